@@ -1,0 +1,28 @@
+//! Token blocks, ready for training.
+
+/// Label of a position that does not count in the loss.
+pub const IGNORED: i32 = -100;
+
+/// One block of tokens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sample {
+    pub input_ids: Vec<u32>,
+    /// Not shifted: the model predicts `labels[i + 1]` from position `i`. [`IGNORED`] does not count.
+    pub labels: Vec<i32>,
+    /// 1 for real tokens, 0 for padding. `None`: every position is real.
+    pub attention_mask: Option<Vec<u8>>,
+}
+
+/// What a data configuration yields.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Dataset {
+    pub samples: Vec<Sample>,
+    /// Rows read, after slicing and filtering.
+    pub rows: usize,
+}
+
+impl Dataset {
+    pub fn tokens(&self) -> usize {
+        self.samples.iter().map(|s| s.input_ids.len()).sum()
+    }
+}

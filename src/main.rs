@@ -1,0 +1,7 @@
+//! The `olive` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    olive::cli::main()
+}

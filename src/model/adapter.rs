@@ -1,0 +1,174 @@
+//! LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`.
+
+use super::{Checkpoint, ModelError, folder::read_json, safetensors_file};
+use crate::{Result, error::IoContext};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The keys of `adapter_config.json` that this program writes and honours. Others are ignored, as PEFT's readers
+/// do; those that would change the result are refused by [`Adapter::open`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AdapterConfig {
+    pub base_model_name_or_path: Option<String>,
+    #[serde(default = "none")]
+    pub bias: String,
+    #[serde(default)]
+    pub fan_in_fan_out: bool,
+    pub inference_mode: bool,
+    pub lora_alpha: f64,
+    #[serde(default)]
+    pub lora_dropout: f64,
+    #[serde(default)]
+    pub modules_to_save: Option<Vec<String>>,
+    pub peft_type: String,
+    pub r: usize,
+    #[serde(default)]
+    pub rank_pattern: BTreeMap<String, usize>,
+    #[serde(default)]
+    pub alpha_pattern: BTreeMap<String, f64>,
+    pub target_modules: TargetModules,
+    pub task_type: Option<String>,
+    #[serde(default)]
+    pub use_dora: bool,
+    #[serde(default)]
+    pub use_rslora: bool,
+}
+
+/// A list of module names, or one regular expression over whole module paths.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TargetModules {
+    Names(Vec<String>),
+    Pattern(String),
+}
+
+impl AdapterConfig {
+    /// Factor on `B·A`: `alpha / r`, or `alpha / √r` with rsLoRA.
+    pub fn scale(&self) -> f64 {
+        let rank = self.r as f64;
+        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
+    }
+}
+
+fn none() -> String {
+    "none".into()
+}
+
+/// The low-rank pair of one module.
+#[derive(Debug, Clone)]
+pub struct LoraPair {
+    /// `[r, in]`, row-major.
+    pub a: Vec<f32>,
+    /// `[out, r]`, row-major.
+    pub b: Vec<f32>,
+    pub rank: usize,
+    pub in_features: usize,
+    pub out_features: usize,
+    /// Factor on `B·A`.
+    pub scale: f64,
+}
+
+/// An adapter in memory, by module path (`model.layers.0.self_attn.q_proj`).
+#[derive(Debug, Clone)]
+pub struct Adapter {
+    pub config: AdapterConfig,
+    pub modules: BTreeMap<String, LoraPair>,
+}
+
+const PREFIX: &str = "base_model.model.";
+
+impl Adapter {
+    /// Reads an adapter folder.
+    ///
+    /// # Errors
+    /// A missing file, a kind of adapter that is not LoRA, a module with only one half, ranks that do not fit.
+    pub fn open(dir: &Path) -> Result<Adapter> {
+        let refuse = |reason: String| ModelError::Adapter { path: dir.to_owned(), reason };
+        let json = read_json(&dir.join("adapter_config.json"))?
+            .ok_or_else(|| refuse("adapter_config.json is missing".into()))?;
+        let config: AdapterConfig =
+            serde_json::from_value(json).map_err(|e| refuse(format!("adapter_config.json: {e}")))?;
+        if config.peft_type != "LORA" {
+            return Err(refuse(format!("its type is {}, not LORA", config.peft_type)).into());
+        }
+        if config.use_dora {
+            return Err(refuse("DoRA adapters are not supported yet".into()).into());
+        }
+        if config.fan_in_fan_out {
+            return Err(refuse("`fan_in_fan_out` is not supported".into()).into());
+        }
+        let weights = Checkpoint::open_file(&dir.join("adapter_model.safetensors"))?;
+        let mut halves: BTreeMap<String, [Option<super::Tensor>; 2]> = BTreeMap::new();
+        for tensor in weights.tensors() {
+            let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
+            let (module, half) = if let Some(module) = name.strip_suffix(".lora_A.weight") {
+                (module, 0)
+            } else if let Some(module) = name.strip_suffix(".lora_B.weight") {
+                (module, 1)
+            } else {
+                return Err(refuse(format!("tensor `{}` is neither lora_A nor lora_B", tensor.name)).into());
+            };
+            halves.entry(module.to_owned()).or_default()[half] = Some(tensor.clone());
+        }
+        if halves.is_empty() {
+            return Err(refuse("adapter_model.safetensors holds no LoRA matrices".into()).into());
+        }
+        let mut modules = BTreeMap::new();
+        for (module, pair) in halves {
+            let [Some(a), Some(b)] = pair else {
+                return Err(refuse(format!("`{module}` has only one of lora_A and lora_B")).into());
+            };
+            let (&[rank, in_features], &[out_features, rank_b]) = (a.shape.as_slice(), b.shape.as_slice())
+            else {
+                return Err(refuse(format!("`{module}` has matrices of other than two dimensions")).into());
+            };
+            if rank != rank_b {
+                return Err(
+                    refuse(format!("`{module}` has rank {rank} in lora_A and {rank_b} in lora_B")).into()
+                );
+            }
+            let alpha = config
+                .alpha_pattern
+                .iter()
+                .find(|(pattern, _)| module.ends_with(pattern.as_str()))
+                .map_or(config.lora_alpha, |(_, alpha)| *alpha);
+            let divisor = if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
+            let pair = LoraPair {
+                a: a.to_f32()?,
+                b: b.to_f32()?,
+                rank,
+                in_features,
+                out_features,
+                scale: alpha / divisor,
+            };
+            modules.insert(module, pair);
+        }
+        Ok(Adapter { config, modules })
+    }
+
+    /// Writes both files, tensors as f32, in the order of their names.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).at("create", dir)?;
+        let path = dir.join("adapter_config.json");
+        let text = serde_json::to_string_pretty(&self.config).expect("plain data");
+        std::fs::write(&path, text + "\n").at("write", &path)?;
+        let mut tensors = Vec::with_capacity(2 * self.modules.len());
+        for (module, pair) in &self.modules {
+            tensors.push((
+                format!("{PREFIX}{module}.lora_A.weight"),
+                vec![pair.rank, pair.in_features],
+                pair.a.as_slice(),
+            ));
+            tensors.push((
+                format!("{PREFIX}{module}.lora_B.weight"),
+                vec![pair.out_features, pair.rank],
+                pair.b.as_slice(),
+            ));
+        }
+        safetensors_file::write_f32(&dir.join("adapter_model.safetensors"), &tensors)
+    }
+}

@@ -1,0 +1,45 @@
+//! What can be wrong with a model folder.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("`{}` is not a model folder: {missing} is missing", path.display())]
+    NotAModel { path: PathBuf, missing: String },
+    #[error("the architecture `{found}` is not supported")]
+    UnsupportedArchitecture { found: String, supported: &'static [&'static str] },
+    #[error("config.json: {0}")]
+    Config(String),
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("the checkpoint in `{}` has no tensor `{name}`", path.display())]
+    MissingTensor { path: PathBuf, name: String },
+    #[error("tensor `{name}` has the shape {found:?} where {expected:?} is needed")]
+    Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("tensor `{name}` is of type {found}, which is not a float type")]
+    Dtype { name: String, found: String },
+    #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
+    Adapter { path: PathBuf, reason: String },
+    #[error("the tokenizer in `{}` cannot be used: {reason}", path.display())]
+    Tokenizer { path: PathBuf, reason: String },
+    #[error("`{repo}` could not be fetched from the hub: {reason}")]
+    Hub { repo: String, reason: String, hint: String },
+}
+
+impl ModelError {
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ModelError::NotAModel { .. } => Some(
+                "a model folder holds config.json, tokenizer.json and *.safetensors; `huggingface-cli download` and \
+                 `save_pretrained` write such folders"
+                    .into(),
+            ),
+            ModelError::UnsupportedArchitecture { supported, .. } => {
+                Some(format!("supported are {}", supported.join(", ")))
+            }
+            ModelError::Damaged { .. } => Some("download or copy the file again".into()),
+            ModelError::Hub { hint, .. } => Some(hint.clone()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! A Hugging Face model folder: its configuration, tokenizer and weights.
+
+use super::{Checkpoint, ModelError};
+use crate::decoder::Spec;
+use crate::{Result, error::IoContext};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// A folder with `config.json`.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    pub dir: PathBuf,
+    pub config: Value,
+}
+
+impl ModelFolder {
+    /// Everything that belongs to a model beside its weights, and moves along when weights are rewritten.
+    pub const SIDE_FILES: &'static [&'static str] = &[
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "vocab.json",
+        "merges.txt",
+    ];
+
+    /// # Errors
+    /// No folder, no `config.json`, or one that is not JSON.
+    pub fn open(dir: &Path) -> Result<ModelFolder> {
+        let config = read_json(&dir.join("config.json"))?
+            .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
+        Ok(ModelFolder { dir: dir.to_owned(), config })
+    }
+
+    /// # Errors
+    /// See [`Spec::from_config`].
+    pub fn spec(&self) -> Result<Spec> {
+        Ok(Spec::from_config(&self.config)?)
+    }
+
+    /// # Errors
+    /// See [`Checkpoint::open`].
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::open(&self.dir)
+    }
+
+    /// `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file is missing or not a tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let path = self.dir.join("tokenizer.json");
+        if !path.is_file() {
+            return Err(
+                ModelError::NotAModel { path: self.dir.clone(), missing: "tokenizer.json".into() }.into()
+            );
+        }
+        Tokenizer::from_file(&path)
+            .map_err(|e| ModelError::Tokenizer { path: self.dir.clone(), reason: e.to_string() }.into())
+    }
+
+    /// `tokenizer_config.json`, or an empty object.
+    ///
+    /// # Errors
+    /// The file is there but not JSON.
+    pub fn tokenizer_config(&self) -> Result<Value> {
+        Ok(read_json(&self.dir.join("tokenizer_config.json"))?
+            .unwrap_or_else(|| Value::Object(Default::default())))
+    }
+
+    /// `generation_config.json`, if there is one.
+    ///
+    /// # Errors
+    /// The file is there but not JSON.
+    pub fn generation_config(&self) -> Result<Option<Value>> {
+        read_json(&self.dir.join("generation_config.json"))
+    }
+}
+
+/// `None` when the file does not exist.
+pub(crate) fn read_json(path: &Path) -> Result<Option<Value>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("read", path)?,
+    };
+    let value = serde_json::from_str(&text)
+        .map_err(|e| ModelError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
+    Ok(Some(value))
+}

@@ -1,0 +1,35 @@
+//! What a pass takes and gives: paths and facts, never tensors.
+
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// A model on disk. This is what is cached, printed and compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ModelHandle {
+    /// A Hugging Face folder.
+    Hf { dir: PathBuf },
+    /// A Hugging Face folder and a PEFT adapter on it.
+    HfWithAdapter { base: PathBuf, adapter: PathBuf },
+    /// A folder with `model.onnx` and `genai_config.json`.
+    Onnx { dir: PathBuf },
+}
+
+impl ModelHandle {
+    /// For messages: "a Hugging Face model", …
+    pub fn describe(&self) -> &'static str {
+        match self {
+            ModelHandle::Hf { .. } => "a Hugging Face model",
+            ModelHandle::HfWithAdapter { .. } => "a model with an adapter",
+            ModelHandle::Onnx { .. } => "an ONNX model",
+        }
+    }
+
+    /// The folder that the newest pass wrote.
+    pub fn dir(&self) -> &Path {
+        match self {
+            ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => dir,
+            ModelHandle::HfWithAdapter { adapter, .. } => adapter,
+        }
+    }
+}

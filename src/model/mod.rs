@@ -1,0 +1,14 @@
+//! The ecosystem's files: Hugging Face folders, safetensors, PEFT adapters, and where models come from.
+
+pub mod adapter;
+pub mod checkpoint;
+pub mod error;
+pub mod folder;
+pub mod handle;
+pub mod safetensors_file;
+
+pub use adapter::{Adapter, AdapterConfig};
+pub use checkpoint::{Checkpoint, Tensor};
+pub use error::ModelError;
+pub use folder::ModelFolder;
+pub use handle::ModelHandle;

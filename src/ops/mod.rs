@@ -1,0 +1,1 @@
+//! Kernels, each with a hand-written backward and a fallback of plain candle ops.

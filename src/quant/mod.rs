@@ -1,0 +1,1 @@
+//! Weight-only quantisation: block formats of ONNX Runtime and bitsandbytes.

@@ -1,0 +1,86 @@
+//! What work says about itself. Sinks must not block for long and must never fail.
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Takes events, from any thread.
+pub trait EventSink: Sync {
+    fn emit(&self, event: Event);
+}
+
+/// Discards everything.
+impl EventSink for () {
+    fn emit(&self, _: Event) {}
+}
+
+/// In what a phase counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Steps,
+    Rows,
+    Tensors,
+    Bytes,
+    Tokens,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A pass begins: the `index`-th (from 1) of `total`.
+    PassStarted {
+        pass: String,
+        r#type: &'static str,
+        index: usize,
+        total: usize,
+    },
+    /// A pass is done, by running it or by finding it in the cache.
+    PassFinished {
+        pass: String,
+        r#type: &'static str,
+        cached: bool,
+        seconds: f64,
+        bytes: u64,
+        path: PathBuf,
+    },
+    /// Inside a pass, a piece of work with a known or unknown amount begins.
+    PhaseStarted {
+        phase: &'static str,
+        total: Option<u64>,
+        unit: Unit,
+    },
+    /// `done` of the current phase's total.
+    PhaseProgress {
+        done: u64,
+    },
+    PhaseFinished {
+        phase: &'static str,
+    },
+    /// An optimiser step is done.
+    TrainStep {
+        step: usize,
+        total_steps: usize,
+        epoch: f64,
+        loss: f64,
+        learning_rate: f64,
+        grad_norm: f64,
+        tokens_per_second: f64,
+        seconds_left: f64,
+        /// True every `logging_steps`; then `mean_loss` is the mean since the last such step.
+        log: bool,
+        mean_loss: f64,
+    },
+    /// The held-out rows were evaluated after `step` optimiser steps.
+    Evaluated {
+        step: usize,
+        loss: f64,
+        tokens: usize,
+        seconds: f64,
+    },
+    Info {
+        message: String,
+    },
+    Warning {
+        message: String,
+    },
+}
