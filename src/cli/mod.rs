@@ -1,8 +1,109 @@
-//! The command line: a thin skin over the library.
+//! The command line: a thin skin over the library. Only here does the program print, read the environment and
+//! decide the exit code.
 
+mod cache;
+mod chat;
+mod doctor;
+mod generate;
+mod output;
+mod run;
+mod schema;
+mod validate;
+
+use crate::Error;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Fine-tune, merge and quantise a language model from an Olive configuration.
+#[derive(Parser)]
+#[command(name = "olive", version, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    globals: Globals,
+}
+
+/// Options of every verb.
+#[derive(Args)]
+pub(crate) struct Globals {
+    /// How progress is told on stderr: for people, or as one JSON object per line.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+    /// Never use the network: models and libraries must be on this machine.
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+    /// The ONNX Runtime library to use (libonnxruntime.so).
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ort_lib: Option<PathBuf>,
+    /// Where to compute: `cpu`, `cuda` or `cuda:1`.
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) device: String,
+    /// Say more (debug messages).
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+    /// Say only warnings, errors and results.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the passes of a configuration.
+    Run(run::RunArgs),
+    /// Check a configuration and print the plan, without running anything.
+    Validate(validate::ValidateArgs),
+    /// Answer one prompt with a model: a folder, a folder with an adapter, or an ONNX folder.
+    Generate(generate::GenerateArgs),
+    /// Talk with a model.
+    Chat(chat::ChatArgs),
+    /// Look at, explain or clean the cache.
+    Cache(cache::CacheArgs),
+    /// Say what this machine has: ONNX Runtime, devices, caches.
+    Doctor,
+    /// Print the JSON Schema of olive-config.json, for editors.
+    Schema,
+}
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    let globals = &cli.globals;
+    let result = match &cli.verb {
+        Verb::Run(args) => run::run(args, globals),
+        Verb::Validate(args) => validate::run(args, globals),
+        Verb::Generate(args) => generate::run(args, globals),
+        Verb::Chat(args) => chat::run(args, globals),
+        Verb::Cache(args) => cache::run(args, globals),
+        Verb::Doctor => doctor::run(globals),
+        Verb::Schema => schema::run(globals),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// Prints an error, its causes and its hint.
+fn fail(error: &Error) -> ExitCode {
+    if let Error::Io { source, .. } = error
+        && source.kind() == std::io::ErrorKind::BrokenPipe
+    {
+        return ExitCode::SUCCESS; // The reader of a pipe has seen enough.
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    output::error(&text, error.hint().as_deref());
+    ExitCode::from(error.exit_code())
 }

@@ -1,0 +1,24 @@
+//! The only places that print: results to stdout, everything else to stderr.
+
+use std::io::Write;
+
+/// A line of the result.
+pub(crate) fn result(line: &str) -> crate::Result<()> {
+    let mut out = std::io::stdout().lock();
+    crate::error::IoContext::at(writeln!(out, "{line}"), "write", std::path::Path::new("stdout"))
+}
+
+/// An error message and what to do about it.
+pub(crate) fn error(text: &str, hint: Option<&str>) {
+    let mut err = std::io::stderr().lock();
+    // Nothing can be done when stderr is gone.
+    let _ = writeln!(err, "error: {text}");
+    if let Some(hint) = hint {
+        let _ = writeln!(err, "  hint: {hint}");
+    }
+}
+
+/// A line beside the result.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
