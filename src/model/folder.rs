@@ -29,6 +29,13 @@ impl ModelFolder {
         "merges.txt",
     ];
 
+    /// Whether a file of this name is part of a model: its weights, or one of [`Self::SIDE_FILES`].
+    pub fn is_model_file(name: &str) -> bool {
+        Self::SIDE_FILES.contains(&name)
+            || name.ends_with(".safetensors")
+            || name == "model.safetensors.index.json"
+    }
+
     /// # Errors
     /// No folder, no `config.json`, or one that is not JSON.
     pub fn open(dir: &Path) -> Result<ModelFolder> {

@@ -5,6 +5,7 @@ use crate::device::{Device, DeviceChoice};
 use crate::engine::{CancelFlag, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// One step: takes a model, writes another one into a folder of its own.
@@ -27,15 +28,27 @@ pub trait Pass {
     /// A data file that cannot be read.
     fn key(&self, hasher: &mut KeyHasher) -> Result<()>;
 
-    /// Does the work. `dir` exists and is empty; it becomes the artefact when this returns.
+    /// Why the pass cannot be run yet, though it can be planned.
+    fn unavailable(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the result depends on the device it is computed on.
+    fn uses_device(&self) -> bool {
+        false
+    }
+
+    /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may
+    /// have left; it becomes the artefact when this returns.
     ///
     /// # Errors
-    /// Whatever stopped the work; `dir` is then discarded (but for what a later run can resume from).
+    /// Whatever stopped the work; of `dir`, only `resume` is then kept.
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle>;
 }
 
 /// The shape of a [`ModelHandle`] before it exists, for checking a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     Hf,
     HfWithAdapter,
