@@ -2,6 +2,7 @@
 
 use crate::Result;
 use crate::model::adapter::{Adapter, AdapterConfig, LoraPair};
+use crate::ops::adamw::sum_of_squares;
 use candle_core::Tensor;
 
 /// The branch of one linear layer: `scale · B·A` is added to its weight.
@@ -83,10 +84,7 @@ impl LoraGradients {
     pub fn norm(&self) -> Result<f64> {
         let mut total = 0.0;
         for (a, b) in self.modules.iter().flatten() {
-            for gradient in [a, b] {
-                let norm = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
-                total += f64::from(norm);
-            }
+            total += sum_of_squares(a)? + sum_of_squares(b)?;
         }
         Ok(total.sqrt())
     }

@@ -8,6 +8,7 @@
 //! directions is exactly what the layer decides to keep. No result depends on the number of threads: work is cut by
 //! shape, and every sum has a fixed order.
 
+pub mod adamw;
 pub mod attention;
 pub mod dropout;
 pub mod frozen_linear;
