@@ -102,7 +102,7 @@ impl Pass for LoraPass {
 }
 
 impl LoraPass {
-    fn check(&self) -> Result<(), TrainError> {
+    fn check(&self) -> std::result::Result<(), TrainError> {
         let options = &self.options;
         if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
             return Err(TrainError::Unsupported {
