@@ -1,5 +1,11 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+pub mod merge_adapter_weights;
+pub mod model_builder;
+
+pub use merge_adapter_weights::MergePass;
+pub use model_builder::ModelBuilderPass;
+
 use crate::Result;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::{CancelFlag, KeyHasher};
