@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod folder;
 pub mod handle;
+pub mod merged;
 pub mod safetensors_file;
 
 pub use adapter::{Adapter, AdapterConfig};
@@ -12,3 +13,4 @@ pub use checkpoint::{Checkpoint, Tensor};
 pub use error::ModelError;
 pub use folder::ModelFolder;
 pub use handle::ModelHandle;
+pub use merged::{MergedCheckpoint, WeightSource};

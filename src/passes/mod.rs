@@ -1,8 +1,14 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
 pub mod lora;
+pub mod merge_adapter_weights;
+pub mod model_builder;
+pub mod qlora;
 
 pub use lora::LoraPass;
+pub use merge_adapter_weights::MergePass;
+pub use model_builder::ModelBuilderPass;
+pub use qlora::QloraPass;
 
 use crate::Result;
 use crate::device::{Device, DeviceChoice};
