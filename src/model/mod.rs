@@ -2,13 +2,18 @@
 
 pub mod adapter;
 pub mod checkpoint;
+pub mod detect;
 pub mod error;
 pub mod folder;
 pub mod handle;
+mod hub;
 pub mod safetensors_file;
+pub mod source;
 
 pub use adapter::{Adapter, AdapterConfig};
 pub use checkpoint::{Checkpoint, Tensor};
+pub use detect::detect;
 pub use error::ModelError;
 pub use folder::ModelFolder;
 pub use handle::ModelHandle;
+pub use source::{SourceOptions, resolve};
