@@ -21,6 +21,8 @@ pub enum Error {
     #[error(transparent)]
     Runtime(#[from] crate::runtime::RuntimeError),
     #[error(transparent)]
+    Generate(#[from] crate::decoder::GenerateError),
+    #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
     #[error("failed to {action} `{}`", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
@@ -42,6 +44,7 @@ impl Error {
             Error::Train(e) => e.hint(),
             Error::Onnx(e) => e.hint(),
             Error::Runtime(e) => e.hint(),
+            Error::Generate(e) => e.hint(),
             Error::Engine(e) => e.hint(),
             Error::Io { source, .. } => io_hint(source),
             Error::Tensor(_) | Error::Interrupted => None,

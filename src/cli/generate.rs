@@ -1,15 +1,57 @@
 //! `olive generate`.
 
-use super::Globals;
+use super::answering::{AnsweringArgs, Notes, text_or_stdin};
+use super::{Globals, output};
 use crate::Result;
+use crate::engine::CancelFlag;
+use crate::runtime::Prompt;
 use clap::Args;
 
 #[derive(Args)]
 pub(crate) struct GenerateArgs {
-    /// A Hugging Face folder, an adapter folder, or an ONNX folder.
-    pub(crate) model: std::path::PathBuf,
+    #[command(flatten)]
+    answering: AnsweringArgs,
+    /// What to answer; `-` reads it from stdin.
+    #[arg(short, long, value_name = "TEXT")]
+    prompt: String,
+    /// Continue the prompt as it stands, without the model's chat template.
+    #[arg(long, conflicts_with = "system")]
+    raw: bool,
+    /// Stop after this many tokens.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_new_tokens: usize,
+    /// Print one JSON object with the text, its tokens and the figures, instead of streaming the text.
+    #[arg(long)]
+    json: bool,
 }
 
-pub(crate) fn run(_args: &GenerateArgs, _globals: &Globals) -> Result<()> {
+pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
+    let prompt = text_or_stdin(&args.prompt)?;
+    let mut generator = args.answering.open(globals)?;
+    let options = args.answering.sampling(generator.defaults());
+    let prompt = Prompt::Raw(&prompt);
+    let mut on_text = |piece: &str| if args.json { Ok(()) } else { output::piece(piece) };
+    let answer =
+        generator.answer(prompt, &options, args.max_new_tokens, &CancelFlag::default(), &mut on_text)?;
+    let generation = &answer.generation;
+    if args.json {
+        output::result(
+            &serde_json::json!({
+                "text": answer.text,
+                "ids": generation.ids,
+                "prompt_ids": answer.prompt_ids,
+                "finish": generation.finish,
+                "seed": options.seed,
+                "temperature": options.temperature,
+                "time_to_first_token": generation.time_to_first_token.as_secs_f64(),
+                "seconds": generation.total_time.as_secs_f64(),
+                "tokens_per_second": generation.tokens_per_second(),
+            })
+            .to_string(),
+        )?;
+    } else if !answer.text.ends_with('\n') {
+        output::piece("\n")?;
+    }
+    Notes::new(globals).statistics(generation);
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! The command line: a thin skin over the library. Only here does the program print, read the environment and
 //! decide the exit code.
 
+mod answering;
 mod cache;
 mod chat;
 mod doctor;
+mod environment;
 mod generate;
 mod output;
 mod run;

@@ -8,6 +8,13 @@ pub(crate) fn result(line: &str) -> crate::Result<()> {
     crate::error::IoContext::at(writeln!(out, "{line}"), "write", std::path::Path::new("stdout"))
 }
 
+/// A piece of the result, shown at once.
+pub(crate) fn piece(text: &str) -> crate::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    crate::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
+}
+
 /// An error message and what to do about it.
 pub(crate) fn error(text: &str, hint: Option<&str>) {
     let mut err = std::io::stderr().lock();

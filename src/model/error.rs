@@ -22,6 +22,8 @@ pub enum ModelError {
     Adapter { path: PathBuf, reason: String },
     #[error("the tokenizer in `{}` cannot be used: {reason}", path.display())]
     Tokenizer { path: PathBuf, reason: String },
+    #[error("the model `{path}` cannot be found: {why}")]
+    NotFound { path: String, why: &'static str },
     #[error("`{repo}` could not be fetched from the hub: {reason}")]
     Hub { repo: String, reason: String, hint: String },
 }
@@ -32,6 +34,11 @@ impl ModelError {
             ModelError::NotAModel { .. } => Some(
                 "a model folder holds config.json, tokenizer.json and *.safetensors; `huggingface-cli download` and \
                  `save_pretrained` write such folders"
+                    .into(),
+            ),
+            ModelError::NotFound { .. } => Some(
+                "give the path of a folder, relative to where the command was started, or a hub id such as \
+                 `organisation/name`"
                     .into(),
             ),
             ModelError::UnsupportedArchitecture { supported, .. } => {

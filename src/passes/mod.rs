@@ -11,6 +11,7 @@ pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
 
 use crate::Result;
+use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::{CancelFlag, KeyHasher};
 use crate::model::ModelHandle;
@@ -54,6 +55,16 @@ pub trait Pass {
     /// # Errors
     /// Whatever stopped the work; of `dir`, only `resume` is then kept.
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle>;
+}
+
+/// The pass that these options describe.
+pub fn build(options: &PassOptions) -> Box<dyn Pass> {
+    match options.clone() {
+        PassOptions::LoRA(options) => Box::new(LoraPass { options }),
+        PassOptions::QLoRA(options) => Box::new(QloraPass { options }),
+        PassOptions::MergeAdapterWeights(options) => Box::new(MergePass { options }),
+        PassOptions::ModelBuilder(options) => Box::new(ModelBuilderPass { options }),
+    }
 }
 
 /// The shape of a [`ModelHandle`] before it exists, for checking a plan.

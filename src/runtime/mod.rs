@@ -1,5 +1,18 @@
-//! ONNX Runtime: finding or fetching the library, sessions, the generation loop.
+//! ONNX Runtime: finding or fetching the library, sessions, the model's side of the generation loop.
 
+pub mod environment;
 pub mod error;
+pub mod fetch;
+pub mod genai_config;
+pub mod generator;
+mod kv_cache;
+pub mod library;
+pub mod preflight;
+pub mod session;
+pub mod threads;
 
 pub use error::RuntimeError;
+pub use genai_config::GenaiConfig;
+pub use generator::{Answer, Generator, Prompt};
+pub use library::{Library, LibrarySearch, Origin};
+pub use session::{CacheMode, OnnxSession};

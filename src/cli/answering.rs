@@ -1,0 +1,178 @@
+//! What `generate` and `chat` have in common: options, opening the model, notes beside the answer.
+
+use super::{Globals, LogFormat, environment, output};
+use crate::Result;
+use crate::decoder::{Generation, SamplingOptions};
+use crate::model::{ModelError, ModelHandle, detect, resolve};
+use crate::report::{Event, EventSink};
+use crate::runtime::Generator;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// The model and how it answers.
+#[derive(Args)]
+pub(crate) struct AnsweringArgs {
+    /// A Hugging Face folder, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
+    pub(crate) model: String,
+    /// A LoRA adapter to put on the model.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
+    /// The model under an adapter folder, if it is not where the adapter says.
+    #[arg(long, value_name = "DIR", conflicts_with = "adapter")]
+    pub(crate) base: Option<PathBuf>,
+    /// Instructions that come before the conversation.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) system: Option<String>,
+    /// Randomness of the choice; 0 always takes the most probable token.
+    #[arg(long, value_name = "T", value_parser = not_negative)]
+    pub(crate) temperature: Option<f64>,
+    /// Choose among the most probable tokens that make up this probability together.
+    #[arg(long, value_name = "P", value_parser = probability)]
+    pub(crate) top_p: Option<f64>,
+    /// Choose among this many tokens.
+    #[arg(long, value_name = "K")]
+    pub(crate) top_k: Option<usize>,
+    /// Makes the choice repeatable.
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Above 1, tokens that were said already become less probable.
+    #[arg(long, value_name = "X", value_parser = positive)]
+    pub(crate) repetition_penalty: Option<f64>,
+}
+
+fn number(text: &str) -> std::result::Result<f64, String> {
+    text.parse::<f64>().ok().filter(|x| x.is_finite()).ok_or_else(|| "it is not a number".into())
+}
+
+fn not_negative(text: &str) -> std::result::Result<f64, String> {
+    number(text).and_then(|x| if x >= 0.0 { Ok(x) } else { Err("it must be 0 or more".into()) })
+}
+
+fn positive(text: &str) -> std::result::Result<f64, String> {
+    number(text).and_then(|x| if x > 0.0 { Ok(x) } else { Err("it must be more than 0".into()) })
+}
+
+fn probability(text: &str) -> std::result::Result<f64, String> {
+    let inside = |x: &f64| *x > 0.0 && *x <= 1.0;
+    number(text).and_then(|x| Some(x).filter(inside).ok_or_else(|| "it must be in (0, 1]".into()))
+}
+
+impl AnsweringArgs {
+    /// Finds the model's form and loads it.
+    pub(crate) fn open(&self, globals: &Globals) -> Result<Generator> {
+        let notes = Notes::new(globals);
+        let options = environment::source_options(globals);
+        let dir = resolve(&self.model, None, &options, &notes)?;
+        let mut handle = detect(&dir, self.base.as_deref(), &options, &notes)?;
+        if let Some(adapter) = &self.adapter {
+            handle = match handle {
+                ModelHandle::Hf { dir } => ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() },
+                other => {
+                    let reason = format!("`{}` is {}, which takes none", self.model, other.describe());
+                    return Err(ModelError::Adapter { path: adapter.clone(), reason }.into());
+                }
+            };
+        }
+        if globals.verbose {
+            notes.info(&match &handle {
+                ModelHandle::HfWithAdapter { base, adapter } => {
+                    format!("adapter `{}` on the model `{}`", adapter.display(), base.display())
+                }
+                other => format!("`{}` is {}", other.dir().display(), other.describe()),
+            });
+        }
+        let library = || {
+            let library = environment::library_search(globals).find_or_fetch(&notes)?;
+            if globals.verbose {
+                let (path, origin) = (library.path.display(), library.origin.describe());
+                notes.info(&format!("ONNX Runtime {} {origin}: {path}", library.version));
+            }
+            Ok(library)
+        };
+        Generator::open(&handle, &library)
+    }
+
+    /// The model's defaults, changed by what was asked for. Any of temperature, top-p and top-k turns sampling on.
+    pub(crate) fn sampling(&self, defaults: SamplingOptions) -> SamplingOptions {
+        let asked = self.top_p.is_some() || self.top_k.is_some();
+        let fallback = if asked && defaults.temperature == 0.0 { 1.0 } else { defaults.temperature };
+        SamplingOptions {
+            temperature: self.temperature.unwrap_or(fallback),
+            top_k: self.top_k.or(defaults.top_k),
+            top_p: self.top_p.or(defaults.top_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(defaults.repetition_penalty),
+            seed: self.seed.unwrap_or(defaults.seed),
+        }
+    }
+}
+
+/// Tells events on stderr as lines.
+pub(crate) struct Notes {
+    quiet: bool,
+    json: bool,
+}
+
+impl Notes {
+    pub(crate) fn new(globals: &Globals) -> Notes {
+        Notes { quiet: globals.quiet, json: globals.log_format == LogFormat::Json }
+    }
+
+    pub(crate) fn info(&self, message: &str) {
+        self.emit(Event::Info { message: message.into() });
+    }
+
+    /// How many tokens, how fast.
+    pub(crate) fn statistics(&self, generation: &Generation) {
+        if self.quiet {
+            return;
+        }
+        let first = generation.time_to_first_token.as_secs_f64();
+        let (prompt, new) = (generation.prompt_tokens, generation.ids.len());
+        let speed = generation.tokens_per_second();
+        if self.json {
+            output::note(
+                &serde_json::json!({
+                    "event": "generated", "prompt_tokens": prompt, "reused_tokens": generation.reused_tokens,
+                    "new_tokens": new, "finish": generation.finish, "time_to_first_token": first,
+                    "seconds": generation.total_time.as_secs_f64(), "tokens_per_second": speed,
+                })
+                .to_string(),
+            );
+            return;
+        }
+        let speed = speed.map_or(String::new(), |speed| format!(" at {speed:.1} tokens/s"));
+        output::note(&format!("[{prompt} prompt tokens, first token after {first:.2} s, {new} tokens{speed}]"));
+    }
+}
+
+impl EventSink for Notes {
+    fn emit(&self, event: Event) {
+        let warning = matches!(event, Event::Warning { .. });
+        if self.quiet && !warning {
+            return;
+        }
+        if self.json {
+            output::note(&serde_json::to_string(&event).expect("plain data"));
+            return;
+        }
+        match event {
+            Event::Info { message } => output::note(&message),
+            Event::Warning { message } => output::note(&format!("warning: {message}")),
+            Event::PhaseStarted { phase, total: Some(total), .. } => {
+                output::note(&format!("{phase}: {:.1} MB", total as f64 / 1e6));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A prompt given as `-` is read from stdin.
+pub(crate) fn text_or_stdin(text: &str) -> Result<String> {
+    use crate::error::IoContext;
+    if text != "-" {
+        return Ok(text.to_owned());
+    }
+    let mut read = String::new();
+    std::io::Read::read_to_string(&mut std::io::stdin(), &mut read).at("read", Path::new("stdin"))?;
+    Ok(read.strip_suffix('\n').map_or(read.clone(), str::to_owned))
+}

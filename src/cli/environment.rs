@@ -1,0 +1,59 @@
+//! What the environment says. Nothing below `cli` reads it.
+
+use super::Globals;
+use crate::model::SourceOptions;
+use crate::runtime::LibrarySearch;
+use std::path::PathBuf;
+
+/// A variable that is set and not empty.
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
+
+fn path(name: &str) -> Option<PathBuf> {
+    var(name).map(PathBuf::from)
+}
+
+/// Whether a variable is set to something that means yes.
+fn flag(name: &str) -> bool {
+    var(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
+}
+
+fn user_cache() -> Option<PathBuf> {
+    path("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")))
+}
+
+/// Where this program keeps what it fetches for itself.
+pub(crate) fn own_cache() -> Option<PathBuf> {
+    user_cache().map(|dir| dir.join("olive"))
+}
+
+/// Where ONNX Runtime may be.
+pub(crate) fn library_search(globals: &Globals) -> LibrarySearch {
+    LibrarySearch {
+        env: path("ORT_DYLIB_PATH"),
+        option: globals.ort_lib.clone(),
+        exe_dir: std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())),
+        cache: own_cache(),
+        python_prefixes: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(path).collect(),
+        ask_python: true,
+        offline: globals.offline,
+    }
+}
+
+/// How the hub may be used, by the variables that all its tools know.
+pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
+    let home = path("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface"))).unwrap_or_default();
+    let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
+    let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+    let stored = || {
+        let text = std::fs::read_to_string(&token_file).ok()?;
+        Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+    };
+    SourceOptions {
+        offline: globals.offline || flag("HF_HUB_OFFLINE"),
+        cache: cache.unwrap_or_else(|| home.join("hub")),
+        token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
+        endpoint: var("HF_ENDPOINT"),
+    }
+}

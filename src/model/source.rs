@@ -1,0 +1,81 @@
+//! Where a model comes from: a folder of this machine, or the Hugging Face Hub by way of its cache.
+
+use super::{ModelError, hub};
+use crate::Result;
+use crate::report::EventSink;
+use std::path::{Path, PathBuf};
+
+/// How the hub may be used. The environment is read by `cli`.
+#[derive(Clone, Default)]
+pub struct SourceOptions {
+    /// Only the cache, no request (`--offline`, `HF_HUB_OFFLINE`).
+    pub offline: bool,
+    /// The hub's cache folder, as `huggingface_hub` lays it out.
+    pub cache: PathBuf,
+    /// `HF_TOKEN`, or the token file.
+    pub token: Option<String>,
+    /// `HF_ENDPOINT`; `None` for the public hub.
+    pub endpoint: Option<String>,
+}
+
+/// The folder of `model_path`: itself if it is one, else the cached snapshot of the hub model of that id, fetched
+/// if need be. Of the hub's files only configuration, tokenizer and safetensors are taken: no pickles, no code.
+///
+/// # Errors
+/// Neither a folder nor an id; no such model; not allowed; the hub cannot be reached and nothing is cached.
+pub fn resolve(
+    model_path: &str,
+    revision: Option<&str>,
+    options: &SourceOptions,
+    events: &dyn EventSink,
+) -> Result<PathBuf> {
+    let path = Path::new(model_path);
+    if path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if !is_hub_id(model_path) {
+        return Err(ModelError::NotFound {
+            path: model_path.to_owned(),
+            why: if path.exists() { "it is a file, not a folder" } else { "there is no such folder" },
+        }
+        .into());
+    }
+    hub::snapshot(model_path, revision.unwrap_or("main"), options, events)
+}
+
+/// `organisation/name`, in the characters the hub allows.
+fn is_hub_id(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 96
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
+    };
+    text.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_ids_from_paths() {
+        for id in ["microsoft/Phi-3.5-mini-instruct", "HuggingFaceTB/SmolLM2-135M_x"] {
+            assert!(is_hub_id(id), "{id}");
+        }
+        for path in ["./models/x", "../x", "/models/x", "a/b/c", "phi3", "a/", "~/x", "models/.hidden"] {
+            assert!(!is_hub_id(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_itself_and_anything_else_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = SourceOptions { offline: true, ..Default::default() };
+        let path = dir.path().to_str().unwrap();
+        assert_eq!(resolve(path, None, &options, &()).unwrap(), dir.path());
+        let error = resolve("/no/such/folder", None, &options, &()).unwrap_err();
+        assert!(error.to_string().contains("there is no such folder"), "{error}");
+    }
+}

@@ -1,0 +1,132 @@
+//! A model of any form, ready to answer: tokenizer, chat template, defaults, and what computes the logits.
+
+use super::{CacheMode, GenaiConfig, Library, OnnxSession};
+use crate::Result;
+use crate::decoder::{Context, GenerateError, Generation, Limits, NextLogits, SamplingOptions, TextStream};
+use crate::engine::CancelFlag;
+use crate::model::{ModelFolder, ModelHandle};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+/// Answers prompts with one model.
+pub struct Generator {
+    tokenizer: Tokenizer,
+    context: Context,
+    stop: BTreeSet<u32>,
+    context_length: usize,
+    defaults: SamplingOptions,
+}
+
+/// What to answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Prompt<'a> {
+    /// Text that is continued as it stands.
+    Raw(&'a str),
+}
+
+/// A finished answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub text: String,
+    pub prompt_ids: Vec<u32>,
+    pub generation: Generation,
+}
+
+impl Generator {
+    /// Loads a model. `library` is asked for only when the form needs ONNX Runtime.
+    ///
+    /// # Errors
+    /// Missing or damaged files, an unsupported architecture, no ONNX Runtime.
+    pub fn open(handle: &ModelHandle, library: &dyn Fn() -> Result<Library>) -> Result<Generator> {
+        match handle {
+            ModelHandle::Onnx { dir } => {
+                let session = OnnxSession::open(dir, &library()?, CacheMode::Auto)?;
+                let config = session.config().clone();
+                Self::onnx(dir, &config, Box::new(session))
+            }
+            ModelHandle::Hf { .. } | ModelHandle::HfWithAdapter { .. } => todo!(),
+        }
+    }
+
+    fn onnx(dir: &Path, config: &GenaiConfig, model: Box<dyn NextLogits>) -> Result<Generator> {
+        // Such a folder need not have a config.json.
+        let folder = ModelFolder { dir: dir.to_owned(), config: Value::Null };
+        let search = &config.search;
+        let defaults = SamplingOptions::with_defaults(
+            search.do_sample,
+            search.temperature,
+            search.top_k,
+            search.top_p,
+            search.repetition_penalty,
+        );
+        Self::new(&folder, model, config.model.eos_token_id.clone(), config.model.context_length, defaults)
+    }
+
+    fn new(
+        folder: &ModelFolder,
+        model: Box<dyn NextLogits>,
+        stop: Vec<u32>,
+        context_length: usize,
+        defaults: SamplingOptions,
+    ) -> Result<Generator> {
+        let tokenizer = folder.tokenizer()?;
+        let mut stop: BTreeSet<u32> = stop.into_iter().collect();
+        // A chat model may end its turns with a token that its configuration forgets.
+        let config = folder.tokenizer_config()?;
+        let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
+        stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
+        Ok(Generator { tokenizer, context: Context::new(model), stop, context_length, defaults })
+    }
+
+    /// What the model's own configuration says about sampling.
+    pub fn defaults(&self) -> SamplingOptions {
+        self.defaults
+    }
+
+    /// The tokens of a prompt.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn encode(&self, prompt: Prompt<'_>) -> Result<Vec<u32>> {
+        let (text, add_special_tokens) = match prompt {
+            Prompt::Raw(text) => (text.to_owned(), true),
+        };
+        let encoding = self
+            .tokenizer
+            .encode(text, add_special_tokens)
+            .map_err(|e| GenerateError::Tokenizer(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Answers, giving the text to `on_text` piece by piece.
+    ///
+    /// # Errors
+    /// A prompt that is empty or too long, a failed computation, or an error of `on_text`.
+    pub fn answer(
+        &mut self,
+        prompt: Prompt<'_>,
+        options: &SamplingOptions,
+        max_new_tokens: usize,
+        cancel: &CancelFlag,
+        on_text: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<Answer> {
+        let prompt_ids = self.encode(prompt)?;
+        let limits =
+            Limits { max_new_tokens, context_length: self.context_length, stop: self.stop.clone() };
+        let mut stream = match prompt {
+            Prompt::Raw(_) => TextStream::after(&self.tokenizer, &prompt_ids),
+        };
+        let mut text = String::new();
+        let mut give = |piece: String| {
+            text.push_str(&piece);
+            if piece.is_empty() { Ok(()) } else { on_text(&piece) }
+        };
+        let generation = self.context.generate(&prompt_ids, options, &limits, cancel, &mut |token| {
+            give(stream.push(token)?)
+        })?;
+        give(stream.finish()?)?;
+        Ok(Answer { text, prompt_ids, generation })
+    }
+}

@@ -1,0 +1,159 @@
+//! Keys and values of earlier positions, in ONNX Runtime's memory.
+
+use super::genai_config::{GenaiConfig, layer_name};
+use super::RuntimeError;
+use half::f16;
+use ort::memory::Allocator;
+use ort::session::{IoBinding, Session};
+use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
+use std::path::Path;
+
+/// One cache tensor, `[1, kv_heads, positions, head_dim]`, and its two names in the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) past: String,
+    pub(crate) present: String,
+    dtype: TensorElementType,
+    kv_heads: usize,
+    head_dim: usize,
+    /// Rows of a cache that holds only the last positions; `None` for one that grows.
+    window: Option<usize>,
+}
+
+/// Rows that a windowed cache has beyond its window, as onnxruntime-genai allocates them on the CPU.
+const WINDOW_SLACK: usize = 16;
+
+/// A shared cache grows by whole multiples of this, so that the tensors move seldom.
+const GROWTH: usize = 256;
+
+pub(crate) enum KvCache {
+    /// The graph writes new rows into the tensors that it reads: nothing is copied, whatever the length.
+    Shared { binding: Box<IoBinding>, tensors: Vec<DynTensor>, capacity: usize },
+    /// Every run gives new tensors, one row longer, which are the next run's inputs.
+    Moved { tensors: Vec<DynValue> },
+}
+
+/// The cache tensors that the graph declares, keys and values of every layer.
+pub(crate) fn slots(session: &Session, config: &GenaiConfig, dir: &Path) -> Result<Vec<Slot>, RuntimeError> {
+    let decoder = &config.model.decoder;
+    let window = decoder.sliding_window.as_ref();
+    let mut slots = Vec::with_capacity(2 * decoder.num_hidden_layers);
+    for layer in 0..decoder.num_hidden_layers {
+        let rows = window
+            .filter(|w| w.layers.contains(&layer))
+            .map(|w| w.window_size + if w.cache_slack > 0 { w.cache_slack } else { WINDOW_SLACK });
+        for (past, present) in [
+            (&decoder.inputs.past_key_names, &decoder.outputs.present_key_names),
+            (&decoder.inputs.past_value_names, &decoder.outputs.present_value_names),
+        ] {
+            let past = layer_name(past, layer);
+            let input = session.inputs().iter().find(|input| input.name() == past);
+            let Some(ValueType::Tensor { ty, shape, .. }) = input.map(|input| input.dtype()) else {
+                let reason = format!("its graph has no tensor input `{past}`");
+                return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
+            };
+            // A dimension that the graph leaves open is what the configuration says.
+            let fixed = |axis: usize, otherwise: usize| {
+                shape.get(axis).filter(|d| **d > 0).map_or(otherwise, |d| *d as usize)
+            };
+            slots.push(Slot {
+                past,
+                present: layer_name(present, layer),
+                dtype: *ty,
+                kv_heads: fixed(1, decoder.num_key_value_heads),
+                head_dim: fixed(3, decoder.head_size),
+                window: rows,
+            });
+        }
+    }
+    Ok(slots)
+}
+
+/// Whether the graph can work on one tensor as past and present.
+pub(crate) fn can_share(config: &GenaiConfig, slots: &[Slot]) -> bool {
+    config.search.past_present_share_buffer
+        && slots.iter().all(|slot| {
+            slot.window.is_none()
+                && matches!(slot.dtype, TensorElementType::Float32 | TensorElementType::Float16)
+        })
+}
+
+impl KvCache {
+    /// An empty cache.
+    pub(crate) fn new(session: &Session, slots: &[Slot], share: bool) -> Result<KvCache, RuntimeError> {
+        let allocator = session.allocator();
+        if share {
+            let binding = Box::new(session.create_binding()?);
+            let mut cache = KvCache::Shared { binding, tensors: Vec::new(), capacity: 0 };
+            cache.reserve(session, slots, 1, 0)?;
+            return Ok(cache);
+        }
+        let tensors = slots.iter().map(|slot| slot.tensor(allocator, slot.window.unwrap_or(0)));
+        let tensors = tensors.map(|tensor| tensor.map(DynTensor::into_dyn)).collect::<Result<_, _>>()?;
+        Ok(KvCache::Moved { tensors })
+    }
+
+    /// Makes room for `len` positions, keeping the first `filled`.
+    pub(crate) fn reserve(
+        &mut self,
+        session: &Session,
+        slots: &[Slot],
+        len: usize,
+        filled: usize,
+    ) -> Result<(), RuntimeError> {
+        let KvCache::Shared { binding, tensors, capacity } = self else { return Ok(()) };
+        if len <= *capacity {
+            return Ok(());
+        }
+        let new_capacity = len.next_multiple_of(GROWTH);
+        for (index, slot) in slots.iter().enumerate() {
+            let mut tensor = slot.tensor(session.allocator(), new_capacity)?;
+            if filled > 0 {
+                copy_rows(slot, &tensors[index], *capacity, &mut tensor, new_capacity, filled)?;
+            }
+            binding.bind_input(&*slot.past, &tensor)?;
+            binding.bind_output(&*slot.present, &mut tensor)?;
+            // The old tensor is freed here, not after all layers.
+            if index < tensors.len() {
+                tensors[index] = tensor;
+            } else {
+                tensors.push(tensor);
+            }
+        }
+        *capacity = new_capacity;
+        Ok(())
+    }
+}
+
+impl Slot {
+    /// Zeroes, `[1, kv_heads, rows, head_dim]`.
+    fn tensor(&self, allocator: &Allocator, rows: usize) -> Result<DynTensor, RuntimeError> {
+        Ok(DynTensor::new(allocator, self.dtype, [1, self.kv_heads, rows, self.head_dim])?)
+    }
+}
+
+/// Copies the first `filled` rows of every head from a tensor of `from_rows` rows to one of `to_rows`.
+fn copy_rows(
+    slot: &Slot,
+    from: &DynTensor,
+    from_rows: usize,
+    to: &mut DynTensor,
+    to_rows: usize,
+    filled: usize,
+) -> Result<(), RuntimeError> {
+    fn copy<T: Copy>(from: &[T], to: &mut [T], from_head: usize, to_head: usize, len: usize) {
+        for (from, to) in from.chunks_exact(from_head).zip(to.chunks_exact_mut(to_head)) {
+            to[..len].copy_from_slice(&from[..len]);
+        }
+    }
+    let (from_head, to_head, len) =
+        (from_rows * slot.head_dim, to_rows * slot.head_dim, filled * slot.head_dim);
+    if slot.dtype == TensorElementType::Float16 {
+        let (from, to) = (from.try_extract_tensor::<f16>()?.1, to.try_extract_tensor_mut::<f16>()?.1);
+        copy(from, to, from_head, to_head, len);
+    } else {
+        let (from, to) = (from.try_extract_tensor::<f32>()?.1, to.try_extract_tensor_mut::<f32>()?.1);
+        copy(from, to, from_head, to_head, len);
+    }
+    Ok(())
+}

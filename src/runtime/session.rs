@@ -1,0 +1,213 @@
+//! An ONNX model folder as something that continues a token sequence.
+
+use super::kv_cache::{self, KvCache, Slot};
+use super::{GenaiConfig, Library, RuntimeError, environment, threads};
+use crate::Result;
+use crate::decoder::NextLogits;
+use half::{bf16, f16};
+use ort::logging::LogLevel;
+use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputValue};
+use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
+
+/// How the key-value cache is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CacheMode {
+    /// In place where the graph allows it.
+    #[default]
+    Auto,
+    /// Outputs become inputs, always. Slower; the reference for the other.
+    Moved,
+}
+
+/// A loaded model and its key-value cache, for one sequence at a time.
+pub struct OnnxSession {
+    session: Session,
+    config: GenaiConfig,
+    slots: Vec<Slot>,
+    cache: KvCache,
+    share: bool,
+    /// Names of the inputs that are made anew for every run, as far as the graph has them.
+    attention_mask: Option<String>,
+    position_ids: Option<String>,
+    /// Positions in the cache.
+    position: usize,
+    logits_memory: MemoryInfo<'static>,
+}
+
+impl OnnxSession {
+    /// Loads the model of a folder with `genai_config.json`.
+    ///
+    /// # Errors
+    /// Missing files, a graph that ONNX Runtime refuses, one with inputs that are not those of a plain decoder.
+    pub fn open(dir: &Path, library: &Library, mode: CacheMode) -> RuntimeResult<OnnxSession> {
+        let config = GenaiConfig::load(dir)?;
+        let file = config.onnx_file(dir);
+        if !file.is_file() {
+            return Err(RuntimeError::NotAModel {
+                path: dir.to_owned(),
+                missing: config.model.decoder.filename.clone(),
+            });
+        }
+        let session = load(&file, library).map_err(|e| match e {
+            RuntimeError::Run(source) => RuntimeError::Load { path: file.clone(), source },
+            other => other,
+        })?;
+        let slots = kv_cache::slots(&session, &config, dir)?;
+        let inputs = &config.model.decoder.inputs;
+        let has = |name: &Option<String>| {
+            name.clone().filter(|name| session.inputs().iter().any(|input| input.name() == name))
+        };
+        let (attention_mask, position_ids) = (has(&inputs.attention_mask), has(&inputs.position_ids));
+        for input in session.inputs() {
+            let name = input.name();
+            let known = name == inputs.input_ids
+                || Some(name) == attention_mask.as_deref()
+                || Some(name) == position_ids.as_deref()
+                || slots.iter().any(|slot| slot.past == name);
+            if !known {
+                let reason = format!("its graph wants the input `{name}`, which genai_config.json does not name");
+                return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
+            }
+            let of_ids = !slots.iter().any(|slot| slot.past == name);
+            if of_ids && input.dtype().tensor_type() != Some(TensorElementType::Int64) {
+                let reason = format!("its input `{name}` is not of type int64");
+                return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
+            }
+        }
+        let share = mode == CacheMode::Auto && kv_cache::can_share(&config, &slots);
+        let cache = KvCache::new(&session, &slots, share)?;
+        let logits_memory =
+            MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+        let position = 0;
+        Ok(OnnxSession {
+            session,
+            config,
+            slots,
+            cache,
+            share,
+            attention_mask,
+            position_ids,
+            position,
+            logits_memory,
+        })
+    }
+
+    pub fn config(&self) -> &GenaiConfig {
+        &self.config
+    }
+
+    /// Whether the cache is written in place.
+    pub fn shares_cache(&self) -> bool {
+        self.share
+    }
+
+    fn run(&mut self, tokens: &[u32]) -> RuntimeResult<Vec<f32>> {
+        let total = self.position + tokens.len();
+        let mut fresh: Vec<(String, DynTensor)> = Vec::with_capacity(3);
+        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+        fresh.push((self.config.model.decoder.inputs.input_ids.clone(), row(ids)?)); // [1, new]
+        if let Some(name) = &self.attention_mask {
+            fresh.push((name.clone(), row(vec![1; total])?)); // [1, total]
+        }
+        if let Some(name) = &self.position_ids {
+            fresh.push((name.clone(), row((self.position as i64..total as i64).collect())?)); // [1, new]
+        }
+        self.cache.reserve(&self.session, &self.slots, total, self.position)?;
+        let name = &self.config.model.decoder.outputs.logits;
+        match &mut self.cache {
+            KvCache::Shared { binding, .. } => {
+                for (name, tensor) in &fresh {
+                    binding.bind_input(name, tensor)?;
+                }
+                // Bound anew each time: its length changes with the number of tokens.
+                binding.bind_output_to_device(name, &self.logits_memory)?;
+                let outputs = self.session.run_binding(binding)?;
+                last_row(&outputs[name.as_str()])
+            }
+            KvCache::Moved { tensors } => {
+                let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
+                    Vec::with_capacity(fresh.len() + tensors.len());
+                for (name, tensor) in fresh {
+                    inputs.push((name.into(), tensor.into()));
+                }
+                for (slot, tensor) in self.slots.iter().zip(tensors.iter()) {
+                    inputs.push((slot.past.as_str().into(), tensor.into()));
+                }
+                let mut outputs = self.session.run(inputs)?;
+                let logits = last_row(&outputs[name.as_str()])?;
+                let present: Option<Vec<DynValue>> =
+                    self.slots.iter().map(|slot| outputs.remove(&slot.present)).collect();
+                drop(outputs);
+                *tensors = present.ok_or_else(|| RuntimeError::Unsupported {
+                    path: PathBuf::from(&self.config.model.decoder.filename),
+                    reason: "its graph does not give the cache that genai_config.json names".into(),
+                })?;
+                Ok(logits)
+            }
+        }
+    }
+}
+
+impl NextLogits for OnnxSession {
+    fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let logits = self.run(tokens)?;
+        self.position += tokens.len();
+        Ok(logits)
+    }
+
+    fn rewind(&mut self, len: usize) -> Result<usize> {
+        if self.share {
+            // Rows beyond the position are never read, only overwritten.
+            self.position = len;
+        } else {
+            self.cache = KvCache::new(&self.session, &self.slots, false)?;
+            self.position = 0;
+        }
+        Ok(self.position)
+    }
+
+    fn reserve(&mut self, len: usize) -> Result<()> {
+        Ok(self.cache.reserve(&self.session, &self.slots, len, self.position)?)
+    }
+}
+
+fn load(file: &Path, library: &Library) -> RuntimeResult<Session> {
+    let environment = environment::start(library)?;
+    let builder = Session::builder(&environment)?;
+    let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(ort::Error::from)?;
+    let builder = builder.with_intra_threads(threads::physical_cores()).map_err(ort::Error::from)?;
+    let mut builder = builder.with_log_level(LogLevel::Warning).map_err(ort::Error::from)?;
+    Ok(builder.commit_from_file(file)?)
+}
+
+/// `[1, len]`
+fn row(values: Vec<i64>) -> RuntimeResult<DynTensor> {
+    Ok(Tensor::from_array(([1, values.len()], values))?.upcast())
+}
+
+/// The last row of `[1, positions, vocab]` logits as f32.
+fn last_row(logits: &DynValue) -> RuntimeResult<Vec<f32>> {
+    fn tail<T>(shape: &[i64], values: &[T]) -> usize {
+        values.len() - shape.last().map_or(0, |&vocab| vocab as usize)
+    }
+    Ok(match logits.dtype().tensor_type() {
+        Some(TensorElementType::Float16) => {
+            let (shape, values) = logits.try_extract_tensor::<f16>()?;
+            values[tail(shape, values)..].iter().map(|x| x.to_f32()).collect()
+        }
+        Some(TensorElementType::Bfloat16) => {
+            let (shape, values) = logits.try_extract_tensor::<bf16>()?;
+            values[tail(shape, values)..].iter().map(|x| x.to_f32()).collect()
+        }
+        _ => {
+            let (shape, values) = logits.try_extract_tensor::<f32>()?;
+            values[tail(shape, values)..].to_vec()
+        }
+    })
+}
