@@ -32,14 +32,12 @@ impl Pass for LoraPass {
         1
     }
 
-    fn accepts(&self, input: ModelKind) -> std::result::Result<ModelKind, String> {
-        match input {
-            ModelKind::Hf => Ok(ModelKind::HfWithAdapter),
-            ModelKind::HfWithAdapter => {
-                Err("the model has an adapter already; put a MergeAdapterWeights pass before it".into())
-            }
-            ModelKind::Onnx => Err("an ONNX model cannot be trained".into()),
-        }
+    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
+        accepts(input)
+    }
+
+    fn uses_device(&self) -> bool {
+        true
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
@@ -101,8 +99,19 @@ impl Pass for LoraPass {
     }
 }
 
+/// What an adapter can be trained on.
+pub(super) fn accepts(input: ModelKind) -> Result<ModelKind, String> {
+    match input {
+        ModelKind::Hf => Ok(ModelKind::HfWithAdapter),
+        ModelKind::HfWithAdapter => {
+            Err("the model has an adapter already; put a MergeAdapterWeights pass before it".into())
+        }
+        ModelKind::Onnx => Err("an ONNX model cannot be trained".into()),
+    }
+}
+
 impl LoraPass {
-    fn check(&self) -> std::result::Result<(), TrainError> {
+    fn check(&self) -> Result<(), TrainError> {
         let options = &self.options;
         if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
             return Err(TrainError::Unsupported {

@@ -31,7 +31,7 @@ pub trait Pass {
     ///
     /// # Errors
     /// A sentence that completes "`builder` cannot follow here: ".
-    fn accepts(&self, input: ModelKind) -> std::result::Result<ModelKind, String>;
+    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String>;
 
     /// Feeds everything into the hasher that the result depends on, besides the input model.
     ///

@@ -26,8 +26,8 @@ impl Pass for QloraPass {
         Some("QLoRA is planned and checked, but cannot be run yet; a LoRA pass with the same options can")
     }
 
-    fn accepts(&self, input: ModelKind) -> std::result::Result<ModelKind, String> {
-        super::adapter_training_accepts(input)
+    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
+        super::lora::accepts(input)
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
