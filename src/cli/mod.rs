@@ -6,6 +6,7 @@ mod chat;
 mod doctor;
 mod generate;
 mod output;
+mod plan_text;
 mod run;
 mod schema;
 mod validate;
@@ -69,7 +70,7 @@ enum Verb {
     /// Say what this machine has: ONNX Runtime, devices, caches.
     Doctor,
     /// Print the JSON Schema of olive-config.json, for editors.
-    Schema,
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs the program.
@@ -83,7 +84,7 @@ pub fn main() -> ExitCode {
         Verb::Chat(args) => chat::run(args, globals),
         Verb::Cache(args) => cache::run(args, globals),
         Verb::Doctor => doctor::run(globals),
-        Verb::Schema => schema::run(globals),
+        Verb::Schema(args) => schema::run(args, globals),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,9 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+mod kind;
+
+pub use kind::output_kind;
+
 use crate::Result;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::{CancelFlag, KeyHasher};
