@@ -8,6 +8,7 @@ mod doctor;
 mod environment;
 mod generate;
 mod output;
+mod plan_text;
 mod run;
 mod schema;
 mod validate;
@@ -71,7 +72,7 @@ enum Verb {
     /// Say what this machine has: ONNX Runtime, devices, caches.
     Doctor,
     /// Print the JSON Schema of olive-config.json, for editors.
-    Schema,
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs the program.
@@ -85,7 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Chat(args) => chat::run(args, globals),
         Verb::Cache(args) => cache::run(args, globals),
         Verb::Doctor => doctor::run(globals),
-        Verb::Schema => schema::run(globals),
+        Verb::Schema(args) => schema::run(args, globals),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

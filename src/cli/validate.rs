@@ -1,7 +1,8 @@
 //! `olive validate`.
 
-use super::Globals;
+use super::{Globals, output, plan_text};
 use crate::Result;
+use crate::config::{LoadOptions, RunConfig, missing_inputs};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,6 +19,11 @@ pub(crate) struct ValidateArgs {
     pub(crate) set: Vec<String>,
 }
 
-pub(crate) fn run(_args: &ValidateArgs, _globals: &Globals) -> Result<()> {
-    Ok(())
+pub(crate) fn run(args: &ValidateArgs, _globals: &Globals) -> Result<()> {
+    let options = LoadOptions { set: args.set.clone(), local: args.local };
+    let config = RunConfig::load(&args.config, &options)?;
+    for warning in config.warnings.iter().chain(&missing_inputs(&config)) {
+        output::note(&plan_text::warning(&config.path, warning));
+    }
+    output::result(&plan_text::render(&config))
 }

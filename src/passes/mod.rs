@@ -9,6 +9,9 @@ pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
 pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
+mod kind;
+
+pub use kind::output_kind;
 
 use crate::Result;
 use crate::config::PassOptions;

@@ -1,0 +1,339 @@
+//! An object of the file against the table of its block: spellings, nesting, unknown keys, defaults.
+
+use super::findings::{Findings, join, list_names, nearest};
+use super::node::{At, Entry, Node, Value};
+use super::option::{Block, Default, Fate, Opt};
+use super::{Era, Origin, ResolvedOption};
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+
+/// An option that the file gives.
+pub(crate) struct Found<'n> {
+    pub(crate) opt: &'static Opt,
+    /// As spelled in the file.
+    key: &'n str,
+    /// Place of the key.
+    pub(crate) at: At,
+    pub(crate) path: String,
+    pub(crate) node: &'n Node,
+}
+
+/// A key that an open block does not know.
+pub(crate) struct Extra<'n> {
+    pub(crate) key: &'n str,
+    pub(crate) at: At,
+    pub(crate) path: String,
+}
+
+/// The options that an object gives, whatever their spelling and nesting.
+pub(crate) struct Fields<'n> {
+    pub(crate) block: &'static Block,
+    pub(crate) path: String,
+    pub(crate) at: At,
+    found: Vec<Found<'n>>,
+    pub(crate) extra: Vec<Extra<'n>>,
+    old: bool,
+    new: bool,
+}
+
+impl<'n> Fields<'n> {
+    pub(crate) fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
+        Fields { block, path: path.to_owned(), at, found: Vec::new(), extra: Vec::new(), old: false, new: false }
+    }
+
+    /// Reads one object. What is not an object gives an error and no options.
+    pub(crate) fn open(node: &'n Node, path: &str, block: &'static Block, findings: &mut Findings) -> Fields<'n> {
+        let mut fields = Fields::empty(path, node.at, block);
+        match &node.value {
+            Value::Object(entries) => fields.absorb(entries, path, false, findings),
+            Value::Null => {}
+            _ => findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None),
+        }
+        fields
+    }
+
+    /// Adds the entries of an object, for blocks that are spread over several.
+    pub(crate) fn absorb(&mut self, entries: &'n [Entry], path: &str, inside: bool, findings: &mut Findings) {
+        for entry in entries {
+            let path = join(path, &entry.key);
+            if entry.key.starts_with("x-") {
+                continue;
+            }
+            if !inside && self.block.wrapper == Some(&entry.key) {
+                match &entry.node.value {
+                    Value::Object(inner) => self.absorb(inner, &path, true, findings),
+                    Value::Null => {}
+                    _ => {
+                        let message = format!("expected an object, found {}", entry.node.describe());
+                        findings.error(entry.node.at, path, message, None);
+                    }
+                }
+                continue;
+            }
+            self.absorb_entry(entry, path, inside, findings);
+        }
+    }
+
+    fn absorb_entry(&mut self, entry: &'n Entry, path: String, inside: bool, findings: &mut Findings) {
+        let spelled = |opt: &&'static Opt| opt.spellings().any(|(name, _)| name == entry.key);
+        let known = if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
+        match known {
+            Some(opt) => self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings),
+            None if inside && self.block.outer.iter().any(|opt| spelled(&opt)) => {
+                let wrapper = self.block.wrapper.unwrap_or_default();
+                let message = format!("`{}` stands beside `{wrapper}`, not in it", entry.key);
+                findings.error(entry.at, path, message, None);
+            }
+            None => self.unknown(entry, path, findings),
+        }
+    }
+
+    fn unknown(&mut self, entry: &'n Entry, path: String, findings: &mut Findings) {
+        let names: Vec<&'static str> =
+            self.block.options().flat_map(|opt| opt.spellings().map(|(name, _)| name)).collect();
+        let meant = nearest(&entry.key, names.iter().copied());
+        // In an open block every key is possible, so only what looks like a slip of the pen is an error.
+        let slip = meant.filter(|name| strsim::damerau_levenshtein(name, &entry.key) <= 2 && name.len() > 4);
+        if self.block.open.is_some() && slip.is_none() {
+            self.extra.push(Extra { key: &entry.key, at: entry.at, path });
+            return;
+        }
+        let hint = match meant {
+            Some(name) => Some(format!("did you mean `{name}`?")),
+            None if names.is_empty() => Some(format!("{} has no options", self.block.name)),
+            None if names.len() <= 12 => Some(format!("it has {}", list_names(names))),
+            None => None,
+        };
+        let message = format!("{} has no option `{}`", self.block.name, entry.key);
+        findings.error(entry.at, path, message, hint);
+    }
+
+    fn add(&mut self, found: Found<'n>, findings: &mut Findings) {
+        if found.at.is_some() {
+            let vote = found.opt.spellings().find(|(name, _)| *name == found.key).and_then(|(_, vote)| vote);
+            self.old |= vote == Some(Era::Old);
+            self.new |= vote == Some(Era::New);
+        }
+        if found.node.is_null() && found.at.is_some() {
+            return;
+        }
+        let Some(earlier) = self.found.iter_mut().find(|earlier| earlier.opt.name == found.opt.name) else {
+            self.found.push(found);
+            return;
+        };
+        if found.at.is_none() {
+            *earlier = found;
+        } else if earlier.at.is_some() && earlier.node.to_json() != found.node.to_json() {
+            let line = earlier.at.map_or(0, |(line, _)| line);
+            let message = if earlier.key == found.key {
+                format!("`{}` is already given on line {line}, with another value", found.key)
+            } else {
+                format!("`{}` is the same option as `{}` on line {line}, which has another value", found.key, earlier.key)
+            };
+            findings.error(found.at, found.path, message, Some("keep one of them".into()));
+        }
+    }
+
+    pub(crate) fn found(&self, name: &str) -> Option<&Found<'n>> {
+        self.found.iter().find(|found| found.opt.name == name && !found.node.is_null())
+    }
+
+    pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
+        self.found(name).map(|found| found.node)
+    }
+
+    /// The era that the spellings of this block tell, if they do.
+    pub(crate) fn era(&self) -> Option<Era> {
+        match (self.old, self.new) {
+            (true, _) => Some(Era::Old),
+            (false, true) => Some(Era::New),
+            (false, false) => None,
+        }
+    }
+
+    /// Checks every value and fills in the defaults of `era`.
+    ///
+    /// A value that does not fit gives an error, and then its default stands in for it, so that reading goes on.
+    pub(crate) fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
+        let mut values = Values { map: BTreeMap::new(), order: Vec::new() };
+        for opt in self.block.options() {
+            let given = self.found(opt.name).and_then(|found| {
+                let json = checked(found, findings)?;
+                let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
+                Some(Setting { json, origin, at: found.at, path: found.path.clone(), given: true })
+            });
+            let setting = given.unwrap_or_else(|| {
+                let json = match opt.default_in(era) {
+                    Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
+                    Default::Null => Json::Null,
+                    Default::Required => {
+                        if self.found(opt.name).is_none() {
+                            self.missing(opt, findings);
+                        }
+                        Json::Null
+                    }
+                };
+                let path = join(&self.path, opt.name);
+                Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
+            });
+            if opt.fate == Fate::Honoured && !self.block.outer.iter().any(|outer| outer.name == opt.name) {
+                values.order.push(opt.name);
+            }
+            values.map.insert(opt.name, setting);
+        }
+        if let Some(why) = self.block.open {
+            for extra in &self.extra {
+                findings.warn(extra.at, &extra.path, format!("`{}` is not used: {why}", extra.key));
+            }
+        }
+        values
+    }
+
+    fn missing(&self, opt: &Opt, findings: &mut Findings) {
+        let message = format!("{} needs `{}`", self.block.name, opt.name);
+        findings.error(self.at, &self.path, message, Some(format!("`{}`: {}", opt.name, lower(opt.doc))));
+    }
+}
+
+fn lower(sentence: &str) -> String {
+    let mut letters = sentence.trim_end_matches('.').chars();
+    letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
+}
+
+/// The value of a found option, unless it does not fit or asks for the default.
+fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
+    match found.node.as_text() {
+        Some("DEFAULT_VALUE") => return None,
+        Some("SEARCHABLE_VALUES") => {
+            findings.warn(found.at, &found.path, "nothing is searched: the default value is used");
+            return None;
+        }
+        _ => {}
+    }
+    let json = match found.opt.kind.read(found.node) {
+        Ok(json) => json,
+        Err(mismatch) => {
+            let message = format!("expected {}, found {}", mismatch.expected, found.node.describe());
+            findings.error(found.node.at, &found.path, message, mismatch.hint);
+            return None;
+        }
+    };
+    let is = |neutral: &str| serde_json::from_str::<Json>(neutral).is_ok_and(|neutral| same(&neutral, &json));
+    match found.opt.fate {
+        Fate::Honoured | Fate::Quiet => {}
+        Fate::Ignored { neutral, why } => {
+            if !neutral.is_some_and(is) {
+                findings.warn(found.at, &found.path, format!("`{}` is not used: {why}", found.key));
+            }
+        }
+        Fate::Refused { neutral, why } => {
+            if !is(neutral) {
+                findings.error(found.at, &found.path, format!("`{}` is not supported: {why}", found.key), None);
+            }
+        }
+    }
+    Some(json)
+}
+
+/// Equal, or numbers of equal size.
+fn same(a: &Json, b: &Json) -> bool {
+    a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
+}
+
+/// One option with its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub(crate) json: Json,
+    pub(crate) origin: Origin,
+    /// The key in the file, or else the block.
+    pub(crate) at: At,
+    pub(crate) path: String,
+    /// The file or the command line gives it.
+    pub(crate) given: bool,
+}
+
+/// All options of a block with their values.
+pub(crate) struct Values {
+    map: BTreeMap<&'static str, Setting>,
+    order: Vec<&'static str>,
+}
+
+impl Values {
+    /// # Panics
+    /// The block has no such option.
+    pub(crate) fn get(&self, name: &str) -> &Setting {
+        self.map.get(name).unwrap_or_else(|| panic!("no option `{name}` in the table"))
+    }
+
+    /// Replaces what is shown and used, keeping the origin.
+    pub(crate) fn set(&mut self, name: &str, json: Json) {
+        if let Some(setting) = self.map.get_mut(name) {
+            setting.json = json;
+        }
+    }
+
+    /// Takes a setting from another block, where it overrides this one's.
+    pub(crate) fn override_with(&mut self, name: &str, setting: &Setting) {
+        if let Some(own) = self.map.get_mut(name) {
+            *own = setting.clone();
+        }
+    }
+
+    pub(crate) fn given(&self, name: &str) -> bool {
+        self.get(name).given
+    }
+
+    pub(crate) fn bool(&self, name: &str) -> bool {
+        self.get(name).json.as_bool().unwrap_or(false)
+    }
+
+    pub(crate) fn f64(&self, name: &str) -> f64 {
+        self.get(name).json.as_f64().unwrap_or(0.0)
+    }
+
+    /// Zero and less are `None`, as -1 in transformers.
+    pub(crate) fn positive(&self, name: &str) -> Option<usize> {
+        self.get(name).json.as_u64().filter(|value| *value > 0).and_then(|value| value.try_into().ok())
+    }
+
+    pub(crate) fn usize(&self, name: &str) -> usize {
+        self.get(name).json.as_u64().and_then(|value| value.try_into().ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn u64(&self, name: &str) -> Option<u64> {
+        self.get(name).json.as_u64()
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).json.as_str()
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let items = self.get(name).json.as_array()?;
+        Some(items.iter().filter_map(Json::as_str).map(str::to_owned).collect())
+    }
+
+    /// A choice as the enum that serialises to the same word.
+    pub(crate) fn choice<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_value(self.get(name).json.clone()).ok()
+    }
+
+    /// For the plan: the options in the wrapper that are honoured, in the order of the tables.
+    pub(crate) fn resolved(&self, prefix: &str) -> Vec<ResolvedOption> {
+        let options = self.order.iter().map(|name| {
+            let setting = self.get(name);
+            ResolvedOption { name: format!("{prefix}{name}"), value: setting.json.clone(), origin: setting.origin }
+        });
+        options.collect()
+    }
+
+    pub(crate) fn error(&self, name: &str, message: impl Into<String>, hint: Option<String>, findings: &mut Findings) {
+        let setting = self.get(name);
+        findings.error(setting.at, &setting.path, message, hint);
+    }
+
+    pub(crate) fn warn(&self, name: &str, message: impl Into<String>, findings: &mut Findings) {
+        let setting = self.get(name);
+        findings.warn(setting.at, &setting.path, message);
+    }
+}

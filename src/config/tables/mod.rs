@@ -1,0 +1,160 @@
+//! Every option of every block, as data.
+
+mod builder;
+mod data;
+mod lora;
+mod model;
+mod root;
+mod system;
+mod training;
+
+pub(crate) use builder::{EXTRA_OPTIONS, MERGE, MODEL_BUILDER};
+pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
+pub(crate) use lora::{LORA, QLORA};
+pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
+pub(crate) use root::{AZUREML_CLIENT, CACHE_CONFIG, ROOT};
+pub(crate) use system::{ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PYTHON_ENVIRONMENT, PROVIDERS};
+pub(crate) use training::TRAINING_ARGS;
+
+use super::option::{Block, Kind, Opt, Special};
+
+/// What stands beside `config` in every pass.
+const PASS: &[Opt] = &[
+    Opt::new("type", Kind::Text, "The pass: `LoRA`, `QLoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.")
+        .required(),
+    Opt::new("host", Kind::Special(Special::System), "System that runs this pass; the engine's host if absent."),
+    Opt::new("evaluator", Kind::Any, "Evaluator of this pass.").ignored("evaluators are not run"),
+    Opt::new("disable_search", Kind::Bool, "Whether search leaves this pass alone.")
+        .ignored_unless("true", "nothing is searched"),
+    Opt::new("clean_run_cache", Kind::Bool, "Run the pass again even if its result is in the cache.")
+        .default("false"),
+    Opt::new("output_name", Kind::Text, "Also save the result of this pass under this name."),
+];
+
+/// The pass types that this program implements, in Olive's spelling.
+pub(crate) const PASSES: [&Block; 4] = [&LORA, &QLORA, &MERGE, &MODEL_BUILDER];
+
+/// What Olive also has, so that a pass of its is told from a typing error.
+pub(crate) const FOREIGN_PASSES: &[&str] = &[
+    "AddOliveMetadata",
+    "AimetQuantization",
+    "AppendPrePostProcessingOps",
+    "AutoAWQQuantizer",
+    "AutoClip",
+    "AutoGPTQ",
+    "CaptureSplitInfo",
+    "ComposeOnnxModels",
+    "DoRA",
+    "DynamicToFixedShape",
+    "EPContextBinaryGenerator",
+    "ExtractAdapters",
+    "FinetunePass",
+    "Gptq",
+    "GptqModel",
+    "GptqQuantizer",
+    "GraphSurgeries",
+    "HqqQuantization",
+    "IncDynamicQuantization",
+    "IncQuantization",
+    "IncStaticQuantization",
+    "InputNCHWtoNHWC",
+    "InsertBeamSearch",
+    "Int4Quantization",
+    "LoHa",
+    "LoKr",
+    "LoftQ",
+    "MatMulNBitsToQDQ",
+    "MixedPrecisionOverrides",
+    "MoEExpertsDistributor",
+    "ModelScopeConversion",
+    "NVModelOptQuantization",
+    "NVModelOptQuantizer",
+    "OnnxBlockWiseRtnQuantization",
+    "OnnxBnb4Quantization",
+    "OnnxConversion",
+    "OnnxDAG",
+    "OnnxDynamicQuantization",
+    "OnnxFloatToFloat16",
+    "OnnxHqqQuantization",
+    "OnnxIODataTypeConverter",
+    "OnnxIOFloat16ToFloat32",
+    "OnnxMatMul4Quantizer",
+    "OnnxModelOptimizer",
+    "OnnxOpVersionConversion",
+    "OnnxPeepholeOptimizer",
+    "OnnxQuantization",
+    "OnnxQuantizationPreprocess",
+    "OnnxScriptFusion",
+    "OnnxStaticQuantization",
+    "OpenVINOConversion",
+    "OpenVINOEncapsulation",
+    "OpenVINOIoUpdate",
+    "OpenVINOOptimumConversion",
+    "OpenVINOQuantization",
+    "OpenVINOQuantizationWithAC",
+    "OpenVINOWeightCompression",
+    "OptimumConversion",
+    "OptimumMerging",
+    "OrtMixedPrecision",
+    "OrtPerfTuning",
+    "OrtSessionParamsTuning",
+    "OrtTransformersOptimization",
+    "ParallelPass",
+    "PyTorchTensorParallel",
+    "QairtGenAIBuilder",
+    "QNNContextBinaryGenerator",
+    "QNNConversion",
+    "QNNModelLibGenerator",
+    "QNNPreprocess",
+    "QuantizationAwareTraining",
+    "QuaRot",
+    "Quark",
+    "QuarkQuantization",
+    "Rtn",
+    "SNPEConversion",
+    "SNPEQuantization",
+    "SNPEtoONNXConversion",
+    "SelectiveMixedPrecision",
+    "SliceGPT",
+    "SparseGPT",
+    "SpinQuant",
+    "SplitModel",
+    "StaticLLM",
+    "TensorRTEngineConversion",
+    "TorchTRTConversion",
+    "TransformersAttention",
+    "TrtConversion",
+    "VitisAIAddMetaData",
+    "VitisAIQuantization",
+    "VitisGenerateModelLLM",
+    "VitisQDQQuantizer",
+];
+
+/// Every block, for the documentation and for tests.
+pub(crate) const BLOCKS: &[&Block] = &[
+    &ROOT,
+    &HF_MODEL,
+    &HF_CONFIG,
+    &LOAD_KWARGS,
+    &ONNX_MODEL,
+    &LOCAL_SYSTEM,
+    &AZURE_ML,
+    &DOCKER,
+    &PYTHON_ENVIRONMENT,
+    &ISOLATED_ORT,
+    &ACCELERATOR,
+    &DATA_CONFIG,
+    &LOAD_DATASET,
+    &PRE_PROCESS,
+    &POST_PROCESS,
+    &DATALOADER,
+    &LEGACY_PARAMS,
+    &LORA,
+    &QLORA,
+    &TRAINING_ARGS,
+    &MERGE,
+    &MODEL_BUILDER,
+    &EXTRA_OPTIONS,
+    &AZUREML_CLIENT,
+    &CACHE_CONFIG,
+];
