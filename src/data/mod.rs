@@ -1,7 +1,40 @@
 //! The user's files to batches of tokens.
+//!
+//! [`load_rows`] reads files into [`Rows`]; [`prepare`] makes texts of rows, tokens of texts and [`Sample`]s of tokens;
+//! [`hold_out`] keeps some of them for evaluation; [`collate`] puts some of them side by side for a step.
 
+pub mod batch;
+mod calendar;
+pub mod chat_template;
+mod corpus;
 pub mod error;
+pub mod files;
+pub mod format_spec;
+pub mod hold_out;
+mod jinja_value;
+mod joining;
+mod lines;
+pub mod permutation;
+pub mod prepare;
+pub mod python_random;
+pub mod python_text;
+mod readers;
+pub mod rows;
 pub mod sample;
+pub mod special_tokens;
+pub mod split;
+mod strategy;
+pub mod template;
+mod texts;
+pub mod value;
 
-pub use error::DataError;
-pub use sample::{Dataset, Sample};
+pub use batch::{Batch, collate};
+pub use chat_template::{ChatTemplate, Message};
+pub use error::{DataError, Location};
+pub use files::input_files;
+pub use hold_out::hold_out;
+pub use prepare::{check, prepare};
+pub use rows::{Rows, load_rows};
+pub use sample::{Dataset, IGNORED, Sample};
+pub use special_tokens::SpecialTokens;
+pub use value::Value;

@@ -1,5 +1,7 @@
 //! Token blocks, ready for training.
 
+use std::ops::Range;
+
 /// Label of a position that does not count in the loss.
 pub const IGNORED: i32 = -100;
 
@@ -11,6 +13,16 @@ pub struct Sample {
     pub labels: Vec<i32>,
     /// 1 for real tokens, 0 for padding. `None`: every position is real.
     pub attention_mask: Option<Vec<u8>>,
+}
+
+impl Sample {
+    /// The positions from the first real token to the last; empty if there is none.
+    pub fn span(&self) -> Range<usize> {
+        let Some(mask) = &self.attention_mask else { return 0..self.input_ids.len() };
+        let first = mask.iter().position(|&m| m != 0).unwrap_or(0);
+        let end = mask.iter().rposition(|&m| m != 0).map_or(first, |last| last + 1);
+        first..end
+    }
 }
 
 /// What a data configuration yields.

@@ -1,0 +1,120 @@
+//! The text of every row, by chat template, text template or columns.
+
+use super::chat_template::ChatTemplate;
+use super::special_tokens::SpecialTokens;
+use super::template::Template;
+use super::{DataError, Rows, Value};
+use crate::Result;
+use crate::config::canonical::{Era, TextGeneration, TextSource};
+use crate::model::ModelFolder;
+use rayon::prelude::*;
+
+/// A text and the row it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    pub row: usize,
+    pub text: String,
+}
+
+/// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, rows without text are left out.
+pub(super) fn texts(
+    rows: &Rows,
+    options: &TextGeneration,
+    tokens: &SpecialTokens,
+    model: &ModelFolder,
+) -> Result<Vec<Text>> {
+    let source = Source::new(rows, &options.source, tokens, model)?;
+    // A chat template inserts what it needs itself.
+    let add = options.add_special_tokens && !matches!(source, Source::Chat { .. });
+    let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
+        let text = source.text(rows, row)?;
+        if text.is_empty() && options.era == Era::New {
+            return Ok(None);
+        }
+        Ok(Some(Text { row, text: if add { surround(text, tokens) } else { text } }))
+    };
+    let texts: std::result::Result<Vec<_>, _> =
+        (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();
+    Ok(texts?)
+}
+
+/// Olive puts the tokens' texts around the row's, with spaces between; a token that the tokenizer lacks is skipped.
+fn surround(text: String, tokens: &SpecialTokens) -> String {
+    let parts = [tokens.bos.as_deref(), Some(text.as_str()), tokens.eos.as_deref()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+enum Source {
+    Chat { template: Box<ChatTemplate>, column: usize },
+    Template { template: Template, places: Vec<(String, usize)> },
+    Columns(Vec<usize>),
+}
+
+impl Source {
+    fn new(rows: &Rows, source: &TextSource, tokens: &SpecialTokens, model: &ModelFolder) -> Result<Source> {
+        Ok(match source {
+            TextSource::ChatTemplate { source, message_col } => {
+                let template = match source {
+                    Some(source) => ChatTemplate::new(source, tokens)?,
+                    None => ChatTemplate::from_folder(model)?
+                        .ok_or_else(|| DataError::NoChatTemplate { dir: model.dir.clone() })?,
+                };
+                let column = rows.require(message_col, "the chat template")?;
+                Source::Chat { template: Box::new(template), column }
+            }
+            TextSource::Template(text) => {
+                let template = Template::parse(text)?;
+                let places = template
+                    .columns()
+                    .into_iter()
+                    .map(|name| Ok((name.to_owned(), rows.require(name, "the text template")?)))
+                    .collect::<std::result::Result<_, DataError>>()?;
+                Source::Template { template, places }
+            }
+            TextSource::Columns(names) => Source::Columns(
+                names
+                    .iter()
+                    .map(|n| rows.require(n, "`text_cols`"))
+                    .collect::<std::result::Result<_, _>>()?,
+            ),
+        })
+    }
+
+    fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {
+        let values = rows.values(row);
+        let wrong = |column: usize, expected| DataError::ColumnType {
+            location: rows.location(row),
+            column: rows.columns[column].clone(),
+            found: values[column].kind(),
+            expected,
+        };
+        match self {
+            Source::Chat { template, column } => {
+                if !matches!(values[*column], Value::List(_)) {
+                    return Err(wrong(*column, "a list of messages"));
+                }
+                template.render_value(&values[*column], false).map_err(|error| match error {
+                    DataError::Render { reason, .. } => {
+                        DataError::Render { location: Some(rows.location(row)), reason }
+                    }
+                    other => other,
+                })
+            }
+            Source::Template { template, places } => {
+                let column = |name: &str| match places.iter().find(|(n, _)| n == name) {
+                    Some(&(_, place)) => Ok(&values[place]),
+                    None => rows.require(name, "the text template").map(|place| &values[place]),
+                };
+                template.format(&column, &|| rows.location(row))
+            }
+            Source::Columns(places) => {
+                let mut texts = Vec::with_capacity(places.len());
+                for &place in places {
+                    let Value::Str(text) = &values[place] else { return Err(wrong(place, "text")) };
+                    texts.push(text.as_str());
+                }
+                Ok(texts.join(" "))
+            }
+        }
+    }
+}

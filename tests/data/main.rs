@@ -1,0 +1,9 @@
+//! From files to token blocks, as a data configuration asks for.
+
+mod chat;
+mod files;
+mod format;
+mod goldens;
+mod real_text;
+mod strategies;
+mod support;
