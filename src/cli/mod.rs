@@ -69,7 +69,7 @@ enum Verb {
     /// Look at, explain or clean the cache.
     Cache(cache::CacheArgs),
     /// Say what this machine has: ONNX Runtime, devices, caches.
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of olive-config.json, for editors.
     Schema,
 }
@@ -84,7 +84,7 @@ pub fn main() -> ExitCode {
         Verb::Generate(args) => generate::run(args, globals),
         Verb::Chat(args) => chat::run(args, globals),
         Verb::Cache(args) => cache::run(args, globals),
-        Verb::Doctor => doctor::run(globals),
+        Verb::Doctor(args) => doctor::run(args, globals),
         Verb::Schema => schema::run(globals),
     };
     match result {
