@@ -1,0 +1,169 @@
+//! One decoder layer backward.
+
+use super::layer::{LayerOf, Pass, Saved};
+use super::{LinearKind, LoraGradients};
+use crate::Result;
+use crate::ops::{attention, glu, linear, rms_norm, rotary};
+use candle_core::Tensor;
+
+impl LayerOf<'_> {
+    /// Gradient of the layer's input, given that of its output; adds those of the adapter. `None` when the input's is not
+    /// needed, as in the lowest layer that has an adapter.
+    pub(super) fn backward(
+        &self,
+        saved: &Saved,
+        d_output: &Tensor,
+        pass: &Pass,
+        gradients: &mut LoraGradients,
+        need_input: bool,
+    ) -> Result<Option<Tensor>> {
+        let d_middle = self.mlp_backward(saved, d_output, pass, gradients)?;
+        self.attention_backward(saved, &d_middle, pass, gradients, need_input)
+    }
+
+    fn mlp_backward(
+        &self,
+        saved: &Saved,
+        d_output: &Tensor,
+        pass: &Pass,
+        gradients: &mut LoraGradients,
+    ) -> Result<Tensor> {
+        let spec = &self.decoder.spec;
+        let d_branch =
+            self.branch_backward(d_output, saved.mlp_branch.as_ref(), self.weights.mlp_output_norm.as_ref())?;
+        let product = glu::forward(&saved.gate, &saved.up, spec.mlp.activation)?;
+        let d_product =
+            self.linear_backward(LinearKind::Down, &d_branch, &product, saved, pass, gradients)?;
+        drop(product);
+        let [d_gate, d_up] = glu::backward(&saved.gate, &saved.up, spec.mlp.activation, &d_product)?;
+        let x = self.norm_or_same(&saved.middle, self.weights.mlp_norm.as_ref())?;
+        let dx = if spec.mlp.packed_gate_up {
+            let packed = Tensor::cat(&[d_gate, d_up], 1)?;
+            self.linear_backward(LinearKind::GateUp, &packed, &x, saved, pass, gradients)?
+        } else {
+            let through_gate = self.linear_backward(LinearKind::Gate, &d_gate, &x, saved, pass, gradients)?;
+            (through_gate + self.linear_backward(LinearKind::Up, &d_up, &x, saved, pass, gradients)?)?
+        };
+        let dx = self.norm_backward(&saved.middle, self.weights.mlp_norm.as_ref(), dx)?;
+        Ok((d_output + dx)?)
+    }
+
+    fn attention_backward(
+        &self,
+        saved: &Saved,
+        d_middle: &Tensor,
+        pass: &Pass,
+        gradients: &mut LoraGradients,
+        need_input: bool,
+    ) -> Result<Option<Tensor>> {
+        let a = &self.decoder.spec.attention;
+        let d_branch = self.branch_backward(
+            d_middle,
+            saved.attention_branch.as_ref(),
+            self.weights.attention_output_norm.as_ref(),
+        )?;
+        let attended = &saved.attended;
+        let d_attended =
+            self.linear_backward(LinearKind::O, &d_branch, &attended.output, saved, pass, gradients)?;
+        let [q, k, v] = &saved.qkv;
+        let [mut dq, mut dk, dv] =
+            attention::backward(&self.attention(), [q, k, v], attended, &d_attended, &pass.segments)?;
+        if let Some(tables) = self.rotary(pass) {
+            dq = rotary::backward(&dq, tables, a.head_dim)?;
+            dk = rotary::backward(&dk, tables, a.head_dim)?;
+        }
+        if let (Some([wq, wk]), Some([q, k])) = (&self.weights.qk_norm, &saved.unnormed) {
+            let norm = |x: &Tensor, w: &Tensor, dy: Tensor| -> Result<Tensor> {
+                let dx = rms_norm::backward(
+                    &self.norm_rows(x)?,
+                    w,
+                    self.decoder.spec.norm_eps,
+                    &self.norm_rows(&dy)?,
+                )?;
+                Ok(dx.reshape(x.shape())?)
+            };
+            dq = norm(q, wq, dq)?;
+            dk = norm(k, wk, dk)?;
+        }
+        let x = self.norm_or_same(&saved.input, self.weights.input_norm.as_ref())?;
+        let parts = if a.packed_qkv {
+            vec![(LinearKind::Qkv, Tensor::cat(&[dq, dk, dv], 1)?)]
+        } else {
+            vec![(LinearKind::Q, dq), (LinearKind::K, dk), (LinearKind::V, dv)]
+        };
+        let mut dx: Option<Tensor> = None;
+        for (kind, dy) in parts {
+            let part = self.linear_step(kind, &dy, &x, saved, pass, gradients, need_input)?;
+            dx = match (dx, part) {
+                (Some(sum), Some(part)) => Some((sum + part)?),
+                (sum, part) => sum.or(part),
+            };
+        }
+        match dx {
+            None => Ok(None),
+            Some(dx) => {
+                let dx = self.norm_backward(&saved.input, self.weights.input_norm.as_ref(), dx)?;
+                Ok(Some((d_middle + dx)?))
+            }
+        }
+    }
+
+    /// From the gradient of the residual stream to that of a branch's last linear layer.
+    fn branch_backward(
+        &self,
+        d_stream: &Tensor,
+        branch: Option<&Tensor>,
+        norm: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let dy = match self.decoder.spec.residual_multiplier {
+            None => d_stream.clone(),
+            Some(factor) => (d_stream * factor)?,
+        };
+        match branch {
+            None => Ok(dy),
+            Some(branch) => self.norm_backward(branch, norm, dy),
+        }
+    }
+
+    fn norm_backward(&self, x: &Tensor, weight: Option<&Tensor>, dy: Tensor) -> Result<Tensor> {
+        match weight {
+            None => Ok(dy),
+            Some(weight) => rms_norm::backward(x, weight, self.decoder.spec.norm_eps, &dy),
+        }
+    }
+
+    fn linear_backward(
+        &self,
+        kind: LinearKind,
+        dy: &Tensor,
+        x: &Tensor,
+        saved: &Saved,
+        pass: &Pass,
+        gradients: &mut LoraGradients,
+    ) -> Result<Tensor> {
+        let dx = self.linear_step(kind, dy, x, saved, pass, gradients, true)?;
+        Ok(dx.expect("the gradient of the input was asked for"))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the operands of one backward step")]
+    fn linear_step(
+        &self,
+        kind: LinearKind,
+        dy: &Tensor,
+        x: &Tensor,
+        saved: &Saved,
+        pass: &Pass,
+        gradients: &mut LoraGradients,
+        need_x: bool,
+    ) -> Result<Option<Tensor>> {
+        let position = self.position(kind);
+        let weights = &self.weights.linears[position];
+        let branch = self.branch(position, pass);
+        let inner = saved.inner[position].as_ref();
+        let step = linear::backward(dy, x, inner, &weights.weight, branch.as_ref(), need_x)?;
+        if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
+            gradients.add(module, pair)?;
+        }
+        Ok(step.x)
+    }
+}

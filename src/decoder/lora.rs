@@ -1,0 +1,93 @@
+//! Low-rank branches on the linear layers of a decoder, and their gradients.
+
+use crate::Result;
+use crate::model::adapter::{Adapter, AdapterConfig, LoraPair};
+use candle_core::Tensor;
+
+/// The branch of one linear layer: `scale · B·A` is added to its weight.
+#[derive(Debug, Clone)]
+pub struct LoraModule {
+    /// Module path, for example `model.layers.0.self_attn.qkv_proj`.
+    pub name: String,
+    /// `[r, in]`, f32.
+    pub a: Tensor,
+    /// `[out, r]`, f32.
+    pub b: Tensor,
+    pub scale: f64,
+}
+
+impl LoraModule {
+    pub(super) fn new(name: &str, pair: &LoraPair, device: &candle_core::Device) -> Result<LoraModule> {
+        Ok(LoraModule {
+            name: name.into(),
+            a: Tensor::from_slice(&pair.a, (pair.rank, pair.in_features), device)?,
+            b: Tensor::from_slice(&pair.b, (pair.out_features, pair.rank), device)?,
+            scale: pair.scale,
+        })
+    }
+
+    fn pair(&self) -> Result<LoraPair> {
+        let (rank, in_features) = self.a.dims2()?;
+        Ok(LoraPair {
+            a: self.a.flatten_all()?.to_vec1()?,
+            b: self.b.flatten_all()?.to_vec1()?,
+            rank,
+            in_features,
+            out_features: self.b.dim(0)?,
+            scale: self.scale,
+        })
+    }
+}
+
+/// The modules as an adapter that can be saved.
+///
+/// # Errors
+/// A device error.
+pub fn to_adapter(modules: &[LoraModule], config: AdapterConfig) -> Result<Adapter> {
+    let modules = modules.iter().map(|m| Ok((m.name.clone(), m.pair()?))).collect::<Result<_>>()?;
+    Ok(Adapter { config, modules })
+}
+
+/// Gradients of A and B, in the order of the decoder's modules; sums of what was added.
+#[derive(Debug, Clone, Default)]
+pub struct LoraGradients {
+    modules: Vec<Option<(Tensor, Tensor)>>,
+}
+
+impl LoraGradients {
+    /// Empty, for so many modules.
+    pub fn new(modules: usize) -> LoraGradients {
+        LoraGradients { modules: vec![None; modules] }
+    }
+
+    /// # Errors
+    /// A device error.
+    pub fn add(&mut self, module: usize, (a, b): (Tensor, Tensor)) -> Result<()> {
+        let sum = match self.modules[module].take() {
+            None => (a, b),
+            Some((old_a, old_b)) => ((old_a + a)?, (old_b + b)?),
+        };
+        self.modules[module] = Some(sum);
+        Ok(())
+    }
+
+    /// Gradients of A `[r, in]` and B `[out, r]`, once something was added.
+    pub fn get(&self, module: usize) -> Option<&(Tensor, Tensor)> {
+        self.modules[module].as_ref()
+    }
+
+    /// Euclidean norm over all elements, accumulated in f64.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn norm(&self) -> Result<f64> {
+        let mut total = 0.0;
+        for (a, b) in self.modules.iter().flatten() {
+            for gradient in [a, b] {
+                let norm = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
+                total += f64::from(norm);
+            }
+        }
+        Ok(total.sqrt())
+    }
+}

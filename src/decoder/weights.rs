@@ -1,0 +1,203 @@
+//! The weights of a decoder, found in a checkpoint by its [`Spec`].
+
+use super::lora::LoraModule;
+use super::{Linear, NormLayout, QkNorm, Spec};
+use crate::Result;
+use crate::device::Device;
+use crate::model::{Adapter, Checkpoint, ModelError, ModelFolder};
+use crate::ops::FrozenWeight;
+use candle_core::{DType, Tensor};
+
+/// A decoder with frozen weights and an optional adapter on some linear layers.
+///
+/// On the CPU weights stay in the mapped checkpoint and everything is computed in f32.
+pub struct Decoder {
+    pub spec: Spec,
+    pub(super) device: Device,
+    /// Type of activations.
+    pub(super) dtype: DType,
+    pub(super) embedding: FrozenWeight,
+    pub(super) layers: Vec<LayerWeights>,
+    pub(super) final_norm: Tensor,
+    pub(super) head: FrozenWeight,
+    pub(super) lora: Vec<LoraModule>,
+}
+
+/// One decoder layer; norms are f32 `[n]`, one already added where the checkpoint stores offsets.
+pub(super) struct LayerWeights {
+    pub(super) linears: Vec<LinearWeights>,
+    /// Before attention.
+    pub(super) input_norm: Option<Tensor>,
+    /// On the attention branch's output.
+    pub(super) attention_output_norm: Option<Tensor>,
+    /// Before the MLP.
+    pub(super) mlp_norm: Option<Tensor>,
+    /// On the MLP branch's output.
+    pub(super) mlp_output_norm: Option<Tensor>,
+    /// On queries and on keys.
+    pub(super) qk_norm: Option<[Tensor; 2]>,
+}
+
+pub(super) struct LinearWeights {
+    pub(super) linear: Linear,
+    pub(super) weight: FrozenWeight,
+    pub(super) bias: Option<Tensor>,
+    /// Index into the decoder's adapter modules.
+    pub(super) lora: Option<usize>,
+}
+
+impl Decoder {
+    /// Opens a model folder, with an adapter on it or not.
+    ///
+    /// # Errors
+    /// An unsupported architecture, a missing or misshapen tensor, an adapter that does not fit.
+    pub fn load(folder: &ModelFolder, adapter: Option<&Adapter>, device: &Device) -> Result<Decoder> {
+        let mut decoder = Decoder::new(folder.spec()?, &folder.checkpoint()?, DType::F32, device)?;
+        if let Some(adapter) = adapter {
+            decoder.attach(adapter)?;
+        }
+        Ok(decoder)
+    }
+
+    /// `dtype` is the type of activations on a device that is not the CPU, where it is f32 always.
+    ///
+    /// # Errors
+    /// A missing or misshapen tensor, or no room on the device.
+    pub fn new(spec: Spec, checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Decoder> {
+        let dtype = if device.is_cpu() { DType::F32 } else { dtype };
+        let loader = Loader { spec: &spec, checkpoint, dtype, device };
+        let vocab_shape = [spec.vocab_size, spec.hidden_size];
+        let embedding = loader.matrix(Spec::EMBEDDING, &vocab_shape)?;
+        let head =
+            if spec.tied { embedding.clone() } else { loader.matrix(spec.head_name(), &vocab_shape)? };
+        let layers = (0..spec.num_layers()).map(|layer| loader.layer(layer)).collect::<Result<_>>()?;
+        let final_norm = loader.norm(Spec::FINAL_NORM, spec.hidden_size)?;
+        Ok(Decoder {
+            device: device.clone(),
+            dtype,
+            embedding,
+            layers,
+            final_norm,
+            head,
+            lora: Vec::new(),
+            spec,
+        })
+    }
+
+    /// Puts an adapter in place of the present one.
+    ///
+    /// # Errors
+    /// The adapter names a module that the decoder does not have, or whose shape differs.
+    pub fn attach(&mut self, adapter: &Adapter) -> Result<()> {
+        let refuse =
+            |reason: String| ModelError::Adapter { path: self.spec.architecture.clone().into(), reason };
+        for (name, pair) in &adapter.modules {
+            let Some(linear) = self.linears().find(|l| l.linear.module == *name) else {
+                return Err(refuse(format!("the model has no linear layer `{name}`")).into());
+            };
+            let wanted = (linear.linear.in_features, linear.linear.out_features);
+            if (pair.in_features, pair.out_features) != wanted {
+                return Err(refuse(format!(
+                    "`{name}` is made for {} inputs and {} outputs, the layer has {} and {}",
+                    pair.in_features, pair.out_features, wanted.0, wanted.1
+                ))
+                .into());
+            }
+        }
+        let mut lora = Vec::with_capacity(adapter.modules.len());
+        for linear in self.layers.iter_mut().flat_map(|l| &mut l.linears) {
+            linear.lora = None;
+            if let Some(pair) = adapter.modules.get(&linear.linear.module) {
+                linear.lora = Some(lora.len());
+                lora.push(LoraModule::new(&linear.linear.module, pair, &self.device)?);
+            }
+        }
+        self.lora = lora;
+        Ok(())
+    }
+
+    /// The adapter's modules, in the order of the layers.
+    pub fn lora(&self) -> &[LoraModule] {
+        &self.lora
+    }
+
+    /// For the optimiser, which replaces A and B.
+    pub fn lora_mut(&mut self) -> &mut [LoraModule] {
+        &mut self.lora
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn linears(&self) -> impl Iterator<Item = &LinearWeights> {
+        self.layers.iter().flat_map(|l| &l.linears)
+    }
+}
+
+struct Loader<'a> {
+    spec: &'a Spec,
+    checkpoint: &'a Checkpoint,
+    dtype: DType,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    fn matrix(&self, name: &str, shape: &[usize]) -> Result<FrozenWeight> {
+        FrozenWeight::load(self.checkpoint.tensor_of(name, shape)?, self.dtype, self.device)
+    }
+
+    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        self.checkpoint.tensor_of(name, &[len])?.to_f32()
+    }
+
+    fn norm(&self, name: &str, len: usize) -> Result<Tensor> {
+        let mut weight = self.vector(name, len)?;
+        if self.spec.norm_plus_one {
+            weight.iter_mut().for_each(|w| *w += 1.0);
+        }
+        Ok(Tensor::from_vec(weight, len, self.device)?)
+    }
+
+    fn layer(&self, layer: usize) -> Result<LayerWeights> {
+        let spec = self.spec;
+        let linears = spec.linears(layer).into_iter().map(|l| self.linear(l)).collect::<Result<_>>()?;
+        let norm = |name: &str| self.norm(&Spec::layer_norm_name(layer, name), spec.hidden_size).map(Some);
+        let (input_norm, attention_output_norm, mlp_norm, mlp_output_norm) = match spec.norm_layout {
+            NormLayout::Pre => (norm("input_layernorm")?, None, norm("post_attention_layernorm")?, None),
+            NormLayout::PreAndPost => (
+                norm("input_layernorm")?,
+                norm("post_attention_layernorm")?,
+                norm("pre_feedforward_layernorm")?,
+                norm("post_feedforward_layernorm")?,
+            ),
+            NormLayout::Post => {
+                (None, norm("post_attention_layernorm")?, None, norm("post_feedforward_layernorm")?)
+            }
+        };
+        let a = &spec.attention;
+        let qk_norm = |q_len, k_len| -> Result<_> {
+            let norm = |name, len| self.norm(&Spec::layer_norm_name(layer, name), len);
+            Ok(Some([norm("self_attn.q_norm", q_len)?, norm("self_attn.k_norm", k_len)?]))
+        };
+        let qk_norm = match a.qk_norm {
+            None => None,
+            Some(QkNorm::PerHead) => qk_norm(a.head_dim, a.head_dim)?,
+            Some(QkNorm::Full) => qk_norm(a.q_size(), a.kv_size())?,
+        };
+        Ok(LayerWeights { linears, input_norm, attention_output_norm, mlp_norm, mlp_output_norm, qk_norm })
+    }
+
+    fn linear(&self, linear: Linear) -> Result<LinearWeights> {
+        let name = format!("{}.weight", linear.module);
+        let weight = self.matrix(&name, &[linear.out_features, linear.in_features])?;
+        let bias = match linear.bias {
+            false => None,
+            true => {
+                let bias = self.vector(&format!("{}.bias", linear.module), linear.out_features)?;
+                Some(Tensor::from_vec(bias, linear.out_features, self.device)?)
+            }
+        };
+        Ok(LinearWeights { linear, weight, bias, lora: None })
+    }
+}

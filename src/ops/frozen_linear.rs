@@ -1,0 +1,233 @@
+//! Linear layers whose weight is frozen: the weight stays in its storage form, gets no gradient and no f32 copy.
+//!
+//! Forward `Y = X·Wᵀ` and backward `dX = dY·W` go panel by panel: some rows of W are decoded into a scratch buffer
+//! that fits the cache, then multiplied. A few rows of X (generation) skip the panels: each row of W is decoded into
+//! a row buffer and used at once.
+
+use super::gemm::{Mat, MatMut, Write, gemm};
+use super::host::{HostRows, matrix};
+use super::vector::dot;
+use crate::Result;
+use crate::model;
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+use std::cell::Cell;
+
+/// A frozen matrix `[out, in]`.
+#[derive(Clone)]
+pub struct FrozenWeight {
+    pub out_features: usize,
+    pub in_features: usize,
+    storage: Storage,
+}
+
+#[derive(Clone)]
+enum Storage {
+    /// Bytes of the mapped checkpoint, decoded when they are used.
+    Mapped(model::Tensor),
+    /// On a device with memory of its own.
+    Device(Tensor),
+}
+
+impl FrozenWeight {
+    /// Keeps the mapping on the CPU; uploads to any other device, as `dtype`.
+    ///
+    /// # Errors
+    /// The tensor has not two dimensions or is not of a float type, or the device has no room.
+    pub fn load(tensor: &model::Tensor, dtype: DType, device: &Device) -> Result<FrozenWeight> {
+        let &[out_features, in_features] = tensor.shape.as_slice() else {
+            return Err(super::invalid(format!(
+                "`{}` is not a matrix but of shape {:?}",
+                tensor.name, tensor.shape
+            )));
+        };
+        // Fails here, and so never later, when the type is not a float.
+        tensor.read_f32(0..0, &mut [])?;
+        let storage = if device.is_cpu() {
+            Storage::Mapped(tensor.clone())
+        } else {
+            let host = Tensor::from_raw_buffer(tensor.bytes(), tensor.dtype, &tensor.shape, &Device::Cpu)?;
+            Storage::Device(host.to_device(device)?.to_dtype(dtype)?)
+        };
+        Ok(FrozenWeight { out_features, in_features, storage })
+    }
+
+    /// Rows `ids`, as the embedding looks them up: `[ids, in]`.
+    ///
+    /// # Errors
+    /// An id is outside the matrix.
+    pub fn gather(&self, ids: &[u32]) -> Result<Tensor> {
+        if let Some(id) = ids.iter().find(|id| **id as usize >= self.out_features) {
+            return Err(super::invalid(format!(
+                "token id {id} is outside the vocabulary of {}",
+                self.out_features
+            )));
+        }
+        match &self.storage {
+            Storage::Device(weight) => Ok(weight.index_select(&Tensor::new(ids, weight.device())?, 0)?),
+            Storage::Mapped(tensor) => {
+                let width = self.in_features;
+                let mut rows = vec![0.0; ids.len() * width];
+                for (row, id) in rows.chunks_exact_mut(width).zip(ids) {
+                    let start = *id as usize * width;
+                    tensor.read_f32(start..start + width, row)?;
+                }
+                matrix(rows, ids.len(), width)
+            }
+        }
+    }
+
+    fn mapped(&self) -> Option<&model::Tensor> {
+        match &self.storage {
+            Storage::Mapped(tensor) => Some(tensor),
+            Storage::Device(_) => None,
+        }
+    }
+
+    /// The weight as a tensor of `like`'s type, for plain operations.
+    fn on_device(&self, like: &Tensor) -> Result<Tensor> {
+        match &self.storage {
+            Storage::Device(weight) => Ok(weight.to_dtype(like.dtype())?),
+            Storage::Mapped(tensor) => {
+                Ok(Tensor::from_vec(tensor.to_f32()?, tensor.shape.as_slice(), &Device::Cpu)?)
+            }
+        }
+    }
+
+    /// Whether kernels of the CPU can work on it.
+    pub(crate) fn on_host(&self) -> bool {
+        self.mapped().is_some()
+    }
+}
+
+/// `x · wᵀ`: `[tokens, in]` to `[tokens, out]`.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
+    if !w.on_host() {
+        return plain_forward(x, w);
+    }
+    let x = HostRows::new(x)?;
+    let mut y = vec![0.0; x.rows * w.out_features];
+    forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), w, &mut y);
+    matrix(y, x.rows, w.out_features)
+}
+
+/// `dy · w`: `[tokens, out]` to `[tokens, in]`, the gradient of the input.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
+    if !w.on_host() {
+        return plain_backward(dy, w);
+    }
+    let dy = HostRows::new(dy)?;
+    let mut dx = vec![0.0; dy.rows * w.in_features];
+    backward_host(Mat::new(dy.data(), dy.rows, dy.cols, dy.stride), w, &mut dx);
+    matrix(dx, dy.rows, w.in_features)
+}
+
+fn plain_forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
+    Ok(x.contiguous()?.matmul(&w.on_device(x)?.t()?)?)
+}
+
+fn plain_backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
+    Ok(dy.contiguous()?.matmul(&w.on_device(dy)?)?)
+}
+
+/// Elements of W decoded at a time: 4 MB as f32, so that a panel stays in the cache until it is used.
+const PANEL: usize = 1 << 20;
+/// Rows of X up to which a dot product per row of W beats the packing of a matrix product.
+const FEW: usize = 4;
+
+/// Overwrites `y`, `[x.rows, out]`.
+pub(crate) fn forward_host(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
+    assert_eq!(x.cols, w.in_features, "the input has the width of the weight");
+    if x.rows <= FEW {
+        return few_rows(x, w, y);
+    }
+    let (rows, out) = (x.rows, w.out_features);
+    for_panels(w, |panel, start| {
+        // SAFETY: blocks of different panels are different columns, and only one lives at a time.
+        #[expect(unsafe_code, reason = "a panel of rows of W gives a block of columns of Y")]
+        let mut block = unsafe { MatMut::new(y, rows, out, out).block(0, start, rows, panel.rows) };
+        gemm(&mut block, Write::Replace, 1.0, x, panel.t());
+    });
+}
+
+/// Overwrites `dx`, `[dy.rows, in]`.
+pub(crate) fn backward_host(dy: Mat, w: &FrozenWeight, dx: &mut [f32]) {
+    assert_eq!(dy.cols, w.out_features, "the gradient has the height of the weight");
+    let (rows, width) = (dy.rows, w.in_features);
+    for_panels(w, |panel, start| {
+        let write = if start == 0 { Write::Replace } else { Write::Add };
+        gemm(&mut MatMut::new(dx, rows, width, width), write, 1.0, dy.columns(start, panel.rows), panel);
+    });
+}
+
+thread_local! {
+    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `use_panel` with successive panels of rows, as f32, and the first row of each.
+fn for_panels(w: &FrozenWeight, mut use_panel: impl FnMut(Mat, usize)) {
+    let tensor = w.mapped().expect("the caller checked that the weight is mapped");
+    let width = w.in_features;
+    let panel_rows = (PANEL / width).max(1).next_multiple_of(16);
+    let stored_f32 = (tensor.dtype == DType::F32)
+        .then(|| bytemuck::try_cast_slice::<u8, f32>(tensor.bytes()).ok())
+        .flatten();
+    // Taken out of its cell while in use, so that nested calls on one thread do not meet.
+    let mut scratch = SCRATCH.take();
+    let mut start = 0;
+    while start < w.out_features {
+        let rows = panel_rows.min(w.out_features - start);
+        let range = start * width..(start + rows) * width;
+        let panel = match stored_f32 {
+            Some(values) if cfg!(target_endian = "little") => &values[range],
+            _ => {
+                if scratch.len() < range.len() {
+                    scratch.resize(range.len(), 0.0);
+                }
+                let panel = &mut scratch[..range.len()];
+                const CHUNK: usize = 1 << 15;
+                panel.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
+                    let from = range.start + i * CHUNK;
+                    tensor
+                        .read_f32(from..from + chunk.len(), chunk)
+                        .expect("a float type, as `load` checked");
+                });
+                &*panel
+            }
+        };
+        use_panel(Mat::new(panel, rows, width, width), start);
+        start += rows;
+    }
+    SCRATCH.set(scratch);
+}
+
+fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
+    let tensor = w.mapped().expect("the caller checked that the weight is mapped");
+    let (rows, width, out) = (x.rows, w.in_features, w.out_features);
+    if rows == 0 {
+        return;
+    }
+    const CHUNK: usize = 64;
+    let mut transposed = vec![0.0; out * rows]; // [out, rows]
+    transposed.par_chunks_mut(CHUNK * rows).enumerate().for_each(|(i, chunk)| {
+        let mut weight_row = vec![0.0; width];
+        for (j, y) in chunk.chunks_exact_mut(rows).enumerate() {
+            let start = (i * CHUNK + j) * width;
+            tensor.read_f32(start..start + width, &mut weight_row).expect("a float type, as `load` checked");
+            for (r, y) in y.iter_mut().enumerate() {
+                *y = dot(x.row(r), &weight_row);
+            }
+        }
+    });
+    for (r, y) in y.chunks_exact_mut(out).enumerate() {
+        for (j, y) in y.iter_mut().enumerate() {
+            *y = transposed[j * rows + r];
+        }
+    }
+}

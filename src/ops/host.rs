@@ -1,0 +1,66 @@
+//! Tensors of the CPU as f32 slices, without a copy.
+
+use crate::Result;
+use candle_core::{CpuStorage, Device, Storage, StorageRef, Tensor};
+
+/// A tensor of the CPU seen as a matrix whose rows may lie apart, as those of a column slice do. Leading dimensions
+/// count as rows.
+pub(crate) struct HostRows<'a> {
+    storage: StorageRef<'a>,
+    offset: usize,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a> HostRows<'a> {
+    /// # Errors
+    /// The tensor is not f32 on the CPU, or the elements of a row are not adjacent.
+    pub(crate) fn new(tensor: &'a Tensor) -> Result<HostRows<'a>> {
+        let cols = tensor.dims().last().copied().unwrap_or(1);
+        let rows = tensor.elem_count() / cols.max(1);
+        let (storage, layout) = tensor.storage_and_layout();
+        let stride = match (layout.is_contiguous(), layout.stride()) {
+            (true, _) => cols,
+            (false, &[stride, 1]) => stride,
+            _ => {
+                return Err(super::invalid(format!(
+                    "a kernel needs rows of adjacent elements, got the layout {layout:?}"
+                )));
+            }
+        };
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(_)) => {}
+            _ => {
+                return Err(super::invalid(format!(
+                    "a CPU kernel was given a tensor that is not f32 in host memory"
+                )));
+            }
+        }
+        let offset = layout.start_offset();
+        Ok(HostRows { storage, offset, rows, cols, stride })
+    }
+
+    /// From the first element of the first row to the last of the last.
+    pub(crate) fn data(&self) -> &[f32] {
+        let Storage::Cpu(CpuStorage::F32(values)) = &*self.storage else {
+            unreachable!("checked by the constructor")
+        };
+        let len = if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + self.cols };
+        &values[self.offset..self.offset + len]
+    }
+
+    pub(crate) fn row(&self, index: usize) -> &[f32] {
+        &self.data()[index * self.stride..][..self.cols]
+    }
+}
+
+/// `[rows, cols]` on the CPU, taking the values over.
+pub(crate) fn matrix(values: Vec<f32>, rows: usize, cols: usize) -> Result<Tensor> {
+    Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
+}
+
+/// Rows that one task of an elementwise kernel takes: enough work to be worth a task, whatever the width.
+pub(crate) fn rows_per_task(cols: usize) -> usize {
+    (16_384 / cols.max(1)).max(1)
+}

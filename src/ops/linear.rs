@@ -1,0 +1,190 @@
+//! A frozen linear layer with an optional low-rank branch: `y = x·Wᵀ + bias + s · (dropout(x)·Aᵀ)·Bᵀ`.
+
+use super::dropout::Dropout;
+use super::frozen_linear::{self, FrozenWeight};
+use super::gemm::{Mat, MatMut, Write, gemm};
+use super::host::{HostRows, matrix};
+use crate::Result;
+use candle_core::Tensor;
+use rayon::prelude::*;
+
+/// The trainable branch of one layer.
+#[derive(Clone, Copy)]
+pub struct Lora<'a> {
+    /// `[r, in]`.
+    pub a: &'a Tensor,
+    /// `[out, r]`.
+    pub b: &'a Tensor,
+    /// `s`, for example `alpha / r`.
+    pub scale: f64,
+    /// On the branch's input, in training.
+    pub dropout: Option<Dropout>,
+}
+
+/// What [`backward`] gives.
+pub struct LinearGradients {
+    /// `[tokens, in]`; `None` when it was not asked for.
+    pub x: Option<Tensor>,
+    /// Gradients of A `[r, in]` and B `[out, r]`.
+    pub lora: Option<(Tensor, Tensor)>,
+}
+
+/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn forward(
+    x: &Tensor,
+    weight: &FrozenWeight,
+    bias: Option<&Tensor>,
+    lora: Option<&Lora>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    if !weight.on_host() {
+        return plain_forward(x, weight, bias, lora);
+    }
+    let out = weight.out_features;
+    let rows = HostRows::new(x)?;
+    let mut y = vec![0.0; rows.rows * out];
+    frozen_linear::forward_host(mat(&rows), weight, &mut y);
+    if let Some(bias) = bias {
+        let bias = HostRows::new(bias)?;
+        y.par_chunks_mut(out).for_each(|y| y.iter_mut().zip(bias.data()).for_each(|(y, b)| *y += b));
+    }
+    let inner = match lora {
+        None => None,
+        Some(lora) => {
+            let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
+            let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
+            let (a, b) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?);
+            let mut inner = vec![0.0; x.rows * a.rows];
+            gemm(
+                &mut MatMut::new(&mut inner, x.rows, a.rows, a.rows),
+                Write::Replace,
+                1.0,
+                mat(&x),
+                mat(&a).t(),
+            );
+            let branch = Mat::new(&inner, x.rows, a.rows, a.rows);
+            gemm(
+                &mut MatMut::new(&mut y, x.rows, out, out),
+                Write::Add,
+                lora.scale as f32,
+                branch,
+                mat(&b).t(),
+            );
+            Some(matrix(inner, x.rows, a.rows)?)
+        }
+    };
+    Ok((matrix(y, rows.rows, out)?, inner))
+}
+
+/// With `du = s · dy·B`: `dB = s · dyᵀ·u`, `dA = duᵀ·dropout(x)`, `dx = dy·W + dropout(du·A)`.
+///
+/// `inner` is what [`forward`] gave; `x` is its input.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn backward(
+    dy: &Tensor,
+    x: &Tensor,
+    inner: Option<&Tensor>,
+    weight: &FrozenWeight,
+    lora: Option<&Lora>,
+    need_x: bool,
+) -> Result<LinearGradients> {
+    if !weight.on_host() {
+        return plain_backward(dy, x, inner, weight, lora, need_x);
+    }
+    let d_rows = HostRows::new(dy)?;
+    let (tokens, width) = (d_rows.rows, weight.in_features);
+    let mut dx = None;
+    if need_x {
+        let mut values = vec![0.0; tokens * width];
+        frozen_linear::backward_host(mat(&d_rows), weight, &mut values);
+        dx = Some(values);
+    }
+    let mut gradients = None;
+    if let (Some(lora), Some(inner)) = (lora, inner) {
+        let (a, b, u) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?, HostRows::new(inner)?);
+        let (rank, out, scale) = (a.rows, b.rows, lora.scale as f32);
+        let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
+        let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
+        let mut du = vec![0.0; tokens * rank];
+        gemm(&mut MatMut::new(&mut du, tokens, rank, rank), Write::Replace, scale, mat(&d_rows), mat(&b));
+        let du = Mat::new(&du, tokens, rank, rank);
+        let (mut da, mut db) = (vec![0.0; rank * width], vec![0.0; out * rank]);
+        gemm(&mut MatMut::new(&mut da, rank, width, width), Write::Replace, 1.0, du.t(), mat(&x));
+        gemm(&mut MatMut::new(&mut db, out, rank, rank), Write::Replace, scale, mat(&d_rows).t(), mat(&u));
+        gradients = Some((matrix(da, rank, width)?, matrix(db, out, rank)?));
+        if let Some(dx) = &mut dx {
+            match lora.dropout {
+                None => gemm(&mut MatMut::new(dx, tokens, width, width), Write::Add, 1.0, du, mat(&a)),
+                Some(dropout) => {
+                    let mut branch = vec![0.0; tokens * width];
+                    gemm(
+                        &mut MatMut::new(&mut branch, tokens, width, width),
+                        Write::Replace,
+                        1.0,
+                        du,
+                        mat(&a),
+                    );
+                    let branch = dropout.apply(&matrix(branch, tokens, width)?)?;
+                    let branch = HostRows::new(&branch)?;
+                    dx.iter_mut().zip(branch.data()).for_each(|(dx, b)| *dx += b);
+                }
+            }
+        }
+    }
+    let x = dx.map(|values| matrix(values, tokens, width)).transpose()?;
+    Ok(LinearGradients { x, lora: gradients })
+}
+
+fn mat<'a>(rows: &'a HostRows) -> Mat<'a> {
+    Mat::new(rows.data(), rows.rows, rows.cols, rows.stride)
+}
+
+fn plain_forward(
+    x: &Tensor,
+    weight: &FrozenWeight,
+    bias: Option<&Tensor>,
+    lora: Option<&Lora>,
+) -> Result<(Tensor, Option<Tensor>)> {
+    let mut y = frozen_linear::forward(x, weight)?;
+    if let Some(bias) = bias {
+        y = y.broadcast_add(&bias.to_dtype(y.dtype())?)?;
+    }
+    let Some(lora) = lora else { return Ok((y, None)) };
+    let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
+    let x = dropped.as_ref().unwrap_or(x).contiguous()?;
+    let inner = x.matmul(&lora.a.to_dtype(x.dtype())?.t()?)?;
+    let branch = (inner.matmul(&lora.b.to_dtype(x.dtype())?.t()?)? * lora.scale)?;
+    Ok(((y + branch)?, Some(inner)))
+}
+
+fn plain_backward(
+    dy: &Tensor,
+    x: &Tensor,
+    inner: Option<&Tensor>,
+    weight: &FrozenWeight,
+    lora: Option<&Lora>,
+    need_x: bool,
+) -> Result<LinearGradients> {
+    let mut dx = need_x.then(|| frozen_linear::backward(dy, weight)).transpose()?;
+    let mut gradients = None;
+    if let (Some(lora), Some(inner)) = (lora, inner) {
+        let dy = dy.contiguous()?;
+        let (a, b) = (lora.a.to_dtype(dy.dtype())?, lora.b.to_dtype(dy.dtype())?);
+        let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
+        let x = dropped.as_ref().unwrap_or(x).contiguous()?;
+        let du = (dy.matmul(&b)? * lora.scale)?;
+        let da = du.t()?.matmul(&x)?.to_dtype(lora.a.dtype())?;
+        let db = (dy.t()?.matmul(inner)? * lora.scale)?.to_dtype(lora.b.dtype())?;
+        gradients = Some((da, db));
+        if let Some(dx) = &mut dx {
+            let branch = du.matmul(&a)?;
+            let branch = lora.dropout.map(|d| d.apply(&branch)).transpose()?.unwrap_or(branch);
+            *dx = (&*dx + branch)?;
+        }
+    }
+    Ok(LinearGradients { x: dx, lora: gradients })
+}

@@ -1,0 +1,185 @@
+//! The language-model head and its loss in one sweep over chunks of rows: `[tokens, vocab]` never exists.
+
+use super::frozen_linear::{self, FrozenWeight};
+use super::gemm::Mat;
+use super::host::{HostRows, matrix};
+use super::vector::{exp, max};
+use crate::Result;
+use candle_core::{D, DType, Tensor};
+use rayon::prelude::*;
+
+/// Final projection of a decoder.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// `[vocab, hidden]`.
+    pub weight: &'a FrozenWeight,
+    /// Factor on the logits.
+    pub multiplier: Option<f64>,
+    /// `cap · tanh(logits / cap)`.
+    pub softcap: Option<f64>,
+}
+
+/// Masked cross-entropy of some rows.
+#[derive(Debug)]
+pub struct LmLoss {
+    /// Sum over the rows that count.
+    pub sum: f64,
+    /// Rows that count.
+    pub count: usize,
+    /// Gradient of `factor · sum` with respect to the hidden states, `[rows, hidden]`, if it was asked for.
+    pub d_hidden: Option<Tensor>,
+}
+
+/// Target of a row that does not count: every negative value.
+const fn counts(target: i32) -> bool {
+    target >= 0
+}
+
+/// Elements of a chunk's logits, 32 MB as f32.
+const CHUNK: usize = 1 << 23;
+
+/// Cross-entropy of `softmax(head(hidden))` against `targets`, one per row of `hidden` `[rows, hidden]`; negative
+/// targets do not count and cost nothing. `factor` asks for the gradient of `factor · sum`.
+///
+/// # Errors
+/// No target that counts, one outside the vocabulary, shapes that do not fit, or a device error.
+pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>) -> Result<LmLoss> {
+    let (rows, width) = hidden.dims2()?;
+    let vocab = head.weight.out_features;
+    let counted: Vec<u32> = (0..rows as u32).filter(|row| counts(targets[*row as usize])).collect();
+    if counted.is_empty() {
+        return Err(super::invalid(format!("none of the {rows} positions has a label, so there is no loss")));
+    }
+    let labels: Vec<u32> = counted.iter().map(|row| targets[*row as usize] as u32).collect();
+    if let Some(label) = labels.iter().find(|label| **label as usize >= vocab) {
+        return Err(super::invalid(format!("label {label} is outside the vocabulary of {vocab}")));
+    }
+    let index = Tensor::new(counted.as_slice(), hidden.device())?;
+    let all = counted.len() == rows;
+    let kept = if all { hidden.clone() } else { hidden.contiguous()?.index_select(&index, 0)? };
+    let chunk_rows = (CHUNK / vocab).max(64);
+    let mut sum = 0.0;
+    let mut gradients = Vec::new();
+    let mut start = 0;
+    while start < counted.len() {
+        let len = chunk_rows.min(counted.len() - start);
+        let part = kept.narrow(0, start, len)?;
+        let labels = &labels[start..start + len];
+        let (loss, gradient) = if head.weight.on_host() {
+            chunk_on_host(&part, labels, head, factor)?
+        } else {
+            plain_chunk(&part, labels, head, factor)?
+        };
+        sum += loss;
+        gradients.extend(gradient);
+        start += len;
+    }
+    let d_hidden = match factor {
+        None => None,
+        Some(_) => {
+            let kept = Tensor::cat(&gradients, 0)?;
+            Some(if all {
+                kept
+            } else {
+                let zeros = Tensor::zeros((rows, width), kept.dtype(), kept.device())?;
+                zeros.index_add(&index, &kept, 0)?
+            })
+        }
+    };
+    Ok(LmLoss { sum, count: counted.len(), d_hidden })
+}
+
+fn chunk_on_host(
+    hidden: &Tensor,
+    labels: &[u32],
+    head: Head,
+    factor: Option<f64>,
+) -> Result<(f64, Option<Tensor>)> {
+    let x = HostRows::new(hidden)?;
+    let vocab = head.weight.out_features;
+    let mut logits = vec![0.0; x.rows * vocab];
+    frozen_linear::forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), head.weight, &mut logits);
+    let multiplier = head.multiplier.unwrap_or(1.0) as f32;
+    let cap = head.softcap.map(|cap| cap as f32);
+    let losses: Vec<f64> = logits
+        .par_chunks_mut(vocab)
+        .zip(labels)
+        .map(|(row, label)| {
+            if multiplier != 1.0 {
+                row.iter_mut().for_each(|l| *l *= multiplier);
+            }
+            if let Some(cap) = cap {
+                row.iter_mut().for_each(|l| *l = cap * (*l / cap).tanh());
+            }
+            let own = row[*label as usize];
+            let top = max(row);
+            // In f64, because a vocabulary has up to 2¹⁸ entries.
+            let total: f64 =
+                row.chunks(1024).map(|part| f64::from(part.iter().map(|l| exp(l - top)).sum::<f32>())).sum();
+            let log_sum = f64::from(top) + total.ln();
+            if let Some(factor) = factor {
+                let (scale, shift) = (factor as f32, log_sum as f32);
+                let slope = |l: f32| cap.map_or(1.0, |cap| 1.0 - (l / cap) * (l / cap)) * multiplier;
+                let own_slope = slope(own);
+                if cap.is_some() {
+                    row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * slope(*l));
+                } else {
+                    row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * multiplier);
+                }
+                row[*label as usize] -= scale * own_slope;
+            }
+            log_sum - f64::from(own)
+        })
+        .collect();
+    let gradient = match factor {
+        None => None,
+        Some(_) => {
+            let mut dx = vec![0.0; x.rows * x.cols];
+            frozen_linear::backward_host(Mat::new(&logits, x.rows, vocab, vocab), head.weight, &mut dx);
+            Some(matrix(dx, x.rows, x.cols)?)
+        }
+    };
+    Ok((losses.iter().sum(), gradient))
+}
+
+/// Logits `[rows, vocab]`, for generation and tests.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn logits(hidden: &Tensor, head: Head) -> Result<Tensor> {
+    finish_logits(frozen_linear::forward(hidden, head.weight)?, head)
+}
+
+fn finish_logits(mut logits: Tensor, head: Head) -> Result<Tensor> {
+    if let Some(multiplier) = head.multiplier {
+        logits = (logits * multiplier)?;
+    }
+    if let Some(cap) = head.softcap {
+        logits = ((logits / cap)?.tanh()? * cap)?;
+    }
+    Ok(logits)
+}
+
+fn plain_chunk(
+    hidden: &Tensor,
+    labels: &[u32],
+    head: Head,
+    factor: Option<f64>,
+) -> Result<(f64, Option<Tensor>)> {
+    let labels = Tensor::new(labels, hidden.device())?.unsqueeze(1)?;
+    let raw = frozen_linear::forward(hidden, head.weight)?.to_dtype(DType::F32)?;
+    let loss = |raw: &Tensor| -> Result<Tensor> {
+        let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
+        Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
+    };
+    let sum = f64::from(loss(&raw)?.to_scalar::<f32>()?);
+    let gradient = match factor {
+        None => None,
+        Some(factor) => {
+            let seed = Tensor::new(factor as f32, hidden.device())?;
+            let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss(raw))?;
+            Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)
+        }
+    };
+    Ok((sum, gradient))
+}

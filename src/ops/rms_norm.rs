@@ -1,0 +1,89 @@
+//! Root-mean-square normalisation with a frozen weight, over the last dimension.
+
+use super::host::{HostRows, matrix, rows_per_task};
+use super::plain::vjp;
+use super::vector::dot;
+use crate::Result;
+use candle_core::{D, DType, Tensor};
+use rayon::prelude::*;
+
+/// `x / √(mean(x²) + eps) · weight`: `[rows, n]`, weight `[n]` in f32.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return plain(x, weight, eps);
+    }
+    let (x, weight) = (HostRows::new(x)?, HostRows::new(weight)?);
+    let weight = weight.data();
+    let mut y = vec![0.0; x.rows * x.cols];
+    let step = rows_per_task(x.cols);
+    y.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
+        for (j, y) in chunk.chunks_exact_mut(x.cols).enumerate() {
+            let x = x.row(i * step + j);
+            let scale = inverse_rms(x, eps);
+            for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                *y = x * scale * w;
+            }
+        }
+    });
+    matrix(y, x.rows, x.cols)
+}
+
+/// Gradient of the input, given that of the output.
+///
+/// With `r = 1/√(mean(x²) + eps)` and `g = dy·weight`: `dx = r·g − x · r³/n · Σ g·x`.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        let [dx] = vjp([x], dy, |[x]| plain(x, weight, eps))?;
+        return Ok(dx);
+    }
+    let (x, weight, dy) = (HostRows::new(x)?, HostRows::new(weight)?, HostRows::new(dy)?);
+    let weight = weight.data();
+    let mut dx = vec![0.0; x.rows * x.cols];
+    let step = rows_per_task(x.cols);
+    dx.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
+        for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
+            let (x, dy) = (x.row(i * step + j), dy.row(i * step + j));
+            let scale = inverse_rms(x, eps);
+            for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
+                *dx = dy * w;
+            }
+            let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
+            for (dx, x) in dx.iter_mut().zip(x) {
+                *dx = *dx * scale - x * pull;
+            }
+        }
+    });
+    matrix(dx, x.rows, x.cols)
+}
+
+fn inverse_rms(x: &[f32], eps: f64) -> f32 {
+    (dot(x, x) / x.len() as f32 + eps as f32).sqrt().recip()
+}
+
+fn plain(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let wide = x.to_dtype(DType::F32)?;
+    let rms = (wide.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+    Ok(wide.broadcast_div(&rms)?.broadcast_mul(weight)?.to_dtype(x.dtype())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::plain::oracle::{assert_close, random};
+
+    #[test]
+    fn kernel_agrees_with_autograd() -> Result<()> {
+        let (x, dy) = (random(&[37, 67], 1)?, random(&[37, 67], 2)?);
+        let weight = random(&[67], 3)?;
+        assert_close(&forward(&x, &weight, 1e-5)?, &plain(&x, &weight, 1e-5)?, 1e-5);
+        let [dx] = vjp([&x], &dy, |[x]| plain(x, &weight, 1e-5))?;
+        assert_close(&backward(&x, &weight, 1e-5, &dy)?, &dx, 1e-5);
+        Ok(())
+    }
+}

@@ -1,0 +1,117 @@
+//! Rotary position embedding: pairs (j, j + half) of every head are rotated by the position's angles.
+
+use super::host::{HostRows, matrix, rows_per_task};
+use crate::Result;
+use crate::decoder::Rope;
+use candle_core::{Device, Tensor};
+use rayon::prelude::*;
+
+/// Cosines and sines per token, `[tokens, rotary_dim / 2]` each.
+#[derive(Clone)]
+pub struct RotaryTables {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl RotaryTables {
+    /// Rows for the positions of the tokens at hand, in sequences that are `sequence_length` long.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn new(
+        rope: &Rope,
+        positions: &[u32],
+        sequence_length: usize,
+        device: &Device,
+    ) -> Result<RotaryTables> {
+        let (frequencies, mscale) = rope.inverse_frequencies(sequence_length);
+        let shape = (positions.len(), frequencies.len());
+        let angles = positions.iter().flat_map(|p| frequencies.iter().map(move |f| *p as f32 * f));
+        let (cos, sin): (Vec<f32>, Vec<f32>) = angles.map(|a| (a.cos() * mscale, a.sin() * mscale)).unzip();
+        Ok(RotaryTables {
+            cos: Tensor::from_vec(cos, shape, device)?,
+            sin: Tensor::from_vec(sin, shape, device)?,
+        })
+    }
+}
+
+/// Rotates `[tokens, heads · head_dim]`; the part of each head beyond the rotary width passes through.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn forward(x: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
+    rotate(x, tables, head_dim, 1.0)
+}
+
+/// Gradient of the input: the transposed map, which turns the other way.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn backward(dy: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
+    rotate(dy, tables, head_dim, -1.0)
+}
+
+fn rotate(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return plain(x, tables, head_dim, f64::from(sign));
+    }
+    let (x, cos, sin) = (HostRows::new(x)?, HostRows::new(&tables.cos)?, HostRows::new(&tables.sin)?);
+    let half = cos.cols;
+    let mut y = vec![0.0; x.rows * x.cols];
+    let step = rows_per_task(x.cols);
+    y.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
+        for (j, y) in chunk.chunks_exact_mut(x.cols).enumerate() {
+            let token = i * step + j;
+            let (cos, sin) = (cos.row(token), sin.row(token));
+            let heads = x.row(token).chunks_exact(head_dim);
+            for (y, x) in y.chunks_exact_mut(head_dim).zip(heads) {
+                let (y_low, y_rest) = y.split_at_mut(half);
+                let (x_low, x_rest) = x.split_at(half);
+                for k in 0..half {
+                    let (c, s) = (cos[k], sign * sin[k]);
+                    y_low[k] = x_low[k] * c - x_rest[k] * s;
+                    y_rest[k] = x_rest[k] * c + x_low[k] * s;
+                }
+                y_rest[half..].copy_from_slice(&x_rest[half..]);
+            }
+        }
+    });
+    matrix(y, x.rows, x.cols)
+}
+
+fn plain(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f64) -> Result<Tensor> {
+    let (tokens, width) = x.dims2()?;
+    let half = tables.cos.dim(1)?;
+    let heads = x.contiguous()?.reshape((tokens, width / head_dim, head_dim))?;
+    let cos = tables.cos.unsqueeze(1)?.to_dtype(x.dtype())?; // [tokens, 1, half]
+    let sin = (tables.sin.unsqueeze(1)?.to_dtype(x.dtype())? * sign)?;
+    let (low, high) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
+    let rest = heads.narrow(2, 2 * half, head_dim - 2 * half)?;
+    let turned_low = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
+    let turned_high = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
+    Ok(Tensor::cat(&[turned_low, turned_high, rest], 2)?.reshape((tokens, width))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decoder::RopeScaling;
+    use crate::ops::plain::oracle::{assert_close, random};
+    use crate::ops::plain::vjp;
+
+    #[test]
+    fn kernel_agrees_with_autograd_also_on_a_part_of_the_head() -> Result<()> {
+        for rotary_dim in [8, 6] {
+            let rope = Rope { theta: 100.0, rotary_dim, scaling: RopeScaling::Default };
+            let positions: Vec<u32> = (0..11).chain(0..8).collect();
+            let tables = RotaryTables::new(&rope, &positions, 11, &Device::Cpu)?;
+            let packed = random(&[19, 40], 1)?;
+            let x = packed.narrow(1, 8, 24)?;
+            let dy = random(&[19, 24], 2)?;
+            assert_close(&forward(&x, &tables, 8)?, &plain(&x, &tables, 8, 1.0)?, 1e-6);
+            let [dx] = vjp([&x.contiguous()?], &dy, |[x]| plain(x, &tables, 8, 1.0))?;
+            assert_close(&backward(&dy, &tables, 8)?, &dx, 1e-6);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! Every folder found under `OLIVE_GOLDENS` is a case: `cargo test --release --test goldens -- --nocapture`.
+
+mod train;
+
+use std::path::PathBuf;
+
+/// Folders of `<goldens>/<kind>` in order, or nothing when the goldens are not there.
+fn cases(kind: &str) -> Vec<PathBuf> {
+    let root = std::env::var_os("OLIVE_GOLDENS")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(root.join(kind)) else {
+        println!("skipped: there are no goldens in {}", root.join(kind).display());
+        return Vec::new();
+    };
+    let mut folders: Vec<PathBuf> =
+        entries.filter_map(|e| e.ok().map(|e| e.path())).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
