@@ -62,7 +62,7 @@ impl AnsweringArgs {
     /// Finds the model's form and loads it.
     pub(crate) fn open(&self, globals: &Globals) -> Result<Generator> {
         let notes = Notes::new(globals);
-        let device = globals.device.open()?;
+        let device = environment::device(globals)?.open()?;
         let options = environment::source_options(globals);
         let dir = resolve(&self.model, None, &options, &notes)?;
         let mut handle = detect(&dir, self.base.as_deref(), &options, &notes)?;

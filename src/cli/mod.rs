@@ -13,7 +13,6 @@ mod schema;
 mod validate;
 
 use crate::Error;
-use crate::device::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,7 +41,7 @@ pub(crate) struct Globals {
     pub(crate) ort_lib: Option<PathBuf>,
     /// Where to compute: `cpu`, `cuda` or `cuda:1`.
     #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
-    pub(crate) device: DeviceChoice,
+    pub(crate) device: String,
     /// Say more (debug messages).
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
