@@ -34,6 +34,19 @@ impl DeviceChoice {
     }
 }
 
+impl std::str::FromStr for DeviceChoice {
+    type Err = &'static str;
+
+    /// `cpu`, `cuda`, `cuda:1`.
+    fn from_str(text: &str) -> std::result::Result<DeviceChoice, Self::Err> {
+        match text.split_once(':').unwrap_or((text, "0")) {
+            ("cpu", "0") => Ok(DeviceChoice::Cpu),
+            ("cuda", ordinal) => ordinal.parse().map(DeviceChoice::Cuda).map_err(|_| "expected `cuda:<number>`"),
+            _ => Err("expected `cpu`, `cuda` or `cuda:<number>`"),
+        }
+    }
+}
+
 /// Whether this build can use CUDA at all.
 pub const fn built_with_cuda() -> bool {
     cfg!(feature = "cuda")

@@ -2,6 +2,7 @@
 
 use super::{Globals, LogFormat, environment, output};
 use crate::Result;
+use crate::data::Message;
 use crate::decoder::{Generation, SamplingOptions};
 use crate::model::{ModelError, ModelHandle, detect, resolve};
 use crate::report::{Event, EventSink};
@@ -61,6 +62,7 @@ impl AnsweringArgs {
     /// Finds the model's form and loads it.
     pub(crate) fn open(&self, globals: &Globals) -> Result<Generator> {
         let notes = Notes::new(globals);
+        let device = environment::device(globals)?.open()?;
         let options = environment::source_options(globals);
         let dir = resolve(&self.model, None, &options, &notes)?;
         let mut handle = detect(&dir, self.base.as_deref(), &options, &notes)?;
@@ -89,7 +91,13 @@ impl AnsweringArgs {
             }
             Ok(library)
         };
-        Generator::open(&handle, &library)
+        Generator::open(&handle, &device, &library)
+    }
+
+    /// A conversation that begins with `--system`, if given, and this.
+    pub(crate) fn conversation(&self, user: &str) -> Vec<Message> {
+        let system = self.system.iter().map(|text| message("system", text));
+        system.chain(std::iter::once(message("user", user))).collect()
     }
 
     /// The model's defaults, changed by what was asked for. Any of temperature, top-p and top-k turns sampling on.
@@ -104,6 +112,11 @@ impl AnsweringArgs {
             seed: self.seed.unwrap_or(defaults.seed),
         }
     }
+}
+
+/// A turn of a conversation.
+pub(crate) fn message(role: &str, content: &str) -> Message {
+    Message { role: role.into(), content: content.into() }
 }
 
 /// Tells events on stderr as lines.

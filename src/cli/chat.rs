@@ -1,15 +1,142 @@
 //! `olive chat`.
 
-use super::Globals;
-use crate::Result;
+use super::answering::{AnsweringArgs, Notes, message};
+use super::{Globals, output};
+use crate::decoder::Finish;
+use crate::engine::CancelFlag;
+use crate::error::IoContext;
+use crate::runtime::{Generator, Prompt};
+use crate::{Error, Result};
 use clap::Args;
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[derive(Args)]
 pub(crate) struct ChatArgs {
-    /// A Hugging Face folder, an adapter folder, or an ONNX folder.
-    pub(crate) model: std::path::PathBuf,
+    #[command(flatten)]
+    answering: AnsweringArgs,
+    /// Most tokens of an answer.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    max_new_tokens: usize,
 }
 
-pub(crate) fn run(_args: &ChatArgs, _globals: &Globals) -> Result<()> {
-    Ok(())
+pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
+    let notes = Notes::new(globals);
+    let mut generator = args.answering.open(globals)?;
+    if !generator.has_chat_template() {
+        notes.info("the model has no chat template: it continues what was said");
+    }
+    let interactive = std::io::stdin().is_terminal();
+    if interactive && !globals.quiet {
+        output::note("/reset starts anew, /exit or Ctrl-D ends; Ctrl-C stops an answer.");
+    }
+    let interrupt = Interrupt::install();
+    let mut messages = args.answering.conversation("");
+    messages.pop();
+    let start = messages.clone();
+    let mut input = std::io::stdin().lock();
+    loop {
+        if interactive {
+            output::prompt("> ");
+        }
+        let mut line = String::new();
+        if input.read_line(&mut line).at("read", Path::new("stdin"))? == 0 {
+            if interactive {
+                output::note("");
+            }
+            return Ok(());
+        }
+        match line.trim() {
+            "" => continue,
+            "/exit" | "/quit" => return Ok(()),
+            "/reset" => {
+                messages.clone_from(&start);
+                notes.info("forgotten");
+                continue;
+            }
+            said => messages.push(message("user", said)),
+        }
+        let before = messages.len() - 1;
+        match answer(&mut generator, &messages, args, &notes, &interrupt) {
+            Ok(text) => messages.push(message("assistant", text.trim())),
+            // The conversation has outgrown the model, or the template refuses it: the next question may fit.
+            Err(error @ (Error::Generate(_) | Error::Data(_))) if interactive => {
+                messages.truncate(before);
+                output::error(&error.to_string(), error.hint().as_deref());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn answer(
+    generator: &mut Generator,
+    messages: &[crate::data::Message],
+    args: &ChatArgs,
+    notes: &Notes,
+    interrupt: &Interrupt,
+) -> Result<String> {
+    let options = args.answering.sampling(generator.defaults());
+    let cancel = CancelFlag::default();
+    let answering = interrupt.while_answering(&cancel);
+    let answer = generator.answer(
+        Prompt::Chat(messages),
+        &options,
+        args.max_new_tokens,
+        &cancel,
+        &mut output::piece,
+    )?;
+    drop(answering);
+    output::piece("\n")?;
+    match answer.generation.finish {
+        Finish::Length => notes.info("[cut off: --max-new-tokens allows more]"),
+        Finish::Context => notes.info("[cut off: the model's context is full; /reset starts anew]"),
+        Finish::Interrupted => notes.info("[stopped]"),
+        Finish::Stop => {}
+    }
+    notes.statistics(&answer.generation);
+    Ok(answer.text)
+}
+
+/// Ctrl-C: stops an answer, and ends the program between answers.
+struct Interrupt {
+    answering: Arc<AtomicBool>,
+    cancel: Arc<std::sync::Mutex<CancelFlag>>,
+}
+
+impl Interrupt {
+    fn install() -> Interrupt {
+        let answering = Arc::new(AtomicBool::new(false));
+        let cancel = Arc::new(std::sync::Mutex::new(CancelFlag::default()));
+        let (is_answering, current) = (answering.clone(), cancel.clone());
+        let installed = ctrlc::set_handler(move || {
+            if is_answering.load(Ordering::SeqCst) {
+                current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).raise();
+            } else {
+                #[expect(clippy::exit, reason = "the main thread waits for a line that may never come")]
+                std::process::exit(130);
+            }
+        });
+        if let Err(error) = installed {
+            tracing::debug!("Ctrl-C ends the program at once: {error}");
+        }
+        Interrupt { answering, cancel }
+    }
+
+    /// Until the guard is dropped, Ctrl-C raises `cancel`.
+    fn while_answering(&self, cancel: &CancelFlag) -> Answering<'_> {
+        *self.cancel.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = cancel.clone();
+        self.answering.store(true, Ordering::SeqCst);
+        Answering(self)
+    }
+}
+
+struct Answering<'a>(&'a Interrupt);
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.answering.store(false, Ordering::SeqCst);
+    }
 }

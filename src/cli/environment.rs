@@ -1,8 +1,10 @@
 //! What the environment says. Nothing below `cli` reads it.
 
 use super::Globals;
+use crate::Result;
+use crate::device::DeviceChoice;
 use crate::model::SourceOptions;
-use crate::runtime::LibrarySearch;
+use crate::runtime::{LibrarySearch, RuntimeError};
 use std::path::PathBuf;
 
 /// A variable that is set and not empty.
@@ -56,4 +58,10 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),
     }
+}
+
+/// `--device`.
+pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
+    let choice = globals.device.parse::<DeviceChoice>();
+    Ok(choice.map_err(|reason| RuntimeError::Device { given: globals.device.clone(), reason })?)
 }

@@ -29,7 +29,16 @@ pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
     let prompt = text_or_stdin(&args.prompt)?;
     let mut generator = args.answering.open(globals)?;
     let options = args.answering.sampling(generator.defaults());
-    let prompt = Prompt::Raw(&prompt);
+    let notes = Notes::new(globals);
+    if !args.raw && !generator.has_chat_template() {
+        notes.info("the model has no chat template: the prompt is continued as it stands");
+    }
+    let messages = args.answering.conversation(&prompt);
+    let prompt = if args.raw || (messages.len() == 1 && !generator.has_chat_template()) {
+        Prompt::Raw(&prompt)
+    } else {
+        Prompt::Chat(&messages)
+    };
     let mut on_text = |piece: &str| if args.json { Ok(()) } else { output::piece(piece) };
     let answer =
         generator.answer(prompt, &options, args.max_new_tokens, &CancelFlag::default(), &mut on_text)?;
@@ -41,6 +50,7 @@ pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
                 "ids": generation.ids,
                 "prompt_ids": answer.prompt_ids,
                 "finish": generation.finish,
+                "prompt_tokens": generation.prompt_tokens,
                 "seed": options.seed,
                 "temperature": options.temperature,
                 "time_to_first_token": generation.time_to_first_token.as_secs_f64(),
@@ -52,6 +62,6 @@ pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
     } else if !answer.text.ends_with('\n') {
         output::piece("\n")?;
     }
-    Notes::new(globals).statistics(generation);
+    notes.statistics(generation);
     Ok(())
 }

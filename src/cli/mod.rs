@@ -10,6 +10,7 @@ mod generate;
 mod output;
 mod plan_text;
 mod run;
+mod session;
 mod schema;
 mod validate;
 
@@ -70,7 +71,7 @@ enum Verb {
     /// Look at, explain or clean the cache.
     Cache(cache::CacheArgs),
     /// Say what this machine has: ONNX Runtime, devices, caches.
-    Doctor,
+    Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of olive-config.json, for editors.
     Schema(schema::SchemaArgs),
 }
@@ -85,7 +86,7 @@ pub fn main() -> ExitCode {
         Verb::Generate(args) => generate::run(args, globals),
         Verb::Chat(args) => chat::run(args, globals),
         Verb::Cache(args) => cache::run(args, globals),
-        Verb::Doctor => doctor::run(globals),
+        Verb::Doctor(args) => doctor::run(args, globals),
         Verb::Schema(args) => schema::run(args, globals),
     };
     match result {

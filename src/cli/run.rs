@@ -1,7 +1,7 @@
 //! `olive run`.
 
-use super::session::{self, Session};
-use super::{Globals, LogFormat, output};
+use super::session::Session;
+use super::{Globals, LogFormat, environment, output};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig};
 use crate::engine::{self, ContentHashes, Plan, StepOutcome, Store};
@@ -50,13 +50,13 @@ fn execute(config: &RunConfig, plan: &Plan, session: &Session, globals: &Globals
     if engine_config.clean_cache {
         store.clean()?;
     }
-    let input = engine::input::resolve(&config.input_model, &session::source_options(globals), &session.events)?;
+    let input = engine::input::resolve(&config.input_model, &environment::source_options(globals), session.events())?;
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
         device_choice: session.device,
         cancel: &session.cancel,
-        events: &session.events,
+        events: session.events(),
     };
     let mut outcomes = Vec::new();
     for flow in &plan.flows {
@@ -65,7 +65,7 @@ fn execute(config: &RunConfig, plan: &Plan, session: &Session, globals: &Globals
         let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
         let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
         let dir = flow_output_dir(&engine_config.output_dir, &names, plan.flows.len());
-        write_output(&dir, &model, &steps, !engine_config.no_artifacts, &session.events)?;
+        write_output(&dir, &model, &steps, !engine_config.no_artifacts, session.events())?;
         outcomes.extend(steps);
     }
     Ok(outcomes)

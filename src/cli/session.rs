@@ -1,8 +1,8 @@
 //! What a verb that works needs of the process: events, Ctrl-C, the device, the environment.
 
-use super::{Globals, LogFormat};
+use super::{Globals, LogFormat, environment};
 use crate::device::DeviceChoice;
-use crate::engine::{CancelFlag, EngineError};
+use crate::engine::CancelFlag;
 use crate::report::bars::Bars;
 use crate::report::json_lines::JsonLines;
 use crate::report::plain::Plain;
@@ -14,7 +14,7 @@ use tracing::level_filters::LevelFilter;
 
 /// Lives as long as the verb works.
 pub(crate) struct Session {
-    pub(crate) events: Arc<dyn EventSink + Send + Sync>,
+    events: Arc<dyn EventSink + Send + Sync>,
     pub(crate) cancel: CancelFlag,
     pub(crate) device: DeviceChoice,
 }
@@ -25,7 +25,7 @@ impl Session {
     /// # Errors
     /// A `--device` that cannot be understood or used.
     pub(crate) fn start(globals: &Globals, severity: u8) -> Result<Session> {
-        let device = parse_device(&globals.device)?;
+        let device = environment::device(globals)?;
         let events: Arc<dyn EventSink + Send + Sync> = match globals.log_format {
             LogFormat::Json => Arc::new(JsonLines),
             LogFormat::Text if globals.quiet => Arc::new(Plain { quiet: true }),
@@ -49,6 +49,10 @@ impl Session {
         })?;
         Ok(Session { events, cancel, device })
     }
+
+    pub(crate) fn events(&self) -> &dyn EventSink {
+        &*self.events
+    }
 }
 
 /// The first Ctrl-C asks work to stop at the next safe point; the second does not wait for it.
@@ -58,20 +62,4 @@ fn on_interrupt(cancel: &CancelFlag) {
         std::process::exit(130);
     }
     cancel.raise();
-}
-
-fn parse_device(text: &str) -> Result<DeviceChoice> {
-    let bad = |reason: &str| EngineError::Device { given: text.into(), reason: reason.into() };
-    let ordinal = match text {
-        "cpu" => return Ok(DeviceChoice::Cpu),
-        "cuda" => 0,
-        _ => match text.strip_prefix("cuda:").map(str::parse) {
-            Some(Ok(ordinal)) => ordinal,
-            _ => return Err(bad("there is no such device").into()),
-        },
-    };
-    if !crate::device::built_with_cuda() {
-        return Err(bad("this build has no CUDA; build with `cargo build --release --features cuda`").into());
-    }
-    Ok(DeviceChoice::Cuda(ordinal))
 }

@@ -27,6 +27,11 @@ impl KvCache {
         self.ids.len()
     }
 
+    /// The tokens in the cache.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
@@ -39,6 +44,12 @@ impl KvCache {
     pub fn clear(&mut self) {
         self.ids.clear();
         self.forget_keys();
+    }
+
+    /// Forgets everything after the first `len` positions.
+    pub fn truncate(&mut self, len: usize) {
+        self.ids.truncate(len);
+        self.layers.iter_mut().for_each(|l| l.len = l.len.min(len));
     }
 
     /// Keeps the ids, drops keys and values.

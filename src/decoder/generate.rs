@@ -210,7 +210,13 @@ mod tests {
         }
     }
 
-    fn run(context: &mut Context, prompt: &[u32], max: usize, length: usize, stop: &[u32]) -> Result<Generation> {
+    fn run(
+        context: &mut Context,
+        prompt: &[u32],
+        max: usize,
+        length: usize,
+        stop: &[u32],
+    ) -> Result<Generation> {
         let limits =
             Limits { max_new_tokens: max, context_length: length, stop: stop.iter().copied().collect() };
         context.generate(prompt, &SamplingOptions::GREEDY, &limits, &CancelFlag::default(), &mut |_| Ok(()))

@@ -1,28 +1,29 @@
 //! Decoder-only transformers: one description of an architecture, and the float forward and backward built on it.
 
 pub mod cache;
+pub mod continuation;
 pub mod families;
 pub mod forward;
+pub mod generate;
 pub mod gradients;
 pub mod layer;
 pub mod layer_backward;
 pub mod lora;
-pub mod generate;
 pub mod rope;
 pub mod sampling;
 pub mod spec;
+pub mod text_stream;
 pub mod tokens;
 pub mod weights;
 
 pub use cache::KvCache;
+pub use continuation::Continuation;
+pub use generate::{Context, Finish, GenerateError, Generation, Limits, NextLogits};
 pub use gradients::TrainingMode;
 pub use lora::{LoraGradients, LoraModule};
-pub mod text_stream;
-
-pub use generate::{Context, Finish, GenerateError, Generation, Limits, NextLogits};
 pub use rope::{Rope, RopeScaling};
 pub use sampling::{Sampler, SamplingOptions};
 pub use spec::{Activation, Attention, Layer, Linear, LinearKind, Mlp, NormLayout, QkNorm, RopeUse, Spec};
+pub use text_stream::TextStream;
 pub use tokens::Tokens;
 pub use weights::Decoder;
-pub use text_stream::TextStream;

@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_tokens_and_top_k_bounds_them() {
-        let options = SamplingOptions { temperature: 1.5, top_k: Some(2), seed: 7, ..SamplingOptions::GREEDY };
+        let options =
+            SamplingOptions { temperature: 1.5, top_k: Some(2), seed: 7, ..SamplingOptions::GREEDY };
         let draw = || {
             let mut sampler = Sampler::new(&options);
             (0..64).map(|_| sampler.sample(vec![1.0, 0.5, 0.9, -2.0], &[]).unwrap()).collect::<Vec<_>>()

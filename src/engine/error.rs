@@ -12,8 +12,6 @@ pub enum EngineError {
     Pass { pass: String, pass_type: &'static str, source: Box<crate::Error> },
     #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
     NoArtefact { key: String, found: usize },
-    #[error("`--device {given}`: {reason}")]
-    Device { given: String, reason: String },
 }
 
 impl EngineError {
@@ -23,14 +21,13 @@ impl EngineError {
             EngineError::Lock { .. } => Some("use a cache folder on a local file system".into()),
             EngineError::Pass { source, .. } => source.hint(),
             EngineError::NoArtefact { .. } => Some("`olive cache ls` lists the keys".into()),
-            EngineError::Device { .. } => Some("devices are `cpu`, `cuda` and `cuda:N`".into()),
         }
     }
 
     /// 2 where the configuration or the call is to blame, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            EngineError::Plan { .. } | EngineError::Device { .. } | EngineError::NoArtefact { .. } => 2,
+            EngineError::Plan { .. } | EngineError::NoArtefact { .. } => 2,
             EngineError::Lock { .. } => 1,
             EngineError::Pass { source, .. } => source.exit_code(),
         }

@@ -47,7 +47,7 @@ impl Plan {
             for &index in flow {
                 let config = &config.passes[index];
                 let pass = passes::build(&config.pass);
-                let output = pass.accepts(kind).map_err(|reason| EngineError::Plan {
+                let output = passes::output_kind(&config.pass, kind).map_err(|reason| EngineError::Plan {
                     pass: config.name.clone(),
                     reason,
                     hint: "order the passes as LoRA or QLoRA, MergeAdapterWeights, ModelBuilder".into(),

@@ -12,9 +12,12 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const PHASE: &str = "download";
+
+/// Silence after which a download is given up.
+const STALL: Duration = Duration::from_secs(60);
 
 /// Weights, besides [`ModelFolder::SIDE_FILES`].
 const WEIGHT_FILES: [&str; 3] =
@@ -84,18 +87,16 @@ fn fetch(
     let repo = client.model(owner, name);
     let wanted = ModelFolder::SIDE_FILES.iter().chain(&WEIGHT_FILES).map(|&name| name.to_owned()).collect();
     let (sender, receiver) = mpsc::channel();
-    let (result, files) = std::thread::scope(|scope| {
-        let download = scope.spawn(move || {
-            repo.snapshot_download()
-                .revision(revision)
-                .allow_patterns(wanted)
-                .progress(Forward(sender))
-                .send()
-        });
-        // The sender goes with the download, which ends this loop.
-        let files = follow(id, &receiver, events);
-        (download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), files)
+    let asked = revision.to_owned();
+    let download = std::thread::spawn(move || {
+        repo.snapshot_download().revision(asked).allow_patterns(wanted).progress(Forward(sender)).send()
     });
+    // The sender goes with the download, which ends the loop in there. The hub client has no time limit of its own:
+    // a download that stalls is left behind.
+    let files = follow(id, &receiver, events).ok_or_else(|| {
+        Failure::Unreachable(format!("nothing arrived for {} seconds", STALL.as_secs()))
+    })?;
+    let result = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let dir = result.map_err(failed)?;
     verify(id, &dir, &files).map_err(Failure::Other)?;
     if let Some(missing) = missing_file(&dir) {
@@ -116,14 +117,25 @@ impl ProgressHandler for Forward {
     }
 }
 
-/// Reports the download until it ends; gives the files fetched and their announced sizes.
-fn follow(id: &str, receiver: &mpsc::Receiver<DownloadEvent>, events: &dyn EventSink) -> BTreeMap<String, u64> {
+/// Reports the download until it ends; gives the files fetched and their announced sizes. `None`: it stalled.
+fn follow(
+    id: &str,
+    receiver: &mpsc::Receiver<DownloadEvent>,
+    events: &dyn EventSink,
+) -> Option<BTreeMap<String, u64>> {
     let mut files: BTreeMap<String, u64> = BTreeMap::new();
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
     let mut started = false;
     let mut changed = false;
+    let mut heard = Instant::now();
     loop {
-        match receiver.recv_timeout(Duration::from_millis(100)) {
+        let event = receiver.recv_timeout(Duration::from_millis(100));
+        if event.is_ok() {
+            heard = Instant::now();
+        } else if heard.elapsed() > STALL {
+            return None;
+        }
+        match event {
             Ok(DownloadEvent::Start { total_bytes, .. }) if !started && total_bytes > 0 => {
                 started = true;
                 events.emit(Event::Info { message: format!("fetching `{id}` from the hub") });
@@ -139,6 +151,10 @@ fn follow(id: &str, receiver: &mpsc::Receiver<DownloadEvent>, events: &dyn Event
                 }
                 changed = true;
             }
+            Ok(DownloadEvent::AggregateProgress { bytes_completed, .. }) => {
+                done.insert(String::new(), bytes_completed);
+                changed = true;
+            }
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout) => {
                 if started && std::mem::take(&mut changed) {
@@ -151,7 +167,7 @@ fn follow(id: &str, receiver: &mpsc::Receiver<DownloadEvent>, events: &dyn Event
     if started {
         events.emit(Event::PhaseFinished { phase: PHASE });
     }
-    files
+    Some(files)
 }
 
 /// Checks what was fetched: announced size, and SHA-256 where the hub's entity tag is one. A damaged file is taken
@@ -256,6 +272,13 @@ fn classify(id: &str, revision: &str, options: &SourceOptions, error: HFError) -
             return Failure::Unreachable(format!("the hub answers {}", context.status.as_u16()));
         }
         HFError::RepoNotFound { .. } => ("there is no such model (404)".to_owned(), missing),
+        // Asked for a revision of a model that does not exist, the hub says so in a header only.
+        HFError::RevisionNotFound { context, .. }
+            if revision == "main"
+                || context.as_ref().is_some_and(|c| c.error_code.as_deref() == Some("RepoNotFound")) =>
+        {
+            ("there is no such model (404)".to_owned(), missing)
+        }
         HFError::RevisionNotFound { .. } => {
             (format!("it has no revision `{revision}` (404)"), "a revision is a branch, a tag or a commit")
         }

@@ -1,6 +1,6 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
-use super::{ModelKind, Pass, RunContext};
+use super::{Pass, RunContext};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset};
 use crate::decoder::{Decoder, lora};
@@ -32,10 +32,6 @@ impl Pass for LoraPass {
         1
     }
 
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
-        accepts(input)
-    }
-
     fn uses_device(&self) -> bool {
         true
     }
@@ -53,7 +49,7 @@ impl Pass for LoraPass {
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let ModelHandle::Hf { dir: base } = input else {
-            unreachable!("`accepts` takes Hugging Face models only")
+            unreachable!("`output_kind` admits Hugging Face models only")
         };
         self.check()?;
         let folder = ModelFolder::open(base)?;
@@ -96,17 +92,6 @@ impl Pass for LoraPass {
         std::fs::rename(checkpoints.dir().join(Metrics::NAME), &metrics).at("write", &metrics)?;
         checkpoints.clear()?;
         Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
-    }
-}
-
-/// What an adapter can be trained on.
-pub(super) fn accepts(input: ModelKind) -> Result<ModelKind, String> {
-    match input {
-        ModelKind::Hf => Ok(ModelKind::HfWithAdapter),
-        ModelKind::HfWithAdapter => {
-            Err("the model has an adapter already; put a MergeAdapterWeights pass before it".into())
-        }
-        ModelKind::Onnx => Err("an ONNX model cannot be trained".into()),
     }
 }
 

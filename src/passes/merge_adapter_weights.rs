@@ -3,7 +3,7 @@
 //! Streamed: the base is mapped, a merged tensor lives in memory in pieces of some megabytes, everything else is
 //! copied from file to file. The type of every tensor stays as it is.
 
-use super::{ModelKind, Pass, RunContext};
+use super::{Pass, RunContext};
 use crate::config::canonical::MergeOptions;
 use crate::engine::KeyHasher;
 use crate::model::safetensors_file::{Entry, Writer};
@@ -33,14 +33,6 @@ impl Pass for MergePass {
         1
     }
 
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
-        match input {
-            ModelKind::HfWithAdapter => Ok(ModelKind::Hf),
-            ModelKind::Hf => Err("there is no adapter to merge: the model has none".into()),
-            ModelKind::Onnx => Err("it merges into a Hugging Face model, and this one is ONNX".into()),
-        }
-    }
-
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
         hasher.field("options", &self.options);
         Ok(())
@@ -48,7 +40,7 @@ impl Pass for MergePass {
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let ModelHandle::HfWithAdapter { base, adapter } = input else {
-            unreachable!("`accepts` refuses models without an adapter before anything runs")
+            unreachable!("`output_kind` refuses models without an adapter before anything runs")
         };
         let folder = ModelFolder::open(base)?;
         let tied = folder.spec()?.tied;

@@ -30,12 +30,6 @@ pub trait Pass {
     /// Raised whenever the same options give another result than before.
     fn version(&self) -> u32;
 
-    /// Whether the pass can work on such a model.
-    ///
-    /// # Errors
-    /// A sentence that completes "`builder` cannot follow here: ".
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String>;
-
     /// Feeds everything into the hasher that the result depends on, besides the input model.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The `ModelBuilder` pass: a Hugging Face model, or one with an adapter, to an ONNX folder for onnxruntime-genai.
 
-use super::{ModelKind, Pass, RunContext};
+use super::{Pass, RunContext};
 use crate::Result;
 use crate::config::canonical::ModelBuilderOptions;
 use crate::engine::KeyHasher;
@@ -20,15 +20,6 @@ impl Pass for ModelBuilderPass {
 
     fn version(&self) -> u32 {
         1
-    }
-
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
-        match input {
-            ModelKind::Hf | ModelKind::HfWithAdapter => Ok(ModelKind::Onnx),
-            ModelKind::Onnx => {
-                Err("it builds from a Hugging Face model, and this one is ONNX already".into())
-            }
-        }
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
@@ -54,7 +45,7 @@ impl Pass for ModelBuilderPass {
                 build(&folder, &merged)?;
             }
             ModelHandle::Onnx { .. } => {
-                unreachable!("`accepts` refuses ONNX models before anything runs")
+                unreachable!("`output_kind` refuses ONNX models before anything runs")
             }
         }
         Ok(ModelHandle::Onnx { dir: dir.to_owned() })

@@ -1,7 +1,7 @@
 //! LoRA on a base whose linear layers are stored in 4 bits. Planned and checked; running it comes with the NF4
 //! storage.
 
-use super::{ModelKind, Pass, RunContext};
+use super::{Pass, RunContext};
 use crate::Result;
 use crate::config::QloraOptions;
 use crate::data;
@@ -24,10 +24,6 @@ impl Pass for QloraPass {
 
     fn unavailable(&self) -> Option<&'static str> {
         Some("QLoRA is planned and checked, but cannot be run yet; a LoRA pass with the same options can")
-    }
-
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
-        super::lora::accepts(input)
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {

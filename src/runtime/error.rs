@@ -24,6 +24,8 @@ pub enum RuntimeError {
     Unsupported { path: PathBuf, reason: String },
     #[error("ONNX Runtime cannot load `{}`", path.display())]
     Load { path: PathBuf, source: ort::Error },
+    #[error("`--device {given}`: {reason}")]
+    Device { given: String, reason: &'static str },
     #[error("ONNX Runtime failed while running the model")]
     Run(#[from] ort::Error),
 }

@@ -2,9 +2,13 @@
 
 use super::{CacheMode, GenaiConfig, Library, OnnxSession};
 use crate::Result;
-use crate::decoder::{Context, GenerateError, Generation, Limits, NextLogits, SamplingOptions, TextStream};
+use crate::data::chat_template::{ChatTemplate, Message};
+use crate::decoder::{
+    Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions, TextStream,
+};
+use crate::device::Device;
 use crate::engine::CancelFlag;
-use crate::model::{ModelFolder, ModelHandle};
+use crate::model::{Adapter, ModelFolder, ModelHandle};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,6 +17,7 @@ use tokenizers::Tokenizer;
 /// Answers prompts with one model.
 pub struct Generator {
     tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
     context: Context,
     stop: BTreeSet<u32>,
     context_length: usize,
@@ -24,6 +29,8 @@ pub struct Generator {
 pub enum Prompt<'a> {
     /// Text that is continued as it stands.
     Raw(&'a str),
+    /// A conversation that the model's chat template writes down; an answer of the assistant follows.
+    Chat(&'a [Message]),
 }
 
 /// A finished answer.
@@ -35,19 +42,39 @@ pub struct Answer {
 }
 
 impl Generator {
-    /// Loads a model. `library` is asked for only when the form needs ONNX Runtime.
+    /// Loads a model. A float model computes on `device`; `library` is asked for only when the form needs ONNX
+    /// Runtime, which computes on the CPU.
     ///
     /// # Errors
     /// Missing or damaged files, an unsupported architecture, no ONNX Runtime.
-    pub fn open(handle: &ModelHandle, library: &dyn Fn() -> Result<Library>) -> Result<Generator> {
+    pub fn open(
+        handle: &ModelHandle,
+        device: &Device,
+        library: &dyn Fn() -> Result<Library>,
+    ) -> Result<Generator> {
         match handle {
             ModelHandle::Onnx { dir } => {
                 let session = OnnxSession::open(dir, &library()?, CacheMode::Auto)?;
                 let config = session.config().clone();
                 Self::onnx(dir, &config, Box::new(session))
             }
-            ModelHandle::Hf { .. } | ModelHandle::HfWithAdapter { .. } => todo!(),
+            ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, device),
+            ModelHandle::HfWithAdapter { base, adapter } => {
+                let adapter = Adapter::open(adapter)?;
+                Self::float(&ModelFolder::open(base)?, Some(&adapter), device)
+            }
         }
+    }
+
+    fn float(folder: &ModelFolder, adapter: Option<&Adapter>, device: &Device) -> Result<Generator> {
+        let context_length = folder.spec()?.context_length;
+        let decoder = Decoder::load(folder, adapter, device)?;
+        let generation = folder.generation_config()?;
+        // `generation_config.json` goes before `config.json`, as in transformers.
+        let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"]));
+        let stop = eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
+        let defaults = SamplingOptions::from_generation_config(generation.as_ref());
+        Self::new(folder, Box::new(Continuation::new(decoder)?), stop, context_length, defaults)
     }
 
     fn onnx(dir: &Path, config: &GenaiConfig, model: Box<dyn NextLogits>) -> Result<Generator> {
@@ -77,7 +104,8 @@ impl Generator {
         let config = folder.tokenizer_config()?;
         let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
         stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
-        Ok(Generator { tokenizer, context: Context::new(model), stop, context_length, defaults })
+        let template = ChatTemplate::from_folder(folder)?;
+        Ok(Generator { tokenizer, template, context: Context::new(model), stop, context_length, defaults })
     }
 
     /// What the model's own configuration says about sampling.
@@ -85,13 +113,22 @@ impl Generator {
         self.defaults
     }
 
-    /// The tokens of a prompt.
+    /// Whether the model comes with a chat template; without one, only [`Prompt::Raw`] makes sense.
+    pub fn has_chat_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// The tokens of a prompt. A chat template writes special tokens itself, so none are added to its text.
     ///
     /// # Errors
-    /// The tokenizer fails.
+    /// The template refuses the conversation, or the tokenizer fails.
     pub fn encode(&self, prompt: Prompt<'_>) -> Result<Vec<u32>> {
         let (text, add_special_tokens) = match prompt {
             Prompt::Raw(text) => (text.to_owned(), true),
+            Prompt::Chat(messages) => match &self.template {
+                Some(template) => (template.render(messages, true)?, false),
+                None => (plain(messages), true),
+            },
         };
         let encoding = self
             .tokenizer
@@ -117,6 +154,7 @@ impl Generator {
             Limits { max_new_tokens, context_length: self.context_length, stop: self.stop.clone() };
         let mut stream = match prompt {
             Prompt::Raw(_) => TextStream::after(&self.tokenizer, &prompt_ids),
+            Prompt::Chat(_) => TextStream::new(&self.tokenizer),
         };
         let mut text = String::new();
         let mut give = |piece: String| {
@@ -129,4 +167,15 @@ impl Generator {
         give(stream.finish()?)?;
         Ok(Answer { text, prompt_ids, generation })
     }
+}
+
+/// `eos_token_id`: a number or a list of numbers.
+fn stop_ids(value: &Value) -> Vec<u32> {
+    let one = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+    value.as_array().map_or_else(|| one(value).into_iter().collect(), |ids| ids.iter().filter_map(one).collect())
+}
+
+/// A conversation without a template: what was said, in paragraphs.
+fn plain(messages: &[Message]) -> String {
+    messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n\n")
 }

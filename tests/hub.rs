@@ -1,0 +1,256 @@
+//! A model given as a hub id, against a local server that speaks the hub's file API.
+
+use olive::model::{SourceOptions, resolve};
+use olive::report::{Event, EventSink};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use tiny_http::{Header, Method, Request, Response, Server};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const ID: &str = "tiny/llama";
+
+/// What the server does wrong on purpose.
+#[derive(Default, Clone)]
+struct Behaviour {
+    /// Only requests with this token are answered.
+    token: Option<&'static str>,
+    /// `model.safetensors` ends early.
+    short: bool,
+    /// `model.safetensors` has other bytes than announced.
+    corrupt: bool,
+}
+
+struct Hub {
+    endpoint: String,
+    requests: Arc<Mutex<Vec<String>>>,
+    behaviour: Arc<Mutex<Behaviour>>,
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+impl Hub {
+    fn serve(files: BTreeMap<String, Vec<u8>>, behaviour: Behaviour) -> Hub {
+        let server = Server::http("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", server.server_addr().to_ip().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let behaviour = Arc::new(Mutex::new(behaviour));
+        let (log, how) = (requests.clone(), behaviour.clone());
+        std::thread::spawn(move || {
+            for request in server.incoming_requests() {
+                log.lock().unwrap().push(format!("{} {}", request.method(), request.url()));
+                let how = how.lock().unwrap().clone();
+                answer(request, &files, &how);
+            }
+        });
+        Hub { endpoint, requests, behaviour }
+    }
+
+    fn options(&self, cache: &Path) -> SourceOptions {
+        SourceOptions {
+            offline: false,
+            cache: cache.to_owned(),
+            token: None,
+            endpoint: Some(self.endpoint.clone()),
+        }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.requests.lock().unwrap())
+    }
+}
+
+fn header(name: &str, value: &str) -> Header {
+    Header::from_bytes(name, value).unwrap()
+}
+
+fn refuse(request: Request, status: u16, code: &str) {
+    let response = Response::empty(status).with_header(header("X-Error-Code", code));
+    request.respond(response).unwrap();
+}
+
+fn answer(request: Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour) {
+    let bearer = request.headers().iter().find(|h| h.field.equiv("Authorization"));
+    if let Some(token) = how.token {
+        match bearer.map(|h| h.value.as_str().to_owned()) {
+            None => return refuse(request, 401, "GatedRepo"),
+            Some(given) if given != format!("Bearer {token}") => return refuse(request, 403, "GatedRepo"),
+            Some(_) => {}
+        }
+    }
+    let url = request.url().split('?').next().unwrap().to_owned();
+    if url == format!("/api/models/{ID}/revision/main") {
+        let body = format!(r#"{{"id": "{ID}", "sha": "{COMMIT}"}}"#);
+        request.respond(Response::from_string(body)).unwrap();
+    } else if url == format!("/api/models/{ID}/tree/{COMMIT}") {
+        let entries: Vec<serde_json::Value> = files
+            .iter()
+            .map(|(path, bytes)| {
+                serde_json::json!({"type": "file", "oid": "0", "size": bytes.len(), "path": path})
+            })
+            .collect();
+        request.respond(Response::from_string(serde_json::to_string(&entries).unwrap())).unwrap();
+    } else if let Some(name) = url.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/")) {
+        let Some(bytes) = files.get(name) else { return refuse(request, 404, "EntryNotFound") };
+        let hash = sha256(bytes);
+        let weights = name.ends_with(".safetensors");
+        let mut body = bytes.clone();
+        if weights && *request.method() == Method::Get {
+            if how.corrupt {
+                body[1000] ^= 1;
+            }
+            if how.short {
+                body.truncate(bytes.len() / 2);
+            }
+        }
+        // Small files are tagged by their git hash, weights by SHA-256.
+        let tag = if weights { hash.clone() } else { hash[..40].to_owned() };
+        let mut response = Response::from_data(body)
+            .with_header(header("X-Repo-Commit", COMMIT))
+            .with_header(header("ETag", &format!("\"{tag}\"")))
+            .with_chunked_threshold(usize::MAX);
+        if weights {
+            response = response
+                .with_header(header("X-Linked-Etag", &format!("\"{tag}\"")))
+                .with_header(header("X-Linked-Size", &bytes.len().to_string()));
+        }
+        request.respond(response).unwrap();
+    } else {
+        refuse(request, 404, "RepoNotFound");
+    }
+}
+
+/// The files of a model, and some that nobody needs.
+fn model() -> Option<BTreeMap<String, Vec<u8>>> {
+    let shared = std::env::var_os("OLIVE_GOLDENS").map(PathBuf::from);
+    let goldens = shared.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens"));
+    let dir = goldens.join("models/llama/hf");
+    let Ok(entries) = std::fs::read_dir(&dir) else {
+        println!("skipped: no golden model in `{}`", dir.display());
+        return None;
+    };
+    let mut files: BTreeMap<String, Vec<u8>> = entries
+        .map(|entry| entry.unwrap())
+        .map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap()))
+        .collect();
+    for unwanted in ["pytorch_model.bin", "modeling_custom.py", "README.md", "onnx/model.onnx"] {
+        files.insert(unwanted.into(), b"not needed".to_vec());
+    }
+    Some(files)
+}
+
+#[derive(Default)]
+struct Log(Mutex<Vec<Event>>);
+
+impl EventSink for Log {
+    fn emit(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[test]
+fn is_fetched_once_and_then_found_in_the_cache_without_a_request() {
+    let Some(files) = model() else { return };
+    let hub = Hub::serve(files.clone(), Behaviour::default());
+    let cache = tempfile::tempdir().unwrap();
+    let mut options = hub.options(cache.path());
+    let log = Log::default();
+    let dir = resolve(ID, None, &options, &log).unwrap();
+    assert_eq!(dir, cache.path().join("models--tiny--llama/snapshots").join(COMMIT));
+    for name in ["config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"] {
+        assert_eq!(std::fs::read(dir.join(name)).unwrap(), files[name], "{name}");
+    }
+    for unwanted in ["pytorch_model.bin", "modeling_custom.py", "onnx"] {
+        assert!(!dir.join(unwanted).exists(), "{unwanted} was fetched");
+    }
+    let events = log.0.into_inner().unwrap();
+    assert!(events.iter().any(|e| matches!(e, Event::PhaseStarted { total: Some(1..), .. })), "{events:?}");
+    assert!(matches!(events.last(), Some(Event::PhaseFinished { .. })), "{events:?}");
+    assert!(!hub.requests().is_empty());
+
+    options.offline = true;
+    assert_eq!(resolve(ID, None, &options, &()).unwrap(), dir);
+    options.offline = false;
+    assert_eq!(resolve(ID, Some(COMMIT), &options, &()).unwrap(), dir);
+    assert_eq!(hub.requests(), [""; 0], "the cache was enough");
+
+    // Online, the hub is asked whether `main` moved, but no file is sent again.
+    assert_eq!(resolve(ID, None, &options, &()).unwrap(), dir);
+    assert!(hub.requests().iter().all(|r| !r.starts_with("GET /tiny/")), "files were fetched again");
+}
+
+#[test]
+fn without_a_network_the_cached_copy_is_used_with_a_warning() {
+    let Some(files) = model() else { return };
+    let hub = Hub::serve(files, Behaviour::default());
+    let cache = tempfile::tempdir().unwrap();
+    let mut options = hub.options(cache.path());
+    let dir = resolve(ID, None, &options, &()).unwrap();
+    options.endpoint = Some("http://127.0.0.1:9".into()); // Nobody listens there.
+    let log = Log::default();
+    assert_eq!(resolve(ID, None, &options, &log).unwrap(), dir);
+    assert!(matches!(log.0.into_inner().unwrap().as_slice(), [Event::Warning { .. }]));
+    let error = resolve("tiny/other", None, &options, &()).unwrap_err();
+    assert!(error.to_string().contains("cannot be reached"), "{error}");
+    assert!(error.hint().unwrap().contains("local folder"));
+}
+
+#[test]
+fn a_model_that_is_not_there_is_named() {
+    let hub = Hub::serve(BTreeMap::new(), Behaviour::default());
+    let cache = tempfile::tempdir().unwrap();
+    let mut options = hub.options(cache.path());
+    let error = resolve("tiny/lama", None, &options, &()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`tiny/lama` could not be fetched from the hub: there is no such model (404)"
+    );
+    assert!(error.hint().unwrap().contains("check the name"));
+    let error = resolve(ID, Some("v2"), &options, &()).unwrap_err();
+    assert!(error.to_string().contains("404"), "{error}");
+    options.offline = true;
+    let error = resolve("tiny/lama", None, &options, &()).unwrap_err();
+    assert!(error.to_string().contains("not in the cache"), "{error}");
+    assert!(error.hint().unwrap().contains("without --offline"));
+}
+
+#[test]
+fn a_gated_model_needs_the_right_token() {
+    let Some(files) = model() else { return };
+    let hub = Hub::serve(files, Behaviour { token: Some("secret"), ..Default::default() });
+    let cache = tempfile::tempdir().unwrap();
+    let mut options = hub.options(cache.path());
+    let error = resolve(ID, None, &options, &()).unwrap_err();
+    assert!(error.to_string().contains("401"), "{error}");
+    assert!(error.hint().unwrap().contains("HF_TOKEN"));
+    options.token = Some("another".into());
+    let error = resolve(ID, None, &options, &()).unwrap_err();
+    assert!(error.to_string().contains("403") && !error.to_string().contains("another"), "{error}");
+    options.token = Some("secret".into());
+    assert!(resolve(ID, None, &options, &()).unwrap().join("model.safetensors").is_file());
+}
+
+#[test]
+fn a_download_that_ends_early_or_is_damaged_does_not_stay_in_the_cache() {
+    let Some(files) = model() else { return };
+    let cases = [
+        (Behaviour { short: true, ..Default::default() }, "the hub announced 240288"),
+        (Behaviour { corrupt: true, ..Default::default() }, "checksum"),
+    ];
+    for (behaviour, what) in cases {
+        let hub = Hub::serve(files.clone(), behaviour);
+        let cache = tempfile::tempdir().unwrap();
+        let mut options = hub.options(cache.path());
+        let error = resolve(ID, None, &options, &()).unwrap_err();
+        assert!(error.to_string().contains(what), "{error}");
+        options.offline = true;
+        assert!(resolve(ID, None, &options, &()).is_err(), "{what}: a damaged model is in the cache");
+        options.offline = false;
+        *hub.behaviour.lock().unwrap() = Behaviour::default();
+        let dir = resolve(ID, None, &options, &()).unwrap();
+        assert_eq!(std::fs::read(dir.join("model.safetensors")).unwrap(), files["model.safetensors"]);
+    }
+}
