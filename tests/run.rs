@@ -15,7 +15,8 @@ fn states(stdout: &str) -> Vec<(String, String)> {
         .filter(|line| !line.starts_with("output:"))
         .map(|line| {
             let columns: Vec<&str> = line.split_whitespace().collect();
-            let state = columns.iter().find(|c| **c == "run" || **c == "cached").expect("a state in every row");
+            let state =
+                columns.iter().find(|c| **c == "run" || **c == "cached").expect("a state in every row");
             (columns[0].to_owned(), (*state).to_owned())
         })
         .collect()
@@ -31,7 +32,8 @@ fn run(quickstart: &Quickstart, more: &[&str]) -> Vec<String> {
 fn the_cache_re_runs_just_what_changed() {
     let quickstart = Quickstart::new(2);
     assert_eq!(run(&quickstart, &[]), ["run", "run", "run"]);
-    for file in ["model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json", "model_config.json"] {
+    for file in ["model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json", "model_config.json"]
+    {
         assert!(quickstart.output().join(file).is_file(), "{file} is in the output folder");
     }
 
@@ -51,10 +53,7 @@ fn a_changed_byte_of_the_data_trains_again() {
     let data = quickstart.dir.path().join("data.jsonl");
     let rows = std::fs::read_to_string(root().join("datasets/olive-qa.jsonl")).unwrap();
     std::fs::write(&data, &rows).unwrap();
-    let set = format!(
-        "data_configs.0.load_dataset_config.params.data_files={}",
-        data.display()
-    );
+    let set = format!("data_configs.0.load_dataset_config.params.data_files={}", data.display());
     assert_eq!(run(&quickstart, &[&set]), ["run", "run", "run"]);
     assert_eq!(run(&quickstart, &[&set]), ["cached", "cached", "cached"]);
     std::fs::write(&data, rows.replacen('a', "e", 1)).unwrap();

@@ -8,10 +8,11 @@ mod doctor;
 mod environment;
 mod generate;
 mod output;
+mod plan_state;
 mod plan_text;
 mod run;
-mod session;
 mod schema;
+mod session;
 mod validate;
 
 use crate::Error;

@@ -1,12 +1,13 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
 use crate::config::{
-    DataFiles, Diagnostic, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption, RunConfig,
+    DataFiles, Diagnostic, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption,
+    RunConfig,
 };
 use std::path::Path;
 
-/// The plan of a configuration, for stdout.
-pub(crate) fn render(config: &RunConfig) -> String {
+/// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds.
+pub(crate) fn render(config: &RunConfig, states: &[Vec<String>]) -> String {
     let mut lines = vec![format!("{}: {}", config.path.display(), config.workflow_id)];
     lines.push(field("model", &model(&config.input_model)));
     lines.push(field("host", &system(config, config.engine.host.as_deref())));
@@ -21,6 +22,9 @@ pub(crate) fn render(config: &RunConfig) -> String {
         for (number, pass) in flow.iter().filter_map(|pass| config.passes.get(*pass)).enumerate() {
             lines.push(String::new());
             lines.push(format!("{}. {} ({})", number + 1, pass.name, pass.pass.type_name()));
+            if let Some(state) = states.get(index).and_then(|flow| flow.get(number)) {
+                lines.push(field("cache", state));
+            }
             if let Some(host) = &pass.host {
                 lines.push(field("host", &system(config, Some(host))));
             }
@@ -64,7 +68,9 @@ fn system(config: &RunConfig, name: Option<&str>) -> String {
     let hardware: Vec<String> = system
         .accelerators
         .iter()
-        .map(|accelerator| format!("{} with {}", accelerator.device, accelerator.execution_providers.join(", ")))
+        .map(|accelerator| {
+            format!("{} with {}", accelerator.device, accelerator.execution_providers.join(", "))
+        })
         .collect();
     match hardware.as_slice() {
         [] => format!("{name} ({})", system.kind.name()),
@@ -88,7 +94,9 @@ fn data(lora: &LoraOptions) -> String {
         DataFiles::PerSplit(splits) => {
             format!(" from {}", splits.values().flatten().cloned().collect::<Vec<_>>().join(", "))
         }
-        DataFiles::Remote { kind, description } => format!(" from {description} ({kind}, cannot be read yet)"),
+        DataFiles::Remote { kind, description } => {
+            format!(" from {description} ({kind}, cannot be read yet)")
+        }
     };
     format!("{}: {} [{}]{files}", lora.train_data.name, load.data_name, load.split)
 }
@@ -103,14 +111,18 @@ fn options(options: &[ResolvedOption], path: &Path) -> Vec<String> {
     let name_width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
     let value_width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
     let lines = rows.into_iter();
-    lines.map(|(name, value, origin)| format!("  {name:<name_width$}  {value:<value_width$}  {origin}")).collect()
+    lines
+        .map(|(name, value, origin)| format!("  {name:<name_width$}  {value:<value_width$}  {origin}"))
+        .collect()
 }
 
 /// A value on one line of bearable length.
 fn short(value: &serde_json::Value) -> String {
     const WIDTH: usize = 44;
     let text = match value {
-        serde_json::Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => text.clone(),
+        serde_json::Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
+            text.clone()
+        }
         value => value.to_string(),
     };
     if text.chars().count() <= WIDTH {

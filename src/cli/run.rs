@@ -32,11 +32,12 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let config = RunConfig::load(&args.config, &options)?;
     let plan = Plan::new(&config)?;
     if args.dry_run {
-        return super::plan_text::print(&config, &plan, globals);
+        return super::validate::print_plan(&config, &plan, globals);
     }
+    plan.check_runnable()?;
     let session = Session::start(globals, config.engine.log_severity_level)?;
     for warning in &config.warnings {
-        session.events.emit(Event::Warning { message: warning.render(&config.path) });
+        session.events().emit(Event::Warning { message: warning.render(&config.path) });
     }
     let outcome = execute(&config, &plan, &session, globals);
     // Bars must be gone before anything is printed to stdout.
@@ -44,13 +45,19 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     print_outcome(&config.engine.output_dir, &outcome?, globals)
 }
 
-fn execute(config: &RunConfig, plan: &Plan, session: &Session, globals: &Globals) -> Result<Vec<StepOutcome>> {
+fn execute(
+    config: &RunConfig,
+    plan: &Plan,
+    session: &Session,
+    globals: &Globals,
+) -> Result<Vec<StepOutcome>> {
     let engine_config = &config.engine;
     let store = Store::new(&engine_config.cache_dir);
     if engine_config.clean_cache {
         store.clean()?;
     }
-    let input = engine::input::resolve(&config.input_model, &environment::source_options(globals), session.events())?;
+    let input =
+        engine::input::resolve(&config.input_model, &environment::source_options(globals), session.events())?;
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
@@ -84,11 +91,8 @@ fn write_output(
     events: &dyn EventSink,
 ) -> Result<()> {
     let changed = engine::output::write(dir, model, steps, artifacts)?;
-    let message = if changed {
-        format!("wrote {}", dir.display())
-    } else {
-        format!("{} is up to date", dir.display())
-    };
+    let message =
+        if changed { format!("wrote {}", dir.display()) } else { format!("{} is up to date", dir.display()) };
     events.emit(Event::Info { message });
     Ok(())
 }
@@ -99,6 +103,8 @@ fn print_outcome(output_dir: &Path, steps: &[StepOutcome], globals: &Globals) ->
             output::result(&table::render(steps))?;
             output::result(&format!("output: {}", output_dir.display()))
         }
-        LogFormat::Json => output::result(&serde_json::json!({"output_dir": output_dir, "steps": steps}).to_string()),
+        LogFormat::Json => {
+            output::result(&serde_json::json!({"output_dir": output_dir, "steps": steps}).to_string())
+        }
     }
 }

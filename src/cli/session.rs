@@ -56,7 +56,10 @@ impl Session {
 }
 
 /// The first Ctrl-C asks work to stop at the next safe point; the second does not wait for it.
-#[expect(clippy::exit, reason = "the second Ctrl-C; artefacts are published by rename, so nothing is left half done")]
+#[expect(
+    clippy::exit,
+    reason = "the second Ctrl-C; artefacts are published by rename, so nothing is left half done"
+)]
 fn on_interrupt(cancel: &CancelFlag) {
     if cancel.is_raised() {
         std::process::exit(130);

@@ -1,8 +1,9 @@
 //! `olive validate`.
 
-use super::{Globals, output, plan_text};
+use super::{Globals, output, plan_state, plan_text};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig, missing_inputs};
+use crate::engine::Plan;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -19,11 +20,17 @@ pub(crate) struct ValidateArgs {
     pub(crate) set: Vec<String>,
 }
 
-pub(crate) fn run(args: &ValidateArgs, _globals: &Globals) -> Result<()> {
+pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
     let config = RunConfig::load(&args.config, &options)?;
-    for warning in config.warnings.iter().chain(&missing_inputs(&config)) {
+    print_plan(&config, &Plan::new(&config)?, globals)
+}
+
+/// Warnings to stderr, the plan to stdout.
+pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<()> {
+    for warning in config.warnings.iter().chain(&missing_inputs(config)) {
         output::note(&plan_text::warning(&config.path, warning));
     }
-    output::result(&plan_text::render(&config))
+    let states = plan_state::states(config, plan, globals)?;
+    output::result(&plan_text::render(config, &states))
 }

@@ -38,16 +38,31 @@ pub(crate) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     pub(crate) fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
-        Fields { block, path: path.to_owned(), at, found: Vec::new(), extra: Vec::new(), old: false, new: false }
+        Fields {
+            block,
+            path: path.to_owned(),
+            at,
+            found: Vec::new(),
+            extra: Vec::new(),
+            old: false,
+            new: false,
+        }
     }
 
     /// Reads one object. What is not an object gives an error and no options.
-    pub(crate) fn open(node: &'n Node, path: &str, block: &'static Block, findings: &mut Findings) -> Fields<'n> {
+    pub(crate) fn open(
+        node: &'n Node,
+        path: &str,
+        block: &'static Block,
+        findings: &mut Findings,
+    ) -> Fields<'n> {
         let mut fields = Fields::empty(path, node.at, block);
         match &node.value {
             Value::Object(entries) => fields.absorb(entries, path, false, findings),
             Value::Null => {}
-            _ => findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None),
+            _ => {
+                findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None)
+            }
         }
         fields
     }
@@ -76,9 +91,12 @@ impl<'n> Fields<'n> {
 
     fn absorb_entry(&mut self, entry: &'n Entry, path: String, inside: bool, findings: &mut Findings) {
         let spelled = |opt: &&'static Opt| opt.spellings().any(|(name, _)| name == entry.key);
-        let known = if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
+        let known =
+            if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
         match known {
-            Some(opt) => self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings),
+            Some(opt) => {
+                self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings)
+            }
             None if inside && self.block.outer.iter().any(|opt| spelled(&opt)) => {
                 let wrapper = self.block.wrapper.unwrap_or_default();
                 let message = format!("`{}` stands beside `{wrapper}`, not in it", entry.key);
@@ -128,7 +146,10 @@ impl<'n> Fields<'n> {
             let message = if earlier.key == found.key {
                 format!("`{}` is already given on line {line}, with another value", found.key)
             } else {
-                format!("`{}` is the same option as `{}` on line {line}, which has another value", found.key, earlier.key)
+                format!(
+                    "`{}` is the same option as `{}` on line {line}, which has another value",
+                    found.key, earlier.key
+                )
             };
             findings.error(found.at, found.path, message, Some("keep one of them".into()));
         }
@@ -228,7 +249,12 @@ fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
         }
         Fate::Refused { neutral, why } => {
             if !is(neutral) {
-                findings.error(found.at, &found.path, format!("`{}` is not supported: {why}", found.key), None);
+                findings.error(
+                    found.at,
+                    &found.path,
+                    format!("`{}` is not supported: {why}", found.key),
+                    None,
+                );
             }
         }
     }
@@ -322,12 +348,22 @@ impl Values {
     pub(crate) fn resolved(&self, prefix: &str) -> Vec<ResolvedOption> {
         let options = self.order.iter().map(|name| {
             let setting = self.get(name);
-            ResolvedOption { name: format!("{prefix}{name}"), value: setting.json.clone(), origin: setting.origin }
+            ResolvedOption {
+                name: format!("{prefix}{name}"),
+                value: setting.json.clone(),
+                origin: setting.origin,
+            }
         });
         options.collect()
     }
 
-    pub(crate) fn error(&self, name: &str, message: impl Into<String>, hint: Option<String>, findings: &mut Findings) {
+    pub(crate) fn error(
+        &self,
+        name: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+        findings: &mut Findings,
+    ) {
         let setting = self.get(name);
         findings.error(setting.at, &setting.path, message, hint);
     }

@@ -32,8 +32,10 @@ impl ContentHashes {
     /// What an earlier run remembered in `cache_dir`. A file that cannot be read counts as empty: it only costs time.
     pub fn open(cache_dir: &Path) -> ContentHashes {
         let file = cache_dir.join("content-hashes-v1.json");
-        let known =
-            std::fs::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        let known = std::fs::read(&file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
         ContentHashes { file: Some(file), known: RefCell::new(known), dirty: RefCell::new(false) }
     }
 

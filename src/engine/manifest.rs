@@ -57,9 +57,9 @@ impl Manifest {
 
     /// The first file that is missing or has another size.
     pub fn first_damaged<'a>(&'a self, output: &Path) -> Option<&'a FileEntry> {
-        self.files.iter().find(|file| {
-            output.join(&file.path).metadata().map_or(true, |meta| meta.len() != file.bytes)
-        })
+        self.files
+            .iter()
+            .find(|file| output.join(&file.path).metadata().map_or(true, |meta| meta.len() != file.bytes))
     }
 }
 

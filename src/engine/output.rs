@@ -29,12 +29,7 @@ struct History {
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(
-    output_dir: &Path,
-    model: &ModelHandle,
-    steps: &[StepOutcome],
-    artifacts: bool,
-) -> Result<bool> {
+pub fn write(output_dir: &Path, model: &ModelHandle, steps: &[StepOutcome], artifacts: bool) -> Result<bool> {
     let key = steps.last().map_or("input", |step| step.key.as_str());
     let earlier = read_history(output_dir);
     if let Some(earlier) = &earlier

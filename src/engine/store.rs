@@ -136,7 +136,10 @@ impl Store {
                 Err(TryLockError::WouldBlock) if !waiting => {
                     waiting = true;
                     events.emit(Event::Info {
-                        message: format!("another process works on this {}; waiting for its result", slot.pass_type),
+                        message: format!(
+                            "another process works on this {}; waiting for its result",
+                            slot.pass_type
+                        ),
                     });
                 }
                 Err(TryLockError::WouldBlock) => {}

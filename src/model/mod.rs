@@ -6,8 +6,8 @@ pub mod detect;
 pub mod error;
 pub mod folder;
 pub mod handle;
-pub mod merged;
 mod hub;
+pub mod merged;
 pub mod safetensors_file;
 pub mod source;
 

@@ -34,16 +34,9 @@ pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradi
     let copy = |t: &Tensor| -> Result<Vec<f32>> { Ok(HostRows::new(t)?.data().to_vec()) };
     let (mut p, mut m, mut v) = (copy(parameter)?, copy(&moments[0])?, copy(&moments[1])?);
     let gradient = HostRows::new(gradient)?;
-    let [factor, decay, b1, b2, epsilon, step_size, correction] = [
-        u.gradient_factor,
-        u.decay,
-        u.beta1,
-        u.beta2,
-        u.epsilon,
-        u.step_size,
-        u.correction,
-    ]
-    .map(|x| x as f32);
+    let [factor, decay, b1, b2, epsilon, step_size, correction] =
+        [u.gradient_factor, u.decay, u.beta1, u.beta2, u.epsilon, u.step_size, u.correction]
+            .map(|x| x as f32);
     let (rest1, rest2) = ((1.0 - u.beta1) as f32, (1.0 - u.beta2) as f32);
     p.par_chunks_mut(CHUNK)
         .zip(m.par_chunks_mut(CHUNK))

@@ -46,7 +46,15 @@ pub(super) fn line(event: &Event) -> Option<String> {
 /// `step 10/60  loss 2.3145  lr 1.0e-4  812 tokens/s  left 12.1 s`.
 pub(super) fn train_step(event: &Event) -> String {
     let Event::TrainStep {
-        step, total_steps, loss, mean_loss, log, learning_rate, tokens_per_second, seconds_left, ..
+        step,
+        total_steps,
+        loss,
+        mean_loss,
+        log,
+        learning_rate,
+        tokens_per_second,
+        seconds_left,
+        ..
     } = event
     else {
         return String::new();

@@ -17,9 +17,11 @@ const PIPS: &[&[&str]] = &[&["python3", "-m", "pip"], &["pip3"], &["pip"], &["py
 /// # Errors
 /// No pip, no wheel for this machine, no space.
 pub fn fetch(version: &str, cache: &Path, target: &Path, events: &dyn EventSink) -> Result<(), RuntimeError> {
-    let failed = |what: &str, e: &dyn std::fmt::Display| RuntimeError::Fetch { reason: format!("{what}: {e}") };
+    let failed =
+        |what: &str, e: &dyn std::fmt::Display| RuntimeError::Fetch { reason: format!("{what}: {e}") };
     std::fs::create_dir_all(cache).map_err(|e| failed("the cache folder cannot be made", &e))?;
-    let lock = File::create(cache.join("onnxruntime.lock")).map_err(|e| failed("the lock cannot be made", &e))?;
+    let lock =
+        File::create(cache.join("onnxruntime.lock")).map_err(|e| failed("the lock cannot be made", &e))?;
     lock.lock().map_err(|e| failed("the lock cannot be taken", &e))?;
     if target.is_dir() {
         return Ok(());
@@ -182,7 +184,8 @@ mod tests {
 
     #[test]
     fn keeps_the_line_of_pip_that_says_most() {
-        let stderr = "WARNING: retrying\nERROR: Could not find a version\nERROR: No matching distribution\n\n";
+        let stderr =
+            "WARNING: retrying\nERROR: Could not find a version\nERROR: No matching distribution\n\n";
         assert_eq!(last_error(stderr), "No matching distribution");
         assert_eq!(last_error("plain\n"), "plain");
     }

@@ -1,7 +1,7 @@
 //! Keys and values of earlier positions, in ONNX Runtime's memory.
 
-use super::genai_config::{GenaiConfig, layer_name};
 use super::RuntimeError;
+use super::genai_config::{GenaiConfig, layer_name};
 use half::f16;
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};

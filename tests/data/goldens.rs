@@ -36,7 +36,8 @@ fn parse(text: &str) -> BTreeMap<String, Golden> {
 fn case(name: &str, era: Era) -> Option<TextGeneration> {
     let with = |strategy, length| options(era, strategy, length, "{q} {a}");
     let join = |length| with(Strategy::Join, length);
-    let join_specials = |mask| TextGeneration { add_special_tokens: true, use_attention_mask: mask, ..join(8) };
+    let join_specials =
+        |mask| TextGeneration { add_special_tokens: true, use_attention_mask: mask, ..join(8) };
     let sliding = |stride, batch| TextGeneration {
         stride,
         processing_batch_size: batch,
@@ -66,9 +67,7 @@ fn case(name: &str, era: Era) -> Option<TextGeneration> {
         "lbl nopad" => line(6),
         "lbl max2" => TextGeneration { max_samples: Some(2), ..line(6) },
         "lbl drop short" => TextGeneration { drop_short_sequences: true, ..line(6) },
-        "lbl pad nomask" => {
-            TextGeneration { pad_to_max_len: true, use_attention_mask: false, ..line(6) }
-        }
+        "lbl pad nomask" => TextGeneration { pad_to_max_len: true, use_attention_mask: false, ..line(6) },
         "pad+drop" => TextGeneration { pad_to_max_len: true, drop_short_sequences: true, ..line(6) },
         "lblr" => TextGeneration {
             strategy: Strategy::LineByLineRandom,
@@ -77,9 +76,7 @@ fn case(name: &str, era: Era) -> Option<TextGeneration> {
             ..line(6)
         },
         "cols only" => TextGeneration { source: columns(&["q", "a"]), ..join(4) },
-        "cols str" => {
-            TextGeneration { source: columns(&["q"]), ..with(Strategy::LineByLine, 6) }
-        }
+        "cols str" => TextGeneration { source: columns(&["q"]), ..with(Strategy::LineByLine, 6) },
         "bad col" => options(era, Strategy::Join, 4, "{zz}"),
         // Olive 0.6 wants a source in the configuration, later versions look for the column `text`.
         "no source" if era == Era::New => TextGeneration { source: columns(&["text"]), ..join(4) },
@@ -109,8 +106,13 @@ fn columns(dataset: &Dataset) -> BTreeMap<String, Vec<Vec<i64>>> {
 }
 
 /// Cases where Olive 0.6 loses the last block, because it ends with the last token.
-const OFF_BY_ONE: [&str; 5] =
-    ["cols only", "join batch2", "join4 nospecials joiner", "sliding w4 stride2", "sliding w4 stride2 batch2"];
+const OFF_BY_ONE: [&str; 5] = [
+    "cols only",
+    "join batch2",
+    "join4 nospecials joiner",
+    "sliding w4 stride2",
+    "sliding w4 stride2 batch2",
+];
 
 fn compare(file: &str, era: Era) {
     let Some(path) = shared(&format!("goldens/olive/{file}")) else { return };
@@ -130,7 +132,10 @@ fn compare(file: &str, era: Era) {
         if golden["input_ids"].is_empty() {
             // Nothing to train on is nothing that a run could go on with.
             let message = result.expect_err(name).to_string();
-            assert!(message.contains("12 tokens") && message.contains(&length.to_string()), "{name}: {message}");
+            assert!(
+                message.contains("12 tokens") && message.contains(&length.to_string()),
+                "{name}: {message}"
+            );
             continue;
         }
         let mut ours = columns(&result.unwrap_or_else(|e| panic!("{name}: {e}")));

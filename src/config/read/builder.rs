@@ -24,7 +24,12 @@ pub(super) fn read(
         Json::Null => None,
         Json::Object(search) => Some(search.clone()),
         _ => {
-            values.error("search", "expected an object, to be merged over `search` of genai_config.json", None, findings);
+            values.error(
+                "search",
+                "expected an object, to be merged over `search` of genai_config.json",
+                None,
+                findings,
+            );
             None
         }
     };

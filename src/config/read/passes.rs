@@ -80,7 +80,8 @@ fn first_alternative<'n>(entry: &'n Entry, path: String, findings: &mut Findings
     match &entry.node.value {
         Value::List(items) if !items.is_empty() => {
             if items.len() > 1 {
-                let message = format!("of {} alternatives the first is used: nothing is searched", items.len());
+                let message =
+                    format!("of {} alternatives the first is used: nothing is searched", items.len());
                 findings.warn(entry.at, &path, message);
             }
             (&items[0], format!("{path}[0]"))
