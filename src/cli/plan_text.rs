@@ -1,7 +1,8 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
 use crate::config::{
-    DataFiles, Diagnostic, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption, RunConfig,
+    DataFiles, Diagnostic, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption,
+    RunConfig,
 };
 use std::path::Path;
 
@@ -64,7 +65,9 @@ fn system(config: &RunConfig, name: Option<&str>) -> String {
     let hardware: Vec<String> = system
         .accelerators
         .iter()
-        .map(|accelerator| format!("{} with {}", accelerator.device, accelerator.execution_providers.join(", ")))
+        .map(|accelerator| {
+            format!("{} with {}", accelerator.device, accelerator.execution_providers.join(", "))
+        })
         .collect();
     match hardware.as_slice() {
         [] => format!("{name} ({})", system.kind.name()),
@@ -88,7 +91,9 @@ fn data(lora: &LoraOptions) -> String {
         DataFiles::PerSplit(splits) => {
             format!(" from {}", splits.values().flatten().cloned().collect::<Vec<_>>().join(", "))
         }
-        DataFiles::Remote { kind, description } => format!(" from {description} ({kind}, cannot be read yet)"),
+        DataFiles::Remote { kind, description } => {
+            format!(" from {description} ({kind}, cannot be read yet)")
+        }
     };
     format!("{}: {} [{}]{files}", lora.train_data.name, load.data_name, load.split)
 }
@@ -103,14 +108,22 @@ fn options(options: &[ResolvedOption], path: &Path) -> Vec<String> {
     let name_width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
     let value_width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
     let lines = rows.into_iter();
-    lines.map(|(name, value, origin)| format!("  {name:<name_width$}  {value:<value_width$}  {origin}")).collect()
+    lines
+        .map(|(name, value, origin)| format!("  {name:<name_width$}  {value:<value_width$}  {origin}"))
+        .collect()
 }
 
 /// A value on one line of bearable length.
 fn short(value: &serde_json::Value) -> String {
     const WIDTH: usize = 44;
     let text = match value {
-        serde_json::Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => text.clone(),
+        serde_json::Value::Number(number) => match number.as_f64() {
+            Some(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
+            _ => number.to_string(),
+        },
+        serde_json::Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
+            text.clone()
+        }
         value => value.to_string(),
     };
     if text.chars().count() <= WIDTH {
@@ -125,6 +138,6 @@ fn origin(origin: Origin, path: &Path) -> String {
         Origin::File { line } => format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy()),
         Origin::CommandLine => "command line".into(),
         Origin::Default(Era::Old) => "default (Olive up to 0.6)".into(),
-        Origin::Default(Era::New) => "default".into(),
+        Origin::Default(Era::New) => "default (Olive since 0.7)".into(),
     }
 }

@@ -3,6 +3,7 @@
 use super::findings::{Findings, join, list_names, nearest};
 use super::node::{At, Entry, Node, Value};
 use super::option::{Block, Default, Fate, Opt};
+use super::tables::BLOCKS;
 use super::{Era, Origin, ResolvedOption};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -38,16 +39,31 @@ pub(crate) struct Fields<'n> {
 
 impl<'n> Fields<'n> {
     pub(crate) fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
-        Fields { block, path: path.to_owned(), at, found: Vec::new(), extra: Vec::new(), old: false, new: false }
+        Fields {
+            block,
+            path: path.to_owned(),
+            at,
+            found: Vec::new(),
+            extra: Vec::new(),
+            old: false,
+            new: false,
+        }
     }
 
     /// Reads one object. What is not an object gives an error and no options.
-    pub(crate) fn open(node: &'n Node, path: &str, block: &'static Block, findings: &mut Findings) -> Fields<'n> {
+    pub(crate) fn open(
+        node: &'n Node,
+        path: &str,
+        block: &'static Block,
+        findings: &mut Findings,
+    ) -> Fields<'n> {
         let mut fields = Fields::empty(path, node.at, block);
         match &node.value {
             Value::Object(entries) => fields.absorb(entries, path, false, findings),
             Value::Null => {}
-            _ => findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None),
+            _ => {
+                findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None)
+            }
         }
         fields
     }
@@ -76,9 +92,12 @@ impl<'n> Fields<'n> {
 
     fn absorb_entry(&mut self, entry: &'n Entry, path: String, inside: bool, findings: &mut Findings) {
         let spelled = |opt: &&'static Opt| opt.spellings().any(|(name, _)| name == entry.key);
-        let known = if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
+        let known =
+            if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
         match known {
-            Some(opt) => self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings),
+            Some(opt) => {
+                self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings)
+            }
             None if inside && self.block.outer.iter().any(|opt| spelled(&opt)) => {
                 let wrapper = self.block.wrapper.unwrap_or_default();
                 let message = format!("`{}` stands beside `{wrapper}`, not in it", entry.key);
@@ -98,11 +117,17 @@ impl<'n> Fields<'n> {
             self.extra.push(Extra { key: &entry.key, at: entry.at, path });
             return;
         }
-        let hint = match meant {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None if names.is_empty() => Some(format!("{} has no options", self.block.name)),
-            None if names.len() <= 12 => Some(format!("it has {}", list_names(names))),
-            None => None,
+        let home = BLOCKS.iter().find(|block| {
+            block
+                .inner()
+                .any(|opt| opt.fate == Fate::Honoured && opt.spellings().any(|(name, _)| name == entry.key))
+        });
+        let hint = match (meant, home) {
+            (_, Some(home)) => Some(format!("`{}` is an option of {}", entry.key, home.name)),
+            (Some(name), _) => Some(format!("did you mean `{name}`?")),
+            _ if names.is_empty() => Some(format!("{} has no options", self.block.name)),
+            _ if names.len() <= 12 => Some(format!("it has {}", list_names(names))),
+            _ => None,
         };
         let message = format!("{} has no option `{}`", self.block.name, entry.key);
         findings.error(entry.at, path, message, hint);
@@ -128,7 +153,10 @@ impl<'n> Fields<'n> {
             let message = if earlier.key == found.key {
                 format!("`{}` is already given on line {line}, with another value", found.key)
             } else {
-                format!("`{}` is the same option as `{}` on line {line}, which has another value", found.key, earlier.key)
+                format!(
+                    "`{}` is the same option as `{}` on line {line}, which has another value",
+                    found.key, earlier.key
+                )
             };
             findings.error(found.at, found.path, message, Some("keep one of them".into()));
         }
@@ -157,25 +185,28 @@ impl<'n> Fields<'n> {
     pub(crate) fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
         let mut values = Values { map: BTreeMap::new(), order: Vec::new() };
         for opt in self.block.options() {
-            let given = self.found(opt.name).and_then(|found| {
-                let json = checked(found, findings)?;
-                let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
-                Some(Setting { json, origin, at: found.at, path: found.path.clone(), given: true })
-            });
-            let setting = given.unwrap_or_else(|| {
-                let json = match opt.default_in(era) {
-                    Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
-                    Default::Null => Json::Null,
-                    Default::Required => {
-                        if self.found(opt.name).is_none() {
-                            self.missing(opt, findings);
+            let found = self.found(opt.name);
+            let checked = found.map_or(Checked::Default, |found| checked(found, findings));
+            let setting = match (found, checked) {
+                (Some(found), Checked::Value(json)) => {
+                    let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
+                    Setting { json, origin, at: found.at, path: found.path.clone(), given: true }
+                }
+                (_, checked) => {
+                    let json = match opt.default_in(era) {
+                        Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
+                        Default::Null => Json::Null,
+                        Default::Required => {
+                            if checked == Checked::Default {
+                                self.missing(opt, findings);
+                            }
+                            Json::Null
                         }
-                        Json::Null
-                    }
-                };
-                let path = join(&self.path, opt.name);
-                Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
-            });
+                    };
+                    let path = join(&self.path, opt.name);
+                    Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
+                }
+            };
             if opt.fate == Fate::Honoured && !self.block.outer.iter().any(|outer| outer.name == opt.name) {
                 values.order.push(opt.name);
             }
@@ -200,13 +231,21 @@ fn lower(sentence: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// The value of a found option, unless it does not fit or asks for the default.
-fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
+#[derive(PartialEq)]
+enum Checked {
+    Value(Json),
+    /// The default is asked for, by name or by leaving the option out.
+    Default,
+    /// It does not fit, and that was said.
+    Wrong,
+}
+
+fn checked(found: &Found<'_>, findings: &mut Findings) -> Checked {
     match found.node.as_text() {
-        Some("DEFAULT_VALUE") => return None,
+        Some("DEFAULT_VALUE") => return Checked::Default,
         Some("SEARCHABLE_VALUES") => {
             findings.warn(found.at, &found.path, "nothing is searched: the default value is used");
-            return None;
+            return Checked::Default;
         }
         _ => {}
     }
@@ -215,7 +254,7 @@ fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
         Err(mismatch) => {
             let message = format!("expected {}, found {}", mismatch.expected, found.node.describe());
             findings.error(found.node.at, &found.path, message, mismatch.hint);
-            return None;
+            return Checked::Wrong;
         }
     };
     let is = |neutral: &str| serde_json::from_str::<Json>(neutral).is_ok_and(|neutral| same(&neutral, &json));
@@ -228,11 +267,16 @@ fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
         }
         Fate::Refused { neutral, why } => {
             if !is(neutral) {
-                findings.error(found.at, &found.path, format!("`{}` is not supported: {why}", found.key), None);
+                findings.refuse(
+                    found.at,
+                    &found.path,
+                    format!("`{}` is not supported: {why}", found.key),
+                    None,
+                );
             }
         }
     }
-    Some(json)
+    Checked::Value(json)
 }
 
 /// Equal, or numbers of equal size.
@@ -322,14 +366,41 @@ impl Values {
     pub(crate) fn resolved(&self, prefix: &str) -> Vec<ResolvedOption> {
         let options = self.order.iter().map(|name| {
             let setting = self.get(name);
-            ResolvedOption { name: format!("{prefix}{name}"), value: setting.json.clone(), origin: setting.origin }
+            ResolvedOption {
+                name: format!("{prefix}{name}"),
+                value: setting.json.clone(),
+                origin: setting.origin,
+            }
         });
         options.collect()
     }
 
-    pub(crate) fn error(&self, name: &str, message: impl Into<String>, hint: Option<String>, findings: &mut Findings) {
+    pub(crate) fn error(
+        &self,
+        name: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+        findings: &mut Findings,
+    ) {
         let setting = self.get(name);
         findings.error(setting.at, &setting.path, message, hint);
+    }
+
+    pub(crate) fn refuse(
+        &self,
+        name: &str,
+        message: impl Into<String>,
+        hint: String,
+        findings: &mut Findings,
+    ) {
+        let setting = self.get(name);
+        findings.refuse(setting.at, &setting.path, message, Some(hint));
+    }
+
+    /// Leaves a default out of the plan, where it has no meaning.
+    pub(crate) fn hide(&mut self, names: &[&str]) {
+        let map = &self.map;
+        self.order.retain(|name| map[name].given || !names.contains(name));
     }
 
     pub(crate) fn warn(&self, name: &str, message: impl Into<String>, findings: &mut Findings) {

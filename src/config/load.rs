@@ -21,7 +21,8 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Invalid`] with all that is wrong in the file, in its order; or the file cannot be read.
     pub fn load(path: &Path, options: &LoadOptions) -> crate::Result<RunConfig> {
-        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
+        let extension =
+            path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
         let parse = match extension.as_str() {
             "json" => json::parse,
             "yaml" | "yml" => yaml::parse,

@@ -56,7 +56,13 @@ fn section(block: &Block, text: &mut String) {
     }
     list(text, "Accepted, with no effect here", &unused, |opt| opt.fate == Fate::Quiet, |_| None);
     list(text, "Accepted with a warning", &unused, |opt| matches!(opt.fate, Fate::Ignored { .. }), reason);
-    list(text, "Errors, because ignoring them would change the result", &unused, |opt| matches!(opt.fate, Fate::Refused { .. }), reason);
+    list(
+        text,
+        "Errors, because ignoring them would change the result",
+        &unused,
+        |opt| matches!(opt.fate, Fate::Refused { .. }),
+        reason,
+    );
     if let Some(why) = block.open {
         text.push_str(&format!("\nOther keys are accepted with a warning: {why}.\n"));
     }
@@ -65,11 +71,15 @@ fn section(block: &Block, text: &mut String) {
 fn title(block: &Block) -> String {
     match block.name {
         "the configuration" => "Top level and `engine`".into(),
-        "input model" => format!("`input_model`: {}", if block.doc.contains("ONNX") { "ONNXModel" } else { "HfModel, PyTorchModel" }),
+        "input model" => format!(
+            "`input_model`: {}",
+            if block.doc.contains("ONNX") { "ONNXModel" } else { "HfModel, PyTorchModel" }
+        ),
         "data config" => "`data_configs`".into(),
         "accelerator" => "`accelerators`".into(),
         name if name.chars().any(char::is_uppercase) => {
-            let kind = if block.outer.iter().any(|opt| opt.name == "disable_search") { "Pass" } else { "System" };
+            let kind =
+                if block.outer.iter().any(|opt| opt.name == "disable_search") { "Pass" } else { "System" };
             format!("{kind} `{name}`")
         }
         name => format!("`{name}`"),

@@ -118,7 +118,12 @@ pub(crate) fn int_to_json(value: i128) -> Json {
 }
 
 /// Adds an entry, unless the key is already there: then says where.
-pub(crate) fn push_unique(entries: &mut Vec<Entry>, entry: Entry, path: &str, findings: &mut super::Findings) {
+pub(crate) fn push_unique(
+    entries: &mut Vec<Entry>,
+    entry: Entry,
+    path: &str,
+    findings: &mut super::Findings,
+) {
     match entries.iter().find(|other| other.key == entry.key) {
         None => entries.push(entry),
         Some(first) => {

@@ -29,9 +29,15 @@ pub(crate) enum Fate {
     /// Accepted without a word: it changes nothing that this program does.
     Quiet,
     /// Accepted with a warning that says what happens instead, unless the value is null or this JSON.
-    Ignored { neutral: Option<&'static str>, why: &'static str },
+    Ignored {
+        neutral: Option<&'static str>,
+        why: &'static str,
+    },
     /// An error, unless the value is null or this JSON: ignoring it would change the result.
-    Refused { neutral: &'static str, why: &'static str },
+    Refused {
+        neutral: &'static str,
+        why: &'static str,
+    },
 }
 
 /// The value of an option that the file leaves out.
@@ -49,7 +55,10 @@ pub(crate) enum Default {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kind {
     Bool,
-    Int { min: i64, max: i64 },
+    Int {
+        min: i64,
+        max: i64,
+    },
     /// One of these numbers.
     IntChoice(&'static [i64]),
     Number(Bounds),

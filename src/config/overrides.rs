@@ -20,8 +20,8 @@ pub(crate) fn apply(root: &mut Node, argument: &str) -> Result<(), ConfigError> 
     let fail = |reason: String| ConfigError::Override { argument: argument.to_owned(), reason };
     let (path, value) = argument.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
     let parts = split(path.trim()).map_err(fail)?;
-    let node = json::parse_value(value)
-        .unwrap_or_else(|| Node { value: Value::Text(value.to_owned()), at: None });
+    let node =
+        json::parse_value(value).unwrap_or_else(|| Node { value: Value::Text(value.to_owned()), at: None });
     set(root, "", &parts, node).map_err(fail)
 }
 
@@ -53,9 +53,8 @@ fn set(node: &mut Node, path: &str, parts: &[String], value: Node) -> Result<(),
     }
     match &mut node.value {
         Value::List(items) => {
-            let index = element(items, part).map_err(|have| {
-                format!("`{path}` has no element `{part}`; it has {have}")
-            })?;
+            let index = element(items, part)
+                .map_err(|have| format!("`{path}` has no element `{part}`; it has {have}"))?;
             set(&mut items[index], &format!("{path}[{index}]"), rest, value)
         }
         Value::Object(entries) => {

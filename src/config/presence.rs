@@ -7,8 +7,7 @@ use std::path::Path;
 pub fn missing_inputs(config: &RunConfig) -> Vec<Diagnostic> {
     let mut missing = Vec::new();
     let mut say = |json_path: &str, message: String| {
-        let finding =
-            Diagnostic { position: None, json_path: json_path.to_owned(), message, hint: None };
+        let finding = Diagnostic { position: None, json_path: json_path.to_owned(), message, hint: None };
         if !missing.contains(&finding) {
             missing.push(finding);
         }

@@ -65,7 +65,10 @@ fn block(block: &Block, defs: &mut Map<String, Json>) -> Json {
         properties.insert(name.clone(), schema.clone());
     }
     if let Some(wrapper) = block.wrapper {
-        properties.insert(wrapper.into(), object(inner, &format!("The options of {}, nested.", block.name), closed, true));
+        properties.insert(
+            wrapper.into(),
+            object(inner, &format!("The options of {}, nested.", block.name), closed, true),
+        );
     }
     object(properties, block.doc, closed, false)
 }

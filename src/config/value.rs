@@ -22,11 +22,15 @@ impl Kind {
         match self {
             Kind::Bool => boolean(node).map(Json::Bool).ok_or_else(mismatch),
             Kind::Int { min, max } => match integer(node) {
-                Some(value) if value >= i128::from(*min) && value <= i128::from(*max) => Ok(int_to_json(value)),
+                Some(value) if value >= i128::from(*min) && value <= i128::from(*max) => {
+                    Ok(int_to_json(value))
+                }
                 _ => Err(mismatch()),
             },
             Kind::IntChoice(choices) => match integer(node) {
-                Some(value) if choices.iter().any(|choice| i128::from(*choice) == value) => Ok(int_to_json(value)),
+                Some(value) if choices.iter().any(|choice| i128::from(*choice) == value) => {
+                    Ok(int_to_json(value))
+                }
                 _ => Err(mismatch()),
             },
             Kind::Number(bounds) => number(node)
@@ -35,11 +39,16 @@ impl Kind {
                 .map(Json::Number)
                 .ok_or_else(mismatch),
             Kind::Text => text(node).map(Json::String).ok_or_else(mismatch),
-            Kind::Choice(choices) => choice(node, choices).map(|word| Json::String(word.to_owned())).ok_or_else(|| {
-                let words = choices.iter().flat_map(|choice| choice.split('|'));
-                let meant = node.as_text().and_then(|text| nearest(text, words));
-                Mismatch { expected: self.expected(), hint: meant.map(|word| format!("did you mean `{word}`?")) }
-            }),
+            Kind::Choice(choices) => {
+                choice(node, choices).map(|word| Json::String(word.to_owned())).ok_or_else(|| {
+                    let words = choices.iter().flat_map(|choice| choice.split('|'));
+                    let meant = node.as_text().and_then(|text| nearest(text, words));
+                    Mismatch {
+                        expected: self.expected(),
+                        hint: meant.map(|word| format!("did you mean `{word}`?")),
+                    }
+                })
+            }
             Kind::Texts => match &node.value {
                 Value::List(items) => {
                     let texts = items.iter().map(|item| text(item).map(Json::String));
@@ -99,7 +108,9 @@ fn text(node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
         // `--set workflow_id=7` can only mean the text.
-        Value::Int(_) | Value::Float(_) | Value::Bool(_) if node.at.is_none() => Some(node.to_json().to_string()),
+        Value::Int(_) | Value::Float(_) | Value::Bool(_) if node.at.is_none() => {
+            Some(node.to_json().to_string())
+        }
         _ => None,
     }
 }

@@ -82,7 +82,9 @@ impl Builder {
                 let Some(frame) = self.stack.pop() else { return Ok(()) };
                 let value = match frame.content {
                     Content::List(items) => Value::List(items),
-                    Content::Object(entries, _) => Value::Object(merge(entries).map_err(|why| (frame.at, why))?),
+                    Content::Object(entries, _) => {
+                        Value::Object(merge(entries).map_err(|why| (frame.at, why))?)
+                    }
                 };
                 self.finished(Node { value, at: frame.at }, frame.anchor, None, findings)
             }

@@ -24,7 +24,12 @@ pub(super) fn read(
         Json::Null => None,
         Json::Object(search) => Some(search.clone()),
         _ => {
-            values.error("search", "expected an object, to be merged over `search` of genai_config.json", None, findings);
+            values.error(
+                "search",
+                "expected an object, to be merged over `search` of genai_config.json",
+                None,
+                findings,
+            );
             None
         }
     };
@@ -79,6 +84,6 @@ fn check_pair(precision: Precision, provider: &str, values: &Values, findings: &
         let names: Vec<&str> = possible.iter().map(|(_, name)| *name).collect();
         let asked = values.text("precision").unwrap_or_default();
         let message = format!("{asked} does not run on the target's execution provider, `{provider}`");
-        values.error("precision", message, Some(format!("possible are {}", names.join(", "))), findings);
+        values.refuse("precision", message, format!("possible are {}", names.join(", ")), findings);
     }
 }

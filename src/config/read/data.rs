@@ -5,7 +5,8 @@ use crate::config::findings::{Findings, join, list_names, nearest};
 use crate::config::node::{At, Entry, Node, Value};
 use crate::config::tables::{DATA_CONFIG, DATALOADER, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
 use crate::config::{
-    DataConfig, DataFiles, Era, LoadDataset, PaddingSide, ResolvedOption, Strategy, TextGeneration, TextSource,
+    DataConfig, DataFiles, Era, LoadDataset, PaddingSide, ResolvedOption, Strategy, TextGeneration,
+    TextSource,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -36,7 +37,12 @@ const LOADERS: [&str; 2] = ["huggingface_dataset", "local_dataset"];
 const PRE_PROCESSING: [&str; 2] = ["text_generation_huggingface_pre_process", "huggingface_pre_process"];
 
 impl<'n> DataConfigs<'n> {
-    pub(super) fn read(root: &Fields<'n>, values: &Values, model_era: Era, findings: &mut Findings) -> DataConfigs<'n> {
+    pub(super) fn read(
+        root: &Fields<'n>,
+        values: &Values,
+        model_era: Era,
+        findings: &mut Findings,
+    ) -> DataConfigs<'n> {
         let data_root = values.text("data_root").map(str::to_owned);
         let mut data = DataConfigs { entries: Vec::new(), data_root, model_era, used: RefCell::default() };
         let Some(found) = root.found("data_configs") else { return data };
@@ -130,19 +136,23 @@ impl<'n> Shape<'n> {
         };
         let mut unread = |name: &str, block| {
             if let Some(found) = shape.top.found(name) {
-                Fields::open(found.node, &found.path, block, findings);
+                Fields::open(found.node, &found.path, block, findings).resolve(Era::New, findings);
             }
         };
         unread("post_process_data_config", &POST_PROCESS);
         unread("dataloader_config", &DATALOADER);
-        for (component, option) in [("load_dataset", "load_dataset_config"), ("pre_process_data", "pre_process_data_config")]
+        for (component, option) in
+            [("load_dataset", "load_dataset_config"), ("pre_process_data", "pre_process_data_config")]
         {
-            let Some((path, node)) = shape.top.found(option).map(|found| (found.path.clone(), found.node)) else {
+            let Some((path, node)) = shape.top.found(option).map(|found| (found.path.clone(), found.node))
+            else {
                 continue;
             };
             shape.component(component, node, &path, findings);
         }
-        if let Some((path, node)) = shape.top.found("params_config").map(|found| (found.path.clone(), found.node)) {
+        if let Some((path, node)) =
+            shape.top.found("params_config").map(|found| (found.path.clone(), found.node))
+        {
             for entry in object(node, &path, findings) {
                 if entry.key == "component_kwargs" {
                     shape.components(&entry.node, &join(&path, &entry.key), findings);
@@ -151,7 +161,9 @@ impl<'n> Shape<'n> {
                 }
             }
         }
-        if let Some((path, node)) = shape.top.found("components").map(|found| (found.path.clone(), found.node)) {
+        if let Some((path, node)) =
+            shape.top.found("components").map(|found| (found.path.clone(), found.node))
+        {
             shape.components(node, &path, findings);
         }
         shape
@@ -214,7 +226,11 @@ impl<'n> Shape<'n> {
                 findings.warn(self.at, &self.path, message);
             }
             Some((node, name)) if name.eq_ignore_ascii_case("DataContainer") => {
-                findings.warn(node.at, path, "`DataContainer` loads nothing in Olive: `HuggingfaceContainer` is assumed");
+                findings.warn(
+                    node.at,
+                    path,
+                    "`DataContainer` loads nothing in Olive: `HuggingfaceContainer` is assumed",
+                );
             }
             Some((node, _)) => {
                 let message = format!("training needs a `HuggingfaceContainer`, found {}", node.describe());
@@ -228,20 +244,36 @@ impl<'n> Shape<'n> {
         }
     }
 
-    fn load_dataset(&self, values: &Values, all: &DataConfigs<'_>, findings: &mut Findings) -> Option<LoadDataset> {
+    fn load_dataset(
+        &self,
+        values: &Values,
+        all: &DataConfigs<'_>,
+        findings: &mut Findings,
+    ) -> Option<LoadDataset> {
         let Some(data_name) = values.text("data_name").map(str::to_owned) else {
             if self.load.found("data_name").is_none() {
                 let hint = "`data_name` is `json`, `csv`, `parquet` or `text` with `data_files`, or the id of a dataset";
-                findings.error(self.load.at, &self.load.path, "the data config names no dataset", Some(hint.into()));
+                findings.error(
+                    self.load.at,
+                    &self.load.path,
+                    "the data config names no dataset",
+                    Some(hint.into()),
+                );
             }
             return None;
         };
         if let Some(found) = self.load.found("type") {
             let name = found.node.as_text().unwrap_or_default();
             if !LOADERS.contains(&name.to_lowercase().as_str()) {
-                let message =
-                    format!("`{name}` is a Python function, which is not run: the rows of `{data_name}` are taken as they are");
-                findings.warn_hint(found.at, &found.path, message, "`col_filters` keeps rows by the value of a column");
+                let message = format!(
+                    "`{name}` is a Python function, which is not run: the rows of `{data_name}` are taken as they are"
+                );
+                findings.warn_hint(
+                    found.at,
+                    &found.path,
+                    message,
+                    "`col_filters` keeps rows by the value of a column",
+                );
             }
         }
         let data_files = self.load.found("data_files").map(|found| (found, data_files(found.node)));
@@ -257,12 +289,12 @@ impl<'n> Shape<'n> {
         if let Some(root) = &all.data_root {
             prefix(root, &mut files, &mut data_dir);
         }
-        if let (DataFiles::Remote { kind, description }, Some(found)) = (&files, self.load.found("data_files")) {
+        if let (DataFiles::Remote { kind, description }, Some(found)) =
+            (&files, self.load.found("data_files"))
+        {
             let message = format!("the rows lie in a place that cannot be read yet: {description} ({kind})");
-            let hint = format!(
-                "run with --set data_configs.{}.load_dataset_config.data_files=FILE",
-                self.name
-            );
+            let hint =
+                format!("run with --set data_configs.{}.load_dataset_config.data_files=FILE", self.name);
             findings.warn_hint(found.at, &found.path, message, hint);
         }
         let packaged = ["json", "csv", "parquet", "text"].contains(&data_name.as_str());
@@ -280,12 +312,22 @@ impl<'n> Shape<'n> {
             split: values.text("split").unwrap_or_default().to_owned(),
             data_dir,
             data_files: files,
-            col_filters: filters.as_object().into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+            col_filters: filters
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             field: values.text("field").map(str::to_owned),
         })
     }
 
-    fn text_generation(&self, values: &mut Values, era: Era, findings: &mut Findings) -> Option<TextGeneration> {
+    fn text_generation(
+        &self,
+        values: &mut Values,
+        era: Era,
+        findings: &mut Findings,
+    ) -> Option<TextGeneration> {
         if let Some(found) = self.pre.found("type") {
             let name = found.node.as_text().unwrap_or_default();
             if !PRE_PROCESSING.contains(&name.to_lowercase().as_str()) {
@@ -297,14 +339,13 @@ impl<'n> Shape<'n> {
         let source = self.source(values, era, findings);
         let strategy: Strategy = values.choice("strategy").unwrap_or(Strategy::Join);
         let max_seq_len = values.usize("max_seq_len");
-        if matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom) {
-            if values.bool("pad_to_max_len") && !values.bool("use_attention_mask") {
-                let hint = "set `pad_to_max_len` to false, or leave `use_attention_mask` on";
-                let message = "padded rows need an attention mask, and `use_attention_mask` is false";
-                values.error("use_attention_mask", message, Some(hint.into()), findings);
-            }
-        }
         let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
+        let random = matches!(strategy, Strategy::LineByLineRandom | Strategy::JoinRandom);
+        if by_line && values.bool("pad_to_max_len") && !values.bool("use_attention_mask") {
+            let hint = "set `pad_to_max_len` to false, or leave `use_attention_mask` on";
+            let message = "padded rows need an attention mask, and `use_attention_mask` is false";
+            values.error("use_attention_mask", message, Some(hint.into()), findings);
+        }
         if values.bool("drop_short_sequences")
             && values.bool("pad_to_max_len")
             && (by_line || values.given("pad_to_max_len"))
@@ -313,15 +354,26 @@ impl<'n> Shape<'n> {
             let hint = "set `pad_to_max_len` to false";
             values.error("drop_short_sequences", message, Some(hint.into()), findings);
         }
-        if matches!(strategy, Strategy::LineByLineRandom | Strategy::JoinRandom) {
+        if random {
             if values.get("max_samples").json.is_null() {
                 let message = "a random strategy needs `max_samples`";
-                values.error("strategy", message, Some("`max_samples`: how many blocks to draw".into()), findings);
+                values.error(
+                    "strategy",
+                    message,
+                    Some("`max_samples`: how many blocks to draw".into()),
+                    findings,
+                );
             }
             if values.get("random_seed").json.is_null() {
                 match era {
-                    Era::Old => values.error("strategy", "a random strategy needs `random_seed`", None, findings),
-                    Era::New => values.warn("strategy", "without `random_seed` the draws are those of seed 0", findings),
+                    Era::Old => {
+                        values.error("strategy", "a random strategy needs `random_seed`", None, findings)
+                    }
+                    Era::New => values.warn(
+                        "strategy",
+                        "without `random_seed` the draws are those of seed 0",
+                        findings,
+                    ),
                 }
             }
         }
@@ -338,7 +390,23 @@ impl<'n> Shape<'n> {
             _ => {}
         }
         if strategy != Strategy::JoinSlidingWindow && values.given("stride") {
-            values.warn("stride", "`stride` is not used: it belongs to the strategy join-sliding-window", findings);
+            values.warn(
+                "stride",
+                "`stride` is not used: it belongs to the strategy join-sliding-window",
+                findings,
+            );
+        }
+        // Defaults without a meaning here would only clutter the plan.
+        if by_line {
+            values.hide(&["joiner"]);
+        } else {
+            values.hide(&["pad_to_max_len", "padding_side", "drop_short_sequences"]);
+        }
+        if !random {
+            values.hide(&["random_seed", "random_retries"]);
+        }
+        if !matches!(source, Some(TextSource::ChatTemplate { .. })) {
+            values.hide(&["message_col"]);
         }
         Some(TextGeneration {
             era,
@@ -363,7 +431,9 @@ impl<'n> Shape<'n> {
         let message_col = values.text("message_col").unwrap_or_default().to_owned();
         match &values.get("chat_template").json {
             serde_json::Value::Null | serde_json::Value::Bool(false) => {}
-            serde_json::Value::Bool(true) => return Some(TextSource::ChatTemplate { source: None, message_col }),
+            serde_json::Value::Bool(true) => {
+                return Some(TextSource::ChatTemplate { source: None, message_col });
+            }
             serde_json::Value::String(source) => {
                 return Some(TextSource::ChatTemplate { source: Some(source.clone()), message_col });
             }
@@ -385,7 +455,10 @@ impl<'n> Shape<'n> {
         match values.texts("text_cols") {
             Some(columns) if !columns.is_empty() => Some(TextSource::Columns(columns)),
             _ => {
-                if era == Era::Old && self.pre.found("text_cols").is_none() && self.pre.found("text_template").is_none() {
+                if era == Era::Old
+                    && self.pre.found("text_cols").is_none()
+                    && self.pre.found("text_template").is_none()
+                {
                     let message = "the text of a row is not described";
                     let hint = "give `text_template`, for example \"{Question} {Answer}\", or `text_cols`";
                     findings.error(self.pre.at, &self.pre.path, message, Some(hint.into()));
@@ -413,14 +486,18 @@ fn data_files(node: &Node) -> Result<DataFiles, String> {
         match &node.value {
             Value::Text(text) => Ok(vec![text.clone()]),
             Value::List(items) if !items.is_empty() => {
-                let texts: Option<Vec<String>> = items.iter().map(|item| item.as_text().map(str::to_owned)).collect();
+                let texts: Option<Vec<String>> =
+                    items.iter().map(|item| item.as_text().map(str::to_owned)).collect();
                 texts.ok_or_else(|| "expected a list of files".to_owned())
             }
             _ => Err(format!("expected a file or a list of files, found {}", node.describe())),
         }
     };
     let files = match &node.value {
-        Value::Object(_) if node.get("type").is_some_and(|kind| kind.as_text().is_some()) && node.get("config").is_some() => {
+        Value::Object(_)
+            if node.get("type").is_some_and(|kind| kind.as_text().is_some())
+                && node.get("config").is_some() =>
+        {
             return resource(node);
         }
         Value::Object(entries) if !entries.is_empty() => {
@@ -438,7 +515,9 @@ fn data_files(node: &Node) -> Result<DataFiles, String> {
         return Err("a file has no name".into());
     }
     match all.iter().find_map(|file| Some((file.split_once("://")?.0, *file))) {
-        Some((scheme, file)) => Ok(DataFiles::Remote { kind: scheme.to_owned(), description: format!("`{file}`") }),
+        Some((scheme, file)) => {
+            Ok(DataFiles::Remote { kind: scheme.to_owned(), description: format!("`{file}`") })
+        }
         None => Ok(files),
     }
 }

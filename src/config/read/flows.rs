@@ -40,7 +40,12 @@ pub(super) fn read(
 
 fn flow(node: &Node, path: &str, passes: &Passes, findings: &mut Findings) -> Vec<Option<usize>> {
     let Value::List(items) = &node.value else {
-        findings.error(node.at, path, format!("expected a list of pass names, found {}", node.describe()), None);
+        findings.error(
+            node.at,
+            path,
+            format!("expected a list of pass names, found {}", node.describe()),
+            None,
+        );
         return Vec::new();
     };
     let names = || passes.names.iter().map(|(name, _)| name.as_str());
@@ -48,7 +53,12 @@ fn flow(node: &Node, path: &str, passes: &Passes, findings: &mut Findings) -> Ve
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
         let Some(name) = item.as_text() else {
-            findings.error(item.at, path, format!("expected the name of a pass, found {}", item.describe()), None);
+            findings.error(
+                item.at,
+                path,
+                format!("expected the name of a pass, found {}", item.describe()),
+                None,
+            );
             continue;
         };
         match passes.names.iter().find(|(known, _)| known == name) {

@@ -7,8 +7,8 @@ use crate::config::node::{Node, Value};
 use crate::config::tables::TRAINING_ARGS;
 use crate::config::value::number;
 use crate::config::{
-    Era, EvalSize, EvalStrategy, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption, Scheduler, Targets,
-    TrainingArgs,
+    Era, EvalSize, EvalStrategy, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption,
+    Scheduler, Targets, TrainingArgs,
 };
 use serde_json::{Value as Json, json};
 
@@ -25,7 +25,11 @@ pub(super) fn read(
     let eval = fields.found("eval_data_config").and_then(|found| context.data.reference(found, findings));
     let eval_dataset_size = eval_size(fields, &values, findings);
     if eval.is_some() && eval_dataset_size.is_some() {
-        values.warn("eval_dataset_size", "`eval_dataset_size` is not used: `eval_data_config` is given", findings);
+        values.warn(
+            "eval_dataset_size",
+            "`eval_dataset_size` is not used: `eval_data_config` is given",
+            findings,
+        );
     }
     let evaluates = fields.found("eval_data_config").is_some() || fields.found("eval_dataset_size").is_some();
     let (training, training_values) = training(fields, quantised, evaluates, context, findings);
@@ -92,7 +96,9 @@ fn shown(values: &Values) -> Vec<ResolvedOption> {
 }
 
 fn prefixed(prefix: &str, options: Vec<ResolvedOption>) -> impl Iterator<Item = ResolvedOption> {
-    options.into_iter().map(move |option| ResolvedOption { name: format!("{prefix}{}", option.name), ..option })
+    options
+        .into_iter()
+        .map(move |option| ResolvedOption { name: format!("{prefix}{}", option.name), ..option })
 }
 
 fn check_task(context: &Context<'_, '_>, pass: &str, findings: &mut Findings) {
@@ -107,9 +113,14 @@ fn eval_size(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> O
     let found = fields.found("eval_dataset_size")?;
     match number(found.node) {
         Some(share) if share > 0.0 && share < 1.0 => Some(EvalSize::Fraction(share)),
-        Some(count) if count >= 1.0 && count.fract() == 0.0 && count < 1e15 => Some(EvalSize::Count(count as usize)),
+        Some(count) if count >= 1.0 && count.fract() == 0.0 && count < 1e15 => {
+            Some(EvalSize::Count(count as usize))
+        }
         _ => {
-            let message = format!("expected a count of 1 or more, or a share in (0, 1), found {}", found.node.describe());
+            let message = format!(
+                "expected a count of 1 or more, or a share in (0, 1), found {}",
+                found.node.describe()
+            );
             let hint = "leave it out to hold nothing out".to_owned();
             values.error("eval_dataset_size", message, Some(hint), findings);
             None
@@ -137,14 +148,18 @@ fn targets(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> Opt
                 Some("several layers are a list: [\"q_proj\", \"v_proj\"]".into()),
             ),
         },
-        Value::List(items) if items.is_empty() => {
-            wrong("the list of layers is empty".into(), Some("leave it out for the architecture's default".into()))
-        }
+        Value::List(items) if items.is_empty() => wrong(
+            "the list of layers is empty".into(),
+            Some("leave it out for the architecture's default".into()),
+        ),
         Value::List(items) => match items.iter().map(Node::as_text).collect::<Option<Vec<_>>>() {
             Some(names) => Some(Targets::Names(names.into_iter().map(str::to_owned).collect())),
             None => wrong("expected a list of layer names".into(), None),
         },
-        _ => wrong(format!("expected a list of layer names or `all-linear`, found {}", found.node.describe()), None),
+        _ => wrong(
+            format!("expected a list of layer names or `all-linear`, found {}", found.node.describe()),
+            None,
+        ),
     }
 }
 

@@ -77,7 +77,12 @@ fn engine(
         clean_cache |= inner.bool("clean_cache");
     }
     if cache_dir.contains("://") {
-        values.error("cache_dir", format!("the cache is a folder on this machine, found `{cache_dir}`"), None, findings);
+        values.error(
+            "cache_dir",
+            format!("the cache is a folder on this machine, found `{cache_dir}`"),
+            None,
+            findings,
+        );
     }
     EngineConfig {
         host: host.filter(|_| !local),
@@ -123,7 +128,11 @@ fn search(fields: &Fields<'_>, findings: &mut Findings) {
         Value::Bool(false) => {}
         Value::Object(entries) if entries.is_empty() => {}
         Value::Bool(true) | Value::Object(_) => {
-            findings.warn(found.at, &found.path, "nothing is searched: every pass runs once, with the values given");
+            findings.warn(
+                found.at,
+                &found.path,
+                "nothing is searched: every pass runs once, with the values given",
+            );
         }
         _ => {
             let message = format!("expected false or an object, found {}", found.node.describe());

@@ -84,7 +84,8 @@ fn hugging_face(model: &mut Model, era: Era, node: &Node, path: &str, findings: 
 
     // Keyword arguments of both grammars, in case a file mixes them.
     let mut kwargs = Fields::empty(&join(path, "load_kwargs"), node.at, &LOAD_KWARGS);
-    let spellings = [fields.found("load_kwargs"), old_fields.as_ref().and_then(|f| f.found("from_pretrained_args"))];
+    let spellings =
+        [fields.found("load_kwargs"), old_fields.as_ref().and_then(|f| f.found("from_pretrained_args"))];
     for found in spellings.into_iter().flatten() {
         if let Some(entries) = found.node.as_object() {
             kwargs.absorb(entries, &found.path, false, findings);
@@ -98,7 +99,8 @@ fn hugging_face(model: &mut Model, era: Era, node: &Node, path: &str, findings: 
         Some((_, Ok(path))) => Some(path),
         Some((found, Err(Unusable::Remote(place)))) => match &name {
             Some(name) => {
-                let message = format!("{place} cannot be read yet: `{name}` of the Hugging Face Hub is used instead");
+                let message =
+                    format!("{place} cannot be read yet: `{name}` of the Hugging Face Hub is used instead");
                 findings.warn(found.at, &found.path, message);
                 Some(name.clone())
             }
@@ -174,9 +176,13 @@ pub(super) fn model_path(node: &Node) -> Result<String, Unusable> {
                 let name = ["name", "datastore_url", "datastore_name", "job_name"].into_iter().find_map(text);
                 return Err(Unusable::Remote(format!("`{}` ({kind})", name.unwrap_or("a place in AzureML"))));
             }
-            text("path").or_else(|| text("name")).or_else(|| text("model_path")).map(str::to_owned).ok_or_else(|| {
-                Unusable::Malformed("expected a path, or an object with `type` and `config.path`".into())
-            })
+            text("path")
+                .or_else(|| text("name"))
+                .or_else(|| text("model_path"))
+                .map(str::to_owned)
+                .ok_or_else(|| {
+                    Unusable::Malformed("expected a path, or an object with `type` and `config.path`".into())
+                })
         }
         _ => Err(Unusable::Malformed(format!("expected a path, found {}", node.describe()))),
     }

@@ -91,7 +91,8 @@ impl Systems {
         };
         let name = r#type.as_text().unwrap_or_default();
         let Some(kind) = SystemKind::from_name(name) else {
-            let near = nearest(name, TYPES.map(|(name, _)| name)).map(|near| format!("did you mean `{near}`?"));
+            let near =
+                nearest(name, TYPES.map(|(name, _)| name)).map(|near| format!("did you mean `{near}`?"));
             let message = format!("expected the type of a system, found {}", r#type.describe());
             findings.error(r#type.at, join(path, "type"), message, near.or_else(known));
             return None;
@@ -105,12 +106,15 @@ impl Systems {
     fn accelerators(&self, found: &Found<'_>, findings: &mut Findings) -> Vec<Accelerator> {
         let Value::List(items) = &found.node.value else {
             let message = format!("expected a list of accelerators, found {}", found.node.describe());
-            let hint = "for example [{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]";
+            let hint =
+                "for example [{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]";
             findings.error(found.node.at, &found.path, message, Some(hint.into()));
             return Vec::new();
         };
         let items = items.iter().enumerate();
-        items.filter_map(|(index, item)| self.accelerator(item, &format!("{}[{index}]", found.path), findings)).collect()
+        items
+            .filter_map(|(index, item)| self.accelerator(item, &format!("{}[{index}]", found.path), findings))
+            .collect()
     }
 
     fn accelerator(&self, node: &Node, path: &str, findings: &mut Findings) -> Option<Accelerator> {
@@ -123,7 +127,8 @@ impl Systems {
             }]),
             at: node.at,
         };
-        let fields = Fields::open(if node.as_text().is_some() { &device } else { node }, path, &ACCELERATOR, findings);
+        let fields =
+            Fields::open(if node.as_text().is_some() { &device } else { node }, path, &ACCELERATOR, findings);
         let values = fields.resolve(Era::New, findings);
         let mut providers = values.texts("execution_providers").unwrap_or_default();
         if let Some(found) = fields.found("execution_providers") {
@@ -143,7 +148,8 @@ impl Systems {
             providers.clone_from(&self.providers);
         }
         if providers.is_empty() {
-            providers.push(if device == "gpu" { "CUDAExecutionProvider" } else { "CPUExecutionProvider" }.into());
+            providers
+                .push(if device == "gpu" { "CUDAExecutionProvider" } else { "CPUExecutionProvider" }.into());
         }
         Some(Accelerator { device, execution_providers: providers })
     }
@@ -158,7 +164,12 @@ impl Systems {
                         || format!("`systems` has {}", list_names(self.names.iter().map(String::as_str))),
                         |near| format!("did you mean `{near}`?"),
                     );
-                    findings.error(found.node.at, &found.path, format!("there is no system `{name}`"), Some(hint));
+                    findings.error(
+                        found.node.at,
+                        &found.path,
+                        format!("there is no system `{name}`"),
+                        Some(hint),
+                    );
                     return None;
                 }
                 name.clone()
@@ -179,12 +190,18 @@ impl Systems {
         if kind != SystemKind::Local && self.said.insert(name.clone()) {
             let kind = kind.name();
             if self.local {
-                let message = format!("`{name}` ({kind}) is left alone: every pass runs on this machine (--local)");
+                let message =
+                    format!("`{name}` ({kind}) is left alone: every pass runs on this machine (--local)");
                 findings.warn(found.at, &found.path, message);
             } else {
                 let message =
                     format!("`{name}` is of the type {kind}, and passes cannot run on remote systems yet");
-                findings.error(found.node.at, &found.path, message, Some("--local runs every pass on this machine".into()));
+                findings.refuse(
+                    found.node.at,
+                    &found.path,
+                    message,
+                    Some("--local runs every pass on this machine".into()),
+                );
             }
         }
         Some(name)
@@ -193,17 +210,23 @@ impl Systems {
     /// What ModelBuilder builds for (`cpu`, `cuda`, `dml`, `webgpu`), and a word about it if that is not what the
     /// file asks for.
     pub(super) fn builder_provider(&self, target: Option<&str>) -> (String, Option<String>) {
-        let accelerators = target.and_then(|name| self.map.get(name)).map_or(&[][..], |system| &system.accelerators);
-        let wanted = accelerators.first().map_or(&self.providers, |accelerator| &accelerator.execution_providers);
+        let accelerators =
+            target.and_then(|name| self.map.get(name)).map_or(&[][..], |system| &system.accelerators);
+        let wanted =
+            accelerators.first().map_or(&self.providers, |accelerator| &accelerator.execution_providers);
         let Some(first) = wanted.first() else { return ("cpu".into(), None) };
-        let provider = PROVIDERS.iter().find(|(name, _)| name == first).map_or("cpu", |(_, provider)| *provider);
+        let provider =
+            PROVIDERS.iter().find(|(name, _)| name == first).map_or("cpu", |(_, provider)| *provider);
         if self.local && provider != "cpu" && !(provider == "cuda" && crate::device::built_with_cuda()) {
-            let message = format!("the model is built for the CPU of this machine, not for {first} (--local)");
+            let message =
+                format!("the model is built for the CPU of this machine, not for {first} (--local)");
             return ("cpu".into(), Some(message));
         }
-        let choices: usize = accelerators.iter().map(|accelerator| accelerator.execution_providers.len()).sum();
-        let several = (choices > 1 || wanted.len() > 1)
-            .then(|| format!("the target has several execution providers: the model is built for {first} only"));
+        let choices: usize =
+            accelerators.iter().map(|accelerator| accelerator.execution_providers.len()).sum();
+        let several = (choices > 1 || wanted.len() > 1).then(|| {
+            format!("the target has several execution providers: the model is built for {first} only")
+        });
         (provider.to_owned(), several)
     }
 
@@ -224,7 +247,9 @@ fn check_providers(names: &mut [String], node: &Node, path: &str, findings: &mut
             Some((known, _)) => (*known).clone_into(name),
             None => {
                 let (at, path) = match &node.value {
-                    Value::List(items) => (items.get(index).and_then(|item| item.at), format!("{path}[{index}]")),
+                    Value::List(items) => {
+                        (items.get(index).and_then(|item| item.at), format!("{path}[{index}]"))
+                    }
                     _ => (node.at, path.to_owned()),
                 };
                 let hint = nearest(name, PROVIDERS.iter().map(|(known, _)| *known))

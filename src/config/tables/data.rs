@@ -17,9 +17,14 @@ pub(crate) static DATA_CONFIG: Block = Block {
         Opt::new("pre_process_data_config", Kind::Block(&PRE_PROCESS), "How rows become token blocks."),
         Opt::new("post_process_data_config", Kind::Block(&POST_PROCESS), "For evaluation.").quiet(),
         Opt::new("dataloader_config", Kind::Block(&DATALOADER), "For evaluation.").quiet(),
-        Opt::new("params_config", Kind::Block(&LEGACY_PARAMS), "Options of all components, up to Olive 0.6.1.")
+        Opt::new(
+            "params_config",
+            Kind::Block(&LEGACY_PARAMS),
+            "Options of all components, up to Olive 0.6.1.",
+        )
+        .only(Era::Old),
+        Opt::new("components", Kind::Any, "Types and options of the components, up to Olive 0.6.1.")
             .only(Era::Old),
-        Opt::new("components", Kind::Any, "Types and options of the components, up to Olive 0.6.1.").only(Era::Old),
         Opt::new("default_components", Kind::Any, "Default components, up to Olive 0.6.1.").quiet(),
         Opt::new("default_components_type", Kind::Any, "Default components, up to Olive 0.6.1.").quiet(),
         Opt::new("user_script", Kind::Text, "Python file of the components.").quiet(),
@@ -33,7 +38,11 @@ pub(crate) static LEGACY_PARAMS: Block = Block {
     name: "params_config",
     doc: "Up to Olive 0.6.1: the options of `load_dataset_config`, and the other components' in `component_kwargs`.",
     wrapper: None,
-    outer: &[Opt::new("component_kwargs", Kind::Any, "Options by component: `load_dataset`, `pre_process_data`, …")],
+    outer: &[Opt::new(
+        "component_kwargs",
+        Kind::Any,
+        "Options by component: `load_dataset`, `pre_process_data`, …",
+    )],
     parts: &[LOAD],
     open: Some("it is an argument of a Python loader"),
 };
@@ -70,7 +79,8 @@ const LOAD: &[Opt] = &[
     Opt::new("col_filters", Kind::Any, "Keep the rows where these columns have these values.").only(Era::New),
     Opt::new("field", Kind::Text, "Key under which the rows lie in a JSON file."),
     Opt::new("trust_remote_code", Kind::Bool, "Accepted; no code of a dataset is ever run.").quiet(),
-    Opt::new("token", Kind::Any, "Token for the Hub.").ignored("the token comes from the Hub's login or `HF_TOKEN`"),
+    Opt::new("token", Kind::Any, "Token for the Hub.")
+        .ignored("the token comes from the Hub's login or `HF_TOKEN`"),
     Opt::new("streaming", Kind::Bool, "Read rows one by one.").quiet(),
     Opt::new("batch_size", at_least(1), "For evaluation.").quiet(),
     Opt::new("label_cols", Kind::Any, "For evaluation.").quiet(),
@@ -84,7 +94,11 @@ pub(crate) static PRE_PROCESS: Block = Block {
     wrapper: Some("params"),
     outer: COMPONENT_TYPE,
     parts: &[&[
-        Opt::new("text_template", Kind::Text, "Python format string with the columns as arguments: `{Question}`."),
+        Opt::new(
+            "text_template",
+            Kind::Text,
+            "Python format string with the columns as arguments: `{Question}`.",
+        ),
         Opt::new("text_cols", Kind::Texts, "Columns whose values are joined with one space.")
             .defaults(Default::Null, Default::Json("[\"text\"]")),
         Opt::new(
@@ -101,7 +115,13 @@ pub(crate) static PRE_PROCESS: Block = Block {
             .defaults(Default::Required, Default::Json("1024")),
         Opt::new(
             "strategy",
-            Kind::Choice(&["line-by-line", "line-by-line-random", "join", "join-random", "join-sliding-window"]),
+            Kind::Choice(&[
+                "line-by-line",
+                "line-by-line-random",
+                "join",
+                "join-random",
+                "join-sliding-window",
+            ]),
             "How texts become blocks: one per row, or cut from the joined texts.",
         )
         .was(&["corpus_strategy"])
@@ -109,12 +129,19 @@ pub(crate) static PRE_PROCESS: Block = Block {
         Opt::new("joiner", Kind::Text, "Text between joined rows.")
             .defaults(Default::Null, Default::Json("\"\\n\\n\"")),
         Opt::new("stride", at_least(1), "Step of the sliding window in tokens."),
-        Opt::new("pad_to_max_len", Kind::Bool, "Pad short rows to the block length (line-by-line).").default("true"),
-        Opt::new("padding_side", Kind::Choice(&["left", "right"]), "Where padding goes; null is the tokenizer's side.")
-            .only(Era::New)
-            .defaults(Default::Null, Default::Json("\"right\"")),
-        Opt::new("drop_short_sequences", Kind::Bool, "Drop rows shorter than a block (line-by-line).").default("false"),
-        Opt::new("add_special_tokens", Kind::Bool, "Put the begin and end tokens around every text.").default("true"),
+        Opt::new("pad_to_max_len", Kind::Bool, "Pad short rows to the block length (line-by-line).")
+            .default("true"),
+        Opt::new(
+            "padding_side",
+            Kind::Choice(&["left", "right"]),
+            "Where padding goes; null is the tokenizer's side.",
+        )
+        .only(Era::New)
+        .defaults(Default::Null, Default::Json("\"right\"")),
+        Opt::new("drop_short_sequences", Kind::Bool, "Drop rows shorter than a block (line-by-line).")
+            .default("false"),
+        Opt::new("add_special_tokens", Kind::Bool, "Put the begin and end tokens around every text.")
+            .default("true"),
         Opt::new("use_attention_mask", Kind::Bool, "Give the model an attention mask.").default("true"),
         Opt::new("max_samples", at_least(1), "At most this many blocks."),
         Opt::new("processing_batch_size", at_least(1), "Rows that are tokenised together.").default("1024"),
@@ -134,14 +161,18 @@ pub(crate) static PRE_PROCESS: Block = Block {
         Opt::new("pair_format", Kind::Any, "For datasets of pairs.").ignored("the dataset type is corpus"),
         Opt::new("input_template", Kind::Any, "For datasets of pairs.").ignored("the dataset type is corpus"),
         Opt::new("input_col", Kind::Any, "For datasets of pairs.").ignored("the dataset type is corpus"),
-        Opt::new("output_template", Kind::Any, "For datasets of pairs.").ignored("the dataset type is corpus"),
+        Opt::new("output_template", Kind::Any, "For datasets of pairs.")
+            .ignored("the dataset type is corpus"),
         Opt::new("output_col", Kind::Any, "For datasets of pairs.").ignored("the dataset type is corpus"),
-        Opt::new("ignore_source_in_labels", Kind::Any, "For datasets of pairs.").ignored("the dataset type is corpus"),
+        Opt::new("ignore_source_in_labels", Kind::Any, "For datasets of pairs.")
+            .ignored("the dataset type is corpus"),
         Opt::new("batch_size", at_least(1), "For evaluation.").quiet(),
         Opt::new("tokenizer", Kind::Any, "Tokenizer of its own.").ignored("the model's tokenizer is used"),
         Opt::new("kv_cache", Kind::Any, "For evaluation.").quiet(),
-        Opt::new("input_cols", Kind::Any, "Columns of other tasks.").ignored("text generation has `text_cols`"),
-        Opt::new("label_cols", Kind::Any, "Labels of other tasks.").ignored("text generation has no labels of its own"),
+        Opt::new("input_cols", Kind::Any, "Columns of other tasks.")
+            .ignored("text generation has `text_cols`"),
+        Opt::new("label_cols", Kind::Any, "Labels of other tasks.")
+            .ignored("text generation has no labels of its own"),
     ]],
     open: None,
 };

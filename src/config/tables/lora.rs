@@ -44,7 +44,9 @@ const DTYPE: Kind = Kind::Choice(&["bfloat16|bf16", "float16|fp16|half", "float3
 
 const ADAPTER: &[Opt] = &[
     Opt::new("r", at_least(1), "Rank of the adapter.").was(&["lora_r"]).default("64"),
-    Opt::new("alpha", POSITIVE, "The adapter's output is scaled by alpha / r.").was(&["lora_alpha"]).default("16.0"),
+    Opt::new("alpha", POSITIVE, "The adapter's output is scaled by alpha / r.")
+        .was(&["lora_alpha"])
+        .default("16.0"),
     Opt::new("lora_dropout", BELOW_ONE, "Dropout on the adapter's input.")
         .defaults(Default::Json("0.0"), Default::Json("0.05")),
     Opt::new("use_rslora", Kind::Bool, "Scale by alpha / √r instead.").default("false"),
@@ -55,12 +57,17 @@ const ADAPTER: &[Opt] = &[
          default (QLoRA: all linear layers).",
     ),
     Opt::new("modules_to_save", Kind::Texts, "Layers that are trained whole."),
-    Opt::new("torch_dtype", DTYPE, "Type of computation on a GPU; the CPU computes in float32.").default("\"bfloat16\""),
+    Opt::new("torch_dtype", DTYPE, "Type of computation on a GPU; the CPU computes in float32.")
+        .default("\"bfloat16\""),
 ];
 
 const TRAINING: &[Opt] = &[
-    Opt::new("train_data_config", Kind::Special(Special::DataConfig), "Dataset to train on: a name in `data_configs`.")
-        .required(),
+    Opt::new(
+        "train_data_config",
+        Kind::Special(Special::DataConfig),
+        "Dataset to train on: a name in `data_configs`.",
+    )
+    .required(),
     Opt::new("eval_data_config", Kind::Special(Special::DataConfig), "Dataset to evaluate on."),
     Opt::new(
         "eval_dataset_size",
@@ -73,7 +80,8 @@ const TRAINING: &[Opt] = &[
     Opt::new("bias", Kind::Text, "Train biases too.")
         .only(Era::Old)
         .refused_unless("\"none\"", "only adapters are trained"),
-    Opt::new("use_dora", Kind::Bool, "Weight-decomposed adapters.").refused_unless("false", "DoRA is not implemented"),
+    Opt::new("use_dora", Kind::Bool, "Weight-decomposed adapters.")
+        .refused_unless("false", "DoRA is not implemented"),
     Opt::new("use_ort_trainer", Kind::Bool, "Train with ONNX Runtime.")
         .only(Era::Old)
         .ignored_unless("false", "there is one trainer, which needs neither torch nor ONNX Runtime"),

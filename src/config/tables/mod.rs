@@ -13,16 +13,26 @@ pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST
 pub(crate) use lora::{LORA, QLORA};
 pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
 pub(crate) use root::{AZUREML_CLIENT, CACHE_CONFIG, ROOT};
-pub(crate) use system::{ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PYTHON_ENVIRONMENT, PROVIDERS};
+pub(crate) use system::{
+    ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
+};
 pub(crate) use training::TRAINING_ARGS;
 
 use super::option::{Block, Kind, Opt, Special};
 
 /// What stands beside `config` in every pass.
 const PASS: &[Opt] = &[
-    Opt::new("type", Kind::Text, "The pass: `LoRA`, `QLoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.")
-        .required(),
-    Opt::new("host", Kind::Special(Special::System), "System that runs this pass; the engine's host if absent."),
+    Opt::new(
+        "type",
+        Kind::Text,
+        "The pass: `LoRA`, `QLoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.",
+    )
+    .required(),
+    Opt::new(
+        "host",
+        Kind::Special(Special::System),
+        "System that runs this pass; the engine's host if absent.",
+    ),
     Opt::new("evaluator", Kind::Any, "Evaluator of this pass.").ignored("evaluators are not run"),
     Opt::new("disable_search", Kind::Bool, "Whether search leaves this pass alone.")
         .ignored_unless("true", "nothing is searched"),

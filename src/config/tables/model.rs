@@ -37,9 +37,12 @@ pub(crate) static HF_MODEL: Block = Block {
         Opt::new("script_dir", Kind::Text, "Folder of Python files.").ignored(PYTHON),
         Opt::new("dummy_inputs_func", Kind::Any, "Python function for tracing.").ignored(GRAPH),
         Opt::new("model_attributes", Kind::Any, "Attributes that Olive's passes leave on a model.").quiet(),
-        Opt::new("mlflow_transformer_model_cache_dir", Kind::Text, "Cache of MLflow.").ignored("MLflow models are not read"),
-        Opt::new("test_model_path", Kind::Text, "Small stand-in for the model.").ignored("the real model is used"),
-        Opt::new("test_model_config", Kind::Any, "Options of the stand-in.").ignored("the real model is used"),
+        Opt::new("mlflow_transformer_model_cache_dir", Kind::Text, "Cache of MLflow.")
+            .ignored("MLflow models are not read"),
+        Opt::new("test_model_path", Kind::Text, "Small stand-in for the model.")
+            .ignored("the real model is used"),
+        Opt::new("test_model_config", Kind::Any, "Options of the stand-in.")
+            .ignored("the real model is used"),
         Opt::new("generative", Kind::Bool, "Whether the model generates text.").quiet(),
     ]],
     open: None,
@@ -58,7 +61,8 @@ pub(crate) static HF_CONFIG: Block = Block {
         Opt::new("feature", Kind::Text, "Feature for tracing.").quiet(),
         Opt::new("model_class", Kind::Text, "Python class of the model.").ignored(PYTHON),
         Opt::new("components", Kind::Any, "Parts of the model that are traced one by one.").ignored(GRAPH),
-        Opt::new("dataset", Kind::Any, "Dataset for evaluation (up to Olive 0.4).").ignored("give it in `data_configs`"),
+        Opt::new("dataset", Kind::Any, "Dataset for evaluation (up to Olive 0.4).")
+            .ignored("give it in `data_configs`"),
     ]],
     open: None,
 };
@@ -70,18 +74,28 @@ pub(crate) static LOAD_KWARGS: Block = Block {
     outer: &[],
     parts: &[&[
         Opt::new("revision", Kind::Text, "Branch, tag or commit on the Hugging Face Hub."),
-        Opt::new("trust_remote_code", Kind::Bool, "Accepted; no code of a model is ever run.").default("false"),
-        Opt::new("torch_dtype", Kind::Text, "Type in which the model is loaded; here weights stay as stored.")
-            .also(&["dtype"])
-            .quiet(),
+        Opt::new("trust_remote_code", Kind::Bool, "Accepted; no code of a model is ever run.")
+            .default("false"),
+        Opt::new(
+            "torch_dtype",
+            Kind::Text,
+            "Type in which the model is loaded; here weights stay as stored.",
+        )
+        .also(&["dtype"])
+        .quiet(),
         Opt::new("device_map", Kind::Any, "Placement on devices; see `--device`.").quiet(),
-        Opt::new("attn_implementation", Kind::Text, "Kernel of the attention.").also(&["_attn_implementation"]).quiet(),
+        Opt::new("attn_implementation", Kind::Text, "Kernel of the attention.")
+            .also(&["_attn_implementation"])
+            .quiet(),
         Opt::new("use_cache", Kind::Bool, "Keep keys and values.").quiet(),
         Opt::new("low_cpu_mem_usage", Kind::Bool, "Load tensor by tensor, as is always done here.").quiet(),
         Opt::new("use_safetensors", Kind::Bool, "Read safetensors, as is always done here.").quiet(),
-        Opt::new("token", Kind::Any, "Token for the Hub.").ignored("the token comes from the Hub's login or `HF_TOKEN`"),
-        Opt::new("cache_dir", Kind::Text, "Cache of the Hub.").ignored("set `HF_HOME` for another cache of the Hub"),
-        Opt::new("max_memory", Kind::Any, "Memory limit per device.").ignored("weights are mapped, not loaded"),
+        Opt::new("token", Kind::Any, "Token for the Hub.")
+            .ignored("the token comes from the Hub's login or `HF_TOKEN`"),
+        Opt::new("cache_dir", Kind::Text, "Cache of the Hub.")
+            .ignored("set `HF_HOME` for another cache of the Hub"),
+        Opt::new("max_memory", Kind::Any, "Memory limit per device.")
+            .ignored("weights are mapped, not loaded"),
         Opt::new("quantization_method", Kind::Text, "Quantise the model while loading.")
             .refused_unless("null", "use the pass QLoRA to train on a quantised model"),
         Opt::new("quantization_config", Kind::Any, "Quantise the model while loading.")

@@ -9,7 +9,8 @@ pub(crate) static ROOT: Block = Block {
     wrapper: Some("engine"),
     outer: &[
         Opt::new("$schema", Kind::Text, "Where editors find the JSON Schema.").quiet(),
-        Opt::new("metadata", Kind::Any, "Free for your own use, as is every key that begins with `x-`.").quiet(),
+        Opt::new("metadata", Kind::Any, "Free for your own use, as is every key that begins with `x-`.")
+            .quiet(),
         Opt::new("workflow_id", Kind::Text, "Name of this workflow.").default("\"default_workflow\""),
         Opt::new("azureml_client", Kind::Block(&AZUREML_CLIENT), "The AzureML workspace.").quiet(),
         Opt::new("input_model", Kind::Special(InputModel), "The model to start from.").required(),
@@ -17,7 +18,8 @@ pub(crate) static ROOT: Block = Block {
         Opt::new("data_root", Kind::Text, "Prefix of all relative `data_dir` and `data_files`."),
         Opt::new("data_configs", Kind::Special(DataConfigs), "Named datasets for the passes that train."),
         Opt::new("evaluators", Kind::Special(Evaluators), "Named evaluators.").quiet(),
-        Opt::new("passes", Kind::Special(Passes), "The steps, by name, in the order in which they run.").required(),
+        Opt::new("passes", Kind::Special(Passes), "The steps, by name, in the order in which they run.")
+            .required(),
         Opt::new("pass_flows", Kind::Special(PassFlows), "Lists of pass names, each a flow of its own.")
             .only(super::super::Era::Old),
         Opt::new("auto_optimizer_config", Kind::Any, "Options of Olive's automatic choice of passes.")
@@ -35,11 +37,16 @@ pub(crate) static ROOT: Block = Block {
 
 const ENGINE: &[Opt] = &[
     Opt::new("host", Kind::Special(System), "System that runs the passes: a name in `systems`, or a system."),
-    Opt::new("target", Kind::Special(System), "System that the result is made for; its accelerator decides for which \
-             execution provider ModelBuilder builds."),
+    Opt::new(
+        "target",
+        Kind::Special(System),
+        "System that the result is made for; its accelerator decides for which \
+             execution provider ModelBuilder builds.",
+    ),
     Opt::new("evaluator", Kind::Any, "Evaluator of the final model.").ignored("evaluators are not run"),
     Opt::new("search_strategy", Kind::Special(SearchStrategy), "Search over pass options; false for none."),
-    Opt::new("cache_dir", Kind::Text, "Folder that keeps the result of every pass.").default("\".olive-cache\""),
+    Opt::new("cache_dir", Kind::Text, "Folder that keeps the result of every pass.")
+        .default("\".olive-cache\""),
     Opt::new("clean_cache", Kind::Bool, "Empty the cache first.").default("false"),
     Opt::new("clean_evaluation_cache", Kind::Bool, "Empty the cache of evaluations first.").quiet(),
     Opt::new("cache_config", Kind::Block(&CACHE_CONFIG), "Options of the cache."),
@@ -52,15 +59,28 @@ const ENGINE: &[Opt] = &[
         .ignored_unless("false", "nothing is searched"),
     Opt::new("packaging_config", Kind::Any, "Pack the result into an archive.")
         .ignored("the result is a folder, ready to be copied"),
-    Opt::new("no_artifacts", Kind::Bool, "Write the model only, no footprints and no history.").default("false"),
-    Opt::new("log_severity_level", Kind::Int { min: 0, max: 4 }, "0 debug, 1 info, 2 warning, 3 error, 4 critical.")
-        .default("1"),
+    Opt::new("no_artifacts", Kind::Bool, "Write the model only, no footprints and no history.")
+        .default("false"),
+    Opt::new(
+        "log_severity_level",
+        Kind::Int { min: 0, max: 4 },
+        "0 debug, 1 info, 2 warning, 3 error, 4 critical.",
+    )
+    .default("1"),
     Opt::new("ort_log_severity_level", Kind::Int { min: 0, max: 4 }, "The same for ONNX Runtime.").quiet(),
-    Opt::new("ort_py_log_severity_level", Kind::Int { min: 0, max: 4 }, "The same for ONNX Runtime's Python side.")
-        .quiet(),
+    Opt::new(
+        "ort_py_log_severity_level",
+        Kind::Int { min: 0, max: 4 },
+        "The same for ONNX Runtime's Python side.",
+    )
+    .quiet(),
     Opt::new("log_to_file", Kind::Bool, "Also write the log to a file in the cache folder.").default("false"),
-    Opt::new("execution_providers", Kind::Texts, "Execution providers of accelerators that name none (up to Olive 0.5).")
-        .only(super::super::Era::Old),
+    Opt::new(
+        "execution_providers",
+        Kind::Texts,
+        "Execution providers of accelerators that name none (up to Olive 0.5).",
+    )
+    .only(super::super::Era::Old),
 ];
 
 pub(crate) static CACHE_CONFIG: Block = Block {
@@ -72,10 +92,14 @@ pub(crate) static CACHE_CONFIG: Block = Block {
         Opt::new("cache_dir", Kind::Text, "Folder that keeps the result of every pass."),
         Opt::new("clean_cache", Kind::Bool, "Empty the cache first."),
         Opt::new("clean_evaluation_cache", Kind::Bool, "Empty the cache of evaluations first.").quiet(),
-        Opt::new("account_name", Kind::Text, "Azure storage account.").ignored("the cache is a folder on this machine"),
-        Opt::new("container_name", Kind::Text, "Azure storage container.").ignored("the cache is a folder on this machine"),
-        Opt::new("upload_to_cloud", Kind::Bool, "Upload results.").ignored_unless("false", "nothing is uploaded"),
-        Opt::new("update_shared_cache", Kind::Bool, "Upload results.").ignored_unless("false", "nothing is uploaded"),
+        Opt::new("account_name", Kind::Text, "Azure storage account.")
+            .ignored("the cache is a folder on this machine"),
+        Opt::new("container_name", Kind::Text, "Azure storage container.")
+            .ignored("the cache is a folder on this machine"),
+        Opt::new("upload_to_cloud", Kind::Bool, "Upload results.")
+            .ignored_unless("false", "nothing is uploaded"),
+        Opt::new("update_shared_cache", Kind::Bool, "Upload results.")
+            .ignored_unless("false", "nothing is uploaded"),
         Opt::new("enable_shared_cache", Kind::Bool, "Use a shared cache.")
             .ignored_unless("false", "the cache is a folder on this machine"),
     ]],

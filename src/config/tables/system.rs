@@ -107,8 +107,16 @@ pub(crate) static ACCELERATOR: Block = Block {
     wrapper: None,
     outer: &[],
     parts: &[&[
-        Opt::new("device", Kind::Choice(&["cpu", "gpu", "npu", "vpu", "cpu_spr", "intel_myriad"]), "The device."),
-        Opt::new("execution_providers", Kind::Texts, "ONNX Runtime's execution providers; the first one counts."),
+        Opt::new(
+            "device",
+            Kind::Choice(&["cpu", "gpu", "npu", "vpu", "cpu_spr", "intel_myriad"]),
+            "The device.",
+        ),
+        Opt::new(
+            "execution_providers",
+            Kind::Texts,
+            "ONNX Runtime's execution providers; the first one counts.",
+        ),
         Opt::new("memory", Kind::Any, "Memory of the device.").quiet(),
     ]],
     open: None,

@@ -41,7 +41,8 @@ const HONOURED: &[Opt] = &[
     Opt::new("data_seed", at_least(0), "Seed of the hold-out split.").default("42"),
     Opt::new("optim", OPTIMISERS, "The optimiser: AdamW in any of its spellings.")
         .defaults(Json("\"paged_adamw_32bit\""), Json("\"adamw_torch\"")),
-    Opt::new("per_device_train_batch_size", at_least(1), "Blocks per forward pass.").defaults(Json("1"), Json("8")),
+    Opt::new("per_device_train_batch_size", at_least(1), "Blocks per forward pass.")
+        .defaults(Json("1"), Json("8")),
     Opt::new("per_device_eval_batch_size", at_least(1), "Blocks per forward pass of an evaluation.")
         .defaults(Json("1"), Json("8")),
     Opt::new("gradient_accumulation_steps", at_least(1), "Forward passes per optimiser step.")
@@ -52,7 +53,8 @@ const HONOURED: &[Opt] = &[
     Opt::new("adam_beta1", BELOW_ONE, "Decay of AdamW's first moment.").default("0.9"),
     Opt::new("adam_beta2", BELOW_ONE, "Decay of AdamW's second moment.").default("0.999"),
     Opt::new("adam_epsilon", NOT_NEGATIVE, "AdamW's epsilon.").default("1e-8"),
-    Opt::new("max_grad_norm", NOT_NEGATIVE, "Gradients are clipped to this norm; 0 for no clipping.").default("1.0"),
+    Opt::new("max_grad_norm", NOT_NEGATIVE, "Gradients are clipped to this norm; 0 for no clipping.")
+        .default("1.0"),
     Opt::new("num_train_epochs", POSITIVE, "Passes over the data.").default("3.0"),
     Opt::new("max_steps", at_least(-1), "Optimiser steps; if positive, it overrides the epochs.")
         .defaults(Json("10000"), Json("-1")),
@@ -63,38 +65,55 @@ const HONOURED: &[Opt] = &[
     )
     .default("\"constant\""),
     Opt::new("warmup_ratio", SHARE, "Share of the steps over which the learning rate rises.").default("0.03"),
-    Opt::new("warmup_steps", at_least(0), "Steps over which the learning rate rises; overrides the ratio.").default("0"),
+    Opt::new("warmup_steps", at_least(0), "Steps over which the learning rate rises; overrides the ratio.")
+        .default("0"),
     Opt::new("logging_steps", POSITIVE, "A loss line every so many steps; below 1, a share of all steps.")
         .defaults(Json("10"), Json("500")),
     Opt::new("eval_strategy", Kind::Choice(&["no", "steps", "epoch"]), "When to evaluate.")
         .was(&["evaluation_strategy"])
         .defaults(Json("\"no\""), Default::Null),
-    Opt::new("eval_steps", POSITIVE, "Steps between evaluations, below 1 a share of all; null: `logging_steps`."),
-    Opt::new("group_by_length", Kind::Bool, "Put blocks of like length together.").defaults(Json("true"), Json("false")),
+    Opt::new(
+        "eval_steps",
+        POSITIVE,
+        "Steps between evaluations, below 1 a share of all; null: `logging_steps`.",
+    ),
+    Opt::new("group_by_length", Kind::Bool, "Put blocks of like length together.")
+        .defaults(Json("true"), Json("false")),
     Opt::new("dataloader_drop_last", Kind::Bool, "Drop an incomplete last batch.").default("false"),
 ];
 
 const IGNORED: &[Opt] = &[
     // What decides about numbers is refused unless it is neutral.
-    Opt::new("label_smoothing_factor", NUMBER, "Label smoothing.").refused_unless("0", "there is no label smoothing"),
-    Opt::new("neftune_noise_alpha", NUMBER, "Noise on embeddings.").refused_unless("null", "there is no NEFTune noise"),
-    Opt::new("lr_scheduler_kwargs", Kind::Any, "Arguments of the scheduler.").refused_unless("{}", "schedules have no options"),
-    Opt::new("optim_args", Kind::Any, "Arguments of the optimiser.").refused_unless("\"\"", "give adam_beta1 and the like"),
-    Opt::new("optim_target_modules", Kind::Any, "Layers of the optimiser.").refused_unless("null", "all of the adapter is trained"),
+    Opt::new("label_smoothing_factor", NUMBER, "Label smoothing.")
+        .refused_unless("0", "there is no label smoothing"),
+    Opt::new("neftune_noise_alpha", NUMBER, "Noise on embeddings.")
+        .refused_unless("null", "there is no NEFTune noise"),
+    Opt::new("lr_scheduler_kwargs", Kind::Any, "Arguments of the scheduler.")
+        .refused_unless("{}", "schedules have no options"),
+    Opt::new("optim_args", Kind::Any, "Arguments of the optimiser.")
+        .refused_unless("\"\"", "give adam_beta1 and the like"),
+    Opt::new("optim_target_modules", Kind::Any, "Layers of the optimiser.")
+        .refused_unless("null", "all of the adapter is trained"),
     Opt::new("adafactor", Kind::Bool, "Another optimiser.").refused_unless("false", "the optimiser is AdamW"),
-    Opt::new("use_module_with_loss", Kind::Any, "For ONNX Runtime's trainer.").ignored("there is one trainer"),
+    Opt::new("use_module_with_loss", Kind::Any, "For ONNX Runtime's trainer.")
+        .ignored("there is one trainer"),
     // Types.
-    Opt::new("fp16", Kind::Bool, "Mixed precision.").ignored_unless("false", "`torch_dtype` of the pass decides"),
-    Opt::new("bf16", Kind::Bool, "Mixed precision.").ignored_unless("false", "`torch_dtype` of the pass decides"),
-    Opt::new("fp16_full_eval", Kind::Bool, "Evaluate in float16.").ignored_unless("false", "evaluation computes as training does"),
-    Opt::new("bf16_full_eval", Kind::Bool, "Evaluate in bfloat16.").ignored_unless("false", "evaluation computes as training does"),
+    Opt::new("fp16", Kind::Bool, "Mixed precision.")
+        .ignored_unless("false", "`torch_dtype` of the pass decides"),
+    Opt::new("bf16", Kind::Bool, "Mixed precision.")
+        .ignored_unless("false", "`torch_dtype` of the pass decides"),
+    Opt::new("fp16_full_eval", Kind::Bool, "Evaluate in float16.")
+        .ignored_unless("false", "evaluation computes as training does"),
+    Opt::new("bf16_full_eval", Kind::Bool, "Evaluate in bfloat16.")
+        .ignored_unless("false", "evaluation computes as training does"),
     Opt::new("tf32", Kind::Bool, "Use TF32.").quiet(),
     Opt::new("fp16_opt_level", Kind::Any, "Option of apex.").quiet(),
     Opt::new("fp16_backend", Kind::Any, "Option of mixed precision.").quiet(),
     Opt::new("half_precision_backend", Kind::Any, "Option of mixed precision.").quiet(),
     // Checkpoints.
     Opt::new("output_dir", Kind::Text, "Folder of checkpoints.").ignored(CHECKPOINTS),
-    Opt::new("overwrite_output_dir", Kind::Bool, "Overwrite checkpoints.").ignored_unless("false", CHECKPOINTS),
+    Opt::new("overwrite_output_dir", Kind::Bool, "Overwrite checkpoints.")
+        .ignored_unless("false", CHECKPOINTS),
     Opt::new("resume_from_checkpoint", Kind::Any, "Checkpoint to go on from.").ignored(CHECKPOINTS),
     Opt::new("save_strategy", Kind::Any, "When to save checkpoints.").ignored(CHECKPOINTS),
     Opt::new("save_steps", NOT_NEGATIVE, "Steps between checkpoints.").ignored(CHECKPOINTS),
@@ -103,13 +122,17 @@ const IGNORED: &[Opt] = &[
     Opt::new("save_on_each_node", Kind::Bool, "Checkpoints of several machines.").quiet(),
     Opt::new("save_only_model", Kind::Bool, "Content of checkpoints.").quiet(),
     Opt::new("restore_callback_states_from_checkpoint", Kind::Bool, "Content of checkpoints.").quiet(),
-    Opt::new("ignore_data_skip", Kind::Bool, "Begin the data anew on resuming.").ignored_unless("false", CHECKPOINTS),
+    Opt::new("ignore_data_skip", Kind::Bool, "Begin the data anew on resuming.")
+        .ignored_unless("false", CHECKPOINTS),
     Opt::new("load_best_model_at_end", Kind::Bool, "Keep the best state.")
         .ignored_unless("false", "the adapter of the last step is kept"),
-    Opt::new("metric_for_best_model", Kind::Any, "What the best state is.").ignored("the adapter of the last step is kept"),
-    Opt::new("greater_is_better", Kind::Any, "What the best state is.").ignored("the adapter of the last step is kept"),
+    Opt::new("metric_for_best_model", Kind::Any, "What the best state is.")
+        .ignored("the adapter of the last step is kept"),
+    Opt::new("greater_is_better", Kind::Any, "What the best state is.")
+        .ignored("the adapter of the last step is kept"),
     // Logs.
-    Opt::new("report_to", Kind::Any, "Services that get the log.").ignored_unless("\"none\"", "training curves are written next to the adapter's log"),
+    Opt::new("report_to", Kind::Any, "Services that get the log.")
+        .ignored_unless("\"none\"", "training curves are written next to the adapter's log"),
     Opt::new("run_name", Kind::Text, "Name in the log.").quiet(),
     Opt::new("disable_tqdm", Kind::Bool, "No progress bar.").ignored(LOGS),
     Opt::new("log_level", Kind::Any, "Verbosity.").ignored(LOGS),
@@ -118,7 +141,8 @@ const IGNORED: &[Opt] = &[
     Opt::new("logging_dir", Kind::Text, "Folder of the log.").ignored("logs lie in the cache"),
     Opt::new("logging_strategy", Kind::Choice(&["steps", "no", "epoch"]), "When to log.")
         .ignored_unless("\"steps\"", "`logging_steps` decides"),
-    Opt::new("logging_first_step", Kind::Bool, "Log the first step.").ignored_unless("false", "`logging_steps` decides"),
+    Opt::new("logging_first_step", Kind::Bool, "Log the first step.")
+        .ignored_unless("false", "`logging_steps` decides"),
     Opt::new("logging_nan_inf_filter", Kind::Bool, "Hide losses that are not numbers.").quiet(),
     Opt::new("skip_memory_metrics", Kind::Bool, "Measure memory.").quiet(),
     Opt::new("include_tokens_per_second", Kind::Any, "Measure speed, as is always done here.").quiet(),
@@ -127,8 +151,10 @@ const IGNORED: &[Opt] = &[
     Opt::new("trackio_space_id", Kind::Any, "Name in a tracker.").quiet(),
     // Evaluation.
     Opt::new("eval_accumulation_steps", Kind::Any, "Memory of an evaluation.").quiet(),
-    Opt::new("eval_delay", Kind::Any, "Steps before the first evaluation.").ignored_unless("0", "`eval_steps` decides"),
-    Opt::new("eval_on_start", Kind::Bool, "Evaluate before training.").ignored_unless("false", "`eval_strategy` decides"),
+    Opt::new("eval_delay", Kind::Any, "Steps before the first evaluation.")
+        .ignored_unless("0", "`eval_steps` decides"),
+    Opt::new("eval_on_start", Kind::Bool, "Evaluate before training.")
+        .ignored_unless("false", "`eval_strategy` decides"),
     Opt::new("eval_do_concat_batches", Kind::Bool, "Memory of an evaluation.").quiet(),
     Opt::new("eval_use_gather_object", Kind::Bool, "Option of distributed evaluation.").quiet(),
     Opt::new("batch_eval_metrics", Kind::Bool, "Memory of an evaluation.").quiet(),
@@ -202,4 +228,3 @@ const IGNORED: &[Opt] = &[
     Opt::new("hub_always_push", Kind::Any, "Upload the result.").ignored(HUB),
     Opt::new("hub_revision", Kind::Any, "Upload the result.").ignored(HUB),
 ];
-
