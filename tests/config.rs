@@ -7,6 +7,7 @@ use olive::config::{
 use std::path::PathBuf;
 
 /// The folder of the acceptance configurations, or a message that it is not there.
+#[expect(clippy::print_stdout, reason = "a test that is skipped says so")]
 fn shared(folder: &str) -> Option<PathBuf> {
     let root = std::env::var_os("OLIVE_SHARED")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
@@ -188,6 +189,7 @@ fn overrides_say_where_their_path_ends() {
         ("passes.lora.r.x=1", "`passes.lora.r` is 4, which has no keys"),
         ("data_configs.trian.name=x", "`data_configs` has no element `trian`; it has `train`"),
         ("data_configs.7.name=x", "`data_configs` has no element `7`; it has `train`"),
+        ("passes.lroa.r=1", "`passes` has no `lroa`; did you mean `lora`?"),
         ("passes.lora.r", "there is no `=`"),
         ("passes..r=1", "empty part"),
     ] {

@@ -54,6 +54,11 @@ impl Findings {
         push(&mut self.warnings, at, path.into(), message.into(), Some(hint.into()));
     }
 
+    /// There is no error.
+    pub(crate) fn none(&self) -> bool {
+        self.errors.is_empty() && self.refusals.is_empty()
+    }
+
     /// The warnings in the order of the file, or the error that all errors make.
     pub(crate) fn finish(mut self, file: &Path) -> Result<Vec<Diagnostic>, ConfigError> {
         if !self.unimplemented_passes {
@@ -69,7 +74,10 @@ impl Findings {
 }
 
 /// The same sentence about the same place is said once.
-fn push(list: &mut Vec<Diagnostic>, at: At, json_path: String, message: String, hint: Option<String>) {
+fn push(list: &mut Vec<Diagnostic>, at: At, json_path: String, mut message: String, hint: Option<String>) {
+    if at.is_none() {
+        message.push_str(" (--set)");
+    }
     let finding = Diagnostic { position: at, json_path, message, hint };
     if !list.contains(&finding) {
         list.push(finding);

@@ -2,9 +2,10 @@
 
 use super::passes::{Context, PassRead};
 use super::system::Systems;
-use crate::config::fields::{Fields, Values};
+use crate::config::fields::Fields;
 use crate::config::findings::Findings;
 use crate::config::tables::EXTRA_OPTIONS;
+use crate::config::values::Values;
 use crate::config::{Era, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm, ResolvedOption};
 use serde_json::{Value as Json, json};
 

@@ -1,11 +1,12 @@
 //! The options of LoRA and QLoRA.
 
 use super::passes::{Context, PassRead};
-use crate::config::fields::{Fields, Values};
+use crate::config::fields::Fields;
 use crate::config::findings::Findings;
 use crate::config::node::{Node, Value};
 use crate::config::tables::TRAINING_ARGS;
 use crate::config::value::number;
+use crate::config::values::Values;
 use crate::config::{
     Era, EvalSize, EvalStrategy, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption,
     Scheduler, Targets, TrainingArgs,
