@@ -323,3 +323,57 @@ fn every_shared_configuration_does_what_its_list_says() {
     }
     assert!(seen > 10, "only {seen} files are listed");
 }
+
+#[test]
+fn the_target_decides_what_the_builder_builds_for() {
+    let text = r#"{"input_model": {"type": "HfModel", "model_path": "m"}, "systems": {"gpu": {"type": "LocalSystem",
+        "accelerators": [{"device": "GPU", "execution_providers": ["CUDAExecutionProvider"]}]}},
+        "passes": {"b": {"type": "ModelBuilder", "precision": "fp16"}}, "target": "gpu"}"#;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("c.json");
+    std::fs::write(&path, text).expect("the configuration is written");
+    let config = RunConfig::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    let PassOptions::ModelBuilder(builder) = &config.passes[0].pass else { panic!("not ModelBuilder") };
+    assert_eq!(builder.execution_provider, "cuda");
+    assert_eq!(config.engine.target.as_deref(), Some("gpu"));
+    if !olive::device::built_with_cuda() {
+        let error = RunConfig::load(&path, &LoadOptions { set: Vec::new(), local: true })
+            .expect_err("fp16 on the CPU");
+        assert!(error.to_string().contains("possible are fp32, int8, int4"), "{error}");
+    }
+}
+
+#[test]
+fn a_pass_can_only_follow_what_it_can_take() {
+    let model = r#"{"input_model": {"type": "HfModel", "model_path": "m"}, "data_configs": [{"name": "d", "type":
+        "HuggingfaceContainer", "load_dataset_config": {"data_name": "org/rows"}}], "passes": {PASSES}}"#;
+    let lora = r#""NAME": {"type": "LoRA", "train_data_config": "d"}"#;
+    let merge = r#""NAME": {"type": "MergeAdapterWeights"}"#;
+    let builder = r#""NAME": {"type": "ModelBuilder", "precision": "int4"}"#;
+    for (passes, problem) in [
+        (vec![lora, merge, builder], None),
+        (vec![lora, builder], None),
+        (vec![builder], None),
+        (vec![lora, merge, lora, merge], None),
+        (vec![lora, lora], Some("LoRA cannot follow `p0` (LoRA)")),
+        (vec![builder, lora], Some("LoRA cannot follow `p0` (ModelBuilder)")),
+        (vec![builder, builder, merge], Some("ModelBuilder cannot follow `p0` (ModelBuilder)")),
+        (vec![merge, builder], Some("MergeAdapterWeights cannot follow the input model")),
+        (vec![lora, merge, merge], Some("MergeAdapterWeights cannot follow `p1` (MergeAdapterWeights)")),
+    ] {
+        let passes =
+            passes.iter().enumerate().map(|(index, pass)| pass.replace("NAME", &format!("p{index}")));
+        let text = model.replace("PASSES", &passes.collect::<Vec<String>>().join(", "));
+        match (load_as("c.json", &text, &[]), problem) {
+            (Ok(_), None) => {}
+            (Err(error), Some(problem)) => {
+                assert!(error.to_string().contains(problem), "{error}");
+                assert_eq!(error.to_string().lines().count(), 1, "only the first is the cause: {error}");
+            }
+            (Ok(_), Some(problem)) => panic!("accepted, but {problem}"),
+            (Err(error), None) => panic!("{error}"),
+        }
+    }
+    let adapter = model.replace(r#""model_path": "m""#, r#""model_path": "m", "adapter_path": "a""#);
+    load(&adapter.replace("PASSES", merge), &[]);
+}

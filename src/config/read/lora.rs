@@ -39,6 +39,9 @@ pub(super) fn read(
         let message = "Olive of that time ignored `target_modules` of QLoRA and trained all linear layers; here it counts";
         values.warn("target_modules", message, findings);
     }
+    if quantised && target_modules.is_none() {
+        values.set("target_modules", json!("all-linear"));
+    }
     let dtype = values.text("torch_dtype").unwrap_or("bfloat16").to_owned();
     let compute = values_text(&mut values, "compute_dtype", quantised, &dtype);
 

@@ -238,6 +238,12 @@ impl Systems {
                 format!("the model is built for the CPU of this machine, not for {first} (--local)");
             return ("cpu".into(), Some(message));
         }
+        if provider != "cpu" && !crate::device::built_with_cuda() {
+            let message = format!(
+                "the model is built for {first}, which this program cannot run; --local builds it for the CPU"
+            );
+            return (provider.to_owned(), Some(message));
+        }
         let choices: usize =
             accelerators.iter().map(|accelerator| accelerator.execution_providers.len()).sum();
         let several = (choices > 1 || wanted.len() > 1).then(|| {
