@@ -237,6 +237,12 @@ fn each_mistake_is_one_located_error() {
             "a comma stands before the closing bracket",
         ),
         (r#""output_dir": "out""#, r#""output_dir": "out" // no"#, r#"//"#, "comments are not allowed"),
+        (
+            r#""data_configs": ["#,
+            r#""data_configs": [{"name": "spare", "load_dataset_config": {"split": 5}},"#,
+            r#"5}"#,
+            "expected a text, found 5",
+        ),
         (r#""output_dir": "out""#, r#""output_dir": ["out"]"#, r#"["out"]"#, "expected a text, found a list"),
         (r#""output_dir": "out""#, r#""builds": {"a": {}}"#, r#""builds""#, "`builds` is not supported"),
         (

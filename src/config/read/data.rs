@@ -124,10 +124,21 @@ impl<'n> DataConfigs<'n> {
         }
     }
 
-    pub(super) fn warn_unused(&self, findings: &mut Findings) {
-        let used = self.used.borrow();
-        for entry in self.entries.iter().filter(|entry| !used.contains(&entry.name)) {
-            findings.warn(entry.at, &entry.path, format!("no pass uses the data config `{}`", entry.name));
+    /// What no pass uses need not be complete, but what it gives must have the right form.
+    pub(super) fn check_unused(mut self, all_implemented: bool, findings: &mut Findings) {
+        let used = self.used.into_inner();
+        for entry in self.entries.iter_mut().filter(|entry| !used.contains(&entry.name)) {
+            // A pass of Olive's that is not implemented may well use it.
+            if all_implemented {
+                let message = format!("no pass uses the data config `{}`", entry.name);
+                findings.warn(entry.at, &entry.path, message);
+            }
+            let mut other = Findings::default();
+            for fields in [&mut entry.load, &mut entry.pre] {
+                fields.blind = true;
+                fields.resolve(self.model_era, &mut other);
+            }
+            findings.errors.append(&mut other.errors);
         }
     }
 }

@@ -44,9 +44,7 @@ pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Finding
     let context = passes::Context { model: &model, data: &data, target: target.as_deref(), target_origin };
     let passes = passes::read(&fields, &context, &mut systems, findings);
     let flows = flows::read(&fields, &passes, model.kind, findings);
-    if passes.all_implemented {
-        data.warn_unused(findings);
-    }
+    data.check_unused(passes.all_implemented, findings);
 
     if model.input.is_none() && findings.none() {
         findings.error(root.at, "input_model", "the input model cannot be read", None);
