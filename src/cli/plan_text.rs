@@ -120,6 +120,10 @@ fn options(options: &[ResolvedOption], path: &Path) -> Vec<String> {
 fn short(value: &serde_json::Value) -> String {
     const WIDTH: usize = 44;
     let text = match value {
+        serde_json::Value::Number(number) => match number.as_f64() {
+            Some(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
+            _ => number.to_string(),
+        },
         serde_json::Value::String(text) if !text.is_empty() && !text.contains(char::is_whitespace) => {
             text.clone()
         }
@@ -137,6 +141,6 @@ fn origin(origin: Origin, path: &Path) -> String {
         Origin::File { line } => format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy()),
         Origin::CommandLine => "command line".into(),
         Origin::Default(Era::Old) => "default (Olive up to 0.6)".into(),
-        Origin::Default(Era::New) => "default".into(),
+        Origin::Default(Era::New) => "default (Olive since 0.7)".into(),
     }
 }

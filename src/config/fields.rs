@@ -2,10 +2,11 @@
 
 use super::findings::{Findings, join, list_names, nearest};
 use super::node::{At, Entry, Node, Value};
-use super::option::{Block, Default, Fate, Opt};
-use super::{Era, Origin, ResolvedOption};
+use super::option::{Block, Default, Fate, Kind, Opt};
+use super::tables::BLOCKS;
+use super::values::{Setting, Values};
+use super::{Era, Origin};
 use serde_json::Value as Json;
-use std::collections::BTreeMap;
 
 /// An option that the file gives.
 pub(crate) struct Found<'n> {
@@ -32,6 +33,10 @@ pub(crate) struct Fields<'n> {
     pub(crate) at: At,
     found: Vec<Found<'n>>,
     pub(crate) extra: Vec<Extra<'n>>,
+    /// Options whose misspelling was reported: that they are missing is no error of its own.
+    slips: Vec<&'static str>,
+    /// The object that holds the options may be misspelled, so nothing can be said to be missing.
+    pub(crate) blind: bool,
     old: bool,
     new: bool,
 }
@@ -44,6 +49,8 @@ impl<'n> Fields<'n> {
             at,
             found: Vec::new(),
             extra: Vec::new(),
+            slips: Vec::new(),
+            blind: false,
             old: false,
             new: false,
         }
@@ -109,19 +116,28 @@ impl<'n> Fields<'n> {
     fn unknown(&mut self, entry: &'n Entry, path: String, findings: &mut Findings) {
         let names: Vec<&'static str> =
             self.block.options().flat_map(|opt| opt.spellings().map(|(name, _)| name)).collect();
-        let meant = nearest(&entry.key, names.iter().copied());
+        let meant = nearest(&entry.key, names.iter().copied().chain(self.block.wrapper));
+        self.blind |= meant.is_some() && meant == self.block.wrapper;
         // In an open block every key is possible, so only what looks like a slip of the pen is an error.
         let slip = meant.filter(|name| strsim::damerau_levenshtein(name, &entry.key) <= 2 && name.len() > 4);
         if self.block.open.is_some() && slip.is_none() {
             self.extra.push(Extra { key: &entry.key, at: entry.at, path });
             return;
         }
-        let hint = match meant {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None if names.is_empty() => Some(format!("{} has no options", self.block.name)),
-            None if names.len() <= 12 => Some(format!("it has {}", list_names(names))),
-            None => None,
+        let home = BLOCKS.iter().find(|block| {
+            block
+                .inner()
+                .any(|opt| opt.fate == Fate::Honoured && opt.spellings().any(|(name, _)| name == entry.key))
+        });
+        let hint = match (meant, home) {
+            (_, Some(home)) => Some(format!("`{}` is an option of {}", entry.key, home.name)),
+            (Some(name), _) => Some(format!("did you mean `{name}`?")),
+            _ if names.is_empty() => Some(format!("{} has no options", self.block.name)),
+            _ if names.len() <= 12 => Some(format!("it has {}", list_names(names))),
+            _ => None,
         };
+        let slip = self.block.options().find(|opt| opt.spellings().any(|(name, _)| Some(name) == meant));
+        self.slips.extend(slip.map(|opt| opt.name));
         let message = format!("{} has no option `{}`", self.block.name, entry.key);
         findings.error(entry.at, path, message, hint);
     }
@@ -159,6 +175,16 @@ impl<'n> Fields<'n> {
         self.found.iter().find(|found| found.opt.name == name && !found.node.is_null())
     }
 
+    /// The option is neither given nor misspelled.
+    pub(crate) fn lacks(&self, name: &str) -> bool {
+        self.found(name).is_none() && !self.slips.contains(&name) && !self.blind
+    }
+
+    /// A misspelling of the option was reported.
+    pub(crate) fn misspells(&self, name: &str) -> bool {
+        self.slips.contains(&name)
+    }
+
     pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
         self.found(name).map(|found| found.node)
     }
@@ -176,31 +202,37 @@ impl<'n> Fields<'n> {
     ///
     /// A value that does not fit gives an error, and then its default stands in for it, so that reading goes on.
     pub(crate) fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
-        let mut values = Values { map: BTreeMap::new(), order: Vec::new() };
+        let mut values = Values::default();
         for opt in self.block.options() {
-            let given = self.found(opt.name).and_then(|found| {
-                let json = checked(found, findings)?;
-                let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
-                Some(Setting { json, origin, at: found.at, path: found.path.clone(), given: true })
-            });
-            let setting = given.unwrap_or_else(|| {
-                let json = match opt.default_in(era) {
-                    Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
-                    Default::Null => Json::Null,
-                    Default::Required => {
-                        if self.found(opt.name).is_none() {
-                            self.missing(opt, findings);
+            let found = self.found(opt.name);
+            let searched = self.block.outer.iter().any(|opt| opt.name == "disable_search");
+            let checked = found.map_or(Checked::Default, |found| checked(found, searched, findings));
+            let setting = match (found, checked) {
+                (Some(found), Checked::Value(json)) => {
+                    let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
+                    Setting { json, origin, at: found.at, path: found.path.clone(), given: true }
+                }
+                (_, checked) => {
+                    let json = match opt.default_in(era) {
+                        Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
+                        Default::Null => Json::Null,
+                        Default::Required => {
+                            if checked == Checked::Default {
+                                self.missing(opt, era, findings);
+                            }
+                            Json::Null
                         }
-                        Json::Null
-                    }
-                };
-                let path = join(&self.path, opt.name);
-                Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
-            });
-            if opt.fate == Fate::Honoured && !self.block.outer.iter().any(|outer| outer.name == opt.name) {
-                values.order.push(opt.name);
+                    };
+                    let path = join(&self.path, opt.name);
+                    Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
+                }
+            };
+            let outer = self.block.outer.iter().any(|outer| outer.name == opt.name);
+            if let (Kind::Block(block), Fate::Quiet, Some(found)) = (opt.kind, opt.fate, found) {
+                // Nobody else looks into it.
+                Fields::open(found.node, &found.path, block, findings).resolve(era, findings);
             }
-            values.map.insert(opt.name, setting);
+            values.insert(opt.name, setting, opt.fate == Fate::Honoured && !outer);
         }
         if let Some(why) = self.block.open {
             for extra in &self.extra {
@@ -210,9 +242,13 @@ impl<'n> Fields<'n> {
         values
     }
 
-    fn missing(&self, opt: &Opt, findings: &mut Findings) {
-        let message = format!("{} needs `{}`", self.block.name, opt.name);
-        findings.error(self.at, &self.path, message, Some(format!("`{}`: {}", opt.name, lower(opt.doc))));
+    fn missing(&self, opt: &Opt, era: Era, findings: &mut Findings) {
+        if self.blind || self.slips.contains(&opt.name) {
+            return;
+        }
+        let name = opt.old_names.first().filter(|_| era == Era::Old).unwrap_or(&opt.name);
+        let message = format!("{} needs `{name}`", self.block.name);
+        findings.error(self.at, &self.path, message, Some(format!("`{name}`: {}", lower(opt.doc))));
     }
 }
 
@@ -221,13 +257,22 @@ fn lower(sentence: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_lowercase().chain(letters).collect())
 }
 
-/// The value of a found option, unless it does not fit or asks for the default.
-fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
+#[derive(PartialEq)]
+enum Checked {
+    Value(Json),
+    /// The default is asked for, by name or by leaving the option out.
+    Default,
+    /// It does not fit, and that was said.
+    Wrong,
+}
+
+/// `searched`: the block is a pass, where two words stand for defaults.
+fn checked(found: &Found<'_>, searched: bool, findings: &mut Findings) -> Checked {
     match found.node.as_text() {
-        Some("DEFAULT_VALUE") => return None,
-        Some("SEARCHABLE_VALUES") => {
+        Some("DEFAULT_VALUE") if searched => return Checked::Default,
+        Some("SEARCHABLE_VALUES") if searched => {
             findings.warn(found.at, &found.path, "nothing is searched: the default value is used");
-            return None;
+            return Checked::Default;
         }
         _ => {}
     }
@@ -236,7 +281,7 @@ fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
         Err(mismatch) => {
             let message = format!("expected {}, found {}", mismatch.expected, found.node.describe());
             findings.error(found.node.at, &found.path, message, mismatch.hint);
-            return None;
+            return Checked::Wrong;
         }
     };
     let is = |neutral: &str| serde_json::from_str::<Json>(neutral).is_ok_and(|neutral| same(&neutral, &json));
@@ -249,7 +294,7 @@ fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
         }
         Fate::Refused { neutral, why } => {
             if !is(neutral) {
-                findings.error(
+                findings.refuse(
                     found.at,
                     &found.path,
                     format!("`{}` is not supported: {why}", found.key),
@@ -258,118 +303,10 @@ fn checked(found: &Found<'_>, findings: &mut Findings) -> Option<Json> {
             }
         }
     }
-    Some(json)
+    Checked::Value(json)
 }
 
 /// Equal, or numbers of equal size.
 fn same(a: &Json, b: &Json) -> bool {
     a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a == b)
-}
-
-/// One option with its value.
-#[derive(Debug, Clone)]
-pub(crate) struct Setting {
-    pub(crate) json: Json,
-    pub(crate) origin: Origin,
-    /// The key in the file, or else the block.
-    pub(crate) at: At,
-    pub(crate) path: String,
-    /// The file or the command line gives it.
-    pub(crate) given: bool,
-}
-
-/// All options of a block with their values.
-pub(crate) struct Values {
-    map: BTreeMap<&'static str, Setting>,
-    order: Vec<&'static str>,
-}
-
-impl Values {
-    /// # Panics
-    /// The block has no such option.
-    pub(crate) fn get(&self, name: &str) -> &Setting {
-        self.map.get(name).unwrap_or_else(|| panic!("no option `{name}` in the table"))
-    }
-
-    /// Replaces what is shown and used, keeping the origin.
-    pub(crate) fn set(&mut self, name: &str, json: Json) {
-        if let Some(setting) = self.map.get_mut(name) {
-            setting.json = json;
-        }
-    }
-
-    /// Takes a setting from another block, where it overrides this one's.
-    pub(crate) fn override_with(&mut self, name: &str, setting: &Setting) {
-        if let Some(own) = self.map.get_mut(name) {
-            *own = setting.clone();
-        }
-    }
-
-    pub(crate) fn given(&self, name: &str) -> bool {
-        self.get(name).given
-    }
-
-    pub(crate) fn bool(&self, name: &str) -> bool {
-        self.get(name).json.as_bool().unwrap_or(false)
-    }
-
-    pub(crate) fn f64(&self, name: &str) -> f64 {
-        self.get(name).json.as_f64().unwrap_or(0.0)
-    }
-
-    /// Zero and less are `None`, as -1 in transformers.
-    pub(crate) fn positive(&self, name: &str) -> Option<usize> {
-        self.get(name).json.as_u64().filter(|value| *value > 0).and_then(|value| value.try_into().ok())
-    }
-
-    pub(crate) fn usize(&self, name: &str) -> usize {
-        self.get(name).json.as_u64().and_then(|value| value.try_into().ok()).unwrap_or(0)
-    }
-
-    pub(crate) fn u64(&self, name: &str) -> Option<u64> {
-        self.get(name).json.as_u64()
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
-        self.get(name).json.as_str()
-    }
-
-    pub(crate) fn texts(&self, name: &str) -> Option<Vec<String>> {
-        let items = self.get(name).json.as_array()?;
-        Some(items.iter().filter_map(Json::as_str).map(str::to_owned).collect())
-    }
-
-    /// A choice as the enum that serialises to the same word.
-    pub(crate) fn choice<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_value(self.get(name).json.clone()).ok()
-    }
-
-    /// For the plan: the options in the wrapper that are honoured, in the order of the tables.
-    pub(crate) fn resolved(&self, prefix: &str) -> Vec<ResolvedOption> {
-        let options = self.order.iter().map(|name| {
-            let setting = self.get(name);
-            ResolvedOption {
-                name: format!("{prefix}{name}"),
-                value: setting.json.clone(),
-                origin: setting.origin,
-            }
-        });
-        options.collect()
-    }
-
-    pub(crate) fn error(
-        &self,
-        name: &str,
-        message: impl Into<String>,
-        hint: Option<String>,
-        findings: &mut Findings,
-    ) {
-        let setting = self.get(name);
-        findings.error(setting.at, &setting.path, message, hint);
-    }
-
-    pub(crate) fn warn(&self, name: &str, message: impl Into<String>, findings: &mut Findings) {
-        let setting = self.get(name);
-        findings.warn(setting.at, &setting.path, message);
-    }
 }

@@ -7,6 +7,9 @@ use std::path::Path;
 pub(crate) struct Findings {
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// What Olive has and this program has not. Beside passes that are not implemented, such detail is noise.
+    refusals: Vec<Diagnostic>,
+    unimplemented_passes: bool,
 }
 
 impl Findings {
@@ -18,6 +21,23 @@ impl Findings {
         hint: Option<String>,
     ) {
         push(&mut self.errors, at, path.into(), message.into(), hint);
+    }
+
+    /// An error because something is not supported, unless whole passes are not.
+    pub(crate) fn refuse(
+        &mut self,
+        at: At,
+        path: impl Into<String>,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        push(&mut self.refusals, at, path.into(), message.into(), hint);
+    }
+
+    /// The error about all passes that are not implemented.
+    pub(crate) fn unimplemented_passes(&mut self, at: At, path: String, message: String, hint: String) {
+        self.unimplemented_passes = true;
+        self.error(at, path, message, Some(hint));
     }
 
     pub(crate) fn warn(&mut self, at: At, path: impl Into<String>, message: impl Into<String>) {
@@ -34,8 +54,16 @@ impl Findings {
         push(&mut self.warnings, at, path.into(), message.into(), Some(hint.into()));
     }
 
+    /// There is no error.
+    pub(crate) fn none(&self) -> bool {
+        self.errors.is_empty() && self.refusals.is_empty()
+    }
+
     /// The warnings in the order of the file, or the error that all errors make.
     pub(crate) fn finish(mut self, file: &Path) -> Result<Vec<Diagnostic>, ConfigError> {
+        if !self.unimplemented_passes {
+            self.errors.append(&mut self.refusals);
+        }
         if self.errors.is_empty() {
             self.warnings.sort_by_key(|finding| finding.position);
             return Ok(self.warnings);
@@ -46,7 +74,10 @@ impl Findings {
 }
 
 /// The same sentence about the same place is said once.
-fn push(list: &mut Vec<Diagnostic>, at: At, json_path: String, message: String, hint: Option<String>) {
+fn push(list: &mut Vec<Diagnostic>, at: At, json_path: String, mut message: String, hint: Option<String>) {
+    if at.is_none() {
+        message.push_str(" (--set)");
+    }
     let finding = Diagnostic { position: at, json_path, message, hint };
     if !list.contains(&finding) {
         list.push(finding);

@@ -16,7 +16,10 @@ pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
         }
         Err(error) => {
             let at = Some((error.line_display(), error.column_display()));
-            findings.error(at, "", format!("not valid JSON: {}", explain(&error)), None);
+            let word = text.get(error.range().start..).unwrap_or_default();
+            let word: String = word.chars().take_while(|letter| letter.is_alphanumeric()).take(20).collect();
+            let (reason, hint) = explain(&error, &word);
+            findings.error(at, "", format!("not valid JSON: {reason}"), hint);
             None
         }
     }
@@ -27,7 +30,7 @@ pub(crate) fn parse_value(text: &str) -> Option<Node> {
     let value = parse_strict(text).ok()??;
     let mut findings = Findings::default();
     let node = Builder::new(text).node(&value, "", &mut findings);
-    findings.errors.is_empty().then(|| node.from_command_line())
+    findings.errors.is_empty().then(|| node.without_places())
 }
 
 fn parse_strict(text: &str) -> Result<Option<ast::Value<'_>>, ParseError> {
@@ -46,27 +49,34 @@ fn parse_strict(text: &str) -> Result<Option<ast::Value<'_>>, ParseError> {
     Ok(jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &strict)?.value)
 }
 
-fn explain(error: &ParseError) -> String {
-    match error.kind() {
-        ParseErrorKind::CommentsNotAllowed => "comments are not allowed".into(),
-        ParseErrorKind::TrailingCommasNotAllowed => "a comma stands before the closing bracket".into(),
-        ParseErrorKind::ExpectedComma => "a comma is missing".into(),
-        ParseErrorKind::SingleQuotedStringsNotAllowed => "strings need double quotes".into(),
-        ParseErrorKind::MultipleRootJsonValues => "there is more text after the end of the value".into(),
-        ParseErrorKind::UnterminatedObject => "an object is opened here and never closed".into(),
-        ParseErrorKind::UnterminatedArray => "a list is opened here and never closed".into(),
-        ParseErrorKind::ExpectedColonAfterObjectKey => "a colon is missing after the key".into(),
-        ParseErrorKind::ExpectedObjectValue => "the value after the colon is missing".into(),
-        ParseErrorKind::ExpectedStringObjectProperty => "keys need double quotes".into(),
-        ParseErrorKind::UnexpectedWord => {
-            "a word without quotes, which is neither true, false nor null".into()
+/// What is wrong, and what to do about it. `word`: what stands there, if it is a word.
+fn explain(error: &ParseError, word: &str) -> (String, Option<String>) {
+    let reason = match error.kind() {
+        ParseErrorKind::CommentsNotAllowed => "comments are not allowed",
+        ParseErrorKind::TrailingCommasNotAllowed => "a comma stands before the closing bracket",
+        ParseErrorKind::ExpectedComma => "a comma is missing",
+        ParseErrorKind::SingleQuotedStringsNotAllowed => "texts need double quotes",
+        ParseErrorKind::MultipleRootJsonValues => "there is more text after the end of the value",
+        ParseErrorKind::UnterminatedObject => "an object is opened here and never closed",
+        ParseErrorKind::UnterminatedArray => "a list is opened here and never closed",
+        ParseErrorKind::ExpectedColonAfterObjectKey => "a colon is missing after the key",
+        ParseErrorKind::ExpectedObjectValue => "the value after the colon is missing",
+        ParseErrorKind::ExpectedStringObjectProperty => "keys need double quotes",
+        ParseErrorKind::UnexpectedToken | ParseErrorKind::UnexpectedWord if !word.is_empty() => {
+            let hint = match word.to_lowercase().as_str() {
+                "true" | "false" | "null" | "none" => "JSON has true, false and null, in lower case",
+                _ => "texts need double quotes",
+            };
+            return (format!("`{word}` means nothing here"), Some(hint.into()));
         }
         kind => {
             let text = kind.to_string();
             let mut letters = text.chars();
-            letters.next().map_or(text.clone(), |first| first.to_lowercase().chain(letters).collect())
+            let lower = letters.next().map(|first| first.to_lowercase().chain(letters).collect());
+            return (lower.unwrap_or_default(), None);
         }
-    }
+    };
+    (reason.into(), None)
 }
 
 /// Knows where lines begin.

@@ -71,12 +71,12 @@ fn section(block: &Block, text: &mut String) {
 fn title(block: &Block) -> String {
     match block.name {
         "the configuration" => "Top level and `engine`".into(),
-        "input model" => format!(
+        "the input model" => format!(
             "`input_model`: {}",
             if block.doc.contains("ONNX") { "ONNXModel" } else { "HfModel, PyTorchModel" }
         ),
-        "data config" => "`data_configs`".into(),
-        "accelerator" => "`accelerators`".into(),
+        "the data config" => "`data_configs`".into(),
+        "the accelerator" => "`accelerators`".into(),
         name if name.chars().any(char::is_uppercase) => {
             let kind =
                 if block.outer.iter().any(|opt| opt.name == "disable_search") { "Pass" } else { "System" };
@@ -112,7 +112,8 @@ fn value(kind: &Kind) -> String {
     match kind {
         Kind::Block(block) => format!("an object, see {}", title(block)),
         Kind::Special(special) => match special {
-            Special::InputModel | Special::ModelPath => "see below".into(),
+            Special::InputModel => "an object, see below".into(),
+            Special::ModelPath => "a text, or an object with a path".into(),
             Special::Systems | Special::Passes | Special::Evaluators => "an object by name".into(),
             Special::System => "a name or a system".into(),
             Special::DataConfigs => "a list".into(),

@@ -18,6 +18,7 @@ mod read;
 mod schema;
 mod tables;
 mod value;
+mod values;
 mod yaml;
 
 pub use canonical::*;

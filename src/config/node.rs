@@ -87,18 +87,18 @@ impl Node {
     }
 
     /// The same value, as if it had been given on the command line.
-    pub(crate) fn from_command_line(mut self) -> Node {
+    pub(crate) fn without_places(mut self) -> Node {
         self.at = None;
         match &mut self.value {
             Value::List(items) => {
                 for item in items {
-                    *item = std::mem::replace(item, NULL).from_command_line();
+                    *item = std::mem::replace(item, NULL).without_places();
                 }
             }
             Value::Object(entries) => {
                 for entry in entries {
                     entry.at = None;
-                    entry.node = std::mem::replace(&mut entry.node, NULL).from_command_line();
+                    entry.node = std::mem::replace(&mut entry.node, NULL).without_places();
                 }
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! `--set path.to.key=value`: edits the tree before it is read.
 
 use super::ConfigError;
-use super::findings::{join, list_names};
+use super::findings::{join, list_names, nearest};
 use super::json;
 use super::node::{Entry, Node, Value};
 
@@ -70,6 +70,14 @@ fn set(node: &mut Node, path: &str, parts: &[String], value: Node) -> Result<(),
                 let Value::Object(inner) = &mut entries[index].node.value else { continue };
                 if let Some(inner_index) = position(inner, part) {
                     return set_entry(&mut inner[inner_index], &join(path, wrapper), rest, value);
+                }
+            }
+            // These objects hold names of the user's own, so that a slip would found a new pass or system.
+            let named = ["passes", "systems", "data_configs"].contains(&path);
+            if named && !rest.is_empty() && rest != ["type"] {
+                let names = entries.iter().map(|entry| entry.key.as_str());
+                if let Some(near) = nearest(part, names) {
+                    return Err(format!("`{path}` has no `{part}`; did you mean `{near}`?"));
                 }
             }
             let mut created = Node { value: Value::Null, at: None };

@@ -22,7 +22,7 @@ pub fn json_schema() -> Json {
         when("IsolatedORT", &ISOLATED_ORT, &mut defs),
     ], "properties": {"type": {"type": "string"}}});
     let model = json!({"type": "object", "required": ["type"], "properties": {
-        "type": any_case(&["HfModel", "PyTorchModel", "ONNXModel"], "Type of the model."),
+        "type": any_case(&["HfModel", "PyTorchModel", "ONNXModel"]),
     }, "allOf": [
         when("HfModel", &HF_MODEL, &mut defs),
         when("PyTorchModel", &HF_MODEL, &mut defs),
@@ -31,7 +31,7 @@ pub fn json_schema() -> Json {
     let passes: Vec<Json> = PASSES.iter().map(|pass| when(pass.name, pass, &mut defs)).collect();
     let names = PASSES.map(|pass| pass.name);
     let pass = json!({"type": "object", "required": ["type"], "properties": {
-        "type": any_case(&names, "Type of the pass."),
+        "type": any_case(&names),
     }, "allOf": passes});
     reference(&DATA_CONFIG, &mut defs);
     reference(&ACCELERATOR, &mut defs);
@@ -144,8 +144,10 @@ fn kind(kind: &Kind, defs: &mut Map<String, Json>) -> Json {
         }
         Kind::Text => json!({"type": ["string", "null"]}),
         Kind::Choice(choices) => {
-            let words = choices.iter().flat_map(|choice| choice.split('|')).map(|word| json!(word));
-            json!({"enum": words.chain([Json::Null]).collect::<Vec<Json>>()})
+            let words: Vec<&str> = choices.iter().flat_map(|choice| choice.split('|')).collect();
+            let mut schema = any_case(&words);
+            schema.insert("type".into(), json!(["string", "null"]));
+            Json::Object(schema)
         }
         Kind::Texts => json!({"anyOf": [texts(), {"type": ["string", "null"]}]}),
         Kind::Block(block) => json!({"anyOf": [reference(block, defs), {"type": "null"}]}),
@@ -197,7 +199,7 @@ fn special(special: Special) -> Json {
 
 /// A `$ref` to the definition of a block, which is added if need be.
 fn reference(block: &'static Block, defs: &mut Map<String, Json>) -> Json {
-    let name = block.name.replace(' ', "_");
+    let name = block.name.trim_start_matches("the ").replace(' ', "_");
     if !defs.contains_key(&name) {
         defs.insert(name.clone(), Json::Null); // A block that contains itself must end here.
         let schema = self::block(block, defs);
@@ -209,7 +211,7 @@ fn reference(block: &'static Block, defs: &mut Map<String, Json>) -> Json {
 /// If `type` is this word in any case, the object is such a block.
 fn when(r#type: &str, block: &'static Block, defs: &mut Map<String, Json>) -> Json {
     // Two blocks describe input models; the definitions need names of their own.
-    let name = if block.name == "input model" { format!("{type}_model") } else { block.name.to_owned() };
+    let name = if block.name == "the input model" { format!("{type}_model") } else { block.name.to_owned() };
     if !defs.contains_key(&name) {
         let schema = self::block(block, defs);
         defs.insert(name.clone(), schema);
@@ -221,9 +223,10 @@ fn when(r#type: &str, block: &'static Block, defs: &mut Map<String, Json>) -> Js
 }
 
 /// One of these words, for completion, and in any case.
-fn any_case(words: &[&str], doc: &str) -> Json {
+fn any_case(words: &[&str]) -> Map<String, Json> {
     let patterns: Vec<String> = words.iter().map(|word| pattern(word)).collect();
-    json!({"description": doc, "type": "string", "anyOf": [{"enum": words}, {"pattern": patterns.join("|")}]})
+    let choices = json!([{"enum": words}, {"pattern": patterns.join("|")}]);
+    Map::from_iter([("type".into(), json!("string")), ("anyOf".into(), choices)])
 }
 
 /// ECMAScript's regular expressions have no switch for upper and lower case.

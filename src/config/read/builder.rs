@@ -2,9 +2,10 @@
 
 use super::passes::{Context, PassRead};
 use super::system::Systems;
-use crate::config::fields::{Fields, Values};
+use crate::config::fields::Fields;
 use crate::config::findings::Findings;
 use crate::config::tables::EXTRA_OPTIONS;
+use crate::config::values::Values;
 use crate::config::{Era, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm, ResolvedOption};
 use serde_json::{Value as Json, json};
 
@@ -84,6 +85,6 @@ fn check_pair(precision: Precision, provider: &str, values: &Values, findings: &
         let names: Vec<&str> = possible.iter().map(|(_, name)| *name).collect();
         let asked = values.text("precision").unwrap_or_default();
         let message = format!("{asked} does not run on the target's execution provider, `{provider}`");
-        values.error("precision", message, Some(format!("possible are {}", names.join(", "))), findings);
+        values.refuse("precision", message, format!("possible are {}", names.join(", ")), findings);
     }
 }

@@ -1,11 +1,12 @@
 //! The options of LoRA and QLoRA.
 
 use super::passes::{Context, PassRead};
-use crate::config::fields::{Fields, Values};
+use crate::config::fields::Fields;
 use crate::config::findings::Findings;
 use crate::config::node::{Node, Value};
 use crate::config::tables::TRAINING_ARGS;
 use crate::config::value::number;
+use crate::config::values::Values;
 use crate::config::{
     Era, EvalSize, EvalStrategy, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption,
     Scheduler, Targets, TrainingArgs,
@@ -37,6 +38,9 @@ pub(super) fn read(
     if quantised && target_modules.is_some() && era == Era::Old {
         let message = "Olive of that time ignored `target_modules` of QLoRA and trained all linear layers; here it counts";
         values.warn("target_modules", message, findings);
+    }
+    if quantised && target_modules.is_none() {
+        values.set("target_modules", json!("all-linear"));
     }
     let dtype = values.text("torch_dtype").unwrap_or("bfloat16").to_owned();
     let compute = values_text(&mut values, "compute_dtype", quantised, &dtype);

@@ -2,16 +2,19 @@
 
 mod builder;
 mod data;
+mod dataset;
 mod flows;
 mod lora;
 mod model;
 mod passes;
 mod system;
+mod text;
 
-use super::fields::{Fields, Values};
+use super::fields::Fields;
 use super::findings::{Findings, list_names};
 use super::node::{Node, Value};
 use super::tables::{CACHE_CONFIG, ROOT};
+use super::values::Values;
 use super::{EngineConfig, Origin, RunConfig};
 use std::path::{Path, PathBuf};
 
@@ -41,10 +44,11 @@ pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Finding
     let context = passes::Context { model: &model, data: &data, target: target.as_deref(), target_origin };
     let passes = passes::read(&fields, &context, &mut systems, findings);
     let flows = flows::read(&fields, &passes, model.kind, findings);
-    if passes.all_implemented {
-        data.warn_unused(findings);
-    }
+    data.check_unused(passes.all_implemented, findings);
 
+    if model.input.is_none() && findings.none() {
+        findings.error(root.at, "input_model", "the input model cannot be read", None);
+    }
     let engine = engine(&fields, &values, host, target, local, findings);
     Some(RunConfig {
         path: file.to_owned(),
@@ -112,6 +116,7 @@ fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
     let Some(found) = fields.found("evaluator") else { return };
     if let Some(name) = found.node.as_text()
         && !names.contains(&name)
+        && (fields.lacks("evaluators") || fields.found("evaluators").is_some())
     {
         let hint = super::findings::nearest(name, names.iter().copied()).map_or_else(
             || format!("`evaluators` has {}", list_names(names.iter().copied())),

@@ -116,6 +116,10 @@ fn hugging_face(model: &mut Model, era: Era, node: &Node, path: &str, findings: 
         }
     };
     let Some(model_path) = model_path else {
+        let slipped = old_fields.as_ref().is_some_and(|fields| !fields.lacks("model_name"));
+        if slipped || !fields.lacks("model_path") || !fields.lacks("hf_config") && old.is_none() {
+            return;
+        }
         let hint = match era {
             Era::New => "give `model_path`, a folder or a hub id",
             Era::Old => "give `hf_config.model_name`, a folder or a hub id",

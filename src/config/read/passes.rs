@@ -123,7 +123,13 @@ fn block(
         findings.error(r#type.at, join(path, "type"), message, Some(format!("did you mean `{near}`?")));
         return None;
     }
-    foreign.push(Foreign { name: name.into(), r#type: text.into(), at: r#type.at, path: path.into() });
+    let type_name = FOREIGN_PASSES.iter().find(|known| known.eq_ignore_ascii_case(text)).unwrap_or(&text);
+    foreign.push(Foreign {
+        name: name.into(),
+        r#type: (*type_name).into(),
+        at: r#type.at,
+        path: path.into(),
+    });
     None
 }
 
@@ -142,7 +148,7 @@ fn report(foreign: &[Foreign], findings: &mut Findings) {
         _ => ("passes".to_owned(), "some passes are not implemented"),
     };
     let hint = format!("implemented are {}", list_names(PASSES.map(|block| block.name)));
-    findings.error(first.at, path, format!("{what}: {}", places.join(", ")), Some(hint));
+    findings.unimplemented_passes(first.at, path, format!("{what}: {}", places.join(", ")), hint);
 }
 
 fn read_pass(

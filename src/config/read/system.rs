@@ -1,12 +1,13 @@
 //! `systems`, and the references to them.
 
-use crate::config::fields::{Fields, Found, Values};
+use crate::config::fields::{Fields, Found};
 use crate::config::findings::{Findings, join, list_names, nearest};
 use crate::config::node::{Node, Value};
 use crate::config::option::Block;
 use crate::config::tables::{
     ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
 };
+use crate::config::values::Values;
 use crate::config::{Accelerator, Era, System, SystemKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,8 @@ pub(super) struct Systems {
     /// `engine.execution_providers` of Olive up to 0.5.
     providers: Vec<String>,
     local: bool,
+    /// `systems` cannot be read, so references into it are not to blame.
+    broken: bool,
     /// Systems about which it was said that they cannot be used.
     said: BTreeSet<String>,
 }
@@ -60,13 +63,23 @@ impl SystemKind {
 impl Systems {
     pub(super) fn read(root: &Fields<'_>, values: &Values, local: bool, findings: &mut Findings) -> Systems {
         let providers = values.texts("execution_providers").unwrap_or_default();
-        let mut systems =
-            Systems { map: BTreeMap::new(), names: Vec::new(), providers, local, said: BTreeSet::new() };
+        let mut systems = Systems {
+            map: BTreeMap::new(),
+            names: Vec::new(),
+            providers,
+            local,
+            broken: false,
+            said: BTreeSet::new(),
+        };
         if let Some(found) = root.found("execution_providers") {
             check_providers(&mut systems.providers, found.node, &found.path, findings);
         }
-        let Some(found) = root.found("systems") else { return systems };
+        let Some(found) = root.found("systems") else {
+            systems.broken = !root.lacks("systems");
+            return systems;
+        };
         let Some(entries) = found.node.as_object() else {
+            systems.broken = true;
             let message = format!("expected systems by name, found {}", found.node.describe());
             findings.error(found.node.at, &found.path, message, None);
             return systems;
@@ -159,6 +172,9 @@ impl Systems {
         let found = found?;
         let name = match &found.node.value {
             Value::Text(name) => {
+                if self.broken {
+                    return None;
+                }
                 if !self.names.contains(name) {
                     let hint = nearest(name, self.names.iter().map(String::as_str)).map_or_else(
                         || format!("`systems` has {}", list_names(self.names.iter().map(String::as_str))),
@@ -196,7 +212,7 @@ impl Systems {
             } else {
                 let message =
                     format!("`{name}` is of the type {kind}, and passes cannot run on remote systems yet");
-                findings.error(
+                findings.refuse(
                     found.node.at,
                     &found.path,
                     message,
@@ -221,6 +237,12 @@ impl Systems {
             let message =
                 format!("the model is built for the CPU of this machine, not for {first} (--local)");
             return ("cpu".into(), Some(message));
+        }
+        if provider != "cpu" && !crate::device::built_with_cuda() {
+            let message = format!(
+                "the model is built for {first}, which this program cannot run; --local builds it for the CPU"
+            );
+            return (provider.to_owned(), Some(message));
         }
         let choices: usize =
             accelerators.iter().map(|accelerator| accelerator.execution_providers.len()).sum();

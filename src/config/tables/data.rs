@@ -6,7 +6,7 @@ use super::super::option::{Block, Default, Kind, Opt, Special, at_least};
 const PYTHON: &str = "no Python is run";
 
 pub(crate) static DATA_CONFIG: Block = Block {
-    name: "data config",
+    name: "the data config",
     doc: "A dataset and how its rows become token blocks.",
     wrapper: None,
     outer: &[],

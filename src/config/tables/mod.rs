@@ -168,3 +168,47 @@ pub(crate) const BLOCKS: &[&Block] = &[
     &AZUREML_CLIENT,
     &CACHE_CONFIG,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::json;
+    use super::super::option::{Default, Fate};
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_spelling_means_two_options() {
+        for block in BLOCKS {
+            let mut seen: HashSet<&str> = block.wrapper.into_iter().collect();
+            for (name, _) in block.options().flat_map(Opt::spellings) {
+                assert!(seen.insert(name), "{}: {name}", block.name);
+            }
+        }
+    }
+
+    #[test]
+    fn defaults_fit_their_own_kinds() {
+        for opt in BLOCKS.iter().flat_map(|block| block.options()) {
+            for default in [opt.old_default, opt.new_default] {
+                let Default::Json(text) = default else { continue };
+                let node = json::parse_value(text).unwrap_or_else(|| panic!("{}: {text}", opt.name));
+                let value = opt.kind.read(&node).unwrap_or_else(|wrong| panic!("{}: {wrong:?}", opt.name));
+                let same = value == node.to_json() || value.as_f64() == node.to_json().as_f64();
+                assert!(same, "{}: {value}", opt.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_honoured_says_why() {
+        for opt in BLOCKS.iter().flat_map(|block| block.options()) {
+            let (neutral, why) = match opt.fate {
+                Fate::Ignored { neutral, why } => (neutral, why),
+                Fate::Refused { neutral, why } => (Some(neutral), why),
+                Fate::Honoured | Fate::Quiet => continue,
+            };
+            assert!(!why.is_empty() && !why.ends_with('.'), "{}: {why}", opt.name);
+            assert!(neutral.is_none_or(|text| json::parse_value(text).is_some()), "{}", opt.name);
+        }
+    }
+}

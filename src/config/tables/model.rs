@@ -15,7 +15,7 @@ const GRAPH: &str = "the graph is built from the architecture, not traced";
 
 /// `HfModel` and `PyTorchModel`.
 pub(crate) static HF_MODEL: Block = Block {
-    name: "input model",
+    name: "the input model",
     doc: "A Hugging Face model: `HfModel` today, `PyTorchModel` with `hf_config` up to Olive 0.6.",
     wrapper: Some("config"),
     outer: TYPE,
@@ -105,7 +105,7 @@ pub(crate) static LOAD_KWARGS: Block = Block {
 };
 
 pub(crate) static ONNX_MODEL: Block = Block {
-    name: "input model",
+    name: "the input model",
     doc: "An ONNX model.",
     wrapper: Some("config"),
     outer: TYPE,

@@ -102,7 +102,7 @@ const ENVIRONMENT: &[Opt] = &[
 ];
 
 pub(crate) static ACCELERATOR: Block = Block {
-    name: "accelerator",
+    name: "the accelerator",
     doc: "One piece of hardware. Up to Olive 0.5 it was written as a text: `\"gpu\"`.",
     wrapper: None,
     outer: &[],

@@ -132,13 +132,13 @@ const IGNORED: &[Opt] = &[
         .ignored("the adapter of the last step is kept"),
     // Logs.
     Opt::new("report_to", Kind::Any, "Services that get the log.")
-        .ignored_unless("\"none\"", "training curves are written next to the adapter's log"),
+        .ignored_unless("\"none\"", "see the global option --log-format"),
     Opt::new("run_name", Kind::Text, "Name in the log.").quiet(),
     Opt::new("disable_tqdm", Kind::Bool, "No progress bar.").ignored(LOGS),
     Opt::new("log_level", Kind::Any, "Verbosity.").ignored(LOGS),
     Opt::new("log_level_replica", Kind::Any, "Verbosity.").quiet(),
     Opt::new("log_on_each_node", Kind::Bool, "Verbosity.").quiet(),
-    Opt::new("logging_dir", Kind::Text, "Folder of the log.").ignored("logs lie in the cache"),
+    Opt::new("logging_dir", Kind::Text, "Folder of the log.").ignored("see the global option --log-format"),
     Opt::new("logging_strategy", Kind::Choice(&["steps", "no", "epoch"]), "When to log.")
         .ignored_unless("\"steps\"", "`logging_steps` decides"),
     Opt::new("logging_first_step", Kind::Bool, "Log the first step.")
