@@ -64,6 +64,27 @@ fn json_values_have_pythons_types() {
     assert_eq!(json(&format!("{{\"a\": \"{long}\"}}\n")), [long]);
 }
 
+/// Up to 15 digits come back as they were written.
+#[test]
+fn floats_are_read_exactly() {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut float = || {
+        let (digits, exponent) = (next() % 1_000_000_000_000_000, next() % 37);
+        format!("{digits}e{}", exponent as i64 - 22).parse::<f64>().unwrap()
+    };
+    let written: Vec<String> = (0..20_000).map(|_| python_text::float_repr(float())).collect();
+    let lines: String = written.iter().map(|f| format!("{{\"a\": {f}}}\n")).collect();
+    let read = json(&lines);
+    let wrong: Vec<_> = written.iter().zip(&read).filter(|(a, b)| a != b).collect();
+    assert!(wrong.is_empty(), "{}: {:?}", wrong.len(), &wrong[..3.min(wrong.len())]);
+}
+
 #[test]
 fn a_damaged_line_is_named() {
     let mut lines = vec!["{\"q\": \"ok\"}"; 5000];
