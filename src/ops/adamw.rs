@@ -1,6 +1,7 @@
 //! One AdamW update of one tensor, in a single sweep over parameter, moments and gradient.
 
 use super::host::HostRows;
+use super::vector::simd;
 use crate::Result;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -34,28 +35,23 @@ pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradi
     let copy = |t: &Tensor| -> Result<Vec<f32>> { Ok(HostRows::new(t)?.data().to_vec()) };
     let (mut p, mut m, mut v) = (copy(parameter)?, copy(&moments[0])?, copy(&moments[1])?);
     let gradient = HostRows::new(gradient)?;
-    let [factor, decay, b1, b2, epsilon, step_size, correction] = [
-        u.gradient_factor,
-        u.decay,
-        u.beta1,
-        u.beta2,
-        u.epsilon,
-        u.step_size,
-        u.correction,
-    ]
-    .map(|x| x as f32);
+    let [factor, decay, b1, b2, epsilon, step_size, correction] =
+        [u.gradient_factor, u.decay, u.beta1, u.beta2, u.epsilon, u.step_size, u.correction]
+            .map(|x| x as f32);
     let (rest1, rest2) = ((1.0 - u.beta1) as f32, (1.0 - u.beta2) as f32);
     p.par_chunks_mut(CHUNK)
         .zip(m.par_chunks_mut(CHUNK))
         .zip(v.par_chunks_mut(CHUNK))
         .zip(gradient.data().par_chunks(CHUNK))
         .for_each(|(((p, m), v), g)| {
-            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                let g = g * factor;
-                *m = b1 * *m + rest1 * g;
-                *v = b2 * *v + rest2 * g * g;
-                *p = decay * *p - step_size * (*m / (v.sqrt() / correction + epsilon));
-            }
+            simd(|| {
+                for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                    let g = g * factor;
+                    *m = b1 * *m + rest1 * g;
+                    *v = b2 * *v + rest2 * g * g;
+                    *p = decay * *p - step_size * (*m / (v.sqrt() / correction + epsilon));
+                }
+            });
         });
     *parameter = Tensor::from_vec(p, shape.clone(), &Device::Cpu)?;
     *moments = [Tensor::from_vec(m, shape.clone(), &Device::Cpu)?, Tensor::from_vec(v, shape, &Device::Cpu)?];

@@ -157,8 +157,7 @@ impl LoraPass {
 
     /// Training and evaluation samples: the latter from a configuration of their own, or held out.
     fn datasets(&self, folder: &ModelFolder, context: &RunContext) -> Result<(Dataset, Option<Dataset>)> {
-        let prepare =
-            |config: &DataConfig| data::prepare(config, folder, context.events, context.cancel);
+        let prepare = |config: &DataConfig| data::prepare(config, folder, context.events, context.cancel);
         let train = prepare(&self.options.train_data)?;
         let (train, eval) = match (&self.options.eval_data, self.options.eval_dataset_size) {
             (Some(eval), _) => (train, Some(prepare(eval)?)),

@@ -48,7 +48,11 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
     if state.step > 0 {
         fit.info(format!("going on after step {} of {total_steps}", state.step));
     }
-    fit.events.emit(Event::PhaseStarted { phase: "train", total: Some(total_steps as u64), unit: Unit::Steps });
+    fit.events.emit(Event::PhaseStarted {
+        phase: "train",
+        total: Some(total_steps as u64),
+        unit: Unit::Steps,
+    });
     if state.step == 0 {
         state.first_eval = fit.evaluate(trainer, &mut log)?;
     }

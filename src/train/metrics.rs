@@ -19,7 +19,12 @@ pub enum Record {
         tokens: usize,
         seconds: f64,
     },
-    Eval { step: usize, loss: f64, tokens: usize, seconds: f64 },
+    Eval {
+        step: usize,
+        loss: f64,
+        tokens: usize,
+        seconds: f64,
+    },
 }
 
 impl Record {

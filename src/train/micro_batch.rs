@@ -55,11 +55,8 @@ mod tests {
             labels: vec![-100, -100, 5, 6, 7, -100],
             attention_mask: Some(vec![0, 0, 1, 1, 1, 0]),
         };
-        let prompt = Sample {
-            input_ids: vec![1, 2, 3, 4],
-            labels: vec![-100, -100, 3, -100],
-            attention_mask: None,
-        };
+        let prompt =
+            Sample { input_ids: vec![1, 2, 3, 4], labels: vec![-100, -100, 3, -100], attention_mask: None };
         let single = Sample { input_ids: vec![9], labels: vec![9], attention_mask: None };
         let batch = MicroBatch::new([(4, &padded), (8, &prompt), (2, &single)]);
         assert_eq!(batch.tokens.ids, [5, 6, 1, 2]);

@@ -20,9 +20,7 @@ pub fn select(spec: &Spec, targets: Option<&Targets>) -> Result<Vec<Linear>, Tra
             by_name(&all, &names)
         }
         Some(Targets::AllLinear) => Ok(all),
-        Some(Targets::Names(names)) => {
-            by_name(&all, &names.iter().map(String::as_str).collect::<Vec<_>>())
-        }
+        Some(Targets::Names(names)) => by_name(&all, &names.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(Targets::Pattern(pattern)) => {
             let whole = Regex::new(&format!("^(?:{pattern})$"))
                 .map_err(|e| TrainError::BadPattern { pattern: pattern.clone(), reason: e.to_string() })?;

@@ -98,12 +98,8 @@ impl Trainer {
     ) -> Result<StepReport> {
         let (loss, gradients) = self.gradients(batches, cancel)?;
         let grad_norm = gradients.norm()?;
-        let diverged = |what, value| TrainError::Diverged {
-            step: self.steps() + 1,
-            rows: rows(batches),
-            what,
-            value,
-        };
+        let diverged =
+            |what, value| TrainError::Diverged { step: self.steps() + 1, rows: rows(batches), what, value };
         // A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
         let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
         if !loss.is_finite() || loss > 3.0 * start {
