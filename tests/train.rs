@@ -17,6 +17,7 @@ use olive::train::{
     TrainerOptions, fit, fresh_adapter, targets,
 };
 use olive::{Error, Result};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -26,7 +27,7 @@ fn models() -> Vec<PathBuf> {
     let root = std::env::var_os("OLIVE_GOLDENS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens"), PathBuf::from);
     let Ok(entries) = std::fs::read_dir(root.join("models")) else {
-        eprintln!("skipped: there are no models in {}", root.display());
+        let _ = writeln!(std::io::stdout(), "skipped: there are no models in {}", root.display());
         return Vec::new();
     };
     let mut models: Vec<PathBuf> =

@@ -32,9 +32,9 @@ impl<'a> HostRows<'a> {
         match &*storage {
             Storage::Cpu(CpuStorage::F32(_)) => {}
             _ => {
-                return Err(super::invalid(format!(
-                    "a CPU kernel was given a tensor that is not f32 in host memory"
-                )));
+                return Err(super::invalid(
+                    "a CPU kernel was given a tensor that is not f32 in host memory".into(),
+                ));
             }
         }
         let offset = layout.start_offset();

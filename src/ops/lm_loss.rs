@@ -203,23 +203,22 @@ mod tests {
         // More rows than a chunk has, some of which do not count.
         let weight = weight(70_001, 24, DType::BF16, 1)?;
         let hidden = (random(&[150, 24], 2)? * 3.0)?;
-        for (multiplier, softcap) in [(None, None), (Some(0.7), None), (Some(1.3), Some(4.0))] {
+        let cases = [(None, None, false), (Some(0.7), None, true), (Some(1.3), Some(4.0), true)];
+        for (multiplier, softcap, masked) in cases {
             let head = Head { weight: &weight, multiplier, softcap };
-            for masked in [false, true] {
-                let target = |i: i32| if masked && i % 3 == 0 { -100 } else { i * 461 % 70_001 };
-                let targets: Vec<i32> = (0..150).map(target).collect();
-                let got = lm_loss(&hidden, &targets, head, Some(0.01))?;
-                let counted: Vec<u32> = (0..150).filter(|i| targets[*i as usize] >= 0).collect();
-                let labels: Vec<u32> = counted.iter().map(|i| targets[*i as usize] as u32).collect();
-                let index = Tensor::new(counted.as_slice(), hidden.device())?;
-                let kept = hidden.index_select(&index, 0)?;
-                let (sum, gradient) = plain_chunk(&kept, &labels, head, Some(0.01))?;
-                assert!((got.sum / sum - 1.0).abs() < 1e-6, "{} not {sum}", got.sum);
-                assert_eq!(got.count, counted.len());
-                let want = hidden.zeros_like()?.index_add(&index, &gradient.expect("a gradient"), 0)?;
-                assert_close(&got.d_hidden.expect("a gradient"), &want, 1e-5);
-                assert_eq!(lm_loss(&hidden, &targets, head, None)?.sum, got.sum);
-            }
+            let target = |i: i32| if masked && i % 3 == 0 { -100 } else { i * 461 % 70_001 };
+            let targets: Vec<i32> = (0..150).map(target).collect();
+            let got = lm_loss(&hidden, &targets, head, Some(0.01))?;
+            let counted: Vec<u32> = (0..150).filter(|i| targets[*i as usize] >= 0).collect();
+            let labels: Vec<u32> = counted.iter().map(|i| targets[*i as usize] as u32).collect();
+            let index = Tensor::new(counted.as_slice(), hidden.device())?;
+            let kept = hidden.index_select(&index, 0)?;
+            let (sum, gradient) = plain_chunk(&kept, &labels, head, Some(0.01))?;
+            assert!((got.sum / sum - 1.0).abs() < 1e-6, "{} not {sum}", got.sum);
+            assert_eq!(got.count, counted.len());
+            let want = hidden.zeros_like()?.index_add(&index, &gradient.expect("a gradient"), 0)?;
+            assert_close(&got.d_hidden.expect("a gradient"), &want, 1e-5);
+            assert_eq!(lm_loss(&hidden, &targets, head, None)?.sum, got.sum);
         }
         let head = Head { weight: &weight, multiplier: None, softcap: None };
         assert!(lm_loss(&hidden, &[-100; 150], head, None).is_err(), "no label, no loss");
