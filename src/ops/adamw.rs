@@ -1,6 +1,6 @@
 //! One AdamW update of one tensor, in a single sweep over parameter, moments and gradient.
 
-use super::host::HostRows;
+use super::host::{HostRows, has_kernel};
 use super::vector::simd;
 use crate::Result;
 use candle_core::{Device, Tensor};
@@ -27,7 +27,7 @@ pub struct Update {
 /// # Errors
 /// A device error.
 pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient: &Tensor) -> Result<()> {
-    if !parameter.device().is_cpu() {
+    if !has_kernel(parameter) {
         return plain(u, parameter, moments, gradient);
     }
     const CHUNK: usize = 1 << 14;
@@ -73,7 +73,7 @@ fn plain(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient
 /// # Errors
 /// A device error.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         return Ok(f64::from(x.sqr()?.sum_all()?.to_scalar::<f32>()?));
     }
     let x = HostRows::new(x)?;

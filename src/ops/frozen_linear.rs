@@ -5,7 +5,7 @@
 //! a row buffer and used at once.
 
 use super::gemm::{Mat, MatMut, Write, gemm};
-use super::host::{HostRows, matrix};
+use super::host::{HostRows, kernels_run, matrix};
 use super::vector::{dot, simd};
 use crate::Result;
 use crate::model;
@@ -96,7 +96,7 @@ impl FrozenWeight {
 
     /// Whether kernels of the CPU can work on it.
     pub(crate) fn on_host(&self) -> bool {
-        self.mapped().is_some()
+        kernels_run(self.mapped().is_some())
     }
 }
 

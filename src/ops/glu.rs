@@ -1,6 +1,6 @@
 //! Gated activation of the MLP: `act(gate) · up` (SwiGLU, GeGLU).
 
-use super::host::{HostRows, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use super::plain::vjp;
 use super::vector::{exp, sigmoid, simd};
 use crate::Result;
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
-    if !gate.device().is_cpu() {
+    if !has_kernel(gate) {
         return plain(gate, up, activation);
     }
     let (gate, up) = (HostRows::new(gate)?, HostRows::new(up)?);
@@ -42,7 +42,7 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor) -> Result<[Tensor; 2]> {
-    if !gate.device().is_cpu() {
+    if !has_kernel(gate) {
         return vjp([gate, up], dy, |[gate, up]| plain(gate, up, activation));
     }
     let (gate, up, dy) = (HostRows::new(gate)?, HostRows::new(up)?, HostRows::new(dy)?);

@@ -1,6 +1,6 @@
 //! Sums of equally shaped tensors, on the same threads as everything else: candle's own sums keep a spinning pool.
 
-use super::host::{HostRows, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use super::vector::simd;
 use crate::Result;
 use candle_core::Tensor;
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn add_scaled(x: &Tensor, y: &Tensor, factor: Option<f64>) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         return Ok(match factor {
             None => (x + y)?,
             Some(factor) => (x + (y * factor)?)?,
@@ -42,7 +42,7 @@ pub fn add_scaled(x: &Tensor, y: &Tensor, factor: Option<f64>) -> Result<Tensor>
 /// # Errors
 /// A device error.
 pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         return Ok((x * factor)?);
     }
     let x = HostRows::new(x)?;
