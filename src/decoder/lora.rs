@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::model::adapter::{Adapter, AdapterConfig, LoraPair};
 use crate::ops::adamw::sum_of_squares;
+use crate::ops::residual;
 use candle_core::Tensor;
 
 /// The branch of one linear layer: `scale · B·A` is added to its weight.
@@ -66,7 +67,9 @@ impl LoraGradients {
     pub fn add(&mut self, module: usize, (a, b): (Tensor, Tensor)) -> Result<()> {
         let sum = match self.modules[module].take() {
             None => (a, b),
-            Some((old_a, old_b)) => ((old_a + a)?, (old_b + b)?),
+            Some((old_a, old_b)) => {
+                (residual::add_scaled(&old_a, &a, None)?, residual::add_scaled(&old_b, &b, None)?)
+            }
         };
         self.modules[module] = Some(sum);
         Ok(())

@@ -119,6 +119,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor is not of a float type.
+    #[inline]
     pub fn read_f32(&self, range: std::ops::Range<usize>, out: &mut [f32]) -> Result<()> {
         assert_eq!(range.len(), out.len(), "the destination holds the range");
         let width = self.dtype.size_in_bytes();

@@ -1,6 +1,7 @@
 //! One AdamW update of one tensor, in a single sweep over parameter, moments and gradient.
 
-use super::host::HostRows;
+use super::host::{HostRows, has_kernel};
+use super::vector::simd;
 use crate::Result;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -26,7 +27,7 @@ pub struct Update {
 /// # Errors
 /// A device error.
 pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient: &Tensor) -> Result<()> {
-    if !parameter.device().is_cpu() {
+    if !has_kernel(parameter) {
         return plain(u, parameter, moments, gradient);
     }
     const CHUNK: usize = 1 << 14;
@@ -43,12 +44,14 @@ pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradi
         .zip(v.par_chunks_mut(CHUNK))
         .zip(gradient.data().par_chunks(CHUNK))
         .for_each(|(((p, m), v), g)| {
-            for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                let g = g * factor;
-                *m = b1 * *m + rest1 * g;
-                *v = b2 * *v + rest2 * g * g;
-                *p = decay * *p - step_size * (*m / (v.sqrt() / correction + epsilon));
-            }
+            simd(|| {
+                for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                    let g = g * factor;
+                    *m = b1 * *m + rest1 * g;
+                    *v = b2 * *v + rest2 * g * g;
+                    *p = decay * *p - step_size * (*m / (v.sqrt() / correction + epsilon));
+                }
+            });
         });
     *parameter = Tensor::from_vec(p, shape.clone(), &Device::Cpu)?;
     *moments = [Tensor::from_vec(m, shape.clone(), &Device::Cpu)?, Tensor::from_vec(v, shape, &Device::Cpu)?];
@@ -70,7 +73,7 @@ fn plain(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient
 /// # Errors
 /// A device error.
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         return Ok(f64::from(x.sqr()?.sum_all()?.to_scalar::<f32>()?));
     }
     let x = HostRows::new(x)?;

@@ -44,7 +44,7 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
     let total_steps = plan.total_steps(args);
     let schedule = Schedule::new(args, total_steps);
     let mut state = fit.checkpoints.restore(trainer)?.unwrap_or_default();
-    let mut log = open_metrics(fit.checkpoints.dir(), state.step)?;
+    let (mut log, earlier) = open_metrics(fit.checkpoints.dir(), state.step)?;
     if state.step > 0 {
         fit.info(format!("going on after step {} of {total_steps}", state.step));
     }
@@ -53,10 +53,15 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
         total: Some(total_steps as u64),
         unit: Unit::Steps,
     });
+    let mut last_eval = None;
     if state.step == 0 {
         state.first_eval = fit.evaluate(trainer, &mut log)?;
+    } else if fit.evaluates_after(state.step - 1, total_steps, &plan) {
+        last_eval = match earlier.iter().rev().find(|r| r.is_evaluation_of(state.step)) {
+            Some(record) => Some(record.loss()),
+            None => fit.evaluate(trainer, &mut log)?,
+        };
     }
-    let mut last_eval = state.first_eval;
     let mut clock = Clock::start();
     while state.step < total_steps {
         let started = Instant::now();
@@ -107,7 +112,7 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
         if logs {
             state.losses_since_log.clear();
         }
-        // Saved before the evaluation, which a resumed run repeats when it was cut short.
+        // Saved before the evaluation, which a resumed run makes up for when it was cut short.
         if state.step < total_steps && clock.save_due(fit.save_every) {
             fit.checkpoints.save(trainer, &state)?;
         }
@@ -165,15 +170,11 @@ fn eval_interval(args: &TrainingArgs, total_steps: usize) -> usize {
     (steps as usize).max(1)
 }
 
-/// Goes on with the metrics of an interrupted run.
-fn open_metrics(dir: &Path, step: usize) -> Result<Metrics> {
+/// Goes on with the metrics of an interrupted run, up to step `step`; gives what they hold.
+fn open_metrics(dir: &Path, step: usize) -> Result<(Metrics, Vec<Record>)> {
     let path = dir.join(Metrics::NAME);
-    let mut earlier = Vec::new();
-    if step > 0 && path.is_file() {
-        earlier = Metrics::read(&path, step)?;
-        // An evaluation of the step to go on from is not repeated, a missing one is not made up.
-    }
-    Metrics::create(&path, &earlier)
+    let earlier = if step > 0 && path.is_file() { Metrics::read(&path, step)? } else { Vec::new() };
+    Ok((Metrics::create(&path, &earlier)?, earlier))
 }
 
 struct Clock {

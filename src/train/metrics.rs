@@ -33,6 +33,16 @@ impl Record {
             Record::Train { step, .. } | Record::Eval { step, .. } => *step,
         }
     }
+
+    pub fn loss(&self) -> f64 {
+        match self {
+            Record::Train { loss, .. } | Record::Eval { loss, .. } => *loss,
+        }
+    }
+
+    pub fn is_evaluation_of(&self, after: usize) -> bool {
+        matches!(self, Record::Eval { step, .. } if *step == after)
+    }
 }
 
 /// The file under writing.

@@ -33,8 +33,8 @@ impl MicroBatch {
             batch.real_tokens += kept.len();
             let next = |j: usize| kept.get(j + 1).map_or(IGNORED, |i| sample.labels[*i]);
             let Some(last) = (0..kept.len()).rfind(|j| next(*j) != IGNORED) else { continue };
-            for j in 0..=last {
-                batch.tokens.ids.push(sample.input_ids[kept[j]]);
+            for (j, position) in kept.iter().enumerate().take(last + 1) {
+                batch.tokens.ids.push(sample.input_ids[*position]);
                 batch.targets.push(next(j));
                 batch.labels += usize::from(next(j) != IGNORED);
             }

@@ -1,5 +1,6 @@
 //! LoRA training against trajectories of PEFT and PyTorch, and logits against transformers.
 
+use crate::say;
 use olive::data::Sample;
 use olive::decoder::{Decoder, lora};
 use olive::device::Device;
@@ -22,7 +23,7 @@ fn open(folder: &Path, case: &str) -> Option<ModelFolder> {
     match folder.spec() {
         Ok(_) => Some(folder),
         Err(olive::Error::Model(ModelError::UnsupportedArchitecture { found, .. })) => {
-            println!("skipped: {case} ({found} is not supported)");
+            say(&format!("skipped: {case} ({found} is not supported)"));
             None
         }
         Err(error) => panic!("{case}: {error}"),
@@ -78,7 +79,7 @@ fn logits_agree_with_transformers() {
                 last = decoder.logits(&[*id], &mut cache).expect("logits");
             }
             let cached = relative(&last, &want[want.len() - last.len()..]);
-            println!("{case} prompt {i}: logits {whole:.1e}, with a cache {cached:.1e}");
+            say(&format!("{case} prompt {i}: logits {whole:.1e}, with a cache {cached:.1e}"));
             assert!(whole < 2e-5 && cached < 2e-5, "{case}");
         }
     }
@@ -126,7 +127,7 @@ fn trajectories_agree_with_peft() {
         let arch = trajectory["arch"].as_str().expect("a name");
         let Some(model) = open(&folder.join("../../models").join(arch).join("hf"), case) else { continue };
         if trajectory["use_dora"] == true {
-            println!("skipped: {case} (DoRA is not supported)");
+            say(&format!("skipped: {case} (DoRA is not supported)"));
             continue;
         }
         let initial = Adapter::open(&folder.join("adapter_init")).expect("an adapter");
@@ -180,10 +181,10 @@ fn trajectories_agree_with_peft() {
         let logits = trainer.decoder.all_logits(&ids).and_then(|l| Ok(l.flatten_all()?.to_vec1::<f32>()?));
         let want = io.tensor("logits_adapter").and_then(|t| t.to_f32()).expect("logits");
         let logit_error = relative(&logits.expect("logits"), &want);
-        println!(
+        say(&format!(
             "{case}: gradients {gradient_error:.1e}, losses {loss_error:.1e}, gradient norms {norm_error:.1e}, \
              adapter {adapter_error:.1e}, logits {logit_error:.1e}"
-        );
+        ));
         assert!(gradient_error < 1e-4, "{case}: gradients");
         assert!(loss_error < 1e-4, "{case}: losses");
         assert!(norm_error < 1e-4, "{case}: gradient norms");
