@@ -213,7 +213,7 @@ impl DataPlan {
                 }
                 events.emit(Event::PhaseProgress { done: done.fetch_add(1, Ordering::Relaxed) + 1 });
             }
-            Ok(())
+            Ok::<(), crate::Error>(())
         })?;
         file.sync_all().at("sync", path)?;
         events.emit(Event::PhaseFinished { phase });

@@ -75,7 +75,7 @@ fn token_name(value: &Value) -> Option<String> {
 }
 
 /// Words and ids of a vocabulary that is written as an object, or nothing for one that is not.
-fn vocabulary(text: &[u8]) -> Result<HashMap<String, u32>, serde_json::Error> {
+fn vocabulary(text: &[u8]) -> serde_json::Result<HashMap<String, u32>> {
     #[derive(Deserialize)]
     struct File {
         model: Model,

@@ -33,7 +33,7 @@ impl Pass for MergePass {
         1
     }
 
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
+    fn accepts(&self, input: ModelKind) -> std::result::Result<ModelKind, String> {
         match input {
             ModelKind::HfWithAdapter => Ok(ModelKind::Hf),
             ModelKind::Hf => Err("there is no adapter to merge: the model has none".into()),

@@ -22,7 +22,7 @@ impl Pass for ModelBuilderPass {
         1
     }
 
-    fn accepts(&self, input: ModelKind) -> Result<ModelKind, String> {
+    fn accepts(&self, input: ModelKind) -> std::result::Result<ModelKind, String> {
         match input {
             ModelKind::Hf | ModelKind::HfWithAdapter => Ok(ModelKind::Onnx),
             ModelKind::Onnx => {
