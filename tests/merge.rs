@@ -1,5 +1,6 @@
 //! MergeAdapterWeights: values, types, files, and the adapters it refuses.
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
 use half::bf16;

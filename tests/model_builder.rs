@@ -1,5 +1,6 @@
 //! ModelBuilder: what the ONNX folder holds, how options change it, and what is refused.
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
 use olive::config::canonical::{ModelBuilderOptions, Precision, QuantAlgorithm};

@@ -55,10 +55,7 @@ impl Pass for MergePass {
         let merged = MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
         write_checkpoint(&merged, dir, SHARD, context)?;
         for name in ModelFolder::SIDE_FILES {
-            let from = base.join(name);
-            if from.is_file() {
-                std::fs::copy(&from, dir.join(name)).at("copy", &from)?;
-            }
+            folder.copy_side_file(name, dir)?;
         }
         Ok(ModelHandle::Hf { dir: dir.to_owned() })
     }
@@ -171,4 +168,68 @@ fn write_merged(merged: &MergedCheckpoint, tensor: &Tensor, writer: &mut Writer)
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Device, DeviceChoice};
+    use crate::engine::CancelFlag;
+    use crate::model::{
+        AdapterConfig, Checkpoint, adapter::LoraPair, adapter::TargetModules, safetensors_file,
+    };
+
+    #[test]
+    fn shards_have_an_index_and_hold_everything_once() {
+        let (base, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let values: Vec<f32> = (0..24).map(|i| i as f32).collect();
+        let names = ["a.weight", "b.weight", "c.weight"];
+        let tensors: Vec<(String, Vec<usize>, &[f32])> =
+            names.iter().map(|n| ((*n).to_owned(), vec![4, 6], values.as_slice())).collect();
+        safetensors_file::write_f32(&base.path().join("model.safetensors"), &tensors).unwrap();
+        let pair = LoraPair {
+            a: vec![1.0; 6],
+            b: vec![0.5; 4],
+            rank: 1,
+            in_features: 6,
+            out_features: 4,
+            scale: 2.0,
+        };
+        let config = AdapterConfig {
+            base_model_name_or_path: None,
+            bias: "none".into(),
+            fan_in_fan_out: false,
+            inference_mode: true,
+            lora_alpha: 2.0,
+            lora_dropout: 0.0,
+            modules_to_save: None,
+            peft_type: "LORA".into(),
+            r: 1,
+            rank_pattern: Default::default(),
+            alpha_pattern: Default::default(),
+            target_modules: TargetModules::Names(vec!["b".into()]),
+            task_type: None,
+            use_dora: false,
+            use_rslora: false,
+        };
+        let adapter = Adapter { config, modules: [("b".to_owned(), pair)].into() };
+        let checkpoint = Checkpoint::open(base.path()).unwrap();
+        let merged = MergedCheckpoint::new(checkpoint, adapter, false, base.path()).unwrap();
+        let cancel = CancelFlag::default();
+        let context = RunContext {
+            device: Device::Cpu,
+            device_choice: DeviceChoice::Cpu,
+            cancel: &cancel,
+            events: &(),
+        };
+        // Two tensors of 96 bytes fit into 200, the third begins the second file.
+        write_checkpoint(&merged, out.path(), 200, &context).unwrap();
+        assert!(out.path().join("model-00001-of-00002.safetensors").is_file());
+        assert!(!out.path().join("model.safetensors").exists());
+        let written = Checkpoint::open(out.path()).unwrap();
+        let expected: Vec<f32> = values.iter().map(|v| v + 1.0).collect();
+        for (name, want) in names.iter().zip([&values, &expected, &values]) {
+            assert_eq!(&written.tensor(name).unwrap().to_f32().unwrap(), want, "{name}");
+        }
+    }
 }

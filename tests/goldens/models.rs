@@ -149,12 +149,14 @@ fn compare(hf: &ModelFolder, golden: &Path, mut options: BuildOptions) -> Result
         if bytes == want_bytes {
             equal += 1;
         } else if name.starts_with("cos_cache") || name.starts_with("sin_cache") {
-            // PyTorch's cosine is off by up to 0.6 units in the last place; ours is the exact one, rounded.
+            // PyTorch rounds the cosine wrongly one time in twenty; ours is the exact one, rounded. A factor on
+            // it (LongRoPE) can make two units in the last place of one.
             let (count, distance) = ulps(tensor.data_type, bytes, want_bytes);
-            if distance > 1 {
+            if distance > 2 {
                 return Err(format!("`{name}` is off by {distance} ulp"));
             }
-            notes.push(format!("{name} {count}/{} by 1 ulp", bytes.len() / width(tensor.data_type)));
+            let total = bytes.len() / width(tensor.data_type);
+            notes.push(format!("{name} {count}/{total} by {distance} ulp"));
         } else if spec.norm_plus_one && name.ends_with("norm.weight") {
             // The reference adds the one in the checkpoint's type, ours in f32: rounded, ours must be theirs.
             let stored = tensor_behind(name, spec.num_layers());

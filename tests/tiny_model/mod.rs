@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-pub const HIDDEN: usize = 64;
-pub const INNER: usize = 176;
-pub const VOCAB: usize = 96;
-pub const LAYERS: usize = 2;
+pub(crate) const HIDDEN: usize = 64;
+pub(crate) const INNER: usize = 176;
+pub(crate) const VOCAB: usize = 96;
+pub(crate) const LAYERS: usize = 2;
 /// Two key-value heads of 16.
-pub const KV: usize = 32;
+pub(crate) const KV: usize = 32;
 
-pub fn config() -> Value {
+pub(crate) fn config() -> Value {
     json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu",
         "hidden_size": HIDDEN, "intermediate_size": INNER, "vocab_size": VOCAB,
@@ -31,7 +31,7 @@ fn values(name: &str, count: usize) -> Vec<f32> {
 }
 
 /// Writes a model folder with bf16 weights.
-pub fn write(dir: &Path, config: &Value) {
+pub(crate) fn write(dir: &Path, config: &Value) {
     let mut shapes: Vec<(String, Vec<usize>)> = vec![
         ("model.embed_tokens.weight".into(), vec![VOCAB, HIDDEN]),
         ("model.norm.weight".into(), vec![HIDDEN]),
@@ -79,7 +79,7 @@ pub fn write(dir: &Path, config: &Value) {
 }
 
 /// An adapter of rank 3 on these modules: name, out features, in features.
-pub fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
+pub(crate) fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
     const RANK: usize = 3;
     let pairs = modules.iter().map(|(module, out, inp)| {
         let pair = LoraPair {
