@@ -56,6 +56,21 @@ impl ModelFolder {
         Checkpoint::open(&self.dir)
     }
 
+    /// Copies one of the [`ModelFolder::SIDE_FILES`] into another folder, if it is there. The content only: a copy of
+    /// a read-only file can be replaced.
+    ///
+    /// # Errors
+    /// The file cannot be read or the copy not written.
+    pub fn copy_side_file(&self, name: &str, to: &Path) -> Result<()> {
+        let from = self.dir.join(name);
+        if !from.is_file() {
+            return Ok(());
+        }
+        let content = std::fs::read(&from).at("read", &from)?;
+        let target = to.join(name);
+        std::fs::write(&target, content).at("write", &target)
+    }
+
     /// `tokenizer.json`.
     ///
     /// # Errors

@@ -153,7 +153,7 @@ impl Decoder<'_> {
 
     /// # Errors
     /// A rotary width that the fused rotation of the kernel refuses.
-    pub(crate) fn check_rotary_width(&self, half: usize) -> Result<(), OnnxError> {
+    pub(crate) fn check_rotary_width(&self, half: usize) -> Result<()> {
         // The kernel's own rule, checked here because a model that does not load helps nobody.
         if half.is_multiple_of(8) {
             return Ok(());
@@ -162,6 +162,7 @@ impl Decoder<'_> {
             "it rotates {} of {} dimensions of a head, and the attention kernel needs a multiple of 16",
             2 * half,
             self.spec.attention.head_dim
-        )))
+        ))
+        .into())
     }
 }

@@ -80,12 +80,12 @@ impl<'a> Decoder<'a> {
         Ok((self.graph, self.data))
     }
 
-    fn check_excluded(&self) -> Result<(), OnnxError> {
+    fn check_excluded(&self) -> Result<()> {
         let excluded = self.options.quantisation.iter().flat_map(|q| &q.exclude);
         for name in excluded {
             if !self.matmuls.contains(name) {
                 let known = self.matmuls.iter().take(7).cloned().collect();
-                return Err(OnnxError::UnknownNode { name: name.clone(), known });
+                return Err(OnnxError::UnknownNode { name: name.clone(), known }.into());
             }
         }
         Ok(())

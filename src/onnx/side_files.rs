@@ -18,6 +18,8 @@ pub(crate) struct SpecialTokens {
     pub(crate) markers: Vec<(&'static str, u32)>,
 }
 
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
 const MARKERS: &[(&str, &[&str])] = &[
     ("bot_token_id", &["<tool_call>", "<|tool_call|>"]),
     ("eot_token_id", &["</tool_call>", "<|/tool_call|>"]),
@@ -75,7 +77,7 @@ fn token_name(value: &Value) -> Option<String> {
 }
 
 /// Words and ids of a vocabulary that is written as an object, or nothing for one that is not.
-fn vocabulary(text: &[u8]) -> Result<HashMap<String, u32>, serde_json::Error> {
+fn vocabulary(text: &[u8]) -> serde_json::Result<HashMap<String, u32>> {
     #[derive(Deserialize)]
     struct File {
         model: Model,
@@ -103,20 +105,15 @@ fn vocabulary(text: &[u8]) -> Result<HashMap<String, u32>, serde_json::Error> {
 /// # Errors
 /// A file that cannot be read or written.
 pub(crate) fn copy(folder: &ModelFolder, context_length: usize, to: &Path) -> Result<()> {
-    for name in ModelFolder::SIDE_FILES {
-        let from = folder.dir.join(name);
-        if !from.is_file() {
-            continue;
-        }
-        let target = to.join(name);
-        if *name == "tokenizer_config.json" {
-            let mut config = folder.tokenizer_config()?;
-            config["model_max_length"] = context_length.into();
-            let text = serde_json::to_string_pretty(&config).expect("plain data");
-            std::fs::write(&target, text + "\n").at("write", &target)?;
-        } else {
-            std::fs::copy(&from, &target).at("copy", &from)?;
-        }
+    for name in ModelFolder::SIDE_FILES.iter().filter(|name| **name != TOKENIZER_CONFIG) {
+        folder.copy_side_file(name, to)?;
+    }
+    if folder.dir.join(TOKENIZER_CONFIG).is_file() {
+        let mut config = folder.tokenizer_config()?;
+        config["model_max_length"] = context_length.into();
+        let text = serde_json::to_string_pretty(&config).expect("plain data") + "\n";
+        let target = to.join(TOKENIZER_CONFIG);
+        std::fs::write(&target, text).at("write", &target)?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Every folder found under `OLIVE_GOLDENS` is a case; each prints one line.
 
+mod models;
 mod train;
 
 use std::io::Write;
