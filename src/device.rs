@@ -33,7 +33,9 @@ impl std::str::FromStr for DeviceChoice {
     fn from_str(text: &str) -> std::result::Result<DeviceChoice, Self::Err> {
         match text.split_once(':').unwrap_or((text, "0")) {
             ("cpu", "0") => Ok(DeviceChoice::Cpu),
-            ("cuda", ordinal) => ordinal.parse().map(DeviceChoice::Cuda).map_err(|_| "expected `cuda:<number>`"),
+            ("cuda", ordinal) => {
+                ordinal.parse().map(DeviceChoice::Cuda).map_err(|_| "expected `cuda:<number>`")
+            }
             _ => Err("expected `cpu`, `cuda` or `cuda:<number>`"),
         }
     }

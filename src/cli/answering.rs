@@ -154,7 +154,9 @@ impl Notes {
             return;
         }
         let speed = speed.map_or(String::new(), |speed| format!(" at {speed:.1} tokens/s"));
-        output::note(&format!("[{prompt} prompt tokens, first token after {first:.2} s, {new} tokens{speed}]"));
+        output::note(&format!(
+            "[{prompt} prompt tokens, first token after {first:.2} s, {new} tokens{speed}]"
+        ));
     }
 }
 

@@ -100,7 +100,8 @@ fn memory() -> String {
     };
     let mut text = format!("{:.1} GiB, {:.1} GiB available", gib(total), gib(available));
     let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    if let Some(limit) = limit.and_then(|text| text.trim().parse::<u64>().ok()).filter(|limit| *limit < total) {
+    if let Some(limit) = limit.and_then(|text| text.trim().parse::<u64>().ok()).filter(|limit| *limit < total)
+    {
         let _ = write!(text, ", limited to {:.1} GiB here", gib(limit));
     }
     text

@@ -59,10 +59,10 @@ fn missing(dir: &Path, what: &str) -> crate::Error {
 fn base_of(adapter: &Path, options: &SourceOptions, events: &dyn EventSink) -> Result<PathBuf> {
     let config = read_json(&adapter.join("adapter_config.json"))?.unwrap_or_default();
     let refuse = |reason: String| ModelError::Adapter { path: adapter.to_owned(), reason };
-    let name = config["base_model_name_or_path"]
-        .as_str()
-        .filter(|name| !name.is_empty())
-        .ok_or_else(|| refuse("adapter_config.json does not name its base model; give it with --base".into()))?;
+    let name =
+        config["base_model_name_or_path"].as_str().filter(|name| !name.is_empty()).ok_or_else(|| {
+            refuse("adapter_config.json does not name its base model; give it with --base".into())
+        })?;
     let beside = adapter.join(name);
     if !Path::new(name).is_dir() && beside.is_dir() {
         return Ok(beside);

@@ -36,7 +36,8 @@ pub(crate) fn snapshot(
     let cached = cached_snapshot(id, revision, &options.cache);
     if options.offline {
         return cached.ok_or_else(|| {
-            let reason = format!("it is not in the cache `{}`, and this run is offline", options.cache.display());
+            let reason =
+                format!("it is not in the cache `{}`, and this run is offline", options.cache.display());
             let hint = "run once without --offline, or give the path of a local folder";
             ModelError::Hub { repo: id.into(), reason, hint: hint.into() }.into()
         });
@@ -93,9 +94,8 @@ fn fetch(
     });
     // The sender goes with the download, which ends the loop in there. The hub client has no time limit of its own:
     // a download that stalls is left behind.
-    let files = follow(id, &receiver, events).ok_or_else(|| {
-        Failure::Unreachable(format!("nothing arrived for {} seconds", STALL.as_secs()))
-    })?;
+    let files = follow(id, &receiver, events)
+        .ok_or_else(|| Failure::Unreachable(format!("nothing arrived for {} seconds", STALL.as_secs())))?;
     let result = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let dir = result.map_err(failed)?;
     verify(id, &dir, &files).map_err(Failure::Other)?;
@@ -139,7 +139,11 @@ fn follow(
             Ok(DownloadEvent::Start { total_bytes, .. }) if !started && total_bytes > 0 => {
                 started = true;
                 events.emit(Event::Info { message: format!("fetching `{id}` from the hub") });
-                events.emit(Event::PhaseStarted { phase: PHASE, total: Some(total_bytes), unit: Unit::Bytes });
+                events.emit(Event::PhaseStarted {
+                    phase: PHASE,
+                    total: Some(total_bytes),
+                    unit: Unit::Bytes,
+                });
             }
             Ok(DownloadEvent::Progress { files: progress }) => {
                 for file in progress {
@@ -282,7 +286,9 @@ fn classify(id: &str, revision: &str, options: &SourceOptions, error: HFError) -
         HFError::RevisionNotFound { .. } => {
             (format!("it has no revision `{revision}` (404)"), "a revision is a branch, a tag or a commit")
         }
-        HFError::RateLimited { .. } => ("the hub asks to slow down (429)".into(), "try again later, with HF_TOKEN"),
+        HFError::RateLimited { .. } => {
+            ("the hub asks to slow down (429)".into(), "try again later, with HF_TOKEN")
+        }
         HFError::Request { source, .. } if source.is_body() || source.is_decode() => {
             ("the connection broke in the middle of a file".into(), "run again: finished files are kept")
         }

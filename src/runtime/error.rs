@@ -38,11 +38,13 @@ impl RuntimeError {
                  `pip install onnxruntime`; or put the library next to the olive executable"
                     .into(),
             ),
-            RuntimeError::NotTheLibrary { .. } => {
-                Some("the file is `libonnxruntime.so.<version>` in the `capi` folder of the onnxruntime wheel".into())
-            }
+            RuntimeError::NotTheLibrary { .. } => Some(
+                "the file is `libonnxruntime.so.<version>` in the `capi` folder of the onnxruntime wheel"
+                    .into(),
+            ),
             RuntimeError::TooOld { .. } => Some(
-                "`pip install --upgrade onnxruntime`, or unset ORT_DYLIB_PATH to let olive find or fetch one".into(),
+                "`pip install --upgrade onnxruntime`, or unset ORT_DYLIB_PATH to let olive find or fetch one"
+                    .into(),
             ),
             RuntimeError::NotAModel { .. } => {
                 Some("such a folder holds model.onnx, genai_config.json and the tokenizer's files".into())

@@ -17,9 +17,11 @@ const PIPS: &[&[&str]] = &[&["python3", "-m", "pip"], &["pip3"], &["pip"], &["py
 /// # Errors
 /// No pip, no wheel for this machine, no space.
 pub fn fetch(version: &str, cache: &Path, target: &Path, events: &dyn EventSink) -> Result<(), RuntimeError> {
-    let failed = |what: &str, e: &dyn std::fmt::Display| RuntimeError::Fetch { reason: format!("{what}: {e}") };
+    let failed =
+        |what: &str, e: &dyn std::fmt::Display| RuntimeError::Fetch { reason: format!("{what}: {e}") };
     std::fs::create_dir_all(cache).map_err(|e| failed("the cache folder cannot be made", &e))?;
-    let lock = File::create(cache.join("onnxruntime.lock")).map_err(|e| failed("the lock cannot be made", &e))?;
+    let lock =
+        File::create(cache.join("onnxruntime.lock")).map_err(|e| failed("the lock cannot be made", &e))?;
     lock.lock().map_err(|e| failed("the lock cannot be taken", &e))?;
     if target.is_dir() {
         return Ok(());
@@ -117,9 +119,9 @@ fn wheel_in(dir: &Path) -> Option<PathBuf> {
 
 /// The last `ERROR:` line of pip, which says most.
 fn last_error(stderr: &str) -> String {
-    let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
-    let errors: Vec<&str> = lines.clone().filter_map(|line| line.strip_prefix("ERROR: ")).collect();
-    errors.last().copied().or_else(|| lines.last()).unwrap_or("nothing").to_owned()
+    let mut lines = stderr.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find_map(|line| line.strip_prefix("ERROR: "));
+    error.or_else(|| lines.next()).unwrap_or("nothing").to_owned()
 }
 
 /// Writes `onnxruntime/capi/<library>` and the licence texts of the wheel into `target`.
@@ -182,7 +184,8 @@ mod tests {
 
     #[test]
     fn keeps_the_line_of_pip_that_says_most() {
-        let stderr = "WARNING: retrying\nERROR: Could not find a version\nERROR: No matching distribution\n\n";
+        let stderr =
+            "WARNING: retrying\nERROR: Could not find a version\nERROR: No matching distribution\n\n";
         assert_eq!(last_error(stderr), "No matching distribution");
         assert_eq!(last_error("plain\n"), "plain");
     }

@@ -4,7 +4,8 @@ use super::{CacheMode, GenaiConfig, Library, OnnxSession};
 use crate::Result;
 use crate::data::chat_template::{ChatTemplate, Message};
 use crate::decoder::{
-    Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions, TextStream,
+    Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions,
+    TextStream,
 };
 use crate::device::Device;
 use crate::engine::CancelFlag;
@@ -72,7 +73,8 @@ impl Generator {
         let generation = folder.generation_config()?;
         // `generation_config.json` goes before `config.json`, as in transformers.
         let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"]));
-        let stop = eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
+        let stop =
+            eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
         let defaults = SamplingOptions::from_generation_config(generation.as_ref());
         Self::new(folder, Box::new(Continuation::new(decoder)?), stop, context_length, defaults)
     }
@@ -150,8 +152,7 @@ impl Generator {
         on_text: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<Answer> {
         let prompt_ids = self.encode(prompt)?;
-        let limits =
-            Limits { max_new_tokens, context_length: self.context_length, stop: self.stop.clone() };
+        let limits = Limits { max_new_tokens, context_length: self.context_length, stop: self.stop.clone() };
         let mut stream = match prompt {
             Prompt::Raw(_) => TextStream::after(&self.tokenizer, &prompt_ids),
             Prompt::Chat(_) => TextStream::new(&self.tokenizer),
@@ -161,9 +162,9 @@ impl Generator {
             text.push_str(&piece);
             if piece.is_empty() { Ok(()) } else { on_text(&piece) }
         };
-        let generation = self.context.generate(&prompt_ids, options, &limits, cancel, &mut |token| {
-            give(stream.push(token)?)
-        })?;
+        let generation = self
+            .context
+            .generate(&prompt_ids, options, &limits, cancel, &mut |token| give(stream.push(token)?))?;
         give(stream.finish()?)?;
         Ok(Answer { text, prompt_ids, generation })
     }
@@ -172,7 +173,9 @@ impl Generator {
 /// `eos_token_id`: a number or a list of numbers.
 fn stop_ids(value: &Value) -> Vec<u32> {
     let one = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
-    value.as_array().map_or_else(|| one(value).into_iter().collect(), |ids| ids.iter().filter_map(one).collect())
+    value
+        .as_array()
+        .map_or_else(|| one(value).into_iter().collect(), |ids| ids.iter().filter_map(one).collect())
 }
 
 /// A conversation without a template: what was said, in paragraphs.

@@ -65,7 +65,8 @@ impl LibrarySearch {
     pub fn find(&self, events: &dyn EventSink) -> Result<Option<Library>, RuntimeError> {
         for (named, origin) in [(&self.env, Origin::Environment), (&self.option, Origin::Option)] {
             if let Some(path) = named {
-                let path = if path.is_dir() { library_in(path).unwrap_or(path.clone()) } else { path.clone() };
+                let path =
+                    if path.is_dir() { library_in(path).unwrap_or(path.clone()) } else { path.clone() };
                 let version = preflight::version(&path)?;
                 return Ok(Some(Library { path, version, origin }));
             }
@@ -166,7 +167,9 @@ fn python_package() -> Option<PathBuf> {
     const ASK: &str = "import importlib.util as u\ns = u.find_spec('onnxruntime')\n\
                        print(s.submodule_search_locations[0] if s else '')";
     for python in ["python3", "python"] {
-        let Ok(answer) = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).output() else { continue };
+        let Ok(answer) = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).output() else {
+            continue;
+        };
         let path = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
         if answer.status.success() && !path.is_empty() {
             return Some(path.into());
@@ -190,7 +193,8 @@ mod tests {
 
     #[test]
     fn a_named_file_that_is_not_there_is_an_error() {
-        let search = LibrarySearch { env: Some("/nonexistent/libonnxruntime.so".into()), ..Default::default() };
+        let search =
+            LibrarySearch { env: Some("/nonexistent/libonnxruntime.so".into()), ..Default::default() };
         let error = search.find(&()).unwrap_err();
         assert!(matches!(error, RuntimeError::NotTheLibrary { .. }), "{error}");
     }

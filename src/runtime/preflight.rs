@@ -37,9 +37,8 @@ fn open(path: &Path) -> Result<(libloading::Library, String), String> {
     unsafe {
         let library = libloading::Library::new(path).map_err(|e| e.to_string())?;
         let base = {
-            let get: libloading::Symbol<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase> = library
-                .get(b"OrtGetApiBase\0")
-                .map_err(|_| "it does not export OrtGetApiBase".to_owned())?;
+            let get: libloading::Symbol<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase> =
+                library.get(b"OrtGetApiBase\0").map_err(|_| "it does not export OrtGetApiBase".to_owned())?;
             get()
         };
         if base.is_null() {

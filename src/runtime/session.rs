@@ -71,7 +71,8 @@ impl OnnxSession {
                 || Some(name) == position_ids.as_deref()
                 || slots.iter().any(|slot| slot.past == name);
             if !known {
-                let reason = format!("its graph wants the input `{name}`, which genai_config.json does not name");
+                let reason =
+                    format!("its graph wants the input `{name}`, which genai_config.json does not name");
                 return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
             }
             let of_ids = !slots.iter().any(|slot| slot.past == name);

@@ -33,7 +33,8 @@ mod tests {
 
     #[test]
     fn counts_cores_not_threads() {
-        let thread = |package, core| format!("processor\t: 0\nphysical id\t: {package}\ncore id\t\t: {core}\n");
+        let thread =
+            |package, core| format!("processor\t: 0\nphysical id\t: {package}\ncore id\t\t: {core}\n");
         let cpuinfo = [thread(0, 0), thread(0, 1), thread(0, 0), thread(1, 0)].join("\n");
         assert_eq!(count_cores(&cpuinfo), 3);
         assert_eq!(count_cores("processor : 0\nBogoMIPS : 50\n"), 0);
