@@ -1,4 +1,5 @@
 //! A model given as a hub id, against a local server that speaks the hub's file API.
+#![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
 use olive::model::{SourceOptions, resolve};
 use olive::report::{Event, EventSink};

@@ -115,7 +115,7 @@ impl Interrupt {
             if is_answering.load(Ordering::SeqCst) {
                 current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).raise();
             } else {
-                #[expect(clippy::exit, reason = "the main thread waits for a line that may never come")]
+                // The main thread waits for a line that may never come.
                 std::process::exit(130);
             }
         });

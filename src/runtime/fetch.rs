@@ -119,9 +119,9 @@ fn wheel_in(dir: &Path) -> Option<PathBuf> {
 
 /// The last `ERROR:` line of pip, which says most.
 fn last_error(stderr: &str) -> String {
-    let lines = stderr.lines().map(str::trim).filter(|line| !line.is_empty());
-    let errors: Vec<&str> = lines.clone().filter_map(|line| line.strip_prefix("ERROR: ")).collect();
-    errors.last().copied().or_else(|| lines.last()).unwrap_or("nothing").to_owned()
+    let mut lines = stderr.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines.clone().find_map(|line| line.strip_prefix("ERROR: "));
+    error.or_else(|| lines.next()).unwrap_or("nothing").to_owned()
 }
 
 /// Writes `onnxruntime/capi/<library>` and the licence texts of the wheel into `target`.

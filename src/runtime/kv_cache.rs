@@ -24,7 +24,7 @@ pub(crate) struct Slot {
 const WINDOW_SLACK: usize = 16;
 
 /// A shared cache grows by whole multiples of this, so that the tensors move seldom.
-const GROWTH: usize = 256;
+const GROWTH: usize = 64;
 
 pub(crate) enum KvCache {
     /// The graph writes new rows into the tensors that it reads: nothing is copied, whatever the length.

@@ -1,0 +1,252 @@
+//! `olive generate` and `olive chat` with every form of a model.
+#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+
+mod runtime_support;
+
+use olive::decoder::{NextLogits, TextStream};
+use olive::runtime::{CacheMode, OnnxSession};
+use runtime_support::{goldens, library, olive};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The architectures with a golden, as (name, folder, parsed `golden.json`).
+fn architectures() -> Vec<(String, PathBuf, Value)> {
+    let Some(models) = goldens("models") else { return Vec::new() };
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(models).unwrap() {
+        let dir = entry.unwrap().path();
+        if let Ok(text) = std::fs::read_to_string(dir.join("golden.json")) {
+            let name = dir.file_name().unwrap().to_string_lossy().into_owned();
+            all.push((name, dir, serde_json::from_str(&text).unwrap()));
+        }
+    }
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+fn ids(value: &Value) -> Vec<u64> {
+    value.as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect()
+}
+
+/// Runs `olive generate --json` and gives the object it prints.
+fn generate(model: &Path, prompt: &str, more: &[&str]) -> Value {
+    let mut command = olive();
+    command.args(["generate", "--json", "--quiet", "--prompt", prompt]).args(more).arg(model);
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", model.display());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const GREEDY: [&str; 5] = ["--raw", "--temperature", "0", "--max-new-tokens", "16"];
+
+#[test]
+fn onnx_folders_say_what_onnxruntime_genai_says() {
+    let mut cases = 0;
+    for (name, dir, golden) in architectures() {
+        for prompt in golden["prompts"].as_array().unwrap() {
+            for (tag, facts) in prompt.as_object().unwrap() {
+                if facts.get("genai_greedy").is_none() || !dir.join(tag).is_dir() {
+                    continue;
+                }
+                let said = generate(&dir.join(tag), prompt["text"].as_str().unwrap(), &GREEDY);
+                assert_eq!(ids(&said["prompt_ids"]), ids(&prompt["input_ids"]), "{name}/{tag}");
+                assert_eq!(ids(&said["ids"]), ids(&facts["genai_greedy"]), "{name}/{tag}");
+                cases += 1;
+            }
+        }
+    }
+    println!("{cases} cases");
+}
+
+#[test]
+fn hugging_face_folders_say_what_transformers_says() {
+    for (name, dir, golden) in architectures() {
+        for prompt in golden["prompts"].as_array().unwrap() {
+            let text = prompt["text"].as_str().unwrap();
+            let mut command = olive();
+            command.args(["generate", "--json", "--quiet", "--repetition-penalty", "1", "--prompt", text]);
+            let output = command.args(GREEDY).arg(dir.join("hf")).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            if stderr.contains("is not supported") {
+                println!("{name}: skipped, {}", stderr.trim());
+                continue;
+            }
+            assert!(output.status.success(), "{name}: {stderr}");
+            let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+            // transformers' list ends with the stop token, if that is what ended it.
+            let mut expected = ids(&prompt["hf_fp32_greedy"]);
+            expected.retain(|id| *id != 2);
+            assert_eq!(ids(&said["ids"]), expected, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_adapter_is_used_however_it_is_named() {
+    let (Some(base), Some(adapter)) = (goldens("models/llama/hf"), goldens("train/llama/adapter_final"))
+    else {
+        return;
+    };
+    let prompt = "the quick brown fox";
+    let plain = generate(&base, prompt, &GREEDY);
+    let (base_arg, adapter_arg) = (base.to_str().unwrap(), adapter.to_str().unwrap());
+    let put_on = generate(&base, prompt, &[&GREEDY[..], &["--adapter", adapter_arg]].concat());
+    let named = generate(&adapter, prompt, &[&GREEDY[..], &["--base", base_arg]].concat());
+    assert_eq!(put_on["ids"], named["ids"]);
+    assert_ne!(put_on["ids"], plain["ids"], "the adapter changes nothing");
+
+    // What `olive run` leaves: the adapter's folder, which names its base, inside the output folder.
+    let output = tempfile::tempdir().unwrap();
+    let inside = output.path().join("adapter");
+    std::fs::create_dir(&inside).unwrap();
+    std::fs::copy(adapter.join("adapter_model.safetensors"), inside.join("adapter_model.safetensors"))
+        .unwrap();
+    let config = std::fs::read_to_string(adapter.join("adapter_config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&config).unwrap();
+    config["base_model_name_or_path"] = base.canonicalize().unwrap().to_str().unwrap().into();
+    std::fs::write(inside.join("adapter_config.json"), config.to_string()).unwrap();
+    assert_eq!(generate(output.path(), prompt, &GREEDY)["ids"], named["ids"]);
+}
+
+#[test]
+fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
+    for architecture in ["llama", "phi3", "qwen2"] {
+        let Some(dir) = goldens(&format!("models/{architecture}/ort-fp32-cpu")) else { return };
+        let library = library();
+        let mut shared = OnnxSession::open(&dir, &library, CacheMode::Auto).unwrap();
+        let mut moved = OnnxSession::open(&dir, &library, CacheMode::Moved).unwrap();
+        assert!(shared.shares_cache() && !moved.shares_cache());
+        let mut feed = |tokens: &[u32]| {
+            let (a, b) = (shared.feed(tokens).unwrap(), moved.feed(tokens).unwrap());
+            let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-4, "{architecture}: {apart}");
+        };
+        feed(&(10..60).collect::<Vec<u32>>());
+        (60..150).for_each(|token| feed(&[token])); // Past two growths of the cache.
+        feed(&(5..45).collect::<Vec<u32>>()); // Several tokens after earlier ones.
+    }
+}
+
+#[test]
+fn going_back_gives_what_starting_anew_gives() {
+    let Some(dir) = goldens("models/llama/ort-fp32-cpu") else { return };
+    for mode in [CacheMode::Auto, CacheMode::Moved] {
+        let mut session = OnnxSession::open(&dir, &library(), mode).unwrap();
+        let fresh = session.feed(&[1, 20, 30, 40]).unwrap();
+        session.feed(&[50, 60]).unwrap();
+        let kept = session.rewind(2).unwrap();
+        let again = session.feed(&[1, 20, 30, 40][kept..]).unwrap();
+        let apart = fresh.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(apart < 1e-4, "{mode:?}: {apart}");
+    }
+}
+
+#[test]
+fn a_seed_repeats_an_answer_and_another_changes_it() {
+    let Some(dir) = goldens("models/qwen2/ort-int4-cpu") else { return };
+    let sample = |seed: &str| {
+        let more = ["--raw", "--temperature", "1.2", "--top-k", "50", "--top-p", "0.95", "--seed", seed];
+        ids(&generate(&dir, "once upon a time", &[&more[..], &["--max-new-tokens", "24"]].concat())["ids"])
+    };
+    assert_eq!(sample("1"), sample("1"));
+    assert_ne!(sample("1"), sample("2"));
+    // This model's own configuration asks for sampling; with top-k 1 it is greedy again.
+    let one = generate(&dir, "once upon a time", &["--raw", "--top-k", "1", "--max-new-tokens", "8"]);
+    let greedy =
+        generate(&dir, "once upon a time", &["--raw", "--temperature", "0", "--max-new-tokens", "8"]);
+    assert_eq!(one["temperature"], 0.7);
+    assert_eq!(one["ids"], greedy["ids"]);
+}
+
+#[test]
+fn the_chat_template_writes_the_prompt_and_the_answer_streams_to_stdout_alone() {
+    let Some(dir) = goldens("models/llama/ort-fp32-cpu") else { return };
+    let said = generate(&dir, "hello", &["--system", "be brief", "--max-new-tokens", "4"]);
+    let tokenizer = tokenizers::Tokenizer::from_file(dir.join("tokenizer.json")).unwrap();
+    let prompt: Vec<u32> = ids(&said["prompt_ids"]).into_iter().map(|id| id as u32).collect();
+    let text = tokenizer.decode(&prompt, false).unwrap();
+    assert_eq!(
+        text,
+        "<|im_start|>system\nbe brief<|im_end|>\n<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\n"
+    );
+    let mut command = olive();
+    command.args(["generate", "--prompt", "-", "--max-new-tokens", "4"]).arg(&dir).write_stdin("hello\n");
+    let output = command.output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{err}");
+    let plain = generate(&dir, "hello", &["--max-new-tokens", "4"]);
+    assert_eq!(out.strip_suffix('\n').unwrap(), plain["text"].as_str().unwrap());
+    assert!(err.contains("prompt tokens"), "{err}");
+}
+
+#[test]
+fn streamed_text_is_whole_characters_with_the_spaces_of_the_text() {
+    let Some(dir) = goldens("models/llama/hf") else { return };
+    let tokenizer = tokenizers::Tokenizer::from_file(dir.join("tokenizer.json")).unwrap();
+    let text = "naïve 🦜 jumps, über  two spaces — 日本語";
+    let encoding = tokenizer.encode(text, false).unwrap();
+    let mut stream = TextStream::new(&tokenizer);
+    let mut pieces: Vec<String> = encoding.get_ids().iter().map(|id| stream.push(*id).unwrap()).collect();
+    pieces.push(stream.finish().unwrap());
+    assert!(pieces.iter().all(|piece| !piece.contains('\u{fffd}')), "{pieces:?}");
+    assert_eq!(pieces.concat(), tokenizer.decode(encoding.get_ids(), true).unwrap());
+    assert!(pieces.len() > text.chars().count() / 2);
+
+    // A character that never ends is shown as such, at the end.
+    let parrot = tokenizer.encode("🦜", false).unwrap();
+    let bytes = parrot.get_ids();
+    let mut stream = TextStream::after(&tokenizer, encoding.get_ids());
+    assert_eq!(stream.push(bytes[0]).unwrap(), "");
+    assert!(stream.finish().unwrap().contains('\u{fffd}'));
+}
+
+#[test]
+fn a_conversation_goes_on_until_the_input_ends() {
+    let Some(dir) = goldens("models/llama/ort-fp32-cpu") else { return };
+    let chat = |input: &str| {
+        let mut command = olive();
+        command.args(["chat", "--max-new-tokens", "4", "--log-format", "json"]).arg(&dir);
+        let output = command.write_stdin(input).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let events: Vec<Value> = String::from_utf8_lossy(&output.stderr)
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        let answers = events.into_iter().filter(|event| event["event"] == "generated");
+        answers.map(|e| e["prompt_tokens"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let [first, second] = chat("hello\nhello\n")[..] else { panic!("two answers") };
+    assert!(second > first, "the second question comes with the first and its answer");
+    let [one, two] = chat("hello\n\n/reset\nhello\n/exit\nnot said\n")[..] else { panic!("two answers") };
+    assert_eq!(one, two, "nothing is left of the first");
+}
+
+#[test]
+fn errors_say_what_is_missing() {
+    let fails = |arguments: &[&str]| {
+        let output = olive().arg("generate").args(["--prompt", "x"]).args(arguments).output().unwrap();
+        assert!(output.stdout.is_empty());
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let empty = tempfile::tempdir().unwrap();
+    let path = empty.path().to_str().unwrap();
+    let (code, text) = fails(&[path]);
+    assert_eq!(code, 1);
+    assert!(text.contains("config.json, adapter_config.json or genai_config.json is missing"), "{text}");
+    let (_, text) = fails(&["/no/such/model"]);
+    assert!(text.contains("there is no such folder") && text.contains("hint:"), "{text}");
+    std::fs::write(empty.path().join("genai_config.json"), "{}").unwrap();
+    let (_, text) = fails(&[path]);
+    assert!(text.contains("genai_config.json") && text.contains("missing field"), "{text}");
+    assert_eq!(fails(&[path, "--temperature", "-1"]).0, 2);
+    let Some(dir) = goldens("models/llama/ort-int4-cpu") else { return };
+    let dir = dir.to_str().unwrap();
+    let (code, text) = fails(&[dir, "--ort-lib", "/no/such/libonnxruntime.so"]);
+    assert!(code == 1 && text.contains("there is no such file"), "{text}");
+    let (_, text) = fails(&[dir, "--adapter", path]);
+    assert!(text.contains("an ONNX model, which takes none"), "{text}");
+    let long = "the quick brown fox ".repeat(100);
+    let (_, text) = fails(&[dir, "--raw", "--prompt", &long]);
+    assert!(text.contains("the model's context holds 256") || text.contains("cannot be used"), "{text}");
+}
