@@ -23,7 +23,7 @@ from transformers import Phi3Config, Phi3ForCausalLM
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SPECIAL = ["<|endoftext|>", "<s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>"]
 CHAT_TEMPLATE = (
-    "{{ bos_token }} {% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}"
+    "{{ bos_token + ' ' }}{% for message in messages %}{{ '<|' + message['role'] + '|>\\n' + message['content'] + '<|end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}"
 )
 SEED = 1
