@@ -7,7 +7,8 @@ use half::bf16;
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle};
-use olive::passes::{MergePass, ModelKind, Pass, RunContext};
+use olive::config::PassOptions;
+use olive::passes::{self, MergePass, ModelKind, Pass, RunContext};
 use serde_json::json;
 use std::path::Path;
 use tiny_model::{HIDDEN, INNER};
@@ -122,8 +123,8 @@ fn what_cannot_be_merged_is_named() {
 
 #[test]
 fn only_a_model_with_an_adapter_is_accepted() {
-    let pass = MergePass { options: Default::default() };
-    assert_eq!(pass.accepts(ModelKind::HfWithAdapter), Ok(ModelKind::Hf));
-    assert!(pass.accepts(ModelKind::Hf).unwrap_err().contains("no adapter"));
-    assert!(pass.accepts(ModelKind::Onnx).unwrap_err().contains("ONNX"));
+    let after = |input| passes::output_kind(&PassOptions::MergeAdapterWeights(Default::default()), input);
+    assert_eq!(after(ModelKind::HfWithAdapter), Ok(ModelKind::Hf));
+    assert!(after(ModelKind::Hf).unwrap_err().contains("no adapter"));
+    assert!(after(ModelKind::Onnx).unwrap_err().contains("ONNX"));
 }

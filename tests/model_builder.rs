@@ -3,12 +3,12 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
-use olive::config::canonical::{ModelBuilderOptions, Precision, QuantAlgorithm};
+use olive::config::{ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm};
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle};
 use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
-use olive::passes::{MergePass, ModelBuilderPass, ModelKind, Pass, RunContext};
+use olive::passes::{self, MergePass, ModelBuilderPass, ModelKind, Pass, RunContext};
 use olive::report::EventSink;
 use olive::report::event::Event;
 use prost::Message;
@@ -234,9 +234,9 @@ fn what_cannot_be_built_says_what_can() {
     let error = fails(ModelBuilderOptions { nodes_to_exclude: vec!["/lm_head".into()], ..int4() });
     assert!(error.to_string().contains("`/lm_head`"), "{error}");
     assert!(error.hint().unwrap().contains("/model/layers.0/attn/qkv_proj/MatMul"));
-    let pass = ModelBuilderPass { options: int4() };
-    assert!(pass.accepts(ModelKind::Onnx).is_err());
-    assert_eq!(pass.accepts(ModelKind::HfWithAdapter), Ok(ModelKind::Onnx));
+    let after = |input| passes::output_kind(&PassOptions::ModelBuilder(int4()), input);
+    assert!(after(ModelKind::Onnx).is_err());
+    assert_eq!(after(ModelKind::HfWithAdapter), Ok(ModelKind::Onnx));
 }
 
 #[derive(Default)]
