@@ -116,13 +116,13 @@ be committed, real enough that fine-tuning it changes its answers.
 
 ## Use
 
-It knows short sentences about animals, plants, tools, trades, countries and the calendar, and the chat format
+It writes short sentences about animals, plants, tools, trades, countries and the calendar, and knows the chat format
 
 ```
 <|user|>
-What does a fox eat?<|end|>
+What does a baker do?<|end|>
 <|assistant|>
-The fox eats mice and berries.<|end|>
+The baker bakes bread and cakes.<|end|>
 ```
 
 It is meant for trying out and testing a pipeline (fine-tune, merge, quantise, run). It has never seen the questions of
