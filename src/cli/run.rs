@@ -34,7 +34,7 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     if args.dry_run {
         return super::validate::print_plan(&config, &plan, globals);
     }
-    plan.check_runnable()?;
+    plan.check()?;
     let session = Session::start(globals, config.engine.log_severity_level)?;
     for warning in &config.warnings {
         session.events().emit(Event::Warning { message: warning.render(&config.path) });

@@ -8,6 +8,8 @@ pub enum EngineError {
     Plan { pass: String, reason: String, hint: String },
     #[error("the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}", path.display())]
     Lock { path: PathBuf, reason: String },
+    #[error("pass `{pass}` ({pass_type}) cannot be run")]
+    Check { pass: String, pass_type: &'static str, source: Box<crate::Error> },
     #[error("pass `{pass}` ({pass_type}) failed")]
     Pass { pass: String, pass_type: &'static str, source: Box<crate::Error> },
     #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
@@ -19,7 +21,7 @@ impl EngineError {
         match self {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             EngineError::Lock { .. } => Some("use a cache folder on a local file system".into()),
-            EngineError::Pass { source, .. } => source.hint(),
+            EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::NoArtefact { .. } => Some("`olive cache ls` lists the keys".into()),
         }
     }
@@ -27,7 +29,7 @@ impl EngineError {
     /// 2 where the configuration or the call is to blame, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            EngineError::Plan { .. } | EngineError::NoArtefact { .. } => 2,
+            EngineError::Plan { .. } | EngineError::Check { .. } | EngineError::NoArtefact { .. } => 2,
             EngineError::Lock { .. } => 1,
             EngineError::Pass { source, .. } => source.exit_code(),
         }

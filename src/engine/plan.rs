@@ -60,14 +60,17 @@ impl Plan {
         Ok(Plan { flows })
     }
 
+    /// Everything that can be found wrong before a model is fetched or a pass run.
+    ///
     /// # Errors
-    /// A pass that can be planned but not run.
-    pub fn check_runnable(&self) -> Result<()> {
+    /// The first pass that could not be run.
+    pub fn check(&self) -> Result<()> {
         for step in self.flows.iter().flat_map(|flow| &flow.steps) {
-            if let Some(reason) = step.pass.unavailable() {
-                let (pass, reason) = (step.config.name.clone(), reason.to_owned());
-                return Err(EngineError::Plan { pass, reason, hint: String::new() }.into());
-            }
+            step.pass.check().map_err(|source| EngineError::Check {
+                pass: step.config.name.clone(),
+                pass_type: step.pass.name(),
+                source: Box::new(source),
+            })?;
         }
         Ok(())
     }

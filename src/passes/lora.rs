@@ -32,6 +32,15 @@ impl Pass for LoraPass {
         1
     }
 
+    fn check(&self) -> Result<()> {
+        self.check_options()?;
+        for data in [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten() {
+            data::check(&data.pre_process)?;
+            data::input_files(&data.load)?;
+        }
+        Ok(())
+    }
+
     fn uses_device(&self) -> bool {
         true
     }
@@ -51,7 +60,7 @@ impl Pass for LoraPass {
         let ModelHandle::Hf { dir: base } = input else {
             unreachable!("`output_kind` admits Hugging Face models only")
         };
-        self.check()?;
+        self.check_options()?;
         let folder = ModelFolder::open(base)?;
         let spec = folder.spec()?;
         let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
@@ -96,7 +105,7 @@ impl Pass for LoraPass {
 }
 
 impl LoraPass {
-    fn check(&self) -> Result<(), TrainError> {
+    fn check_options(&self) -> Result<(), TrainError> {
         let options = &self.options;
         if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
             return Err(TrainError::Unsupported {

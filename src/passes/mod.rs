@@ -36,9 +36,12 @@ pub trait Pass {
     /// A data file that cannot be read.
     fn key(&self, hasher: &mut KeyHasher) -> Result<()>;
 
-    /// Why the pass cannot be run yet, though it can be planned.
-    fn unavailable(&self) -> Option<&'static str> {
-        None
+    /// Finds what would stop the pass, as far as that can be known before anything is fetched or run.
+    ///
+    /// # Errors
+    /// An option that cannot be honoured, a data file that is not there.
+    fn check(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Whether the result depends on the device it is computed on.

@@ -27,6 +27,11 @@ impl Pass for ModelBuilderPass {
         Ok(())
     }
 
+    fn check(&self) -> Result<()> {
+        BuildOptions::new(&self.options)?;
+        Ok(())
+    }
+
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let options = BuildOptions::new(&self.options)?;
         let build = |folder: &ModelFolder, source: &dyn WeightSource| {

@@ -7,6 +7,7 @@ use crate::config::QloraOptions;
 use crate::data;
 use crate::engine::KeyHasher;
 use crate::model::ModelHandle;
+use crate::train::TrainError;
 use std::path::Path;
 
 pub struct QloraPass {
@@ -22,8 +23,12 @@ impl Pass for QloraPass {
         1
     }
 
-    fn unavailable(&self) -> Option<&'static str> {
-        Some("QLoRA is planned and checked, but cannot be run yet; a LoRA pass with the same options can")
+    fn check(&self) -> Result<()> {
+        Err(TrainError::Unsupported {
+            what: "training on a base of 4 bits",
+            hint: "the pass is read and planned, but not run; a LoRA pass with the same options can be run",
+        }
+        .into())
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
@@ -38,6 +43,6 @@ impl Pass for QloraPass {
     }
 
     fn run(&self, _: &ModelHandle, _: &Path, _: &RunContext) -> Result<ModelHandle> {
-        unreachable!("a plan with an unavailable pass is refused before it runs")
+        unreachable!("`check` refuses before anything runs")
     }
 }

@@ -9,11 +9,12 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, filter::Targets};
 
-/// Sends messages of this program from `level` on, and warnings of its libraries, into the sink. The first call wins.
+/// Sends messages of this program from `level` on into the sink; those of its libraries only while debugging, as what
+/// matters of them comes back as errors. The first call wins.
 pub fn install(sink: Arc<dyn EventSink + Send + Sync>, level: LevelFilter) {
     let filter = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
-        .with_default(level.min(LevelFilter::ERROR));
+        .with_default(if level >= LevelFilter::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF });
     // A second subscriber in one process is a test's, and loses nothing by being refused.
     let _ = tracing_subscriber::registry().with(Bridge { sink }.with_filter(filter)).try_init();
 }
