@@ -44,14 +44,17 @@ pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradi
         .zip(v.par_chunks_mut(CHUNK))
         .zip(gradient.data().par_chunks(CHUNK))
         .for_each(|(((p, m), v), g)| {
-            simd(|| {
-                for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
-                    let g = g * factor;
-                    *m = b1 * *m + rest1 * g;
-                    *v = b2 * *v + rest2 * g * g;
-                    *p = decay * *p - step_size * (*m / (v.sqrt() / correction + epsilon));
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    for (((p, m), v), g) in p.iter_mut().zip(m).zip(v).zip(g) {
+                        let g = g * factor;
+                        *m = b1 * *m + rest1 * g;
+                        *v = b2 * *v + rest2 * g * g;
+                        *p = decay * *p - step_size * (*m / (v.sqrt() / correction + epsilon));
+                    }
+                },
+            );
         });
     *parameter = Tensor::from_vec(p, shape.clone(), &Device::Cpu)?;
     *moments = [Tensor::from_vec(m, shape.clone(), &Device::Cpu)?, Tensor::from_vec(v, shape, &Device::Cpu)?];

@@ -6,7 +6,7 @@
 
 use super::gemm::{Mat, MatMut, Write, gemm};
 use super::host::{HostRows, kernels_run, matrix};
-use super::vector::{dot, simd};
+use super::vector::{dot, dot_bf16, simd};
 use crate::Result;
 use crate::model;
 use candle_core::{DType, Device, Tensor};
@@ -210,7 +210,10 @@ fn decode(tensor: &model::Tensor, range: std::ops::Range<usize>, out: &mut [f32]
     if tensor.dtype == DType::BF16 {
         // The common type, in a loop small enough to be compiled for AVX2.
         let bytes = &tensor.bytes()[2 * range.start..2 * range.end];
-        return simd(|| widen_bf16(bytes, out));
+        return simd(
+            #[inline(always)]
+            || widen_bf16(bytes, out),
+        );
     }
     tensor.read_f32(range, out).expect("a float type, as `load` checked");
 }
@@ -234,9 +237,20 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
         let mut weight_row = vec![0.0; width];
         for (j, y) in chunk.chunks_exact_mut(rows).enumerate() {
             let start = (i * CHUNK + j) * width;
+            if let (DType::BF16, [y]) = (tensor.dtype, &mut *y) {
+                let bytes = &tensor.bytes()[2 * start..2 * (start + width)];
+                *y = simd(
+                    #[inline(always)]
+                    || dot_bf16(x.row(0), bytes),
+                );
+                continue;
+            }
             decode(tensor, start..start + width, &mut weight_row);
             for (r, y) in y.iter_mut().enumerate() {
-                *y = simd(|| dot(x.row(r), &weight_row));
+                *y = simd(
+                    #[inline(always)]
+                    || dot(x.row(r), &weight_row),
+                );
             }
         }
     });

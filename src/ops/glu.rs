@@ -23,15 +23,18 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
     y.par_chunks_mut(step * gate.cols).enumerate().for_each(|(i, chunk)| {
         for (j, y) in chunk.chunks_exact_mut(gate.cols).enumerate() {
             let (gate, up) = (gate.row(i * step + j), up.row(i * step + j));
-            simd(|| {
-                let rows = y.iter_mut().zip(gate).zip(up);
-                // One loop per activation, so that each is free of branches and vectorises.
-                match activation {
-                    Activation::Silu => rows.for_each(|((y, g), u)| *y = silu(*g).0 * u),
-                    Activation::Gelu => rows.for_each(|((y, g), u)| *y = gelu(*g).0 * u),
-                    Activation::GeluTanh => rows.for_each(|((y, g), u)| *y = gelu_tanh(*g).0 * u),
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    let rows = y.iter_mut().zip(gate).zip(up);
+                    // One loop per activation, so that each is free of branches and vectorises.
+                    match activation {
+                        Activation::Silu => rows.for_each(|((y, g), u)| *y = silu(*g).0 * u),
+                        Activation::Gelu => rows.for_each(|((y, g), u)| *y = gelu(*g).0 * u),
+                        Activation::GeluTanh => rows.for_each(|((y, g), u)| *y = gelu_tanh(*g).0 * u),
+                    }
+                },
+            );
         }
     });
     matrix(y, gate.rows, gate.cols)
@@ -55,11 +58,14 @@ pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor)
         for (j, (d_gate, d_up)) in outputs.enumerate() {
             let row = i * step + j;
             let (gate, up, dy) = (gate.row(row), up.row(row), dy.row(row));
-            simd(|| match activation {
-                Activation::Silu => slopes(d_gate, d_up, gate, up, dy, silu),
-                Activation::Gelu => slopes(d_gate, d_up, gate, up, dy, gelu),
-                Activation::GeluTanh => slopes(d_gate, d_up, gate, up, dy, gelu_tanh),
-            });
+            simd(
+                #[inline(always)]
+                || match activation {
+                    Activation::Silu => slopes(d_gate, d_up, gate, up, dy, silu),
+                    Activation::Gelu => slopes(d_gate, d_up, gate, up, dy, gelu),
+                    Activation::GeluTanh => slopes(d_gate, d_up, gate, up, dy, gelu_tanh),
+                },
+            );
         }
     });
     Ok([matrix(d_gate, rows, cols)?, matrix(d_up, rows, cols)?])

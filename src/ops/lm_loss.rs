@@ -104,7 +104,12 @@ fn chunk_on_host(
     let losses: Vec<f64> = logits
         .par_chunks_mut(vocab)
         .zip(labels)
-        .map(|(row, label)| simd(|| row_loss(row, *label as usize, multiplier, cap, factor)))
+        .map(|(row, label)| {
+            simd(
+                #[inline(always)]
+                || row_loss(row, *label as usize, multiplier, cap, factor),
+            )
+        })
         .collect();
     let gradient = match factor {
         None => None,

@@ -25,14 +25,17 @@ pub fn add_scaled(x: &Tensor, y: &Tensor, factor: Option<f64>) -> Result<Tensor>
     let mut sum = vec![0.0; rows * cols];
     let step = rows_per_task(cols);
     sum.par_chunks_mut(step * cols).enumerate().for_each(|(i, chunk)| {
-        simd(|| {
-            for (j, sum) in chunk.chunks_exact_mut(cols).enumerate() {
-                let row = i * step + j;
-                for ((sum, x), y) in sum.iter_mut().zip(x.row(row)).zip(y.row(row)) {
-                    *sum = x + factor * y;
+        simd(
+            #[inline(always)]
+            || {
+                for (j, sum) in chunk.chunks_exact_mut(cols).enumerate() {
+                    let row = i * step + j;
+                    for ((sum, x), y) in sum.iter_mut().zip(x.row(row)).zip(y.row(row)) {
+                        *sum = x + factor * y;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     matrix(sum, rows, cols)
 }

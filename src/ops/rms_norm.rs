@@ -22,12 +22,15 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     y.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
         for (j, y) in chunk.chunks_exact_mut(x.cols).enumerate() {
             let x = x.row(i * step + j);
-            simd(|| {
-                let scale = inverse_rms(x, eps);
-                for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-                    *y = x * scale * w;
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    let scale = inverse_rms(x, eps);
+                    for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                        *y = x * scale * w;
+                    }
+                },
+            );
         }
     });
     matrix(y, x.rows, x.cols)
@@ -51,16 +54,19 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Te
     dx.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
         for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
             let (x, dy) = (x.row(i * step + j), dy.row(i * step + j));
-            simd(|| {
-                let scale = inverse_rms(x, eps);
-                for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
-                    *dx = dy * w;
-                }
-                let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
-                for (dx, x) in dx.iter_mut().zip(x) {
-                    *dx = *dx * scale - x * pull;
-                }
-            });
+            simd(
+                #[inline(always)]
+                || {
+                    let scale = inverse_rms(x, eps);
+                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
+                        *dx = dy * w;
+                    }
+                    let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
+                    for (dx, x) in dx.iter_mut().zip(x) {
+                        *dx = *dx * scale - x * pull;
+                    }
+                },
+            );
         }
     });
     matrix(dx, x.rows, x.cols)

@@ -28,8 +28,8 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
-/// Runs `f` compiled for AVX2 where the machine has it. Nothing is contracted to fused operations, so the result is the same
-/// to the bit.
+/// Runs `f`, a closure marked `#[inline(always)]`, compiled for AVX2 where the machine has it. Nothing is contracted to
+/// fused operations, so the result is the same to the bit.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
     #[cfg(target_arch = "x86_64")]
@@ -74,6 +74,22 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     reduce(lanes, tail_a.iter().zip(tail_b).map(|(x, y)| x * y).sum())
+}
+
+/// [`dot`] with the second operand in little-endian bf16; the same value as for the widened operand.
+#[inline(always)]
+pub(crate) fn dot_bf16(a: &[f32], b: &[u8]) -> f32 {
+    let widen = |lo, hi| f32::from_bits(u32::from(u16::from_le_bytes([lo, hi])) << 16);
+    let mut lanes = [0.0; LANES];
+    let (chunks_a, tail_a) = a.as_chunks::<LANES>();
+    let (chunks_b, tail_b) = b.as_chunks::<{ 2 * LANES }>();
+    for (x, y) in chunks_a.iter().zip(chunks_b) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * widen(y[2 * i], y[2 * i + 1]);
+        }
+    }
+    let tail = tail_a.iter().zip(tail_b.as_chunks::<2>().0);
+    reduce(lanes, tail.map(|(x, [lo, hi])| x * widen(*lo, *hi)).sum())
 }
 
 /// `Σ a`, in 16 interleaved partial sums.
@@ -125,6 +141,10 @@ mod tests {
         let b: Vec<f32> = (0..103).map(|i| (i as f32 * 0.91).cos()).collect();
         let exact: f64 = a.iter().zip(&b).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
         assert!((f64::from(dot(&a, &b)) - exact).abs() < 1e-5);
+        let narrow: Vec<half::bf16> = b.iter().map(|b| half::bf16::from_f32(*b)).collect();
+        let bytes: Vec<u8> = narrow.iter().flat_map(|b| b.to_le_bytes()).collect();
+        let wide: Vec<f32> = narrow.iter().map(|b| b.to_f32()).collect();
+        assert_eq!(dot_bf16(&a, &bytes), dot(&a, &wide));
         assert_eq!(max(&a), a.iter().copied().fold(f32::MIN, f32::max));
     }
 }

@@ -85,7 +85,10 @@ pub(super) fn forward(
             let scores = &mut scores[row * cols..][..cols];
             scores[..seen.start].fill(0.0);
             scores[seen.end..].fill(0.0);
-            lse.row(0)[row] = simd(|| softmax(&mut scores[seen], spec.softcap));
+            lse.row(0)[row] = simd(
+                #[inline(always)]
+                || softmax(&mut scores[seen], spec.softcap),
+            );
         }
         gemm_serial(&mut output, Write::Replace, 1.0, Mat::new(scores, rows, cols, cols), kv(&v));
     });
@@ -161,7 +164,10 @@ pub(super) fn backward(
                 weights[..seen.start].fill(0.0);
                 weights[seen.end..].fill(0.0);
                 let total = lse.row(head)[strip.first_query() + row];
-                simd(|| weights[seen].iter_mut().for_each(|w| *w = exp(*w - total)));
+                simd(
+                    #[inline(always)]
+                    || weights[seen].iter_mut().for_each(|w| *w = exp(*w - total)),
+                );
             }
             let d_out = query_block(&d_output);
             gemm_serial(&mut dv, Write::Add, 1.0, Mat::new(weights, rows, cols, cols).t(), d_out);
@@ -172,7 +178,10 @@ pub(super) fn backward(
                 let pull = dot(out.row(row), d_out.row(row));
                 let range = row * cols..(row + 1) * cols;
                 let (d_weights, weights) = (&mut d_weights[range.clone()], &weights[range]);
-                simd(|| d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w));
+                simd(
+                    #[inline(always)]
+                    || d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w),
+                );
             }
             if spec.softcap.is_some() {
                 d_weights.iter_mut().zip(slopes.iter()).for_each(|(dw, slope)| *dw *= slope);
