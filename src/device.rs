@@ -14,6 +14,14 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// `cpu` or `cuda`: what a cached result may depend on.
+    pub fn family(self) -> &'static str {
+        match self {
+            DeviceChoice::Cpu => "cpu",
+            DeviceChoice::Cuda(_) => "cuda",
+        }
+    }
+
     /// Opens the device.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ pub enum Error {
     Interrupted,
 }
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// One sentence that says what to do, if there is something to do.

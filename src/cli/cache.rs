@@ -1,16 +1,87 @@
 //! `olive cache`.
 
-use super::Globals;
+use super::{Globals, output};
 use crate::Result;
-use clap::Args;
+use crate::engine::{EngineError, Manifest, Store};
+use crate::report::number;
+use clap::{Args, Subcommand};
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(crate) struct CacheArgs {
-    /// The cache folder.
-    #[arg(long, default_value = "cache")]
-    pub(crate) cache_dir: std::path::PathBuf,
+    /// The cache folder, as in `cache_dir` of the configuration. [default: `cache`, else `.olive-cache`]
+    #[arg(long, global = true, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    action: Action,
 }
 
-pub(crate) fn run(_args: &CacheArgs, _globals: &Globals) -> Result<()> {
+#[derive(Subcommand)]
+enum Action {
+    /// List the artefacts, newest first.
+    Ls,
+    /// Say what an artefact is and what it was made from.
+    Explain {
+        /// The key, or enough of its beginning to be unique.
+        key: String,
+    },
+    /// Remove all artefacts.
+    Clean,
+}
+
+pub(crate) fn run(args: &CacheArgs, _: &Globals) -> Result<()> {
+    let dir = args.cache_dir.clone().unwrap_or_else(default_dir);
+    let store = Store::new(&dir);
+    match &args.action {
+        Action::Ls => list(&store, &dir),
+        Action::Explain { key } => explain(&store, key),
+        Action::Clean => clean(&store),
+    }
+}
+
+fn default_dir() -> PathBuf {
+    let usual = Path::new("cache");
+    if usual.join("passes-v1").is_dir() { usual } else { Path::new(".olive-cache") }.to_owned()
+}
+
+fn list(store: &Store, dir: &Path) -> Result<()> {
+    let artefacts = store.list();
+    for (_, manifest) in &artefacts {
+        output::result(&row(manifest))?;
+    }
+    let total: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
+    output::note(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), dir.display()));
+    Ok(())
+}
+
+fn row(manifest: &Manifest) -> String {
+    format!(
+        "{}  {:<20} {:>9}  {:>11}  {}",
+        &manifest.key[..12.min(manifest.key.len())],
+        manifest.pass_type,
+        number::bytes(manifest.bytes()),
+        number::duration(manifest.seconds),
+        manifest.pass_name,
+    )
+}
+
+fn explain(store: &Store, key: &str) -> Result<()> {
+    let mut found: Vec<_> =
+        store.list().into_iter().filter(|(_, manifest)| manifest.key.starts_with(key)).collect();
+    match (found.pop(), found.len()) {
+        (Some((dir, manifest)), 0) => {
+            output::result(&format!("{}", dir.display()))?;
+            output::result(&serde_json::to_string_pretty(&manifest).expect("plain data"))
+        }
+        (None, _) => Err(EngineError::NoArtefact { key: key.into(), found: 0 }.into()),
+        (_, others) => Err(EngineError::NoArtefact { key: key.into(), found: others + 1 }.into()),
+    }
+}
+
+fn clean(store: &Store) -> Result<()> {
+    let artefacts = store.list();
+    let bytes: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
+    store.clean()?;
+    output::note(&format!("removed {} artefacts, {}", artefacts.len(), number::bytes(bytes)));
     Ok(())
 }

@@ -8,8 +8,11 @@ mod doctor;
 mod environment;
 mod generate;
 mod output;
+mod plan_state;
+mod plan_text;
 mod run;
 mod schema;
+mod session;
 mod validate;
 
 use crate::Error;
@@ -71,7 +74,7 @@ enum Verb {
     /// Say what this machine has: ONNX Runtime, devices, caches.
     Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of olive-config.json, for editors.
-    Schema,
+    Schema(schema::SchemaArgs),
 }
 
 /// Runs the program.
@@ -85,7 +88,7 @@ pub fn main() -> ExitCode {
         Verb::Chat(args) => chat::run(args, globals),
         Verb::Cache(args) => cache::run(args, globals),
         Verb::Doctor(args) => doctor::run(args, globals),
-        Verb::Schema => schema::run(globals),
+        Verb::Schema(args) => schema::run(args, globals),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

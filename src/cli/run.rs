@@ -1,9 +1,15 @@
 //! `olive run`.
 
-use super::Globals;
+use super::session::Session;
+use super::{Globals, LogFormat, environment, output};
 use crate::Result;
+use crate::config::{LoadOptions, RunConfig};
+use crate::engine::{self, ContentHashes, Plan, StepOutcome, Store};
+use crate::model::ModelHandle;
+use crate::passes::RunContext;
+use crate::report::{Event, EventSink, table};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -21,6 +27,84 @@ pub(crate) struct RunArgs {
     pub(crate) dry_run: bool,
 }
 
-pub(crate) fn run(_args: &RunArgs, _globals: &Globals) -> Result<()> {
+pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
+    let options = LoadOptions { set: args.set.clone(), local: args.local };
+    let config = RunConfig::load(&args.config, &options)?;
+    let plan = Plan::new(&config)?;
+    if args.dry_run {
+        return super::validate::print_plan(&config, &plan, globals);
+    }
+    plan.check_runnable()?;
+    let session = Session::start(globals, config.engine.log_severity_level)?;
+    for warning in &config.warnings {
+        session.events().emit(Event::Warning { message: warning.render(&config.path) });
+    }
+    let outcome = execute(&config, &plan, &session, globals);
+    // Bars must be gone before anything is printed to stdout.
+    drop(session);
+    print_outcome(&config.engine.output_dir, &outcome?, globals)
+}
+
+fn execute(
+    config: &RunConfig,
+    plan: &Plan,
+    session: &Session,
+    globals: &Globals,
+) -> Result<Vec<StepOutcome>> {
+    let engine_config = &config.engine;
+    let store = Store::new(&engine_config.cache_dir);
+    if engine_config.clean_cache {
+        store.clean()?;
+    }
+    let input =
+        engine::input::resolve(&config.input_model, &environment::source_options(globals), session.events())?;
+    let contents = ContentHashes::open(&engine_config.cache_dir);
+    let context = RunContext {
+        device: session.device.open()?,
+        device_choice: session.device,
+        cancel: &session.cancel,
+        events: session.events(),
+    };
+    let mut outcomes = Vec::new();
+    for flow in &plan.flows {
+        let keys = flow.keys(&input, session.device, &contents)?;
+        contents.save()?;
+        let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
+        let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
+        let dir = flow_output_dir(&engine_config.output_dir, &names, plan.flows.len());
+        write_output(&dir, &model, &steps, !engine_config.no_artifacts, session.events())?;
+        outcomes.extend(steps);
+    }
+    Ok(outcomes)
+}
+
+/// One flow writes into the output folder itself, several into a folder each, named for their passes.
+fn flow_output_dir(output_dir: &Path, passes: &[&str], flows: usize) -> PathBuf {
+    if flows == 1 { output_dir.to_owned() } else { output_dir.join(passes.join("-")) }
+}
+
+fn write_output(
+    dir: &Path,
+    model: &ModelHandle,
+    steps: &[StepOutcome],
+    artifacts: bool,
+    events: &dyn EventSink,
+) -> Result<()> {
+    let changed = engine::output::write(dir, model, steps, artifacts)?;
+    let message =
+        if changed { format!("wrote {}", dir.display()) } else { format!("{} is up to date", dir.display()) };
+    events.emit(Event::Info { message });
     Ok(())
+}
+
+fn print_outcome(output_dir: &Path, steps: &[StepOutcome], globals: &Globals) -> Result<()> {
+    match globals.log_format {
+        LogFormat::Text => {
+            output::result(&table::render(steps))?;
+            output::result(&format!("output: {}", output_dir.display()))
+        }
+        LogFormat::Json => {
+            output::result(&serde_json::json!({"output_dir": output_dir, "steps": steps}).to_string())
+        }
+    }
 }

@@ -1,7 +1,9 @@
 //! `olive validate`.
 
-use super::Globals;
+use super::{Globals, output, plan_state, plan_text};
 use crate::Result;
+use crate::config::{LoadOptions, RunConfig, missing_inputs};
+use crate::engine::Plan;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -18,6 +20,17 @@ pub(crate) struct ValidateArgs {
     pub(crate) set: Vec<String>,
 }
 
-pub(crate) fn run(_args: &ValidateArgs, _globals: &Globals) -> Result<()> {
-    Ok(())
+pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
+    let options = LoadOptions { set: args.set.clone(), local: args.local };
+    let config = RunConfig::load(&args.config, &options)?;
+    print_plan(&config, &Plan::new(&config)?, globals)
+}
+
+/// Warnings to stderr, the plan to stdout.
+pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<()> {
+    for warning in config.warnings.iter().chain(&missing_inputs(config)) {
+        output::note(&plan_text::warning(&config.path, warning));
+    }
+    let states = plan_state::states(config, plan, globals)?;
+    output::result(&plan_text::render(config, &states))
 }

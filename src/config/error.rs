@@ -44,7 +44,10 @@ impl ConfigError {
 }
 
 fn render(path: &std::path::Path, diagnostics: &[Diagnostic]) -> String {
-    let lines: Vec<String> = diagnostics.iter().map(|d| d.render(path)).collect();
+    let mut lines: Vec<String> = diagnostics.iter().map(|d| d.render(path)).collect();
+    if lines.len() > 1 {
+        lines.insert(0, format!("`{}` has {} errors", path.display(), lines.len()));
+    }
     lines.join("\n")
 }
 

@@ -4,7 +4,7 @@ use super::corpus::Corpus;
 use super::python_random::PythonRandom;
 use super::strategy::Sampler;
 use crate::Result;
-use crate::config::canonical::{Era, PaddingSide, TextGeneration};
+use crate::config::canonical::{PaddingSide, TextGeneration};
 
 /// How rows are brought to the block length.
 pub(super) struct Shape {
@@ -58,8 +58,8 @@ pub(super) fn in_order(
     Ok(seen)
 }
 
-/// Rows drawn with replacement. With `drop_short`, a short row is drawn again, up to `random_retries` times; after the
-/// last try Olive 0.6 takes the short row, later versions skip the sample.
+/// Rows drawn with replacement. With `drop_short`, a short row is drawn again, up to `random_retries` draws in all; what
+/// the last one gives is taken even if it is short, as by Olive.
 pub(super) fn at_random(
     corpus: &Corpus<'_>,
     sampler: &mut Sampler<'_>,
@@ -76,8 +76,7 @@ pub(super) fn at_random(
     for _ in 0..samples {
         for attempt in 1..=tries {
             let row = random.below(rows.len() as u64) as usize;
-            let last_resort = attempt == tries && options.era == Era::Old;
-            if whole[row] || !shape.drop_short || last_resort {
+            if whole[row] || attempt == tries {
                 seen.empty += usize::from(!sampler.push_row(rows[row].clone()));
                 break;
             }

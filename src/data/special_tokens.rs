@@ -34,7 +34,8 @@ impl SpecialTokens {
         let text = |name: &str| token_text(config.get(name)).or_else(|| token_text(map.get(name)));
         let mut named: Vec<(String, String)> =
             NAMES.iter().filter_map(|&name| Some((name.to_owned(), text(name)?))).collect();
-        if named.is_empty() && map.is_null() {
+        let unnamed = map.is_null() && !model.dir.join("tokenizer_config.json").is_file();
+        if unnamed && model.dir.join("tokenizer.json").is_file() {
             let tokenizer = model.tokenizer()?;
             for name in ["bos_token", "eos_token", "pad_token"] {
                 let id = model.config.get(format!("{name}_id"));

@@ -127,6 +127,8 @@ fn ascii(text: &str) -> String {
     text.chars().map(escape).collect()
 }
 
+const UNCLOSED: &str = "a `{` without its `}` (write `{{` for a brace)";
+
 struct Parser<'a> {
     chars: &'a [char],
     at: usize,
@@ -187,6 +189,9 @@ impl Parser<'_> {
             }
             self.at += 1;
         }
+        if self.at == self.chars.len() {
+            return self.fail(start, UNCLOSED);
+        }
         let name: String = self.chars[name_start..self.at].iter().collect();
         let (column, keys) = self.name(&name, name_start)?;
         let mut field = Field { column, keys, conversion: None, spec: Vec::new(), source: String::new() };
@@ -205,7 +210,7 @@ impl Parser<'_> {
             field.spec = self.parts(depth + 1)?;
         }
         if self.chars.get(self.at) != Some(&'}') {
-            return self.fail(start, "a `{` without its `}` (write `{{` for a brace)");
+            return self.fail(start, UNCLOSED);
         }
         field.source = self.chars[start + 1..self.at].iter().collect();
         self.at += 1;

@@ -16,7 +16,7 @@ pub(super) struct Text {
     pub text: String,
 }
 
-/// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, rows without text are left out.
+/// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, texts that are empty even then are left out.
 pub(super) fn texts(
     rows: &Rows,
     options: &TextGeneration,
@@ -28,10 +28,8 @@ pub(super) fn texts(
     let add = options.add_special_tokens && !matches!(source, Source::Chat { .. });
     let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
         let text = source.text(rows, row)?;
-        if text.is_empty() && options.era == Era::New {
-            return Ok(None);
-        }
-        Ok(Some(Text { row, text: if add { surround(text, tokens) } else { text } }))
+        let text = if add { surround(text, tokens) } else { text };
+        Ok((options.era == Era::Old || !text.is_empty()).then_some(Text { row, text }))
     };
     let texts: std::result::Result<Vec<_>, _> =
         (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();

@@ -3,7 +3,7 @@
 use super::layer::Pass;
 use super::{Decoder, KvCache, RopeScaling, Tokens};
 use crate::Result;
-use crate::ops::{Head, Segment, lm_loss, rms_norm};
+use crate::ops::{Head, Segment, lm_loss, residual, rms_norm};
 use candle_core::{DType, Tensor};
 
 /// Positions per pass while a prompt is read, so that memory does not grow with the prompt.
@@ -85,7 +85,7 @@ impl Decoder {
         let embedded = self.embedding.gather(ids)?.to_dtype(self.dtype)?;
         Ok(match self.spec.embedding_multiplier {
             None => embedded,
-            Some(factor) => (embedded * factor)?,
+            Some(factor) => residual::scale(&embedded, factor)?,
         })
     }
 

@@ -104,3 +104,63 @@ impl Decoder {
         self.layers.iter().position(trained).unwrap_or(self.layers.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+    use crate::model::ModelFolder;
+    use crate::model::adapter::TargetModules;
+    use crate::ops::host::without_kernels;
+    use crate::train::{LoraShape, fresh_adapter};
+    use std::path::Path;
+
+    /// The whole decoder, composed of plain operations as on a device without kernels, gives what the kernels give.
+    #[test]
+    fn plain_operations_give_the_same_training() -> Result<()> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens");
+        let root = std::env::var_os("OLIVE_GOLDENS").map_or(root, Into::into);
+        for architecture in ["phi3", "gemma2", "qwen3"] {
+            let dir = root.join("models").join(architecture).join("hf");
+            if !dir.is_dir() {
+                continue;
+            }
+            let mut decoder = Decoder::load(&ModelFolder::open(&dir)?, None, &Device::Cpu)?;
+            let linears: Vec<_> = decoder.spec.all_linears().collect();
+            let shape = LoraShape { rank: 4, alpha: 8.0, dropout: 0.1, use_rslora: false };
+            let mut adapter = fresh_adapter(&linears, TargetModules::Names(Vec::new()), &shape, 1, None);
+            for pair in adapter.modules.values_mut() {
+                pair.b.iter_mut().enumerate().for_each(|(i, b)| *b = (i % 7) as f32 / 100.0 - 0.03);
+            }
+            decoder.attach(&adapter)?;
+            let ids: Vec<u32> = (0..50).map(|i| i * i % 500).collect();
+            let targets: Vec<i32> = (0..50).map(|i| if i % 4 == 0 { -100 } else { i * 7 % 500 }).collect();
+            let tokens = Tokens { ids, lengths: vec![30, 20], sequence_length: 30 };
+            let run = || -> Result<_> {
+                let dropout = Some(DropoutKey { rate: 0.1, key: [3; 32] });
+                let mode = TrainingMode { checkpointing: true, dropout };
+                let mut gradients = LoraGradients::new(decoder.lora().len());
+                let loss = decoder.loss_and_gradients(&tokens, &targets, 0.02, mode, &mut gradients)?;
+                Ok((loss.sum, gradients))
+            };
+            let (fast, fast_gradients) = run()?;
+            let (slow, slow_gradients) = without_kernels(run)?;
+            assert!((fast / slow - 1.0).abs() < 1e-6, "{architecture}: {fast} not {slow}");
+            for module in 0..decoder.lora().len() {
+                let [fast, slow] =
+                    [&fast_gradients, &slow_gradients].map(|g| g.get(module).expect("gradients"));
+                crate::ops::plain::oracle::assert_close(&fast.0, &slow.0, 2e-5);
+                crate::ops::plain::oracle::assert_close(&fast.1, &slow.1, 2e-5);
+            }
+            let logits = |ids: &[u32]| -> Result<_> {
+                let mut cache = decoder.new_cache(9)?;
+                decoder.logits(&ids[..5], &mut cache)?;
+                decoder.logits(&ids[5..], &mut cache)
+            };
+            let (fast, slow) = (logits(&tokens.ids[..9])?, without_kernels(|| logits(&tokens.ids[..9]))?);
+            let close = fast.iter().zip(&slow).all(|(a, b)| (a - b).abs() < 1e-4);
+            assert!(close, "{architecture}");
+        }
+        Ok(())
+    }
+}

@@ -6,7 +6,7 @@ use super::weights::{Decoder, LayerWeights};
 use super::{LinearKind, QkNorm, Rope, RopeUse};
 use crate::Result;
 use crate::ops::attention::{self, Attended, AttentionSpec};
-use crate::ops::{Dropout, Lora, RotaryTables, Segment, glu, linear, rms_norm, rotary};
+use crate::ops::{Dropout, Lora, RotaryTables, Segment, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
 /// What all layers share in one pass over some tokens.
@@ -233,9 +233,6 @@ impl LayerOf<'_> {
     }
 
     fn add_branch(&self, stream: &Tensor, branch: &Tensor) -> Result<Tensor> {
-        Ok(match self.decoder.spec.residual_multiplier {
-            None => (stream + branch)?,
-            Some(factor) => (stream + (branch * factor)?)?,
-        })
+        residual::add_scaled(stream, branch, self.decoder.spec.residual_multiplier)
     }
 }

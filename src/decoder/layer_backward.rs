@@ -3,7 +3,7 @@
 use super::layer::{LayerOf, Pass, Saved};
 use super::{LinearKind, LoraGradients};
 use crate::Result;
-use crate::ops::{attention, glu, linear, rms_norm, rotary};
+use crate::ops::{attention, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
 impl LayerOf<'_> {
@@ -42,10 +42,11 @@ impl LayerOf<'_> {
             self.linear_backward(LinearKind::GateUp, &packed, &x, saved, pass, gradients)?
         } else {
             let through_gate = self.linear_backward(LinearKind::Gate, &d_gate, &x, saved, pass, gradients)?;
-            (through_gate + self.linear_backward(LinearKind::Up, &d_up, &x, saved, pass, gradients)?)?
+            let through_up = self.linear_backward(LinearKind::Up, &d_up, &x, saved, pass, gradients)?;
+            residual::add_scaled(&through_gate, &through_up, None)?
         };
         let dx = self.norm_backward(&saved.middle, self.weights.mlp_norm.as_ref(), dx)?;
-        Ok((d_output + dx)?)
+        residual::add_scaled(d_output, &dx, None)
     }
 
     fn attention_backward(
@@ -95,7 +96,7 @@ impl LayerOf<'_> {
         for (kind, dy) in parts {
             let part = self.linear_step(kind, &dy, &x, saved, pass, gradients, need_input)?;
             dx = match (dx, part) {
-                (Some(sum), Some(part)) => Some((sum + part)?),
+                (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, &part, None)?),
                 (sum, part) => sum.or(part),
             };
         }
@@ -103,7 +104,7 @@ impl LayerOf<'_> {
             None => Ok(None),
             Some(dx) => {
                 let dx = self.norm_backward(&saved.input, self.weights.input_norm.as_ref(), dx)?;
-                Ok(Some((d_middle + dx)?))
+                Ok(Some(residual::add_scaled(d_middle, &dx, None)?))
             }
         }
     }
@@ -117,7 +118,7 @@ impl LayerOf<'_> {
     ) -> Result<Tensor> {
         let dy = match self.decoder.spec.residual_multiplier {
             None => d_stream.clone(),
-            Some(factor) => (d_stream * factor)?,
+            Some(factor) => residual::scale(d_stream, factor)?,
         };
         match branch {
             None => Ok(dy),

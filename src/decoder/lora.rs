@@ -2,6 +2,8 @@
 
 use crate::Result;
 use crate::model::adapter::{Adapter, AdapterConfig, LoraPair};
+use crate::ops::adamw::sum_of_squares;
+use crate::ops::residual;
 use candle_core::Tensor;
 
 /// The branch of one linear layer: `scale · B·A` is added to its weight.
@@ -65,7 +67,9 @@ impl LoraGradients {
     pub fn add(&mut self, module: usize, (a, b): (Tensor, Tensor)) -> Result<()> {
         let sum = match self.modules[module].take() {
             None => (a, b),
-            Some((old_a, old_b)) => ((old_a + a)?, (old_b + b)?),
+            Some((old_a, old_b)) => {
+                (residual::add_scaled(&old_a, &a, None)?, residual::add_scaled(&old_b, &b, None)?)
+            }
         };
         self.modules[module] = Some(sum);
         Ok(())
@@ -83,10 +87,7 @@ impl LoraGradients {
     pub fn norm(&self) -> Result<f64> {
         let mut total = 0.0;
         for (a, b) in self.modules.iter().flatten() {
-            for gradient in [a, b] {
-                let norm = gradient.sqr()?.sum_all()?.to_scalar::<f32>()?;
-                total += f64::from(norm);
-            }
+            total += sum_of_squares(a)? + sum_of_squares(b)?;
         }
         Ok(total.sqrt())
     }

@@ -1,5 +1,7 @@
 //! Rotary position embedding: the frequencies of every scaling in use.
 
+use rayon::prelude::*;
+
 /// One rotary embedding: base, width and how it is stretched to longer contexts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rope {
@@ -50,10 +52,12 @@ impl Rope {
     /// Inverse frequencies, `[rotary_dim / 2]`, for a sequence of `sequence_length` positions in all, and the factor
     /// on cos and sin. Only LongRoPE depends on the length.
     ///
-    /// Computed in f32, as PyTorch does, because the tables are compared with its.
+    /// Rounded to f32 after every step, as PyTorch does it, because the tables are compared with its. Powers, cosines
+    /// and sines are the exact ones, rounded: PyTorch's powers are the same, its cosines and sines (of a vector maths
+    /// library, and not the same on every processor) differ in the last bit for one value in twenty.
     pub fn inverse_frequencies(&self, sequence_length: usize) -> (Vec<f32>, f32) {
         let half = self.rotary_dim / 2;
-        let base = |j: usize| (self.theta as f32).powf((2 * j) as f32 / self.rotary_dim as f32);
+        let base = |j: usize| self.theta.powf(f64::from((2 * j) as f32 / self.rotary_dim as f32)) as f32;
         match &self.scaling {
             RopeScaling::Default => ((0..half).map(|j| 1.0 / base(j)).collect(), 1.0),
             RopeScaling::Linear { factor } => {
@@ -119,15 +123,20 @@ impl Rope {
     /// sequence that will be `sequence_length` long.
     pub fn tables(&self, positions: usize, sequence_length: usize) -> (Vec<f32>, Vec<f32>) {
         let (frequencies, mscale) = self.inverse_frequencies(sequence_length);
-        let mut cos = Vec::with_capacity(positions * frequencies.len());
-        let mut sin = Vec::with_capacity(positions * frequencies.len());
-        for position in 0..positions {
-            for frequency in &frequencies {
-                let angle = position as f32 * frequency;
-                cos.push(angle.cos() * mscale);
-                sin.push(angle.sin() * mscale);
-            }
+        let half = frequencies.len();
+        let mut cos = vec![0.0; positions * half];
+        let mut sin = vec![0.0; positions * half];
+        if half == 0 {
+            return (cos, sin);
         }
+        let rows = cos.par_chunks_exact_mut(half).zip(sin.par_chunks_exact_mut(half));
+        rows.enumerate().for_each(|(position, (cos, sin))| {
+            for (j, frequency) in frequencies.iter().enumerate() {
+                let (s, c) = f64::from(position as f32 * frequency).sin_cos();
+                cos[j] = c as f32 * mscale;
+                sin[j] = s as f32 * mscale;
+            }
+        });
         (cos, sin)
     }
 }

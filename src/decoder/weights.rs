@@ -89,8 +89,7 @@ impl Decoder {
     /// # Errors
     /// The adapter names a module that the decoder does not have, or whose shape differs.
     pub fn attach(&mut self, adapter: &Adapter) -> Result<()> {
-        let refuse =
-            |reason: String| ModelError::Adapter { path: self.spec.architecture.clone().into(), reason };
+        let refuse = |reason: String| ModelError::AdapterMismatch { reason };
         for (name, pair) in &adapter.modules {
             let Some(linear) = self.linears().find(|l| l.linear.module == *name) else {
                 return Err(refuse(format!("the model has no linear layer `{name}`")).into());

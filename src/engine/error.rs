@@ -1,15 +1,35 @@
 //! What can go wrong between passes.
 
+use std::path::PathBuf;
+
 #[derive(Debug, thiserror::Error)]
-pub enum EngineError {}
+pub enum EngineError {
+    #[error("pass `{pass}`: {reason}")]
+    Plan { pass: String, reason: String, hint: String },
+    #[error("the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}", path.display())]
+    Lock { path: PathBuf, reason: String },
+    #[error("pass `{pass}` ({pass_type}) failed")]
+    Pass { pass: String, pass_type: &'static str, source: Box<crate::Error> },
+    #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
+    NoArtefact { key: String, found: usize },
+}
 
 impl EngineError {
     pub fn hint(&self) -> Option<String> {
-        match *self {}
+        match self {
+            EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
+            EngineError::Lock { .. } => Some("use a cache folder on a local file system".into()),
+            EngineError::Pass { source, .. } => source.hint(),
+            EngineError::NoArtefact { .. } => Some("`olive cache ls` lists the keys".into()),
+        }
     }
 
-    /// 2 where the configuration is to blame, else 1.
+    /// 2 where the configuration or the call is to blame, else 1.
     pub fn exit_code(&self) -> u8 {
-        match *self {}
+        match self {
+            EngineError::Plan { .. } | EngineError::NoArtefact { .. } => 2,
+            EngineError::Lock { .. } => 1,
+            EngineError::Pass { source, .. } => source.exit_code(),
+        }
     }
 }

@@ -1,9 +1,21 @@
 //! From a configuration to artefacts: plan, cache, runner, output folder.
 
 pub mod cancel;
+pub mod content;
 pub mod error;
+pub mod input;
 pub mod key;
+pub mod manifest;
+pub mod output;
+pub mod plan;
+pub mod runner;
+pub mod store;
 
 pub use cancel::CancelFlag;
+pub use content::ContentHashes;
 pub use error::EngineError;
 pub use key::KeyHasher;
+pub use manifest::Manifest;
+pub use plan::{Plan, Step};
+pub use runner::{StepOutcome, run};
+pub use store::Store;

@@ -98,6 +98,10 @@ impl Adapter {
         if config.fan_in_fan_out {
             return Err(refuse("`fan_in_fan_out` is not supported".into()).into());
         }
+        if let Some(modules) = config.modules_to_save.as_deref().filter(|modules| !modules.is_empty()) {
+            let names = modules.join("`, `");
+            return Err(refuse(format!("it holds whole modules (`modules_to_save`: `{names}`)")).into());
+        }
         let weights = Checkpoint::open_file(&dir.join("adapter_model.safetensors"))?;
         let mut halves: BTreeMap<String, [Option<super::Tensor>; 2]> = BTreeMap::new();
         for tensor in weights.tensors() {

@@ -119,6 +119,7 @@ impl Tensor {
     ///
     /// # Errors
     /// The tensor is not of a float type.
+    #[inline]
     pub fn read_f32(&self, range: std::ops::Range<usize>, out: &mut [f32]) -> Result<()> {
         assert_eq!(range.len(), out.len(), "the destination holds the range");
         let width = self.dtype.size_in_bytes();
@@ -146,6 +147,21 @@ impl Tensor {
             }
         }
         Ok(())
+    }
+
+    /// Says that the bytes will not be read again soon, so that a model larger than memory can pass through. They
+    /// come back from the file if they are.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        {
+            #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
+            // SAFETY: the mapping is of a file and never written to, so a dropped page is read again with the same
+            // content.
+            // A refusal only means that the pages stay, so it is ignored.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, self.offset, self.len)
+            };
+        }
     }
 
     /// All values as f32.

@@ -20,6 +20,8 @@ pub enum ModelError {
     Dtype { name: String, found: String },
     #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
     Adapter { path: PathBuf, reason: String },
+    #[error("the adapter does not fit the model: {reason}")]
+    AdapterMismatch { reason: String },
     #[error("the tokenizer in `{}` cannot be used: {reason}", path.display())]
     Tokenizer { path: PathBuf, reason: String },
     #[error("the model `{path}` cannot be found: {why}")]

@@ -29,6 +29,13 @@ impl ModelFolder {
         "merges.txt",
     ];
 
+    /// Whether a file of this name is part of a model: its weights, or one of [`Self::SIDE_FILES`].
+    pub fn is_model_file(name: &str) -> bool {
+        Self::SIDE_FILES.contains(&name)
+            || name.ends_with(".safetensors")
+            || name == "model.safetensors.index.json"
+    }
+
     /// # Errors
     /// No folder, no `config.json`, or one that is not JSON.
     pub fn open(dir: &Path) -> Result<ModelFolder> {
@@ -47,6 +54,21 @@ impl ModelFolder {
     /// See [`Checkpoint::open`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         Checkpoint::open(&self.dir)
+    }
+
+    /// Copies one of the [`ModelFolder::SIDE_FILES`] into another folder, if it is there. The content only: a copy of
+    /// a read-only file can be replaced.
+    ///
+    /// # Errors
+    /// The file cannot be read or the copy not written.
+    pub fn copy_side_file(&self, name: &str, to: &Path) -> Result<()> {
+        let from = self.dir.join(name);
+        if !from.is_file() {
+            return Ok(());
+        }
+        let content = std::fs::read(&from).at("read", &from)?;
+        let target = to.join(name);
+        std::fs::write(&target, content).at("write", &target)
     }
 
     /// `tokenizer.json`.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod folder;
 pub mod handle;
 mod hub;
+pub mod merged;
 pub mod safetensors_file;
 pub mod source;
 
@@ -16,4 +17,5 @@ pub use detect::detect;
 pub use error::ModelError;
 pub use folder::ModelFolder;
 pub use handle::ModelHandle;
+pub use merged::{MergedCheckpoint, WeightSource};
 pub use source::{SourceOptions, resolve};

@@ -1,10 +1,30 @@
 //! What can go wrong in writing an ONNX model.
 
 #[derive(Debug, thiserror::Error)]
-pub enum OnnxError {}
+pub enum OnnxError {
+    #[error("a model in {precision} for `{provider}` cannot be built")]
+    Combination { precision: &'static str, provider: String },
+    #[error("ONNX Runtime cannot run this model: {0}")]
+    Unsupported(String),
+    #[error("`{option}` is {found}, which is not {expected}")]
+    Option { option: &'static str, found: String, expected: &'static str },
+    #[error("`nodes_to_exclude` names `{name}`, which is not a MatMul of this model")]
+    UnknownNode { name: String, known: Vec<String> },
+    #[error("neither config.json nor the tokenizer says which token ends a text")]
+    NoEndOfText,
+}
 
 impl OnnxError {
     pub fn hint(&self) -> Option<String> {
-        match *self {}
+        match self {
+            OnnxError::Combination { .. } => {
+                Some(format!("what can be built: {}", super::options::COMBINATIONS))
+            }
+            OnnxError::UnknownNode { known, .. } => {
+                Some(format!("its first ones are {}; the head is /lm_head/MatMul", known.join(", ")))
+            }
+            OnnxError::NoEndOfText => Some("add `eos_token_id` to config.json".into()),
+            OnnxError::Unsupported(_) | OnnxError::Option { .. } => None,
+        }
     }
 }

@@ -1,5 +1,21 @@
 //! The ONNX model builder: graph, external data, genai_config.json.
+//!
+//! What is written is what onnxruntime-genai 0.18's own builder writes: names, nodes, inputs, outputs and the bytes
+//! of every weight. `docs/model_builder.md` lists where it differs on purpose.
 
+pub mod attention;
+pub mod build;
+pub mod data_file;
+pub mod decoder;
 pub mod error;
+pub mod genai_config;
+pub mod graph;
+pub mod matmul;
+pub mod options;
+pub mod proto;
+pub mod rope_caches;
+pub mod side_files;
 
+pub use build::build;
 pub use error::OnnxError;
+pub use options::{BuildOptions, EightBit, Provider};

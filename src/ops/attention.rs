@@ -6,6 +6,7 @@
 mod kernel;
 mod plain;
 
+use super::host::has_kernel;
 use crate::Result;
 use candle_core::Tensor;
 
@@ -74,7 +75,7 @@ pub fn forward(
     v: &Tensor,
     segments: &[Segment],
 ) -> Result<Attended> {
-    if q.device().is_cpu() {
+    if has_kernel(q) {
         kernel::forward(spec, q, k, v, segments)
     } else {
         Ok(Attended { output: plain::forward(spec, q, k, v, segments)?, log_sum_exp: None })

@@ -5,8 +5,8 @@
 //! a row buffer and used at once.
 
 use super::gemm::{Mat, MatMut, Write, gemm};
-use super::host::{HostRows, matrix};
-use super::vector::dot;
+use super::host::{HostRows, kernels_run, matrix};
+use super::vector::{dot, simd};
 use crate::Result;
 use crate::model;
 use candle_core::{DType, Device, Tensor};
@@ -96,7 +96,7 @@ impl FrozenWeight {
 
     /// Whether kernels of the CPU can work on it.
     pub(crate) fn on_host(&self) -> bool {
-        self.mapped().is_some()
+        kernels_run(self.mapped().is_some())
     }
 }
 
@@ -194,9 +194,7 @@ fn for_panels(w: &FrozenWeight, mut use_panel: impl FnMut(Mat, usize)) {
                 const CHUNK: usize = 1 << 15;
                 panel.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
                     let from = range.start + i * CHUNK;
-                    tensor
-                        .read_f32(from..from + chunk.len(), chunk)
-                        .expect("a float type, as `load` checked");
+                    decode(tensor, from..from + chunk.len(), chunk);
                 });
                 &*panel
             }
@@ -205,6 +203,23 @@ fn for_panels(w: &FrozenWeight, mut use_panel: impl FnMut(Mat, usize)) {
         start += rows;
     }
     SCRATCH.set(scratch);
+}
+
+/// Elements `range` as f32.
+fn decode(tensor: &model::Tensor, range: std::ops::Range<usize>, out: &mut [f32]) {
+    if tensor.dtype == DType::BF16 {
+        // The common type, in a loop small enough to be compiled for AVX2.
+        let bytes = &tensor.bytes()[2 * range.start..2 * range.end];
+        return simd(|| widen_bf16(bytes, out));
+    }
+    tensor.read_f32(range, out).expect("a float type, as `load` checked");
+}
+
+#[inline(always)]
+fn widen_bf16(bytes: &[u8], out: &mut [f32]) {
+    for (value, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *value = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+    }
 }
 
 fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
@@ -219,9 +234,9 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
         let mut weight_row = vec![0.0; width];
         for (j, y) in chunk.chunks_exact_mut(rows).enumerate() {
             let start = (i * CHUNK + j) * width;
-            tensor.read_f32(start..start + width, &mut weight_row).expect("a float type, as `load` checked");
+            decode(tensor, start..start + width, &mut weight_row);
             for (r, y) in y.iter_mut().enumerate() {
-                *y = dot(x.row(r), &weight_row);
+                *y = simd(|| dot(x.row(r), &weight_row));
             }
         }
     });
@@ -229,5 +244,35 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
         for (j, y) in y.iter_mut().enumerate() {
             *y = transposed[j * rows + r];
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::plain::oracle::{assert_close, random, weight};
+
+    #[test]
+    fn kernel_agrees_with_plain_operations_in_every_storage_type() -> Result<()> {
+        // More rows than a panel has, so that panels meet.
+        let (out, width) = (3000, 700);
+        for dtype in [DType::BF16, DType::F16, DType::F32] {
+            let w = weight(out, width, dtype, 1)?;
+            for rows in [1, 3, 21] {
+                // A column slice, as the halves of packed projections are.
+                let x = random(&[rows, 2 * width], 2)?.narrow(1, 5, width)?;
+                let dy = random(&[rows, out], 3)?;
+                assert_close(&forward(&x, &w)?, &plain_forward(&x, &w)?, 1e-5);
+                assert_close(&backward(&dy, &w)?, &plain_backward(&dy, &w)?, 1e-5);
+            }
+            let rows = w.gather(&[2999, 0])?;
+            assert_close(
+                &rows,
+                &w.on_device(&rows)?.index_select(&Tensor::new(&[2999u32, 0], &Device::Cpu)?, 0)?,
+                0.0,
+            );
+            assert!(w.gather(&[3000]).is_err());
+        }
+        Ok(())
     }
 }

@@ -187,6 +187,21 @@ fn grid(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
     }
 }
 
+/// GFLOP/s of a large product on the current pool, the best of some runs: what benchmarks set the training's rate against.
+pub fn rate() -> f64 {
+    const N: usize = 2048;
+    let (a, b) = (vec![0.5; N * N], vec![0.25; N * N]);
+    let mut c = vec![0.0; N * N];
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        let (a, b) = (Mat::new(&a, N, N, N), Mat::new(&b, N, N, N));
+        gemm(&mut MatMut::new(&mut c, N, N, N), Write::Replace, 1.0, a, b);
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    2.0 * (N * N * N) as f64 / best / 1e9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

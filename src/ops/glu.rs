@@ -1,8 +1,8 @@
 //! Gated activation of the MLP: `act(gate) · up` (SwiGLU, GeGLU).
 
-use super::host::{HostRows, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use super::plain::vjp;
-use super::vector::{exp, sigmoid};
+use super::vector::{exp, sigmoid, simd};
 use crate::Result;
 use crate::decoder::Activation;
 use candle_core::Tensor;
@@ -14,7 +14,7 @@ use rayon::prelude::*;
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
-    if !gate.device().is_cpu() {
+    if !has_kernel(gate) {
         return plain(gate, up, activation);
     }
     let (gate, up) = (HostRows::new(gate)?, HostRows::new(up)?);
@@ -22,13 +22,16 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
     let step = rows_per_task(gate.cols);
     y.par_chunks_mut(step * gate.cols).enumerate().for_each(|(i, chunk)| {
         for (j, y) in chunk.chunks_exact_mut(gate.cols).enumerate() {
-            let rows = y.iter_mut().zip(gate.row(i * step + j)).zip(up.row(i * step + j));
-            // One loop per activation, so that each is free of branches and vectorises.
-            match activation {
-                Activation::Silu => rows.for_each(|((y, g), u)| *y = silu(*g).0 * u),
-                Activation::Gelu => rows.for_each(|((y, g), u)| *y = gelu(*g).0 * u),
-                Activation::GeluTanh => rows.for_each(|((y, g), u)| *y = gelu_tanh(*g).0 * u),
-            }
+            let (gate, up) = (gate.row(i * step + j), up.row(i * step + j));
+            simd(|| {
+                let rows = y.iter_mut().zip(gate).zip(up);
+                // One loop per activation, so that each is free of branches and vectorises.
+                match activation {
+                    Activation::Silu => rows.for_each(|((y, g), u)| *y = silu(*g).0 * u),
+                    Activation::Gelu => rows.for_each(|((y, g), u)| *y = gelu(*g).0 * u),
+                    Activation::GeluTanh => rows.for_each(|((y, g), u)| *y = gelu_tanh(*g).0 * u),
+                }
+            });
         }
     });
     matrix(y, gate.rows, gate.cols)
@@ -39,7 +42,7 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor) -> Result<[Tensor; 2]> {
-    if !gate.device().is_cpu() {
+    if !has_kernel(gate) {
         return vjp([gate, up], dy, |[gate, up]| plain(gate, up, activation));
     }
     let (gate, up, dy) = (HostRows::new(gate)?, HostRows::new(up)?, HostRows::new(dy)?);
@@ -51,22 +54,33 @@ pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor)
         let outputs = d_gate.chunks_exact_mut(cols).zip(d_up.chunks_exact_mut(cols));
         for (j, (d_gate, d_up)) in outputs.enumerate() {
             let row = i * step + j;
-            let inputs = gate.row(row).iter().zip(up.row(row)).zip(dy.row(row));
-            let all = d_gate.iter_mut().zip(d_up.iter_mut()).zip(inputs);
-            let put = |(value, slope): (f32, f32), dg: &mut f32, du: &mut f32, up: f32, dy: f32| {
-                *dg = dy * up * slope;
-                *du = dy * value;
-            };
-            match activation {
-                Activation::Silu => all.for_each(|((dg, du), ((g, u), dy))| put(silu(*g), dg, du, *u, *dy)),
-                Activation::Gelu => all.for_each(|((dg, du), ((g, u), dy))| put(gelu(*g), dg, du, *u, *dy)),
-                Activation::GeluTanh => {
-                    all.for_each(|((dg, du), ((g, u), dy))| put(gelu_tanh(*g), dg, du, *u, *dy));
-                }
-            }
+            let (gate, up, dy) = (gate.row(row), up.row(row), dy.row(row));
+            simd(|| match activation {
+                Activation::Silu => slopes(d_gate, d_up, gate, up, dy, silu),
+                Activation::Gelu => slopes(d_gate, d_up, gate, up, dy, gelu),
+                Activation::GeluTanh => slopes(d_gate, d_up, gate, up, dy, gelu_tanh),
+            });
         }
     });
     Ok([matrix(d_gate, rows, cols)?, matrix(d_up, rows, cols)?])
+}
+
+/// One row of the backward; `activation` gives value and slope.
+#[inline(always)]
+fn slopes(
+    d_gate: &mut [f32],
+    d_up: &mut [f32],
+    gate: &[f32],
+    up: &[f32],
+    dy: &[f32],
+    activation: impl Fn(f32) -> (f32, f32),
+) {
+    let inputs = gate.iter().zip(up).zip(dy);
+    for ((d_gate, d_up), ((gate, up), dy)) in d_gate.iter_mut().zip(d_up).zip(inputs) {
+        let (value, slope) = activation(*gate);
+        *d_gate = dy * up * slope;
+        *d_up = dy * value;
+    }
 }
 
 /// Value and slope of `x · sigmoid(x)`.

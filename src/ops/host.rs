@@ -32,9 +32,9 @@ impl<'a> HostRows<'a> {
         match &*storage {
             Storage::Cpu(CpuStorage::F32(_)) => {}
             _ => {
-                return Err(super::invalid(format!(
-                    "a CPU kernel was given a tensor that is not f32 in host memory"
-                )));
+                return Err(super::invalid(
+                    "a CPU kernel was given a tensor that is not f32 in host memory".into(),
+                ));
             }
         }
         let offset = layout.start_offset();
@@ -53,6 +53,34 @@ impl<'a> HostRows<'a> {
     pub(crate) fn row(&self, index: usize) -> &[f32] {
         &self.data()[index * self.stride..][..self.cols]
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static ONLY_PLAIN: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Runs `f` as on a device without kernels.
+#[cfg(test)]
+pub(crate) fn without_kernels<R>(f: impl FnOnce() -> R) -> R {
+    ONLY_PLAIN.set(true);
+    let result = f();
+    ONLY_PLAIN.set(false);
+    result
+}
+
+/// Whether the kernels of the CPU can work on a tensor that lies there.
+pub(crate) fn kernels_run(on_host: bool) -> bool {
+    #[cfg(test)]
+    if ONLY_PLAIN.get() {
+        return false;
+    }
+    on_host
+}
+
+/// Whether a kernel can work on the tensor, or plain operations must.
+pub(crate) fn has_kernel(tensor: &Tensor) -> bool {
+    kernels_run(tensor.device().is_cpu())
 }
 
 /// `[rows, cols]` on the CPU, taking the values over.

@@ -3,7 +3,7 @@
 use super::frozen_linear::{self, FrozenWeight};
 use super::gemm::Mat;
 use super::host::{HostRows, matrix};
-use super::vector::{exp, max};
+use super::vector::{exp, max, simd, sum};
 use crate::Result;
 use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
@@ -104,32 +104,7 @@ fn chunk_on_host(
     let losses: Vec<f64> = logits
         .par_chunks_mut(vocab)
         .zip(labels)
-        .map(|(row, label)| {
-            if multiplier != 1.0 {
-                row.iter_mut().for_each(|l| *l *= multiplier);
-            }
-            if let Some(cap) = cap {
-                row.iter_mut().for_each(|l| *l = cap * (*l / cap).tanh());
-            }
-            let own = row[*label as usize];
-            let top = max(row);
-            // In f64, because a vocabulary has up to 2¹⁸ entries.
-            let total: f64 =
-                row.chunks(1024).map(|part| f64::from(part.iter().map(|l| exp(l - top)).sum::<f32>())).sum();
-            let log_sum = f64::from(top) + total.ln();
-            if let Some(factor) = factor {
-                let (scale, shift) = (factor as f32, log_sum as f32);
-                let slope = |l: f32| cap.map_or(1.0, |cap| 1.0 - (l / cap) * (l / cap)) * multiplier;
-                let own_slope = slope(own);
-                if cap.is_some() {
-                    row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * slope(*l));
-                } else {
-                    row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * multiplier);
-                }
-                row[*label as usize] -= scale * own_slope;
-            }
-            log_sum - f64::from(own)
-        })
+        .map(|(row, label)| simd(|| row_loss(row, *label as usize, multiplier, cap, factor)))
         .collect();
     let gradient = match factor {
         None => None,
@@ -140,6 +115,40 @@ fn chunk_on_host(
         }
     };
     Ok((losses.iter().sum(), gradient))
+}
+
+/// Loss of one row of raw logits; turns the row into the gradient if `factor` asks for it.
+#[inline(always)]
+fn row_loss(row: &mut [f32], label: usize, multiplier: f32, cap: Option<f32>, factor: Option<f64>) -> f64 {
+    if multiplier != 1.0 {
+        row.iter_mut().for_each(|l| *l *= multiplier);
+    }
+    if let Some(cap) = cap {
+        row.iter_mut().for_each(|l| *l = cap * (*l / cap).tanh());
+    }
+    let own = row[label];
+    let top = max(row);
+    // Parts are summed in f64, because a vocabulary has up to 2¹⁸ entries.
+    let mut terms = [0.0; 1024];
+    let mut total = 0.0;
+    for part in row.chunks(terms.len()) {
+        let terms = &mut terms[..part.len()];
+        terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top));
+        total += f64::from(sum(terms));
+    }
+    let log_sum = f64::from(top) + total.ln();
+    if let Some(factor) = factor {
+        let (scale, shift) = (factor as f32 * multiplier, log_sum as f32);
+        match cap {
+            None => row.iter_mut().for_each(|l| *l = scale * exp(*l - shift)),
+            Some(cap) => {
+                let slope = |l: f32| 1.0 - (l / cap) * (l / cap);
+                row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * slope(*l));
+            }
+        }
+        row[label] -= scale * cap.map_or(1.0, |cap| 1.0 - (own / cap) * (own / cap));
+    }
+    log_sum - f64::from(own)
 }
 
 /// Logits `[rows, vocab]`, for generation and tests.
@@ -182,4 +191,37 @@ fn plain_chunk(
         }
     };
     Ok((sum, gradient))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::plain::oracle::{assert_close, random, weight};
+
+    #[test]
+    fn kernel_agrees_with_plain_operations() -> Result<()> {
+        // More rows than a chunk has, some of which do not count.
+        let weight = weight(70_001, 24, DType::BF16, 1)?;
+        let hidden = (random(&[150, 24], 2)? * 3.0)?;
+        let cases = [(None, None, false), (Some(0.7), None, true), (Some(1.3), Some(4.0), true)];
+        for (multiplier, softcap, masked) in cases {
+            let head = Head { weight: &weight, multiplier, softcap };
+            let target = |i: i32| if masked && i % 3 == 0 { -100 } else { i * 461 % 70_001 };
+            let targets: Vec<i32> = (0..150).map(target).collect();
+            let got = lm_loss(&hidden, &targets, head, Some(0.01))?;
+            let counted: Vec<u32> = (0..150).filter(|i| targets[*i as usize] >= 0).collect();
+            let labels: Vec<u32> = counted.iter().map(|i| targets[*i as usize] as u32).collect();
+            let index = Tensor::new(counted.as_slice(), hidden.device())?;
+            let kept = hidden.index_select(&index, 0)?;
+            let (sum, gradient) = plain_chunk(&kept, &labels, head, Some(0.01))?;
+            assert!((got.sum / sum - 1.0).abs() < 1e-6, "{} not {sum}", got.sum);
+            assert_eq!(got.count, counted.len());
+            let want = hidden.zeros_like()?.index_add(&index, &gradient.expect("a gradient"), 0)?;
+            assert_close(&got.d_hidden.expect("a gradient"), &want, 1e-5);
+            assert_eq!(lm_loss(&hidden, &targets, head, None)?.sum, got.sum);
+        }
+        let head = Head { weight: &weight, multiplier: None, softcap: None };
+        assert!(lm_loss(&hidden, &[-100; 150], head, None).is_err(), "no label, no loss");
+        Ok(())
+    }
 }

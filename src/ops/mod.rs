@@ -8,6 +8,7 @@
 //! directions is exactly what the layer decides to keep. No result depends on the number of threads: work is cut by
 //! shape, and every sum has a fixed order.
 
+pub mod adamw;
 pub mod attention;
 pub mod dropout;
 pub mod frozen_linear;
@@ -17,6 +18,7 @@ pub(crate) mod host;
 pub mod linear;
 pub mod lm_loss;
 pub(crate) mod plain;
+pub mod residual;
 pub mod rms_norm;
 pub mod rotary;
 pub(crate) mod vector;
@@ -24,6 +26,7 @@ pub(crate) mod vector;
 pub use attention::{AttentionSpec, Segment};
 pub use dropout::Dropout;
 pub use frozen_linear::FrozenWeight;
+pub use gemm::rate as gemm_rate;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
 pub use rotary::RotaryTables;

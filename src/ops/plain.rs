@@ -33,7 +33,10 @@ pub(crate) fn vjp<const N: usize>(
 #[cfg(test)]
 pub(crate) mod oracle {
     use super::*;
+    use crate::model::{Checkpoint, safetensors_file};
+    use crate::ops::FrozenWeight;
     use candle_core::Device;
+    use half::{bf16, f16};
 
     /// Values in (-1, 1) that depend on `seed` alone.
     pub(crate) fn random(shape: &[usize], seed: u64) -> Result<Tensor> {
@@ -45,6 +48,28 @@ pub(crate) mod oracle {
             })
             .collect();
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+
+    /// A mapped matrix `[out, in]` of that type.
+    pub(crate) fn weight(out: usize, width: usize, dtype: DType, seed: u64) -> Result<FrozenWeight> {
+        let values = random(&[out, width], seed)?.flatten_all()?.to_vec1::<f32>()?;
+        let (name, bytes): (_, Vec<u8>) = match dtype {
+            DType::BF16 => ("BF16", values.iter().flat_map(|v| bf16::from_f32(*v).to_le_bytes()).collect()),
+            DType::F16 => ("F16", values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect()),
+            _ => ("F32", values.iter().flat_map(|v| v.to_le_bytes()).collect()),
+        };
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        let entry = safetensors_file::Entry {
+            name: "w".into(),
+            dtype: name,
+            shape: vec![out, width],
+            bytes: bytes.len(),
+        };
+        let mut writer = safetensors_file::Writer::create(file.path(), &[entry])?;
+        writer.write(&bytes)?;
+        writer.finish()?;
+        // The mapping outlives the file's name.
+        FrozenWeight::load(Checkpoint::open_file(file.path())?.tensor("w")?, DType::F32, &Device::Cpu)
     }
 
     /// The largest difference is at most `tolerance` times the largest value.

@@ -1,8 +1,8 @@
 //! Root-mean-square normalisation with a frozen weight, over the last dimension.
 
-use super::host::{HostRows, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use super::plain::vjp;
-use super::vector::dot;
+use super::vector::{dot, simd};
 use crate::Result;
 use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
@@ -12,7 +12,7 @@ use rayon::prelude::*;
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         return plain(x, weight, eps);
     }
     let (x, weight) = (HostRows::new(x)?, HostRows::new(weight)?);
@@ -22,10 +22,12 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     y.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
         for (j, y) in chunk.chunks_exact_mut(x.cols).enumerate() {
             let x = x.row(i * step + j);
-            let scale = inverse_rms(x, eps);
-            for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
-                *y = x * scale * w;
-            }
+            simd(|| {
+                let scale = inverse_rms(x, eps);
+                for ((y, x), w) in y.iter_mut().zip(x).zip(weight) {
+                    *y = x * scale * w;
+                }
+            });
         }
     });
     matrix(y, x.rows, x.cols)
@@ -38,7 +40,7 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 /// # Errors
 /// Shapes that do not fit, or a device error.
 pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         let [dx] = vjp([x], dy, |[x]| plain(x, weight, eps))?;
         return Ok(dx);
     }
@@ -49,19 +51,22 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Te
     dx.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
         for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
             let (x, dy) = (x.row(i * step + j), dy.row(i * step + j));
-            let scale = inverse_rms(x, eps);
-            for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
-                *dx = dy * w;
-            }
-            let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
-            for (dx, x) in dx.iter_mut().zip(x) {
-                *dx = *dx * scale - x * pull;
-            }
+            simd(|| {
+                let scale = inverse_rms(x, eps);
+                for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
+                    *dx = dy * w;
+                }
+                let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
+                for (dx, x) in dx.iter_mut().zip(x) {
+                    *dx = *dx * scale - x * pull;
+                }
+            });
         }
     });
     matrix(dx, x.rows, x.cols)
 }
 
+#[inline(always)]
 fn inverse_rms(x: &[f32], eps: f64) -> f32 {
     (dot(x, x) / x.len() as f32 + eps as f32).sqrt().recip()
 }

@@ -1,6 +1,6 @@
 //! Rotary position embedding: pairs (j, j + half) of every head are rotated by the position's angles.
 
-use super::host::{HostRows, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use crate::Result;
 use crate::decoder::Rope;
 use candle_core::{Device, Tensor};
@@ -52,7 +52,7 @@ pub fn backward(dy: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<T
 }
 
 fn rotate(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Result<Tensor> {
-    if !x.device().is_cpu() {
+    if !has_kernel(x) {
         return plain(x, tables, head_dim, f64::from(sign));
     }
     let (x, cos, sin) = (HostRows::new(x)?, HostRows::new(&tables.cos)?, HostRows::new(&tables.sin)?);

@@ -28,6 +28,25 @@ pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))
 }
 
+/// Runs `f` compiled for AVX2 where the machine has it. Nothing is contracted to fused operations, so the result is the same
+/// to the bit.
+#[inline(always)]
+pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx2")]
+        fn wide<R>(f: impl FnOnce() -> R) -> R {
+            f()
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            #[expect(unsafe_code, reason = "code for a feature that the machine may lack")]
+            // SAFETY: the feature was just detected.
+            return unsafe { wide(f) };
+        }
+    }
+    f()
+}
+
 const LANES: usize = 16;
 
 #[inline(always)]

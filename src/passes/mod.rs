@@ -1,10 +1,25 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+pub mod lora;
+pub mod merge_adapter_weights;
+pub mod model_builder;
+pub mod qlora;
+
+pub use lora::LoraPass;
+pub use merge_adapter_weights::MergePass;
+pub use model_builder::ModelBuilderPass;
+pub use qlora::QloraPass;
+mod kind;
+
+pub use kind::output_kind;
+
 use crate::Result;
+use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::{CancelFlag, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// One step: takes a model, writes another one into a folder of its own.
@@ -15,27 +30,43 @@ pub trait Pass {
     /// Raised whenever the same options give another result than before.
     fn version(&self) -> u32;
 
-    /// Whether the pass can work on such a model.
-    ///
-    /// # Errors
-    /// A sentence that completes "`builder` cannot follow here: ".
-    fn accepts(&self, input: ModelKind) -> std::result::Result<ModelKind, String>;
-
     /// Feeds everything into the hasher that the result depends on, besides the input model.
     ///
     /// # Errors
     /// A data file that cannot be read.
     fn key(&self, hasher: &mut KeyHasher) -> Result<()>;
 
-    /// Does the work. `dir` exists and is empty; it becomes the artefact when this returns.
+    /// Why the pass cannot be run yet, though it can be planned.
+    fn unavailable(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether the result depends on the device it is computed on.
+    fn uses_device(&self) -> bool {
+        false
+    }
+
+    /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may
+    /// have left; it becomes the artefact when this returns.
     ///
     /// # Errors
-    /// Whatever stopped the work; `dir` is then discarded (but for what a later run can resume from).
+    /// Whatever stopped the work; of `dir`, only `resume` is then kept.
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle>;
 }
 
+/// The pass that these options describe.
+pub fn build(options: &PassOptions) -> Box<dyn Pass> {
+    match options.clone() {
+        PassOptions::LoRA(options) => Box::new(LoraPass { options }),
+        PassOptions::QLoRA(options) => Box::new(QloraPass { options }),
+        PassOptions::MergeAdapterWeights(options) => Box::new(MergePass { options }),
+        PassOptions::ModelBuilder(options) => Box::new(ModelBuilderPass { options }),
+    }
+}
+
 /// The shape of a [`ModelHandle`] before it exists, for checking a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ModelKind {
     Hf,
     HfWithAdapter,

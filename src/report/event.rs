@@ -77,6 +77,12 @@ pub enum Event {
         tokens: usize,
         seconds: f64,
     },
+    /// A `tracing` message of at least the chosen level.
+    Log {
+        level: &'static str,
+        target: String,
+        message: String,
+    },
     Info {
         message: String,
     },

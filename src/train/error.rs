@@ -1,10 +1,67 @@
 //! What can go wrong in training.
 
+use std::path::PathBuf;
+
 #[derive(Debug, thiserror::Error)]
-pub enum TrainError {}
+pub enum TrainError {
+    #[error("no linear layer of the model matches the target module `{target}`")]
+    NoSuchTarget { target: String, existing: Vec<String> },
+    #[error("`{target}` cannot carry an adapter")]
+    NotALinearLayer { target: String, existing: Vec<String> },
+    #[error("the target module pattern `{pattern}` is not a regular expression: {reason}")]
+    BadPattern { pattern: String, reason: String },
+    #[error("{what} is not supported yet")]
+    Unsupported { what: &'static str, hint: &'static str },
+    #[error("`{name}` is {value}, but {expected}")]
+    BadOption { name: &'static str, value: String, expected: &'static str },
+    #[error("there is nothing to train on: {samples} samples make no batch of {batch_size}")]
+    NoBatches { samples: usize, batch_size: usize },
+    #[error("no token of {} counts in the loss: every label is masked", rows_of(.rows))]
+    NoLabels { rows: Vec<usize> },
+    #[error("none of the {samples} evaluation samples has a token that counts in the loss")]
+    NoEvaluationLabels { samples: usize },
+    #[error("training diverged in step {step} on {}: {what} is {value}", rows_of(.rows))]
+    Diverged { step: usize, rows: Vec<usize>, what: &'static str, value: f64 },
+    #[error("the state in `{}` cannot be resumed: {reason}", path.display())]
+    Resume { path: PathBuf, reason: String },
+}
 
 impl TrainError {
     pub fn hint(&self) -> Option<String> {
-        match *self {}
+        match self {
+            TrainError::NoSuchTarget { existing, .. } | TrainError::NotALinearLayer { existing, .. } => {
+                Some(format!("`target_modules` can name {}, or be \"all-linear\"", existing.join(", ")))
+            }
+            TrainError::Unsupported { hint, .. } => Some((*hint).into()),
+            TrainError::NoBatches { .. } => {
+                Some("add data, or lower `per_device_train_batch_size` or `dataloader_drop_last`".into())
+            }
+            TrainError::NoLabels { .. } | TrainError::NoEvaluationLabels { .. } => {
+                Some("look at these samples: they may be empty, padding only, or a single token long".into())
+            }
+            TrainError::Diverged { .. } => Some(
+                "lower `learning_rate`, add `warmup_steps`, set `max_grad_norm` to 1 or less, or look at these rows; no \
+                 adapter was written"
+                    .into(),
+            ),
+            TrainError::Resume { path, .. } => {
+                Some(format!("delete `{}` to start this training again", path.display()))
+            }
+            TrainError::BadPattern { .. } | TrainError::BadOption { .. } => None,
+        }
+    }
+}
+
+/// "row 3", "rows 3, 8 and 9", "rows 1, 2, 3, 4, 5, 6 and 26 more".
+fn rows_of(rows: &[usize]) -> String {
+    const SHOWN: usize = 6;
+    let shown = |rows: &[usize]| rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match rows {
+        [] => "no row".into(),
+        [row] => format!("training sample {row}"),
+        [first @ .., last] if rows.len() <= SHOWN + 1 => {
+            format!("training samples {} and {last}", shown(first))
+        }
+        _ => format!("training samples {} and {} more", shown(&rows[..SHOWN]), rows.len() - SHOWN),
     }
 }

@@ -1,5 +1,27 @@
 //! Fitting an adapter: loop, optimiser, schedule, evaluation, checkpoints.
+//!
+//! [`Trainer`] does single steps on explicit micro-batches; [`fit`] drives it over a dataset.
 
+pub mod batches;
+pub mod checkpoint;
 pub mod error;
+pub mod evaluate;
+pub mod fit;
+pub mod init;
+pub mod metrics;
+pub mod micro_batch;
+pub mod optimiser;
+pub mod rng;
+pub mod schedule;
+pub mod targets;
+pub mod trainer;
 
+pub use batches::BatchPlan;
+pub use checkpoint::Checkpoints;
 pub use error::TrainError;
+pub use fit::{Fit, Fitted, fit};
+pub use init::{LoraShape, fresh_adapter};
+pub use micro_batch::MicroBatch;
+pub use optimiser::{AdamW, AdamWOptions};
+pub use schedule::Schedule;
+pub use trainer::{StepReport, Trainer, TrainerOptions};

@@ -1,1 +1,295 @@
+//! Files, splits and filters.
 
+use crate::support::{complaint, fixture, fixture_json, ids, load, options, prepare, toy_model, write};
+use olive::config::canonical::{DataFiles, Era, LoadDataset, Strategy};
+use olive::data::{self, Rows, Value, python_text};
+use std::path::Path;
+
+fn rows(load: &LoadDataset) -> Rows {
+    data::load_rows(load).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Every row as Python would print it.
+fn printed(rows: &Rows) -> Vec<String> {
+    let row = |i| rows.values(i).iter().map(python_text::str).collect::<Vec<_>>().join("|");
+    (0..rows.len()).map(row).collect()
+}
+
+fn read(loader: &str, name: &str, content: impl AsRef<[u8]>) -> olive::Result<Rows> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), name, content);
+    data::load_rows(&load(loader, &[&path]))
+}
+
+fn json(content: &str) -> Vec<String> {
+    printed(&read("json", "rows.json", content).unwrap())
+}
+
+fn csv(content: &str) -> Vec<String> {
+    printed(&read("csv", "rows.csv", content).unwrap())
+}
+
+#[test]
+fn json_comes_in_many_forms() {
+    let expected = ["1|x", "2|y"];
+    assert_eq!(json("{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2, \"b\": \"y\"}\n"), expected);
+    assert_eq!(json("\u{feff}{\"a\": 1, \"b\": \"x\"}\r\n\r\n{\"b\": \"y\", \"a\": 2}"), expected);
+    assert_eq!(json("[{\"a\": 1, \"b\": \"x\"},\n {\"a\": 2, \"b\": \"y\"}]"), expected);
+    assert_eq!(json("{\"a\": 1, \"b\": \"x\"}{\"a\": 2, \"b\": \"y\"}"), expected);
+    assert_eq!(json("{\n\"a\": 1, \"b\": \"x\"\n}\n{\n\"a\": 2, \"b\": \"y\"}"), expected);
+    assert_eq!(json("[\"x\", \"y\"]"), ["x", "y"]);
+    let dir = tempfile::tempdir().unwrap();
+    for nested in
+        ["[{\"a\": 1, \"b\": \"x\"}, {\"a\": 2, \"b\": \"y\"}]", "{\"a\": [1, 2], \"b\": [\"x\", \"y\"]}"]
+    {
+        let path = write(dir.path(), "rows.json", format!("{{\"version\": 1, \"data\": {nested}}}"));
+        let load = LoadDataset { field: Some("data".into()), ..load("json", &[&path]) };
+        assert_eq!(printed(&rows(&load)), expected);
+        let wrong = complaint(data::load_rows(&LoadDataset { field: Some("dta".into()), ..load }));
+        assert!(wrong.contains("no field `dta`; it has `version`, `data` | did you mean `data`?"), "{wrong}");
+    }
+}
+
+#[test]
+fn json_values_have_pythons_types() {
+    assert_eq!(json("{\"a\": 1}\n{\"a\": 2.5}\n{\"b\": true}"), ["1.0|None", "2.5|None", "None|True"]);
+    assert_eq!(json("{\"a\": 1}\n{\"a\": \"x\"}"), ["1", "x"]);
+    assert_eq!(json("{\"a\": [1, 2]}\n{\"a\": [0.5]}"), ["[1.0, 2.0]", "[0.5]"]);
+    let nested = json("{\"m\": [{\"r\": \"u\", \"x\": 1}, {\"r\": \"it's\"}], \"d\": {\"k\": null}}");
+    assert_eq!(nested, ["[{'r': 'u', 'x': 1}, {'r': \"it's\"}]|{'k': None}"]);
+    assert_eq!(json("{\"a\": 123456789012345678901234567890}"), ["1.2345678901234568e+29"]);
+    assert_eq!(json("{\"a\": 18446744073709551615}"), ["1.8446744073709552e+19"]);
+    assert_eq!(json("{\"a\": \"\\u00e9\\ud83d\\ude00\"}"), ["é😀"]);
+    let long = "x".repeat(5_000_000);
+    assert_eq!(json(&format!("{{\"a\": \"{long}\"}}\n")), [long]);
+}
+
+/// Up to 15 digits come back as they were written.
+#[test]
+fn floats_are_read_exactly() {
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut float = || {
+        let (digits, exponent) = (next() % 1_000_000_000_000_000, next() % 23);
+        format!("{digits}e{}", exponent as i64 - 22).parse::<f64>().unwrap()
+    };
+    let written: Vec<String> = (0..20_000).map(|_| python_text::float_repr(float())).collect();
+    let lines: String = written.iter().map(|f| format!("{{\"a\": {f}}}\n")).collect();
+    let read = json(&lines);
+    let wrong: Vec<_> = written.iter().zip(&read).filter(|(a, b)| a != b).collect();
+    assert!(wrong.is_empty(), "{}: {:?}", wrong.len(), &wrong[..3.min(wrong.len())]);
+}
+
+#[test]
+fn a_damaged_line_is_named() {
+    let mut lines = vec!["{\"q\": \"ok\"}"; 5000];
+    lines[4710] = "{\"q\": \"no end}";
+    let error = complaint(read("json", "rows.jsonl", lines.join("\n")));
+    assert!(error.contains("rows.jsonl`, line 4711: not valid JSON at column"), "{error}");
+    lines[4710] = "[1, 2]";
+    let error = complaint(read("json", "rows.jsonl", lines.join("\r\n")));
+    assert!(error.contains("rows.jsonl`, line 4711: a row must be an object"), "{error}");
+    let error = complaint(read("json", "rows.json", "[{\"a\": 1},\n{\"a\": }]"));
+    assert!(error.contains("line 2: not valid JSON at column 7"), "{error}");
+    let error = complaint(read("json", "rows.json", "{\n\"a\": 1\n}\n{\n\"a\": x\n}"));
+    assert!(error.contains("line 5: not valid JSON at column 6"), "{error}");
+    let error = complaint(read("json", "rows.jsonl", b"{\"a\": \"x\"}\n{\"a\": \"\xff\"}\n"));
+    assert!(error.contains("rows.jsonl`, line 2: the text is not UTF-8"), "{error}");
+}
+
+#[test]
+fn csv_has_the_types_of_pandas() {
+    let text = "a,b,c,d,e\n1,1.5,x,True,\n2,,NA,false,\n3,1e5,\"q \"\"z\"\" , y\",TRUE,\n";
+    assert_eq!(
+        csv(text),
+        ["1|1.5|x|True|None", "2|None|None|False|None", "3|100000.0|q \"z\" , y|True|None"]
+    );
+    assert_eq!(csv("a,b\n1,\n,x\n"), ["1.0|None", "None|x"]);
+    assert_eq!(csv("a,b\n007, 5\n+3,6 \n"), ["7|5", "3|6"]);
+    assert_eq!(csv("a,b\n1\n\n2,3\n"), ["1|None", "2|3.0"]);
+    assert_eq!(csv("a,b\ninf,-inf\n1,2\n"), ["inf|-inf", "1.0|2.0"]);
+    assert_eq!(csv("a,b\nTrue,x\n,None\n"), ["True|x", "None|None"]);
+    assert_eq!(csv("\u{feff}a,b\r\n1,\"x\r\ny\"\r\n"), ["1|x\r\ny"]);
+    assert_eq!(csv("a\n1_000\n2\n"), ["1_000", "2"]);
+    assert_eq!(csv("a\n\" x\"\n 1\n"), [" x", " 1"]);
+    assert_eq!(csv("a\n.5\n1.\n"), ["0.5", "1.0"]);
+    assert_eq!(csv("a,b\nyes,2024-01-01\n"), ["yes|2024-01-01"]);
+    let named = read("csv", "rows.csv", "a,a,\n1,2,3\n").unwrap();
+    assert_eq!(named.columns, ["a", "a.1", "Unnamed: 2"]);
+    let error = complaint(read("csv", "rows.csv", "a,b\n1,2\n3,4,5\n"));
+    assert!(error.contains("rows.csv`, line 3: 3 values where the header has 2 columns"), "{error}");
+}
+
+#[test]
+fn parquet_prints_what_pyarrow_holds() {
+    let expected = fixture_json("parquet.json");
+    for codec in ["none", "snappy", "zstd"] {
+        let path = fixture(&format!("rows-{codec}.parquet"));
+        let rows = rows(&load("parquet", &[path.to_str().unwrap()]));
+        assert_eq!(
+            printed(&rows),
+            serde_json::from_value::<Vec<String>>(expected["expected"].clone()).unwrap()
+        );
+        assert_eq!(format!("{{{}}}", rows.columns.join("}|{")), expected["template"].as_str().unwrap());
+    }
+    let error = complaint(read("parquet", "rows.parquet", "no parquet at all"));
+    assert!(error.contains("rows.parquet`: not a readable parquet file"), "{error}");
+}
+
+#[test]
+fn text_has_a_row_per_line() {
+    let rows = read("text", "rows.txt", "a\r\n\nb{c}\n").unwrap();
+    assert_eq!(
+        (rows.columns.as_slice(), printed(&rows)),
+        (&["text".to_owned()][..], vec!["a".into(), "".into(), "b{c}".into()])
+    );
+    assert_eq!(rows.location(2).to_string().split("`, ").nth(1), Some("line 3"));
+}
+
+/// A folder with one row per file, which says where it is from.
+fn folder(files: &[&str]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for file in files {
+        write(dir.path(), file, format!("{{\"from\": \"{file}\"}}\n"));
+    }
+    dir
+}
+
+fn of(dir: &Path) -> LoadDataset {
+    LoadDataset { data_files: DataFiles::Unset, ..load(dir.to_str().unwrap(), &[]) }
+}
+
+#[test]
+fn folders_are_datasets() {
+    let split = |files: &[&str], split: &str| {
+        let dir = folder(files);
+        let by_name = LoadDataset { split: split.into(), ..of(dir.path()) };
+        let by_dir = LoadDataset {
+            data_name: "json".into(),
+            data_dir: Some(dir.path().to_owned()),
+            ..by_name.clone()
+        };
+        let found = printed(&rows(&by_name));
+        assert_eq!(found, printed(&rows(&by_dir)));
+        found
+    };
+    assert_eq!(split(&["y.jsonl", "x.json", "notes.txt", ".hidden.jsonl"], "train"), ["x.json", "y.jsonl"]);
+    let named = ["train.jsonl", "my-test_1.jsonl", "dev2.jsonl", "other.jsonl"];
+    assert_eq!(split(&named, "train"), ["train.jsonl"]);
+    assert_eq!(split(&named, "validation"), ["dev2.jsonl"]);
+    assert_eq!(split(&named, "test+train"), ["my-test_1.jsonl", "train.jsonl"]);
+    assert_eq!(
+        split(&["data/train/x.jsonl", "valid/y.jsonl"], "all"),
+        ["data/train/x.jsonl", "valid/y.jsonl"]
+    );
+    let dir = folder(&["a.md"]);
+    assert!(complaint(data::load_rows(&of(dir.path()))).contains("holds no json, csv, parquet or txt file"));
+    let subset = LoadDataset { subset: Some("main".into()), ..of(dir.path()) };
+    assert!(complaint(data::load_rows(&subset)).contains("the subset `main` cannot be chosen"));
+}
+
+#[test]
+fn files_are_given_by_path_pattern_list_and_split() {
+    let dir = folder(&["b.jsonl", "a.jsonl", "c/d.jsonl", "c/x[1].jsonl"]);
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let from = |files: &[String]| {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        printed(&rows(&load("json", &files)))
+    };
+    assert_eq!(from(&[path("*.jsonl")]), ["a.jsonl", "b.jsonl"]);
+    assert_eq!(from(&[path("b.jsonl"), path("a.jsonl")]), ["b.jsonl", "a.jsonl"]);
+    assert_eq!(from(&[path("**/[a-d].jsonl")]), ["a.jsonl", "b.jsonl", "c/d.jsonl"]);
+    assert_eq!(from(&[path("c/x[1].jsonl")]), ["c/x[1].jsonl"]);
+    let relative = LoadDataset { data_dir: Some(dir.path().join("c")), ..load("json", &["d.jsonl"]) };
+    assert_eq!(printed(&rows(&relative)), ["c/d.jsonl"]);
+
+    let splits = [("test", path("a.jsonl")), ("train", path("b.jsonl"))];
+    let per_split = LoadDataset {
+        data_files: DataFiles::PerSplit(splits.map(|(s, p)| (s.to_owned(), vec![p])).into()),
+        ..load("json", &[])
+    };
+    assert_eq!(printed(&rows(&per_split)), ["b.jsonl"]);
+    assert_eq!(data::input_files(&per_split).unwrap(), [dir.path().join("b.jsonl")]);
+    let other = LoadDataset { split: "tets[:1]".into(), ..per_split };
+    let error = complaint(data::load_rows(&other));
+    assert!(error.contains("no split `tets`; there is `test`, `train` | did you mean `test`?"), "{error}");
+    let plain = LoadDataset { split: "validation".into(), ..load("json", &[&path("a.jsonl")]) };
+    assert!(complaint(data::input_files(&plain)).contains("are all in the split `train`"));
+}
+
+#[test]
+fn what_cannot_be_found_is_said() {
+    let dir = folder(&["a.jsonl"]);
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let error = |load: LoadDataset| complaint(data::load_rows(&load));
+    assert!(error(load("json", &[&path("b.jsonl")])).contains("b.jsonl` does not exist"));
+    assert!(error(load("json", &[&path("*.csv")])).contains("*.csv` matches no file"));
+    assert!(error(load("json", &[dir.path().to_str().unwrap()])).contains("`data_dir` takes a folder"));
+    assert!(error(of(Path::new("json"))).contains("neither `data_files` nor `data_dir` is given"));
+    let hub = error(of(Path::new("someone/some-dataset")));
+    assert!(hub.contains("not downloaded") && hub.contains("`data_files`"), "{hub}");
+    assert!(error(load("arrow", &["x"])).contains("the loader `arrow` is not supported"));
+    let url = error(load("json", &["https://example.org/rows.jsonl"]));
+    assert!(url.contains("https://example.org/rows.jsonl") && url.contains("data_files=PATH"), "{url}");
+    let empty = write(dir.path(), "empty.jsonl", " \n");
+    assert!(error(load("json", &[&empty])).contains("empty.jsonl` is empty"));
+
+    let remote =
+        DataFiles::Remote { kind: "a datastore of AzureML".into(), description: "paths/rows".into() };
+    let remote = LoadDataset { data_files: remote, ..load("json", &[]) };
+    let model = toy_model(dir.path());
+    let hint = complaint(prepare(remote, options(Era::Old, Strategy::Join, 4, "{q}"), &model));
+    let wanted = "--set data_configs.my_data.load_dataset_config.params.data_files=PATH";
+    assert!(hint.contains("a datastore of AzureML (paths/rows)") && hint.contains(wanted), "{hint}");
+}
+
+#[test]
+fn slices_and_filters_choose_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines: String = (0..10).map(|i| format!("{{\"n\": {i}, \"k\": \"{}\"}}\n", i % 2)).collect();
+    let path = write(dir.path(), "rows.jsonl", lines);
+    let column = |load: &LoadDataset| -> Vec<i64> {
+        let rows = rows(load);
+        let number = |i| match rows.values(i)[0] {
+            Value::Int(n) => n,
+            ref other => panic!("{other:?}"),
+        };
+        (0..rows.len()).map(number).collect()
+    };
+    let split = |split: &str| LoadDataset { split: split.into(), ..load("json", &[&path]) };
+    assert_eq!(column(&split("train[:30%]+train[-1:]")), [0, 1, 2, 9]);
+    assert_eq!(rows(&split("train[-1:]")).location(0).number, 10);
+    let filters = [("k".to_owned(), serde_json::json!("1"))];
+    let filtered = LoadDataset { col_filters: filters.into(), ..split("train[:5]") };
+    assert_eq!(column(&filtered), [1, 3]);
+    let number =
+        LoadDataset { col_filters: [("n".to_owned(), serde_json::json!(4.0))].into(), ..split("train") };
+    assert_eq!(column(&number), [4]);
+    let none = LoadDataset { col_filters: [("k".to_owned(), serde_json::json!(1))].into(), ..split("train") };
+    assert!(complaint(data::load_rows(&none)).contains("none of the 10 rows passes `col_filters`"));
+    let missing =
+        LoadDataset { col_filters: [("kk".to_owned(), serde_json::json!(1))].into(), ..split("train") };
+    assert!(complaint(data::load_rows(&missing)).contains("no column `kk`, which `col_filters` needs"));
+    assert!(complaint(data::load_rows(&split("train[5:2]"))).contains("selects none of the 10 rows"));
+    let wrong = complaint(data::load_rows(&split("train[:150%]")));
+    assert!(wrong.contains("percentages lie between") && wrong.contains("train[:90%]"), "{wrong}");
+}
+
+#[test]
+fn columns_of_several_files_come_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = write(dir.path(), "1.jsonl", "{\"a\": \"10\", \"b\": \"11\"}\n");
+    let second = write(dir.path(), "2.jsonl", "{\"b\": \"12\", \"a\": \"13\", \"c\": 1}\n");
+    let load = load("json", &[&first, &second]);
+    assert_eq!(printed(&rows(&load)), ["10|11|None", "13|12|1"]);
+    let model = toy_model(dir.path());
+    let dataset =
+        prepare(load.clone(), options(Era::New, Strategy::LineByLine, 4, "{b} {a}"), &model).unwrap();
+    assert_eq!(ids(&dataset), [[11, 10], [12, 13]]);
+    assert_eq!(rows(&load).location(1).path, Path::new(&second));
+}

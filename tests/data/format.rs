@@ -1,1 +1,70 @@
+//! Text templates against Python's `str.format`; the table is written by `tests/fixtures/data/make.py`.
 
+use crate::support::{fixture_json, load, options, prepare, toy_model, write};
+use olive::config::canonical::{Era, Strategy};
+use olive::data::python_text::float_repr;
+use olive::data::template::Template;
+use olive::data::{DataError, Location, Value};
+
+fn format(template: &str, row: &Value) -> Result<String, DataError> {
+    let location = || Location { path: "rows.jsonl".into(), number: 1, is_line: true };
+    let column = |name: &str| {
+        row.get(name).ok_or_else(|| DataError::MissingColumn {
+            location: location(),
+            column: name.to_owned(),
+            wanted_by: "the text template",
+            known: Vec::new(),
+        })
+    };
+    Template::parse(template)?.format(&column, &location)
+}
+
+#[test]
+fn templates_print_what_python_prints() {
+    let table = fixture_json("format.json");
+    let row: Value = serde_json::from_value(table["row"].clone()).unwrap();
+    let mut wrong = Vec::new();
+    let cases = table["cases"].as_array().unwrap();
+    for case in cases {
+        let template = case["template"].as_str().unwrap();
+        let ours = format(template, &row);
+        match (case["expected"].as_str(), &ours) {
+            (Some(expected), Ok(text)) if expected == text => {}
+            (None, Err(_)) => {}
+            (expected, _) => wrong.push(format!(
+                "{template:?}: Python {}, this {ours:?}",
+                expected.map_or_else(|| case["error"].to_string(), |e| format!("{e:?}"))
+            )),
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    for pair in table["floats"].as_array().unwrap() {
+        let expected = pair[1].as_str().unwrap();
+        assert_eq!(float_repr(expected.parse().unwrap()), expected);
+    }
+    assert_eq!(float_repr(f64::NAN), "nan");
+    assert_eq!(float_repr(f64::NEG_INFINITY), "-inf");
+}
+
+#[test]
+fn mistakes_are_located() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    let rows = write(dir.path(), "rows.jsonl", "{\"Best Answer\": 1.5}\n\n{\"Best Answer\": \"x\"}\n");
+    let complaint = |template: &str| {
+        crate::support::complaint(prepare(
+            load("json", &[&rows]),
+            options(Era::Old, Strategy::Join, 4, template),
+            &model,
+        ))
+    };
+    let missing = complaint("{best answer}");
+    assert!(missing.contains("rows.jsonl`, line 1: there is no column `best answer`"), "{missing}");
+    assert!(missing.contains("there is `Best Answer` | did you mean `Best Answer`?"), "{missing}");
+    let format = complaint("{Best Answer:.2f}");
+    assert!(format.contains("rows.jsonl`, line 3: `{Best Answer:.2f}` cannot be formatted"), "{format}");
+    let brace = complaint("{Best Answer} }");
+    assert!(brace.contains("not valid at character 15") && brace.contains("`}}`"), "{brace}");
+    let attribute = complaint("{Best Answer.text}");
+    assert!(attribute.contains("`Best Answer[key]` looks into a column"), "{attribute}");
+}

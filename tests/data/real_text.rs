@@ -57,3 +57,24 @@ fn smollm2_blocks_equal_olives() {
     }
     assert!(seen >= 3);
 }
+
+/// Phi-3's tokenizer has tokens that swallow the white space behind them. Expected ids: transformers 5.23 with the same
+/// tokenizer.json.
+#[test]
+fn phi3_tokens_equal_those_of_transformers() {
+    let (Some(dir), Some(data)) = (shared("data/phi3-tokenizer"), shared("data/truthfulqa.jsonl")) else {
+        return;
+    };
+    let model = ModelFolder { dir, config: Value::Null };
+    let template = "<|user|>\n{Question}<|end|>\n<|assistant|>\n{Best Answer}\n<|end|>";
+    let options =
+        TextGeneration { add_special_tokens: true, ..options(Era::Old, Strategy::Join, 2048, template) };
+    let dataset = prepare(load("json", &[data.to_str().unwrap()]), options, &model).unwrap();
+    let blocks = ids(&dataset);
+    assert_eq!(blocks.len(), 15);
+    let start =
+        [1, 259, 32010, 29871, 13, 11008, 437, 2453, 1144, 2615, 7254, 29973, 32007, 29871, 13, 32001];
+    assert_eq!(blocks[0][..start.len()], start);
+    let digest = (1..).zip(blocks.iter().flatten()).map(|(i, &id)| i * u64::from(id)).sum::<u64>();
+    assert_eq!(digest, 5_005_295_308_934);
+}

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// A folder of the shared material, or `None` with a message where it is not at hand.
-pub fn shared(path: &str) -> Option<PathBuf> {
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = std::env::var_os("OLIVE_SHARED").map_or_else(|| manifest.join("../shared"), PathBuf::from);
     let found = match (path.strip_prefix("goldens/"), std::env::var_os("OLIVE_GOLDENS")) {
@@ -21,29 +21,32 @@ pub fn shared(path: &str) -> Option<PathBuf> {
         _ => root.join(path),
     };
     if !found.exists() {
-        println!("skipped: {} is not there", found.display());
+        #[expect(clippy::print_stdout, reason = "a skipped test must be seen")]
+        {
+            println!("skipped: {} is not there", found.display());
+        }
         return None;
     }
     Some(found)
 }
 
 /// A file of `tests/fixtures/data`.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/data").join(name)
 }
 
-pub fn fixture_json(name: &str) -> Value {
+pub(crate) fn fixture_json(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(fixture(name)).unwrap()).unwrap()
 }
 
-pub fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
+pub(crate) fn write(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = dir.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, content).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-pub fn load(data_name: &str, files: &[&str]) -> LoadDataset {
+pub(crate) fn load(data_name: &str, files: &[&str]) -> LoadDataset {
     LoadDataset {
         data_name: data_name.into(),
         subset: None,
@@ -55,7 +58,7 @@ pub fn load(data_name: &str, files: &[&str]) -> LoadDataset {
     }
 }
 
-pub fn options(era: Era, strategy: Strategy, length: usize, template: &str) -> TextGeneration {
+pub(crate) fn options(era: Era, strategy: Strategy, length: usize, template: &str) -> TextGeneration {
     TextGeneration {
         era,
         source: TextSource::Template(template.into()),
@@ -76,7 +79,7 @@ pub fn options(era: Era, strategy: Strategy, length: usize, template: &str) -> T
 }
 
 /// A model whose tokenizer maps the words "3" to "99" to these numbers, with bos 1 and eos = pad = 2.
-pub fn toy_model(dir: &Path) -> ModelFolder {
+pub(crate) fn toy_model(dir: &Path) -> ModelFolder {
     let mut vocab = serde_json::Map::new();
     for (id, word) in ["<unk>", "<s>", "</s>"].iter().enumerate() {
         vocab.insert((*word).into(), id.into());
@@ -109,7 +112,7 @@ pub fn toy_model(dir: &Path) -> ModelFolder {
 
 /// Keeps what was said.
 #[derive(Default)]
-pub struct Recorder(pub Mutex<Vec<Event>>);
+pub(crate) struct Recorder(pub(crate) Mutex<Vec<Event>>);
 
 impl EventSink for Recorder {
     fn emit(&self, event: Event) {
@@ -118,7 +121,7 @@ impl EventSink for Recorder {
 }
 
 impl Recorder {
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let events = self.0.lock().unwrap();
         let warning = |e: &Event| match e {
             Event::Warning { message } => Some(message.clone()),
@@ -128,11 +131,15 @@ impl Recorder {
     }
 }
 
-pub fn prepare(load: LoadDataset, options: TextGeneration, model: &ModelFolder) -> olive::Result<Dataset> {
+pub(crate) fn prepare(
+    load: LoadDataset,
+    options: TextGeneration,
+    model: &ModelFolder,
+) -> olive::Result<Dataset> {
     prepare_with(load, options, model, &())
 }
 
-pub fn prepare_with(
+pub(crate) fn prepare_with(
     load: LoadDataset,
     options: TextGeneration,
     model: &ModelFolder,
@@ -142,12 +149,12 @@ pub fn prepare_with(
     data::prepare(&config, model, events, &CancelFlag::default())
 }
 
-pub fn ids(dataset: &Dataset) -> Vec<Vec<u32>> {
+pub(crate) fn ids(dataset: &Dataset) -> Vec<Vec<u32>> {
     dataset.samples.iter().map(|s| s.input_ids.clone()).collect()
 }
 
 /// Message and hint, as a person would see them.
-pub fn complaint<T: std::fmt::Debug>(result: olive::Result<T>) -> String {
+pub(crate) fn complaint<T: std::fmt::Debug>(result: olive::Result<T>) -> String {
     let error = result.expect_err("this must fail");
     format!("{error} | {}", error.hint().unwrap_or_default())
 }

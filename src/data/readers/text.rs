@@ -5,14 +5,11 @@ use crate::data::Value;
 
 /// Lines end at `\n`, `\r\n` or `\r`; an empty line is an empty row.
 pub(super) fn read(text: &str) -> Table {
-    let mut rows = Vec::new();
-    for line in text.split('\n') {
-        // What stands before `\n` may end in the `\r` of a pair, and hold single ones.
-        let line = line.strip_suffix('\r').unwrap_or(line);
-        for line in line.split('\r') {
-            rows.push((rows.len() as u64 + 1, vec![Value::Str(line.to_owned())]));
-        }
-    }
+    let text = text.replace("\r\n", "\n");
+    let mut rows: Vec<_> = (1..)
+        .zip(text.split(['\n', '\r']))
+        .map(|(number, line)| (number, vec![Value::Str(line.to_owned())]))
+        .collect();
     if text.ends_with(['\n', '\r']) {
         // The last line end ends a line, it does not begin one.
         rows.pop();

@@ -4,7 +4,7 @@ use super::{Attended, AttentionSpec, Segment};
 use crate::Result;
 use crate::ops::gemm::{Mat, MatMut, Write, gemm_serial};
 use crate::ops::host::{HostRows, matrix};
-use crate::ops::vector::{dot, exp, max, sum};
+use crate::ops::vector::{dot, exp, max, simd, sum};
 use candle_core::Tensor;
 use rayon::prelude::*;
 use std::ops::Range;
@@ -85,7 +85,7 @@ pub(super) fn forward(
             let scores = &mut scores[row * cols..][..cols];
             scores[..seen.start].fill(0.0);
             scores[seen.end..].fill(0.0);
-            lse.row(0)[row] = softmax(&mut scores[seen], spec.softcap);
+            lse.row(0)[row] = simd(|| softmax(&mut scores[seen], spec.softcap));
         }
         gemm_serial(&mut output, Write::Replace, 1.0, Mat::new(scores, rows, cols, cols), kv(&v));
     });
@@ -96,6 +96,7 @@ pub(super) fn forward(
 }
 
 /// Turns scores into weights; gives the log-sum-exp.
+#[inline(always)]
 fn softmax(scores: &mut [f32], softcap: Option<f64>) -> f32 {
     if let Some(cap) = softcap {
         let cap = cap as f32;
@@ -160,7 +161,7 @@ pub(super) fn backward(
                 weights[..seen.start].fill(0.0);
                 weights[seen.end..].fill(0.0);
                 let total = lse.row(head)[strip.first_query() + row];
-                weights[seen].iter_mut().for_each(|w| *w = exp(*w - total));
+                simd(|| weights[seen].iter_mut().for_each(|w| *w = exp(*w - total)));
             }
             let d_out = query_block(&d_output);
             gemm_serial(&mut dv, Write::Add, 1.0, Mat::new(weights, rows, cols, cols).t(), d_out);
@@ -170,9 +171,8 @@ pub(super) fn backward(
             for row in 0..rows {
                 let pull = dot(out.row(row), d_out.row(row));
                 let range = row * cols..(row + 1) * cols;
-                for (dw, w) in d_weights[range.clone()].iter_mut().zip(&weights[range]) {
-                    *dw = (*dw - pull) * w;
-                }
+                let (d_weights, weights) = (&mut d_weights[range.clone()], &weights[range]);
+                simd(|| d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w));
             }
             if spec.softcap.is_some() {
                 d_weights.iter_mut().zip(slopes.iter()).for_each(|(dw, slope)| *dw *= slope);

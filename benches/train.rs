@@ -1,0 +1,88 @@
+//! Training speed on a text: tokens/s (median step), peak memory, and the rate of the matrix product in this process.
+//!
+//! `cargo bench --bench train -- MODEL_DIR TEXT_FILE [--seq 512] [--steps 6] [--r 64]
+//! [--targets q_proj,k_proj,v_proj,o_proj] [--dropout 0] [--checkpointing]`
+//!
+//! Prints one JSON line. Batch 1, no accumulation, AdamW.
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+
+use olive::config::canonical::Targets;
+use olive::data::Sample;
+use olive::decoder::Decoder;
+use olive::device::Device;
+use olive::engine::CancelFlag;
+use olive::model::ModelFolder;
+use olive::model::adapter::TargetModules;
+use olive::train::{AdamWOptions, LoraShape, MicroBatch, Trainer, TrainerOptions, fresh_adapter, targets};
+use std::path::Path;
+use std::time::Instant;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let [model, text, ..] = arguments.as_slice() else {
+        println!("usage: cargo bench --bench train -- MODEL_DIR TEXT_FILE [--seq N] [--steps N] [--r N] …");
+        return Ok(());
+    };
+    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|i| arguments.get(i + 1));
+    let number = |name, default: usize| value(name).map_or(Ok(default), |v| v.parse());
+    let (seq, steps, rank) = (number("--seq", 512)?, number("--steps", 6)?, number("--r", 64)?);
+    let dropout = value("--dropout").map_or(Ok(0.0), |v| v.parse())?;
+    let checkpointing = arguments.iter().any(|a| a == "--checkpointing");
+    let names = value("--targets").map_or("q_proj,k_proj,v_proj,o_proj", String::as_str);
+    let names: Vec<String> = names.split(',').map(Into::into).collect();
+
+    let folder = ModelFolder::open(Path::new(model))?;
+    let mut decoder = Decoder::load(&folder, None, &Device::Cpu)?;
+    let selected = targets::select(&decoder.spec, Some(&Targets::Names(names.clone())))?;
+    let shape = LoraShape { rank, alpha: rank as f64, dropout, use_rslora: false };
+    decoder.attach(&fresh_adapter(&selected, TargetModules::Names(names), &shape, 0, None))?;
+    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+    let options =
+        TrainerOptions { adamw, max_grad_norm: 0.0, dropout, gradient_checkpointing: checkpointing, seed: 0 };
+    let mut trainer = Trainer::new(decoder, options)?;
+    let encoding =
+        folder.tokenizer()?.encode(std::fs::read_to_string(text)?, false).map_err(|e| e.to_string())?;
+
+    let mut seconds = Vec::with_capacity(steps);
+    let mut losses = Vec::with_capacity(steps);
+    for ids in encoding.get_ids().chunks_exact(seq).cycle().take(steps) {
+        let labels = ids.iter().map(|id| *id as i32).collect();
+        let sample = Sample { input_ids: ids.to_vec(), labels, attention_mask: None };
+        let started = Instant::now();
+        let report = trainer.step(&[MicroBatch::new([(0, &sample)])], 1e-4, &CancelFlag::default())?;
+        seconds.push(started.elapsed().as_secs_f64());
+        losses.push(report.loss);
+    }
+    let mut sorted = seconds[1.min(seconds.len() - 1)..].to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let result = serde_json::json!({
+        "seq": seq,
+        "checkpointing": checkpointing,
+        "tok_s": seq as f64 / sorted[sorted.len() / 2],
+        "peak_rss_gb": peak_memory(),
+        "cpu_seconds_per_1k_tokens": cpu_seconds() / (steps * seq) as f64 * 1e3,
+        "sgemm_gflops": olive::ops::gemm_rate(),
+        "first_loss": losses[0],
+        "last_loss": losses[losses.len() - 1],
+        "threads": rayon::current_num_threads(),
+    });
+    println!("{result}");
+    Ok(())
+}
+
+/// `VmHWM` of this process in GB, where the system tells it.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kilobytes / 1e6)
+}
+
+/// Processor time of this process so far, from all threads; less disturbed by other programs than the wall clock.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) / 100.0
+}

@@ -1,0 +1,68 @@
+//! What a verb that works needs of the process: events, Ctrl-C, the device, the environment.
+
+use super::{Globals, LogFormat, environment};
+use crate::device::DeviceChoice;
+use crate::engine::CancelFlag;
+use crate::report::bars::Bars;
+use crate::report::json_lines::JsonLines;
+use crate::report::plain::Plain;
+use crate::report::{EventSink, log};
+use crate::{Error, Result};
+use std::io::IsTerminal;
+use std::sync::Arc;
+use tracing::level_filters::LevelFilter;
+
+/// Lives as long as the verb works.
+pub(crate) struct Session {
+    events: Arc<dyn EventSink + Send + Sync>,
+    pub(crate) cancel: CancelFlag,
+    pub(crate) device: DeviceChoice,
+}
+
+impl Session {
+    /// Sets up reporting and Ctrl-C. `severity` is Olive's `log_severity_level`; `--verbose` and `--quiet` win.
+    ///
+    /// # Errors
+    /// A `--device` that cannot be understood or used.
+    pub(crate) fn start(globals: &Globals, severity: u8) -> Result<Session> {
+        let device = environment::device(globals)?;
+        let events: Arc<dyn EventSink + Send + Sync> = match globals.log_format {
+            LogFormat::Json => Arc::new(JsonLines),
+            LogFormat::Text if globals.quiet => Arc::new(Plain { quiet: true }),
+            LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::default()),
+            LogFormat::Text => Arc::new(Plain { quiet: false }),
+        };
+        let level = match (globals.verbose, globals.quiet, severity) {
+            (true, ..) => LevelFilter::DEBUG,
+            (_, true, _) => LevelFilter::ERROR,
+            (_, _, 3..) => LevelFilter::ERROR,
+            // Olive's own "debug" would bury the progress; it is what `--verbose` is for.
+            _ => LevelFilter::WARN,
+        };
+        log::install(events.clone(), level);
+        let cancel = CancelFlag::default();
+        let flag = cancel.clone();
+        ctrlc::set_handler(move || on_interrupt(&flag)).map_err(|e| Error::Io {
+            action: "listen for Ctrl-C in",
+            path: "this process".into(),
+            source: std::io::Error::other(e),
+        })?;
+        Ok(Session { events, cancel, device })
+    }
+
+    pub(crate) fn events(&self) -> &dyn EventSink {
+        &*self.events
+    }
+}
+
+/// The first Ctrl-C asks work to stop at the next safe point; the second does not wait for it.
+#[expect(
+    clippy::exit,
+    reason = "the second Ctrl-C; artefacts are published by rename, so nothing is left half done"
+)]
+fn on_interrupt(cancel: &CancelFlag) {
+    if cancel.is_raised() {
+        std::process::exit(130);
+    }
+    cancel.raise();
+}

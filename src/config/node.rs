@@ -1,0 +1,139 @@
+//! The tree of a configuration file, with the place of every value: what JSON and YAML have in common.
+
+use serde_json::Value as Json;
+
+/// Line and column, both from 1. `None`: the value comes from `--set`.
+pub(crate) type At = Option<(usize, usize)>;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) value: Value,
+    pub(crate) at: At,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Object(Vec<Entry>),
+}
+
+/// One `key: value` of an object.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    /// Place of the key.
+    pub(crate) at: At,
+    pub(crate) node: Node,
+}
+
+impl Node {
+    pub(crate) fn is_null(&self) -> bool {
+        self.value == Value::Null
+    }
+
+    pub(crate) fn as_text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_object(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Object(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    /// The value under a key of an object.
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        self.as_object()?.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    pub(crate) fn to_json(&self) -> Json {
+        match &self.value {
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Int(value) => int_to_json(*value),
+            Value::Float(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
+            Value::Text(text) => Json::String(text.clone()),
+            Value::List(items) => Json::Array(items.iter().map(Node::to_json).collect()),
+            Value::Object(entries) => {
+                Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
+            }
+        }
+    }
+
+    /// For "expected …, found …".
+    pub(crate) fn describe(&self) -> String {
+        match &self.value {
+            Value::Null => "null".into(),
+            Value::Bool(value) => value.to_string(),
+            Value::Int(value) => value.to_string(),
+            Value::Float(value) => value.to_string(),
+            Value::Text(text) if text.chars().count() > 40 => {
+                format!("the text \"{}…\"", text.chars().take(37).collect::<String>())
+            }
+            Value::Text(text) => format!("the text \"{text}\""),
+            Value::List(items) if items.is_empty() => "an empty list".into(),
+            Value::List(_) => "a list".into(),
+            Value::Object(_) => "an object".into(),
+        }
+    }
+
+    /// The same value, as if it had been given on the command line.
+    pub(crate) fn without_places(mut self) -> Node {
+        self.at = None;
+        match &mut self.value {
+            Value::List(items) => {
+                for item in items {
+                    *item = std::mem::replace(item, NULL).without_places();
+                }
+            }
+            Value::Object(entries) => {
+                for entry in entries {
+                    entry.at = None;
+                    entry.node = std::mem::replace(&mut entry.node, NULL).without_places();
+                }
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+const NULL: Node = Node { value: Value::Null, at: None };
+
+/// Integers beyond 64 bits become floats, as in JavaScript.
+pub(crate) fn int_to_json(value: i128) -> Json {
+    i64::try_from(value)
+        .map(Json::from)
+        .or_else(|_| u64::try_from(value).map(Json::from))
+        .unwrap_or_else(|_| Json::from(value as f64))
+}
+
+/// Adds an entry, unless the key is already there: then says where.
+pub(crate) fn push_unique(
+    entries: &mut Vec<Entry>,
+    entry: Entry,
+    path: &str,
+    findings: &mut super::Findings,
+) {
+    match entries.iter().find(|other| other.key == entry.key) {
+        None => entries.push(entry),
+        Some(first) => {
+            let line = first.at.map_or(0, |(line, _)| line);
+            findings.error(
+                entry.at,
+                super::findings::join(path, &entry.key),
+                format!("the key `{}` is given twice, first on line {line}", entry.key),
+                Some("remove one of them".into()),
+            );
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! The options of LoRA and QLoRA.
+
+use super::passes::{Context, PassRead};
+use crate::config::fields::Fields;
+use crate::config::findings::Findings;
+use crate::config::node::{Node, Value};
+use crate::config::tables::TRAINING_ARGS;
+use crate::config::value::number;
+use crate::config::values::Values;
+use crate::config::{
+    Era, EvalSize, EvalStrategy, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption,
+    Scheduler, Targets, TrainingArgs,
+};
+use serde_json::{Value as Json, json};
+
+pub(super) fn read(
+    fields: &Fields<'_>,
+    mut values: Values,
+    era: Era,
+    context: &Context<'_, '_>,
+    findings: &mut Findings,
+) -> Option<PassRead> {
+    let quantised = fields.block.name == "QLoRA";
+    check_task(context, fields.block.name, findings);
+    let train = fields.found("train_data_config").and_then(|found| context.data.reference(found, findings));
+    let eval = fields.found("eval_data_config").and_then(|found| context.data.reference(found, findings));
+    let eval_dataset_size = eval_size(fields, &values, findings);
+    if eval.is_some() && eval_dataset_size.is_some() {
+        values.warn(
+            "eval_dataset_size",
+            "`eval_dataset_size` is not used: `eval_data_config` is given",
+            findings,
+        );
+    }
+    let evaluates = fields.found("eval_data_config").is_some() || fields.found("eval_dataset_size").is_some();
+    let (training, training_values) = training(fields, quantised, evaluates, context, findings);
+    let target_modules = targets(fields, &values, findings);
+    if quantised && target_modules.is_some() && era == Era::Old {
+        let message = "Olive of that time ignored `target_modules` of QLoRA and trained all linear layers; here it counts";
+        values.warn("target_modules", message, findings);
+    }
+    if quantised && target_modules.is_none() {
+        values.set("target_modules", json!("all-linear"));
+    }
+    let dtype = values.text("torch_dtype").unwrap_or("bfloat16").to_owned();
+    let compute = values_text(&mut values, "compute_dtype", quantised, &dtype);
+
+    let (train_data, train_resolved) = train?;
+    let mut resolved = shown(&values);
+    resolved.extend(training_values.resolved("training_args."));
+    resolved.extend(prefixed("train_data_config.", train_resolved));
+    let eval_data = eval.map(|(data, options)| {
+        resolved.extend(prefixed("eval_data_config.", options));
+        data
+    });
+    let lora = LoraOptions {
+        r: values.usize("r"),
+        alpha: values.f64("alpha"),
+        lora_dropout: values.f64("lora_dropout"),
+        use_rslora: values.bool("use_rslora"),
+        target_modules: match target_modules {
+            None if quantised => Some(Targets::AllLinear),
+            targets => targets,
+        },
+        modules_to_save: values.texts("modules_to_save").filter(|modules| !modules.is_empty()),
+        torch_dtype: dtype,
+        train_data,
+        eval_dataset_size: eval_dataset_size.filter(|_| eval_data.is_none()),
+        eval_data,
+        training,
+    };
+    let pass = if quantised {
+        PassOptions::QLoRA(QloraOptions {
+            lora,
+            compute_dtype: compute,
+            quant_type: values.choice("quant_type").unwrap_or(QuantType::Nf4),
+            double_quant: values.bool("double_quant"),
+        })
+    } else {
+        PassOptions::LoRA(lora)
+    };
+    Some((pass, resolved))
+}
+
+/// `compute_dtype` is an option of QLoRA alone; null means `torch_dtype`.
+fn values_text(values: &mut Values, name: &str, quantised: bool, dtype: &str) -> String {
+    if !quantised {
+        return dtype.to_owned();
+    }
+    let text = values.text(name).unwrap_or(dtype).to_owned();
+    values.set(name, Json::String(text.clone()));
+    text
+}
+
+/// The plan shows the training arguments one by one, not as an object.
+fn shown(values: &Values) -> Vec<ResolvedOption> {
+    let mut options = values.resolved("");
+    options.retain(|option| option.name != "training_args");
+    options
+}
+
+fn prefixed(prefix: &str, options: Vec<ResolvedOption>) -> impl Iterator<Item = ResolvedOption> {
+    options
+        .into_iter()
+        .map(move |option| ResolvedOption { name: format!("{prefix}{}", option.name), ..option })
+}
+
+fn check_task(context: &Context<'_, '_>, pass: &str, findings: &mut Findings) {
+    let Some((task, at, path)) = &context.model.task else { return };
+    if !["text-generation", "text-generation-with-past"].contains(&task.as_str()) {
+        let message = format!("the task is `{task}`, and {pass} trains text generation only");
+        findings.error(*at, path, message, Some("set it to `text-generation`".into()));
+    }
+}
+
+fn eval_size(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> Option<EvalSize> {
+    let found = fields.found("eval_dataset_size")?;
+    match number(found.node) {
+        Some(share) if share > 0.0 && share < 1.0 => Some(EvalSize::Fraction(share)),
+        Some(count) if count >= 1.0 && count.fract() == 0.0 && count < 1e15 => {
+            Some(EvalSize::Count(count as usize))
+        }
+        _ => {
+            let message = format!(
+                "expected a count of 1 or more, or a share in (0, 1), found {}",
+                found.node.describe()
+            );
+            let hint = "leave it out to hold nothing out".to_owned();
+            values.error("eval_dataset_size", message, Some(hint), findings);
+            None
+        }
+    }
+}
+
+/// A list of names, `all-linear`, one name, or a regular expression.
+fn targets(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> Option<Targets> {
+    let found = fields.found("target_modules")?;
+    let mut wrong = |message: String, hint: Option<String>| {
+        values.error("target_modules", message, hint, findings);
+        None
+    };
+    match &found.node.value {
+        Value::Text(text) if text == "all-linear" => Some(Targets::AllLinear),
+        Value::Text(text) if text.is_empty() => wrong("the name of the layer is empty".into(), None),
+        Value::Text(text) if text.chars().all(|letter| letter.is_alphanumeric() || letter == '_') => {
+            Some(Targets::Names(vec![text.clone()]))
+        }
+        Value::Text(text) => match regex::Regex::new(text) {
+            Ok(_) => Some(Targets::Pattern(text.clone())),
+            Err(_) => wrong(
+                format!("`{text}` is neither `all-linear` nor a regular expression"),
+                Some("several layers are a list: [\"q_proj\", \"v_proj\"]".into()),
+            ),
+        },
+        Value::List(items) if items.is_empty() => wrong(
+            "the list of layers is empty".into(),
+            Some("leave it out for the architecture's default".into()),
+        ),
+        Value::List(items) => match items.iter().map(Node::as_text).collect::<Option<Vec<_>>>() {
+            Some(names) => Some(Targets::Names(names.into_iter().map(str::to_owned).collect())),
+            None => wrong("expected a list of layer names".into(), None),
+        },
+        _ => wrong(
+            format!("expected a list of layer names or `all-linear`, found {}", found.node.describe()),
+            None,
+        ),
+    }
+}
+
+fn training(
+    fields: &Fields<'_>,
+    quantised: bool,
+    evaluates: bool,
+    context: &Context<'_, '_>,
+    findings: &mut Findings,
+) -> (TrainingArgs, Values) {
+    let found = fields.found("training_args");
+    let path = crate::config::findings::join(&fields.path, "training_args");
+    let args = match found {
+        Some(found) => Fields::open(found.node, &found.path, &TRAINING_ARGS, findings),
+        None => Fields::empty(&path, fields.at, &TRAINING_ARGS),
+    };
+    let era = args.era().unwrap_or(context.model.era);
+    let mut values = args.resolve(era, findings);
+    if quantised && !values.given("optim") {
+        values.set("optim", json!("paged_adamw_32bit"));
+    }
+
+    let max_steps = values.positive("max_steps");
+    let logging = values.f64("logging_steps");
+    let logging_steps = match max_steps {
+        _ if logging >= 1.0 => logging as usize,
+        Some(steps) => ((steps as f64 * logging).ceil() as usize).max(1),
+        None => {
+            values.error("logging_steps", "a share of all steps needs `max_steps`", None, findings);
+            1
+        }
+    };
+    let eval_steps = values.get("eval_steps").json.as_f64();
+    if let Some(steps) = eval_steps.filter(|steps| *steps >= 1.0 && steps.fract() != 0.0) {
+        let message = format!("expected a whole number of steps, or a share below 1, found {steps}");
+        values.error("eval_steps", message, None, findings);
+    }
+    let asked = values.choice::<EvalStrategy>("eval_strategy");
+    let eval_strategy = match (asked, evaluates) {
+        (Some(EvalStrategy::Steps | EvalStrategy::Epoch), false) => {
+            let message = "nothing is evaluated: there is neither `eval_dataset_size` nor `eval_data_config`";
+            values.warn("eval_strategy", message, findings);
+            EvalStrategy::No
+        }
+        // Since Olive 0.7 an evaluation set is always used.
+        (None | Some(EvalStrategy::No), true) if era == Era::New => EvalStrategy::Steps,
+        (asked, _) => asked.unwrap_or(EvalStrategy::No),
+    };
+    values.set("eval_strategy", serde_json::to_value(eval_strategy).unwrap_or_default());
+    if let (EvalStrategy::Steps, Some(all), Some(every)) = (eval_strategy, max_steps, eval_steps)
+        && every > all as f64
+    {
+        let message = format!("no evaluation happens: `eval_steps` is {every}, and there are {all} steps");
+        values.warn("eval_steps", message, findings);
+    }
+    let args = TrainingArgs {
+        seed: values.u64("seed").unwrap_or(42),
+        data_seed: values.u64("data_seed").unwrap_or(42),
+        optim: values.text("optim").unwrap_or_default().to_owned(),
+        per_device_train_batch_size: values.usize("per_device_train_batch_size"),
+        per_device_eval_batch_size: values.usize("per_device_eval_batch_size"),
+        gradient_accumulation_steps: values.usize("gradient_accumulation_steps"),
+        gradient_checkpointing: values.bool("gradient_checkpointing"),
+        learning_rate: values.f64("learning_rate"),
+        weight_decay: values.f64("weight_decay"),
+        adam_beta1: values.f64("adam_beta1"),
+        adam_beta2: values.f64("adam_beta2"),
+        adam_epsilon: values.f64("adam_epsilon"),
+        max_grad_norm: values.f64("max_grad_norm"),
+        num_train_epochs: values.f64("num_train_epochs"),
+        max_steps,
+        lr_scheduler_type: values.choice("lr_scheduler_type").unwrap_or(Scheduler::Constant),
+        warmup_ratio: values.f64("warmup_ratio"),
+        warmup_steps: values.usize("warmup_steps"),
+        logging_steps,
+        eval_strategy,
+        eval_steps,
+        group_by_length: values.bool("group_by_length"),
+        dataloader_drop_last: values.bool("dataloader_drop_last"),
+    };
+    (args, values)
+}

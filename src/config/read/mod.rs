@@ -1,0 +1,147 @@
+//! The tree into [`RunConfig`]: every reference resolved, every value checked, every default filled in.
+
+mod builder;
+mod data;
+mod dataset;
+mod flows;
+mod lora;
+mod model;
+mod passes;
+mod system;
+mod text;
+
+use super::fields::Fields;
+use super::findings::{Findings, list_names};
+use super::node::{Node, Value};
+use super::tables::{CACHE_CONFIG, ROOT};
+use super::values::Values;
+use super::{EngineConfig, Origin, RunConfig};
+use std::path::{Path, PathBuf};
+
+/// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.
+pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Findings) -> Option<RunConfig> {
+    if root.as_object().is_none() {
+        findings.error(root.at, "", format!("a configuration is an object, found {}", root.describe()), None);
+        return None;
+    }
+    let fields = Fields::open(root, "", &ROOT, findings);
+    // The era of the model decides about the blocks that do not tell their own; the top level has no such defaults.
+    let model = model::read(&fields, findings);
+    let values = fields.resolve(model.era, findings);
+
+    let mut systems = system::Systems::read(&fields, &values, local, findings);
+    let host = systems.reference(fields.found("host"), findings);
+    let target = systems.reference(fields.found("target"), findings);
+    let data = data::DataConfigs::read(&fields, &values, model.era, findings);
+    evaluators(&fields, findings);
+    search(&fields, findings);
+
+    let target_origin = match fields.found("target") {
+        _ if local => Origin::CommandLine,
+        Some(found) => found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line }),
+        None => Origin::Default(model.era),
+    };
+    let context = passes::Context { model: &model, data: &data, target: target.as_deref(), target_origin };
+    let passes = passes::read(&fields, &context, &mut systems, findings);
+    let flows = flows::read(&fields, &passes, model.kind, findings);
+    data.check_unused(passes.all_implemented, findings);
+
+    if model.input.is_none() && findings.none() {
+        findings.error(root.at, "input_model", "the input model cannot be read", None);
+    }
+    let engine = engine(&fields, &values, host, target, local, findings);
+    Some(RunConfig {
+        path: file.to_owned(),
+        workflow_id: values.text("workflow_id").unwrap_or_default().to_owned(),
+        input_model: model.input?,
+        systems: systems.into_map(),
+        passes: passes.passes,
+        flows,
+        engine,
+        warnings: Vec::new(),
+    })
+}
+
+fn engine(
+    fields: &Fields<'_>,
+    values: &Values,
+    host: Option<String>,
+    target: Option<String>,
+    local: bool,
+    findings: &mut Findings,
+) -> EngineConfig {
+    let mut cache_dir = values.text("cache_dir").unwrap_or_default().to_owned();
+    let mut clean_cache = values.bool("clean_cache");
+    if let Some(found) = fields.found("cache_config") {
+        let inner = Fields::open(found.node, &found.path, &CACHE_CONFIG, findings);
+        let inner = inner.resolve(super::Era::New, findings);
+        if let Some(dir) = inner.text("cache_dir").filter(|_| !values.given("cache_dir")) {
+            dir.clone_into(&mut cache_dir);
+        }
+        clean_cache |= inner.bool("clean_cache");
+    }
+    if cache_dir.contains("://") {
+        values.error(
+            "cache_dir",
+            format!("the cache is a folder on this machine, found `{cache_dir}`"),
+            None,
+            findings,
+        );
+    }
+    EngineConfig {
+        host: host.filter(|_| !local),
+        target: target.filter(|_| !local),
+        cache_dir: PathBuf::from(cache_dir),
+        clean_cache,
+        output_dir: PathBuf::from(values.text("output_dir").unwrap_or(".")),
+        output_name: values.text("output_name").map(str::to_owned),
+        log_severity_level: values.usize("log_severity_level").try_into().unwrap_or(1),
+        log_to_file: values.bool("log_to_file"),
+        no_artifacts: values.bool("no_artifacts"),
+    }
+}
+
+/// Evaluators are not run, so only their form and the references to them are checked.
+fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
+    let mut names = Vec::new();
+    if let Some(found) = fields.found("evaluators") {
+        match found.node.as_object() {
+            Some(entries) => names.extend(entries.iter().map(|entry| entry.key.as_str())),
+            None => {
+                let message = format!("expected evaluators by name, found {}", found.node.describe());
+                findings.error(found.node.at, &found.path, message, None);
+            }
+        }
+    }
+    let Some(found) = fields.found("evaluator") else { return };
+    if let Some(name) = found.node.as_text()
+        && !names.contains(&name)
+        && (fields.lacks("evaluators") || fields.found("evaluators").is_some())
+    {
+        let hint = super::findings::nearest(name, names.iter().copied()).map_or_else(
+            || format!("`evaluators` has {}", list_names(names.iter().copied())),
+            |near| format!("did you mean `{near}`?"),
+        );
+        findings.error(found.node.at, &found.path, format!("there is no evaluator `{name}`"), Some(hint));
+    }
+}
+
+/// Null, false and {} turn the search off.
+fn search(fields: &Fields<'_>, findings: &mut Findings) {
+    let Some(found) = fields.found("search_strategy") else { return };
+    match &found.node.value {
+        Value::Bool(false) => {}
+        Value::Object(entries) if entries.is_empty() => {}
+        Value::Bool(true) | Value::Object(_) => {
+            findings.warn(
+                found.at,
+                &found.path,
+                "nothing is searched: every pass runs once, with the values given",
+            );
+        }
+        _ => {
+            let message = format!("expected false or an object, found {}", found.node.describe());
+            findings.error(found.node.at, &found.path, message, None);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! The JSON Schema of a configuration, made from the tables, for editors.
+
+use super::Era;
+use super::option::{Block, Default, Fate, Kind, Opt, Special};
+use super::tables::{
+    ACCELERATOR, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM, ONNX_MODEL, PASSES,
+    PYTHON_ENVIRONMENT, ROOT,
+};
+use serde_json::{Map, Value as Json, json};
+
+/// JSON Schema 2020-12 of `olive-config.json`, with both spellings and both ways of nesting.
+///
+/// It is a little stricter than the reader: numbers written as text are for old files, not for new ones.
+pub fn json_schema() -> Json {
+    let mut defs = Map::new();
+    let mut root = block(&ROOT, &mut defs);
+    let system = json!({"type": "object", "required": ["type"], "allOf": [
+        when("LocalSystem", &LOCAL_SYSTEM, &mut defs),
+        when("AzureML", &AZURE_ML, &mut defs),
+        when("Docker", &DOCKER, &mut defs),
+        when("PythonEnvironment", &PYTHON_ENVIRONMENT, &mut defs),
+        when("IsolatedORT", &ISOLATED_ORT, &mut defs),
+    ], "properties": {"type": {"type": "string"}}});
+    let model = json!({"type": "object", "required": ["type"], "properties": {
+        "type": any_case(&["HfModel", "PyTorchModel", "ONNXModel"]),
+    }, "allOf": [
+        when("HfModel", &HF_MODEL, &mut defs),
+        when("PyTorchModel", &HF_MODEL, &mut defs),
+        when("ONNXModel", &ONNX_MODEL, &mut defs),
+    ]});
+    let passes: Vec<Json> = PASSES.iter().map(|pass| when(pass.name, pass, &mut defs)).collect();
+    let names = PASSES.map(|pass| pass.name);
+    let pass = json!({"type": "object", "required": ["type"], "properties": {
+        "type": any_case(&names),
+    }, "allOf": passes});
+    reference(&DATA_CONFIG, &mut defs);
+    reference(&ACCELERATOR, &mut defs);
+    defs.insert("system".into(), system);
+    defs.insert("input_model".into(), model);
+    defs.insert("pass".into(), pass);
+
+    let head = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "olive-config.json",
+        "required": ["input_model", "passes"],
+    });
+    let mut schema = head.as_object().cloned().unwrap_or_default();
+    schema.append(root.as_object_mut().unwrap_or(&mut Map::new()));
+    schema.insert("$defs".into(), Json::Object(defs));
+    Json::Object(schema)
+}
+
+/// An object with the options of a block, beside and inside its wrapper.
+fn block(block: &Block, defs: &mut Map<String, Json>) -> Json {
+    let mut inner = Map::new();
+    for opt in block.inner() {
+        option(opt, &mut inner, defs);
+    }
+    let closed = block.open.is_some();
+    let mut properties = Map::new();
+    for opt in block.outer {
+        option(opt, &mut properties, defs);
+    }
+    for (name, schema) in &inner {
+        properties.insert(name.clone(), schema.clone());
+    }
+    if let Some(wrapper) = block.wrapper {
+        properties.insert(
+            wrapper.into(),
+            object(inner, &format!("The options of {}, nested.", block.name), closed, true),
+        );
+    }
+    object(properties, block.doc, closed, false)
+}
+
+fn object(properties: Map<String, Json>, doc: &str, open: bool, nullable: bool) -> Json {
+    let mut schema = Map::new();
+    schema.insert("type".into(), if nullable { json!(["object", "null"]) } else { json!("object") });
+    schema.insert("description".into(), json!(doc));
+    schema.insert("properties".into(), Json::Object(properties));
+    if !open {
+        schema.insert("patternProperties".into(), json!({"^x-": true}));
+        schema.insert("additionalProperties".into(), json!(false));
+    }
+    Json::Object(schema)
+}
+
+fn option(opt: &Opt, properties: &mut Map<String, Json>, defs: &mut Map<String, Json>) {
+    let mut schema = Map::new();
+    let mut text = opt.doc.to_owned();
+    match opt.fate {
+        Fate::Honoured | Fate::Quiet => {}
+        Fate::Ignored { why, .. } => text.push_str(&format!(" Not used: {why}.")),
+        Fate::Refused { why, .. } => text.push_str(&format!(" Not supported: {why}.")),
+    }
+    schema.insert("description".into(), json!(text));
+    if let Default::Json(json) = opt.new_default
+        && opt.old_default == opt.new_default
+    {
+        schema.insert("default".into(), serde_json::from_str(json).unwrap_or_default());
+    }
+    let Json::Object(kind) = kind(&opt.kind, defs) else { return };
+    // A schema beside `$ref` is allowed since 2019-09.
+    schema.extend(kind);
+    for (name, era) in opt.spellings() {
+        let mut schema = schema.clone();
+        if era == Some(Era::Old) && name != opt.name {
+            schema.insert("deprecated".into(), json!(true));
+            schema.insert("description".into(), json!(format!("The old name of `{}`. {text}", opt.name)));
+        }
+        properties.insert(name.into(), Json::Object(schema));
+    }
+}
+
+/// The form of a value. Null always stands for the default.
+fn kind(kind: &Kind, defs: &mut Map<String, Json>) -> Json {
+    match kind {
+        Kind::Bool => json!({"type": ["boolean", "null"]}),
+        Kind::Int { min, max } => {
+            let mut schema = Map::from_iter([("type".to_owned(), json!(["integer", "null"]))]);
+            if *min != i64::MIN {
+                schema.insert("minimum".into(), json!(min));
+            }
+            if *max != i64::MAX {
+                schema.insert("maximum".into(), json!(max));
+            }
+            Json::Object(schema)
+        }
+        Kind::IntChoice(choices) => {
+            let choices = choices.iter().map(|choice| json!(choice)).chain([Json::Null]);
+            json!({"enum": choices.collect::<Vec<Json>>()})
+        }
+        Kind::Number(bounds) => {
+            let mut schema = Map::from_iter([("type".to_owned(), json!(["number", "null"]))]);
+            if bounds.min.is_finite() {
+                let key = if bounds.min_included { "minimum" } else { "exclusiveMinimum" };
+                schema.insert(key.into(), json!(bounds.min));
+            }
+            if bounds.max.is_finite() {
+                let key = if bounds.max_included { "maximum" } else { "exclusiveMaximum" };
+                schema.insert(key.into(), json!(bounds.max));
+            }
+            Json::Object(schema)
+        }
+        Kind::Text => json!({"type": ["string", "null"]}),
+        Kind::Choice(choices) => {
+            let words: Vec<&str> = choices.iter().flat_map(|choice| choice.split('|')).collect();
+            let mut schema = any_case(&words);
+            schema.insert("type".into(), json!(["string", "null"]));
+            Json::Object(schema)
+        }
+        Kind::Texts => json!({"anyOf": [texts(), {"type": ["string", "null"]}]}),
+        Kind::Block(block) => json!({"anyOf": [reference(block, defs), {"type": "null"}]}),
+        Kind::Special(special) => self::special(*special),
+        Kind::Any => json!({}),
+    }
+}
+
+fn texts() -> Json {
+    json!({"type": "array", "items": {"type": "string"}})
+}
+
+fn special(special: Special) -> Json {
+    let system = json!({"$ref": "#/$defs/system"});
+    let data = json!({"$ref": "#/$defs/data_config"});
+    let pass = json!({"$ref": "#/$defs/pass"});
+    match special {
+        Special::InputModel => json!({"$ref": "#/$defs/input_model"}),
+        Special::Systems => json!({"type": ["object", "null"], "additionalProperties": system}),
+        Special::System => json!({"anyOf": [{"type": ["string", "null"]}, system]}),
+        Special::DataConfigs => json!({"anyOf": [
+            {"type": ["array", "null"], "items": data},
+            {"type": "object", "additionalProperties": data},
+        ]}),
+        Special::DataConfig => json!({"anyOf": [{"type": ["string", "null"]}, data]}),
+        Special::DataFiles => json!({"anyOf": [
+            {"type": ["string", "null"]},
+            texts(),
+            {"type": "object", "required": ["type", "config"]},
+            {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts()]}},
+        ]}),
+        Special::ModelPath => json!({"type": ["string", "object", "null"]}),
+        Special::Passes => json!({
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"anyOf": [pass, {"type": "array", "minItems": 1, "items": pass}]},
+        }),
+        Special::PassFlows => json!({"type": ["array", "null"], "items": texts()}),
+        Special::Evaluators => json!({"type": ["object", "null"]}),
+        Special::Accelerators => json!({"type": ["array", "null"], "items": {
+            "anyOf": [{"$ref": "#/$defs/accelerator"}, {"type": "string"}],
+        }}),
+        Special::TargetModules => json!({"anyOf": [{"type": ["string", "null"]}, texts()]}),
+        Special::EvalSize => json!({"type": ["number", "null"], "exclusiveMinimum": 0}),
+        Special::ChatTemplate => json!({"type": ["boolean", "string", "null"]}),
+        Special::SearchStrategy => json!({"type": ["boolean", "object", "null"]}),
+    }
+}
+
+/// A `$ref` to the definition of a block, which is added if need be.
+fn reference(block: &'static Block, defs: &mut Map<String, Json>) -> Json {
+    let name = block.name.trim_start_matches("the ").replace(' ', "_");
+    if !defs.contains_key(&name) {
+        defs.insert(name.clone(), Json::Null); // A block that contains itself must end here.
+        let schema = self::block(block, defs);
+        defs.insert(name.clone(), schema);
+    }
+    json!({"$ref": format!("#/$defs/{name}")})
+}
+
+/// If `type` is this word in any case, the object is such a block.
+fn when(r#type: &str, block: &'static Block, defs: &mut Map<String, Json>) -> Json {
+    // Two blocks describe input models; the definitions need names of their own.
+    let name = if block.name == "the input model" { format!("{type}_model") } else { block.name.to_owned() };
+    if !defs.contains_key(&name) {
+        let schema = self::block(block, defs);
+        defs.insert(name.clone(), schema);
+    }
+    json!({
+        "if": {"properties": {"type": {"type": "string", "pattern": pattern(r#type)}}, "required": ["type"]},
+        "then": {"$ref": format!("#/$defs/{name}")},
+    })
+}
+
+/// One of these words, for completion, and in any case.
+fn any_case(words: &[&str]) -> Map<String, Json> {
+    let patterns: Vec<String> = words.iter().map(|word| pattern(word)).collect();
+    let choices = json!([{"enum": words}, {"pattern": patterns.join("|")}]);
+    Map::from_iter([("type".into(), json!("string")), ("anyOf".into(), choices)])
+}
+
+/// ECMAScript's regular expressions have no switch for upper and lower case.
+fn pattern(word: &str) -> String {
+    let letters = word.chars().map(|letter| match letter {
+        'a'..='z' | 'A'..='Z' => format!("[{}{}]", letter.to_ascii_uppercase(), letter.to_ascii_lowercase()),
+        _ => letter.to_string(),
+    });
+    format!("^{}$", letters.collect::<String>())
+}

@@ -1,0 +1,144 @@
+//! `systems`: where passes run, and for what hardware.
+
+use super::super::option::{Block, Kind, Opt, Special, at_least};
+
+const TYPE: &[Opt] = &[Opt::new(
+    "type",
+    Kind::Text,
+    "`LocalSystem`, `AzureML`, `Docker`, `PythonEnvironment` or `IsolatedORT`, in any case.",
+)
+.required()];
+
+const COMMON: &[Opt] = &[
+    Opt::new(
+        "accelerators",
+        Kind::Special(Special::Accelerators),
+        "The hardware: `[{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]`.",
+    ),
+    Opt::new("hf_token", Kind::Bool, "Whether jobs log in to the Hugging Face Hub.").quiet(),
+];
+
+const MANAGED: &[Opt] = &[
+    Opt::new("olive_managed_env", Kind::Bool, "Let Olive make the Python environment.").quiet(),
+    Opt::new("requirements_file", Kind::Text, "Packages of the Python environment.").quiet(),
+    Opt::new("is_dev", Kind::Bool, "Use Olive's sources.").quiet(),
+];
+
+pub(crate) static LOCAL_SYSTEM: Block = Block {
+    name: "LocalSystem",
+    doc: "This machine.",
+    wrapper: Some("config"),
+    outer: TYPE,
+    parts: &[COMMON],
+    open: None,
+};
+
+pub(crate) static AZURE_ML: Block = Block {
+    name: "AzureML",
+    doc: "An AzureML compute. Passes do not run there yet: `--local` runs them on this machine.",
+    wrapper: Some("config"),
+    outer: TYPE,
+    parts: &[
+        COMMON,
+        MANAGED,
+        &[
+            Opt::new("aml_compute", Kind::Text, "Name of the compute cluster.").quiet(),
+            Opt::new("aml_docker_config", Kind::Any, "Image and conda file of the environment.").quiet(),
+            Opt::new("aml_environment_config", Kind::Any, "Registered environment.").quiet(),
+            Opt::new("azureml_client", Kind::Block(&super::AZUREML_CLIENT), "Another workspace.").quiet(),
+            Opt::new("tags", Kind::Any, "Tags of the jobs.").quiet(),
+            Opt::new("resources", Kind::Any, "Resources of the jobs.").quiet(),
+            Opt::new("instance_count", at_least(1), "Machines per job.").quiet(),
+            Opt::new("datastores", Kind::Any, "Datastores of the workspace.").quiet(),
+        ],
+    ],
+    open: None,
+};
+
+pub(crate) static DOCKER: Block = Block {
+    name: "Docker",
+    doc: "A container. Passes do not run there: `--local` runs them on this machine.",
+    wrapper: Some("config"),
+    outer: TYPE,
+    parts: &[
+        COMMON,
+        MANAGED,
+        &[
+            Opt::new("local_docker_config", Kind::Any, "Image, up to Olive 0.9.").quiet(),
+            Opt::new("image_name", Kind::Text, "Image.").quiet(),
+            Opt::new("dockerfile", Kind::Text, "File that builds the image.").quiet(),
+            Opt::new("build_context_path", Kind::Text, "Folder that the build sees.").quiet(),
+            Opt::new("build_args", Kind::Any, "Arguments of the build.").quiet(),
+            Opt::new("run_params", Kind::Any, "Arguments of the run.").quiet(),
+            Opt::new("work_dir", Kind::Text, "Folder in the container.").quiet(),
+            Opt::new("clean_image", Kind::Bool, "Remove the image afterwards.").quiet(),
+        ],
+    ],
+    open: None,
+};
+
+pub(crate) static PYTHON_ENVIRONMENT: Block = Block {
+    name: "PythonEnvironment",
+    doc: "Another Python. Nothing here needs one: `--local` runs the passes in this program.",
+    wrapper: Some("config"),
+    outer: TYPE,
+    parts: &[COMMON, MANAGED, ENVIRONMENT],
+    open: None,
+};
+
+pub(crate) static ISOLATED_ORT: Block = Block {
+    name: "IsolatedORT",
+    doc: "ONNX Runtime in another Python, for evaluation.",
+    wrapper: Some("config"),
+    outer: TYPE,
+    parts: &[COMMON, ENVIRONMENT],
+    open: None,
+};
+
+const ENVIRONMENT: &[Opt] = &[
+    Opt::new("python_environment_path", Kind::Text, "Folder of the Python.").quiet(),
+    Opt::new("environment_variables", Kind::Any, "Variables of the process.").quiet(),
+    Opt::new("prepend_to_path", Kind::Texts, "Folders in front of PATH.").quiet(),
+];
+
+pub(crate) static ACCELERATOR: Block = Block {
+    name: "the accelerator",
+    doc: "One piece of hardware. Up to Olive 0.5 it was written as a text: `\"gpu\"`.",
+    wrapper: None,
+    outer: &[],
+    parts: &[&[
+        Opt::new(
+            "device",
+            Kind::Choice(&["cpu", "gpu", "npu", "vpu", "cpu_spr", "intel_myriad"]),
+            "The device.",
+        ),
+        Opt::new(
+            "execution_providers",
+            Kind::Texts,
+            "ONNX Runtime's execution providers; the first one counts.",
+        ),
+        Opt::new("memory", Kind::Any, "Memory of the device.").quiet(),
+    ]],
+    open: None,
+};
+
+/// ONNX Runtime's execution providers, and what ModelBuilder calls them.
+pub(crate) const PROVIDERS: &[(&str, &str)] = &[
+    ("CPUExecutionProvider", "cpu"),
+    ("CUDAExecutionProvider", "cuda"),
+    ("DmlExecutionProvider", "dml"),
+    ("WebGpuExecutionProvider", "webgpu"),
+    ("JsExecutionProvider", "webgpu"),
+    ("TensorrtExecutionProvider", "cuda"),
+    ("NvTensorRTRTXExecutionProvider", "cuda"),
+    ("ROCMExecutionProvider", "cpu"),
+    ("MIGraphXExecutionProvider", "cpu"),
+    ("OpenVINOExecutionProvider", "cpu"),
+    ("QNNExecutionProvider", "cpu"),
+    ("VitisAIExecutionProvider", "cpu"),
+    ("CoreMLExecutionProvider", "cpu"),
+    ("XnnpackExecutionProvider", "cpu"),
+    ("DnnlExecutionProvider", "cpu"),
+    ("SNPEExecutionProvider", "cpu"),
+    ("AzureExecutionProvider", "cpu"),
+];

@@ -1,0 +1,123 @@
+//! Hashes of file contents, remembered by (path, size, mtime, inode), so that a second run does not read the
+//! weights again.
+
+use crate::{Result, error::IoContext};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// A file that changed this recently may change again without its time stamp saying so; its hash is not kept.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// The memory of one cache folder. Open it, hash, [`ContentHashes::save`].
+#[derive(Default)]
+pub struct ContentHashes {
+    file: Option<PathBuf>,
+    known: RefCell<BTreeMap<PathBuf, Known>>,
+    dirty: RefCell<bool>,
+}
+
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+struct Known {
+    size: u64,
+    mtime: (i64, i64),
+    inode: u64,
+    hash: String,
+}
+
+impl ContentHashes {
+    /// What an earlier run remembered in `cache_dir`. A file that cannot be read counts as empty: it only costs time.
+    pub fn open(cache_dir: &Path) -> ContentHashes {
+        let file = cache_dir.join("content-hashes-v1.json");
+        let known = std::fs::read(&file)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default();
+        ContentHashes { file: Some(file), known: RefCell::new(known), dirty: RefCell::new(false) }
+    }
+
+    /// blake3 of the file's content, in hex.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn file(&self, path: &Path) -> Result<String> {
+        let canonical = path.canonicalize().at("read", path)?;
+        let meta = canonical.metadata().at("read", path)?;
+        let stamp = (meta.size(), (meta.mtime(), meta.mtime_nsec()), meta.ino());
+        if let Some(known) = self.known.borrow().get(&canonical)
+            && (known.size, known.mtime, known.inode) == stamp
+        {
+            return Ok(known.hash.clone());
+        }
+        let hash = blake3::Hasher::new()
+            .update_mmap_rayon(&canonical)
+            .at("read", path)?
+            .finalize()
+            .to_hex()
+            .to_string();
+        let settled = meta
+            .modified()
+            .ok()
+            .and_then(|time| SystemTime::now().duration_since(time).ok())
+            .is_some_and(|age| age >= SETTLED);
+        if settled {
+            let known = Known { size: stamp.0, mtime: stamp.1, inode: stamp.2, hash: hash.clone() };
+            self.known.borrow_mut().insert(canonical, known);
+            *self.dirty.borrow_mut() = true;
+        }
+        Ok(hash)
+    }
+
+    /// Keeps what was learnt for the next run.
+    ///
+    /// # Errors
+    /// The cache folder cannot be written.
+    pub fn save(&self) -> Result<()> {
+        let Some(file) = self.file.as_ref().filter(|_| *self.dirty.borrow()) else {
+            return Ok(());
+        };
+        let mut known = self.known.borrow_mut();
+        known.retain(|path, _| path.exists());
+        let folder = file.parent().expect("a file in the cache folder");
+        std::fs::create_dir_all(folder).at("create", folder)?;
+        let temporary = tempfile::NamedTempFile::new_in(folder).at("write", file)?;
+        serde_json::to_writer(&temporary, &*known).map_err(std::io::Error::from).at("write", file)?;
+        temporary.persist(file).map_err(|e| e.error).at("write", file)?;
+        *self.dirty.borrow_mut() = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_byte_changes_the_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let hashes = ContentHashes::open(dir.path());
+        std::fs::write(&path, "one").unwrap();
+        let before = hashes.file(&path).unwrap();
+        std::fs::write(&path, "two").unwrap();
+        assert_ne!(before, hashes.file(&path).unwrap());
+    }
+
+    #[test]
+    fn a_settled_file_is_remembered_across_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        std::fs::write(&path, "one").unwrap();
+        let old = SystemTime::now() - Duration::from_secs(60);
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        let hashes = ContentHashes::open(dir.path());
+        let hash = hashes.file(&path).unwrap();
+        hashes.save().unwrap();
+        let again = ContentHashes::open(dir.path());
+        assert_eq!(again.known.borrow().len(), 1);
+        assert_eq!(again.file(&path).unwrap(), hash);
+    }
+}

@@ -1,0 +1,34 @@
+//! The model that a pipeline starts from, on this machine.
+
+use crate::Result;
+use crate::config::InputModel;
+use crate::model::ModelHandle;
+use crate::model::source::{self, SourceOptions};
+use crate::passes::ModelKind;
+use crate::report::EventSink;
+
+/// What the configuration's input will be, before it is looked for.
+pub fn kind(model: &InputModel) -> ModelKind {
+    match model {
+        InputModel::HuggingFace { adapter_path: None, .. } => ModelKind::Hf,
+        InputModel::HuggingFace { adapter_path: Some(_), .. } => ModelKind::HfWithAdapter,
+        InputModel::Onnx { .. } => ModelKind::Onnx,
+    }
+}
+
+/// Finds the input model, fetching it from the hub if it is a hub id.
+///
+/// # Errors
+/// See [`source::resolve`].
+pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSink) -> Result<ModelHandle> {
+    Ok(match model {
+        InputModel::HuggingFace { model_path, adapter_path, revision, .. } => {
+            let dir = source::resolve(model_path, revision.as_deref(), options, events)?;
+            match adapter_path {
+                None => ModelHandle::Hf { dir },
+                Some(adapter) => ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() },
+            }
+        }
+        InputModel::Onnx { model_path } => ModelHandle::Onnx { dir: model_path.clone() },
+    })
+}

@@ -1,0 +1,113 @@
+//! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
+
+use super::store::Slot;
+use super::{ContentHashes, EngineError, KeyHasher, input};
+use crate::Result;
+use crate::config::{PassConfig, RunConfig};
+use crate::device::DeviceChoice;
+use crate::model::ModelHandle;
+use crate::passes::{self, ModelKind, Pass};
+
+/// Flows of steps; most configurations have one.
+pub struct Plan {
+    pub flows: Vec<Flow>,
+}
+
+pub struct Flow {
+    pub steps: Vec<Step>,
+}
+
+/// One pass of a flow.
+pub struct Step {
+    pub config: PassConfig,
+    pub pass: Box<dyn Pass>,
+    pub input: ModelKind,
+    pub output: ModelKind,
+}
+
+/// A step's place in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepKey {
+    /// Key of what the step works on.
+    pub input: String,
+    pub key: String,
+}
+
+impl Plan {
+    /// Chains the passes of every flow.
+    ///
+    /// # Errors
+    /// A pass that cannot follow the one before it.
+    pub fn new(config: &RunConfig) -> Result<Plan> {
+        let start = input::kind(&config.input_model);
+        let mut flows = Vec::with_capacity(config.flows.len());
+        for flow in &config.flows {
+            let mut kind = start;
+            let mut steps = Vec::with_capacity(flow.len());
+            for &index in flow {
+                let config = &config.passes[index];
+                let pass = passes::build(&config.pass);
+                let output = passes::output_kind(&config.pass, kind).map_err(|reason| EngineError::Plan {
+                    pass: config.name.clone(),
+                    reason,
+                    hint: "order the passes as LoRA or QLoRA, MergeAdapterWeights, ModelBuilder".into(),
+                })?;
+                steps.push(Step { config: config.clone(), pass, input: kind, output });
+                kind = output;
+            }
+            flows.push(Flow { steps });
+        }
+        Ok(Plan { flows })
+    }
+
+    /// # Errors
+    /// A pass that can be planned but not run.
+    pub fn check_runnable(&self) -> Result<()> {
+        for step in self.flows.iter().flat_map(|flow| &flow.steps) {
+            if let Some(reason) = step.pass.unavailable() {
+                let (pass, reason) = (step.config.name.clone(), reason.to_owned());
+                return Err(EngineError::Plan { pass, reason, hint: String::new() }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Flow {
+    /// The cache key of every step, from the content of the input model and of the data, and from the options. No
+    /// step needs to have run: a key stands for the artefact that the step will make.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn keys(
+        &self,
+        model: &ModelHandle,
+        device: DeviceChoice,
+        contents: &ContentHashes,
+    ) -> Result<Vec<StepKey>> {
+        let mut hasher = KeyHasher::new(contents);
+        hasher.model(model)?;
+        let mut input = hasher.finish();
+        let mut keys = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let mut hasher = KeyHasher::new(contents);
+            hasher.field("pass", &step.pass.name());
+            hasher.field("version", &step.pass.version());
+            hasher.field("input", &input);
+            if step.pass.uses_device() {
+                hasher.field("device", &device.family());
+            }
+            step.pass.key(&mut hasher)?;
+            let key = hasher.finish();
+            keys.push(StepKey { input, key: key.clone() });
+            input = key;
+        }
+        Ok(keys)
+    }
+}
+
+impl StepKey {
+    pub fn slot<'a>(&'a self, step: &Step) -> Slot<'a> {
+        Slot { pass_type: step.pass.name(), key: &self.key }
+    }
+}

@@ -1,0 +1,168 @@
+//! Attention: one packed projection and `GroupQueryAttention`, which rotates, caches and masks by itself.
+
+use super::OnnxError;
+use super::data_file::{Matrix, Rows};
+use super::decoder::Decoder;
+use super::graph::{MICROSOFT, attr_float, attr_int};
+use super::options::Provider;
+use crate::Result;
+use crate::decoder::{LinearKind, QkNorm, RopeUse, Spec};
+
+impl Decoder<'_> {
+    /// `input [batch, seq, hidden]` to the output of `o_proj`.
+    pub(crate) fn attention(&mut self, layer: usize, input: &str) -> Result<String> {
+        let spec = self.spec;
+        let a = &spec.attention;
+        let base = format!("/model/layers.{layer}/attn");
+        let packed = self.qkv_matrix(layer)?;
+        let qkv = self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, false)?;
+        let mut query = [qkv, String::new(), String::new()];
+        let mut norm_weights = None;
+        if let Some(norm) = a.qk_norm {
+            let (q, kv) = (a.q_size() as i64, a.kv_size() as i64);
+            let sizes = self.graph.ints(&[q, kv, kv]);
+            let node = format!("{base}/qkv_proj/Split");
+            let parts = [0, 1, 2].map(|i| format!("{node}/output_{i}"));
+            let outputs = [parts[0].as_str(), &parts[1], &parts[2]];
+            let axis = vec![attr_int("axis", -1)];
+            self.graph.node("Split", "", &node, &[&query[0], &sizes], &outputs, axis);
+            query = parts;
+            // Only the GPU kernels normalise queries and keys themselves.
+            if norm == QkNorm::PerHead && self.options.provider != Provider::Cpu {
+                norm_weights =
+                    Some((self.qk_norm_weight(layer, "q_norm")?, self.qk_norm_weight(layer, "k_norm")?));
+            } else {
+                query[0] = self.qk_norm(layer, "q_norm", &query[0], a.q_size())?;
+                query[1] = self.qk_norm(layer, "k_norm", &query[1], a.kv_size())?;
+            }
+        }
+        let attended = self.group_query_attention(layer, &query, norm_weights)?;
+        let linear = spec.linears(layer).into_iter().find(|l| l.kind == LinearKind::O);
+        let module = linear.expect("every layer has one").module;
+        let (hidden, q_size) = (spec.hidden_size, a.q_size());
+        let output = self.rows(&module, hidden, 0, hidden, q_size)?;
+        self.linear_with_bias(&format!("{base}/o_proj"), &attended, output, true)
+    }
+
+    /// Rows `[q; k; v]`, whether the checkpoint has them in one matrix or in three.
+    fn qkv_matrix(&self, layer: usize) -> Result<Matrix> {
+        let mut parts = Vec::with_capacity(3);
+        for linear in self.spec.linears(layer) {
+            if !matches!(linear.kind, LinearKind::Qkv | LinearKind::Q | LinearKind::K | LinearKind::V) {
+                continue;
+            }
+            let tensor = format!("{}.weight", linear.module);
+            self.source.expect_shape(&tensor, &[linear.out_features, linear.in_features])?;
+            parts.push(Rows { tensor, start: 0, count: linear.out_features });
+        }
+        Ok(Matrix { parts, cols: self.spec.hidden_size })
+    }
+
+    fn qk_norm_weight(&mut self, layer: usize, which: &str) -> Result<String> {
+        let a = &self.spec.attention;
+        let size = match (a.qk_norm, which) {
+            (Some(QkNorm::Full), "q_norm") => a.q_size(),
+            (Some(QkNorm::Full), _) => a.kv_size(),
+            _ => a.head_dim,
+        };
+        let name = format!("model.layers.{layer}.attn.{which}.layernorm.weight");
+        let tensor = Spec::layer_norm_name(layer, &format!("self_attn.{which}"));
+        self.norm_vector(&name, &tensor, size, self.float())?;
+        Ok(name)
+    }
+
+    /// The norm as nodes of its own; `input [batch, seq, width]`.
+    fn qk_norm(&mut self, layer: usize, which: &str, input: &str, width: usize) -> Result<String> {
+        let base = format!("/model/layers.{layer}/attn/{which}");
+        let per_head = self.spec.attention.qk_norm == Some(QkNorm::PerHead);
+        let mut value = input.to_owned();
+        if per_head {
+            let shape = self.graph.ints(&[0, -1, self.spec.attention.head_dim as i64]);
+            // [batch, seq · heads, head_dim]
+            value = self.graph.op("Reshape", &format!("{base}/Reshape_1"), &[&value, &shape], vec![]);
+        }
+        let weight = self.qk_norm_weight(layer, which)?;
+        let attributes = self.norm_attributes();
+        let node = format!("{base}/SimplifiedLayerNormalization");
+        value = self.graph.op("SimplifiedLayerNormalization", &node, &[&value, &weight], attributes);
+        if per_head {
+            let shape = self.graph.ints(&[0, -1, width as i64]);
+            value = self.graph.op("Reshape", &format!("{base}/Reshape_2"), &[&value, &shape], vec![]);
+        }
+        Ok(value)
+    }
+
+    /// `query` is the packed projection and two empty names, or query, key and value.
+    fn group_query_attention(
+        &mut self,
+        layer: usize,
+        query: &[String; 3],
+        norm_weights: Option<(String, String)>,
+    ) -> Result<String> {
+        let a = &self.spec.attention;
+        let facts = self.spec.layers[layer];
+        let (cos, sin) = match facts.rope {
+            RopeUse::None => (String::new(), String::new()),
+            rope => self.rope_caches(rope)?,
+        };
+        let past = ["key", "value"].map(|kind| format!("past_key_values.{layer}.{kind}"));
+        let present = ["key", "value"].map(|kind| format!("present.{layer}.{kind}"));
+        let mut inputs = vec![
+            query[0].as_str(),
+            &query[1],
+            &query[2],
+            &past[0],
+            &past[1],
+            Self::SEQLENS_K,
+            Self::TOTAL_LENGTH_INT32,
+            &cos,
+            &sin,
+            "", // position_ids
+            "", // attention_bias
+            "", // head_sink
+        ];
+        let window = facts.window.map_or(-1, |window| window as i64);
+        let mut attributes = vec![
+            attr_int("num_heads", a.heads as i64),
+            attr_int("kv_num_heads", a.kv_heads as i64),
+            attr_float("scale", a.scale),
+            attr_int("local_window_size", window),
+            attr_float("softcap", a.softcap.unwrap_or(0.0)),
+            attr_int("do_rotary", i64::from(facts.rope != RopeUse::None)),
+            attr_int("rotary_interleaved", 0),
+        ];
+        if facts.window.is_some() && self.options.windowed_kv_cache {
+            attributes.push(attr_int("sliding_window_cache", 1));
+        }
+        if let Some((q, k)) = &norm_weights {
+            inputs.extend(["", "", q.as_str(), k.as_str()]); // scales of a quantised cache, then the norms
+            attributes.push(attr_float("qk_norm_epsilon", self.spec.norm_eps));
+        }
+        let node = format!("/model/layers.{layer}/attn/GroupQueryAttention");
+        let output = format!("{node}/output_0");
+        self.graph.node(
+            "GroupQueryAttention",
+            MICROSOFT,
+            &node,
+            &inputs,
+            &[&output, &present[0], &present[1]],
+            attributes,
+        );
+        Ok(output)
+    }
+
+    /// # Errors
+    /// A rotary width that the fused rotation of the kernel refuses.
+    pub(crate) fn check_rotary_width(&self, half: usize) -> Result<()> {
+        // The kernel's own rule, checked here because a model that does not load helps nobody.
+        if half.is_multiple_of(8) {
+            return Ok(());
+        }
+        Err(OnnxError::Unsupported(format!(
+            "it rotates {} of {} dimensions of a head, and the attention kernel needs a multiple of 16",
+            2 * half,
+            self.spec.attention.head_dim
+        ))
+        .into())
+    }
+}

@@ -1,0 +1,60 @@
+//! From a model folder to an ONNX folder.
+
+use super::decoder::Decoder;
+use super::genai_config;
+use super::options::BuildOptions;
+use super::proto::{ModelProto, OperatorSetId};
+use super::side_files::{self, SpecialTokens};
+use crate::engine::CancelFlag;
+use crate::model::{ModelFolder, WeightSource};
+use crate::report::EventSink;
+use crate::{Result, error::IoContext};
+use prost::Message;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+const DATA_FILE: &str = "model.onnx.data";
+
+/// Writes `model.onnx`, `model.onnx.data`, `genai_config.json` and what belongs to them into `dir`. `source` has the
+/// weights of the model that `folder` describes.
+///
+/// # Errors
+/// Whatever the model lacks or ONNX Runtime cannot run, a file that cannot be written, an interruption.
+pub fn build(
+    folder: &ModelFolder,
+    source: &dyn WeightSource,
+    options: &BuildOptions,
+    dir: &Path,
+    cancel: &CancelFlag,
+    events: &dyn EventSink,
+) -> Result<()> {
+    let spec = folder.spec()?;
+    let tokens = SpecialTokens::read(folder)?;
+    let genai_config = genai_config::text(folder, &spec, options, &tokens)?;
+    let (graph, mut data) = Decoder::new(&spec, options, source).build()?;
+    cancel.check()?;
+
+    let model = ModelProto {
+        ir_version: 10,
+        producer_name: "olive".into(),
+        producer_version: env!("CARGO_PKG_VERSION").into(),
+        graph: Some(graph.finish("main_graph", data.layout(DATA_FILE))),
+        opset_import: vec![opset("", 22), opset("com.microsoft", 1)],
+    };
+    write_synced(&dir.join("model.onnx"), &model.encode_to_vec())?;
+    drop(model);
+    data.write(&dir.join(DATA_FILE), source, cancel, events)?;
+    write_synced(&dir.join("genai_config.json"), genai_config.as_bytes())?;
+    side_files::copy(folder, spec.context_length, dir)
+}
+
+fn opset(domain: &str, version: i64) -> OperatorSetId {
+    OperatorSetId { domain: Some(domain.to_owned()), version }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create(path).at("create", path)?;
+    file.write_all(bytes).at("write", path)?;
+    file.sync_all().at("sync", path)
+}

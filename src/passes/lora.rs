@@ -1,0 +1,188 @@
+//! LoRA: trains a low-rank adapter on a frozen base.
+
+use super::{Pass, RunContext};
+use crate::config::canonical::{DataConfig, LoraOptions, Targets};
+use crate::data::{self, Dataset};
+use crate::decoder::{Decoder, lora};
+use crate::engine::KeyHasher;
+use crate::error::IoContext;
+use crate::model::adapter::TargetModules;
+use crate::model::{ModelFolder, ModelHandle};
+use crate::report::Event;
+use crate::train::metrics::Metrics;
+use crate::train::{Checkpoints, Fit, LoraShape, TrainError, Trainer, TrainerOptions, targets};
+use crate::{Error, Result, train};
+use candle_core::DType;
+use std::path::Path;
+use std::time::Duration;
+
+/// Time between two checkpoints of a run that nobody interrupts.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+
+pub struct LoraPass {
+    pub options: LoraOptions,
+}
+
+impl Pass for LoraPass {
+    fn name(&self) -> &'static str {
+        "LoRA"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn uses_device(&self) -> bool {
+        true
+    }
+
+    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.field("options", &self.options);
+        let data = [("train", Some(&self.options.train_data)), ("eval", self.options.eval_data.as_ref())];
+        for (name, data) in data {
+            for file in data.map(|d| data::input_files(&d.load)).transpose()?.into_iter().flatten() {
+                hasher.file(name, &file)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        let ModelHandle::Hf { dir: base } = input else {
+            unreachable!("`output_kind` admits Hugging Face models only")
+        };
+        self.check()?;
+        let folder = ModelFolder::open(base)?;
+        let spec = folder.spec()?;
+        let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
+        let (train, eval) = self.datasets(&folder, context)?;
+
+        let dtype = self.dtype(context);
+        let mut decoder = Decoder::new(spec, &folder.checkpoint()?, dtype, &context.device)?;
+        let adapter = train::fresh_adapter(
+            &selected,
+            target_modules(self.options.target_modules.as_ref(), &selected),
+            &self.shape(),
+            self.options.training.seed,
+            Some(base.display().to_string()),
+        );
+        decoder.attach(&adapter)?;
+        let mut trainer = Trainer::new(decoder, self.trainer_options())?;
+        let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
+        let fitted = train::fit(
+            &mut trainer,
+            &Fit {
+                train: &train,
+                eval: eval.as_ref(),
+                args: &self.options.training,
+                checkpoints: &checkpoints,
+                save_every: SAVE_EVERY,
+                events: context.events,
+                cancel: context.cancel,
+            },
+        );
+        // What did not converge must not look like something to go on from.
+        if let Err(Error::Train(TrainError::Diverged { .. })) = &fitted {
+            checkpoints.clone().clear()?;
+        }
+        fitted?;
+
+        lora::to_adapter(trainer.decoder.lora(), adapter.config)?.save(dir)?;
+        let metrics = dir.join(Metrics::NAME);
+        std::fs::rename(checkpoints.dir().join(Metrics::NAME), &metrics).at("write", &metrics)?;
+        checkpoints.clear()?;
+        Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
+    }
+}
+
+impl LoraPass {
+    fn check(&self) -> Result<(), TrainError> {
+        let options = &self.options;
+        if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
+            return Err(TrainError::Unsupported {
+                what: "training whole modules beside the adapter (`modules_to_save`)",
+                hint: "remove `modules_to_save`, or name linear layers in `target_modules`",
+            });
+        }
+        let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
+        if options.r == 0 {
+            return refuse("r", "0".into(), "it must be at least 1");
+        }
+        if !(0.0..1.0).contains(&options.lora_dropout) {
+            return refuse("lora_dropout", options.lora_dropout.to_string(), "it must be in [0, 1)");
+        }
+        Ok(())
+    }
+
+    fn shape(&self) -> LoraShape {
+        let o = &self.options;
+        LoraShape { rank: o.r, alpha: o.alpha, dropout: o.lora_dropout, use_rslora: o.use_rslora }
+    }
+
+    fn trainer_options(&self) -> TrainerOptions {
+        let args = &self.options.training;
+        TrainerOptions {
+            adamw: args.into(),
+            max_grad_norm: args.max_grad_norm,
+            dropout: self.options.lora_dropout,
+            gradient_checkpointing: args.gradient_checkpointing,
+            seed: args.seed,
+        }
+    }
+
+    /// Type of activations; says so once when it is not what was asked for.
+    fn dtype(&self, context: &RunContext) -> DType {
+        let asked = match self.options.torch_dtype.as_str() {
+            "bfloat16" => DType::BF16,
+            "float16" => DType::F16,
+            _ => DType::F32,
+        };
+        if context.device.is_cpu() && asked != DType::F32 {
+            context.events.emit(Event::Info {
+                message: format!(
+                    "`torch_dtype` is {}; on the CPU everything is computed in float32",
+                    self.options.torch_dtype
+                ),
+            });
+            return DType::F32;
+        }
+        asked
+    }
+
+    /// Training and evaluation samples: the latter from a configuration of their own, or held out.
+    fn datasets(&self, folder: &ModelFolder, context: &RunContext) -> Result<(Dataset, Option<Dataset>)> {
+        let prepare = |config: &DataConfig| data::prepare(config, folder, context.events, context.cancel);
+        let train = prepare(&self.options.train_data)?;
+        let (train, eval) = match (&self.options.eval_data, self.options.eval_dataset_size) {
+            (Some(eval), _) => (train, Some(prepare(eval)?)),
+            (None, Some(size)) => {
+                let (train, eval) = data::hold_out(train, size, self.options.training.data_seed)?;
+                (train, Some(eval))
+            }
+            (None, None) => (train, None),
+        };
+        let held_out = eval.as_ref().map_or(String::new(), |e| {
+            format!(", {} samples of {} tokens for evaluation", e.samples.len(), e.tokens())
+        });
+        context.events.emit(Event::Info {
+            message: format!(
+                "{} samples of {} tokens in all for training{held_out}",
+                train.samples.len(),
+                train.tokens()
+            ),
+        });
+        Ok((train, eval))
+    }
+}
+
+/// What `adapter_config.json` says was selected: the names or the pattern as asked for, the resolved names otherwise.
+fn target_modules(asked: Option<&Targets>, selected: &[crate::decoder::Linear]) -> TargetModules {
+    match asked {
+        Some(Targets::Names(names)) => TargetModules::Names(names.clone()),
+        Some(Targets::Pattern(pattern)) => TargetModules::Pattern(pattern.clone()),
+        Some(Targets::AllLinear) | None => {
+            let names: std::collections::BTreeSet<_> = selected.iter().map(|l| l.kind.name()).collect();
+            TargetModules::Names(names.into_iter().map(Into::into).collect())
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The `MergeAdapterWeights` pass: a model and an adapter to a model with `W + scale · B · A` in place of `W`.
+//!
+//! Streamed: the base is mapped, a merged tensor lives in memory in pieces of some megabytes, everything else is
+//! copied from file to file. The type of every tensor stays as it is.
+
+use super::{Pass, RunContext};
+use crate::config::canonical::MergeOptions;
+use crate::engine::KeyHasher;
+use crate::model::safetensors_file::{Entry, Writer};
+use crate::model::{Adapter, MergedCheckpoint, ModelError, ModelFolder, ModelHandle, Tensor, WeightSource};
+use crate::quant::FloatType;
+use crate::report::event::{Event, Unit};
+use crate::{Result, error::IoContext};
+use candle_core::DType;
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// Bytes of tensors in one file before another one is begun, as transformers does it.
+const SHARD: usize = 5_000_000_000;
+
+#[derive(Debug, Clone)]
+pub struct MergePass {
+    pub options: MergeOptions,
+}
+
+impl Pass for MergePass {
+    fn name(&self) -> &'static str {
+        "MergeAdapterWeights"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.field("options", &self.options);
+        Ok(())
+    }
+
+    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        let ModelHandle::HfWithAdapter { base, adapter } = input else {
+            unreachable!("`output_kind` refuses models without an adapter before anything runs")
+        };
+        let folder = ModelFolder::open(base)?;
+        let tied = folder.spec()?.tied;
+        let merged = MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
+        write_checkpoint(&merged, dir, SHARD, context)?;
+        for name in ModelFolder::SIDE_FILES {
+            let from = base.join(name);
+            if from.is_file() {
+                std::fs::copy(&from, dir.join(name)).at("copy", &from)?;
+            }
+        }
+        Ok(ModelHandle::Hf { dir: dir.to_owned() })
+    }
+}
+
+/// Writes `model.safetensors`, or shards of up to `shard` bytes and their index.
+fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context: &RunContext) -> Result<()> {
+    let phase = "merge weights";
+    let tensors: Vec<&Tensor> = merged.base().tensors().collect();
+    let total = Some(tensors.len() as u64);
+    context.events.emit(Event::PhaseStarted { phase, total, unit: Unit::Tensors });
+    let shards = shards(&tensors, shard);
+    let mut weight_map = Map::new();
+    let mut done = 0;
+    for (index, tensors) in shards.iter().enumerate() {
+        let file = match shards.len() {
+            1 => "model.safetensors".to_owned(),
+            count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
+        };
+        let entries = tensors.iter().map(|tensor| entry(tensor)).collect::<Result<Vec<_>>>()?;
+        let mut writer = Writer::create(&dir.join(&file), &entries)?;
+        for tensor in *tensors {
+            context.cancel.check()?;
+            if merged.changes(&tensor.name) {
+                write_merged(merged, tensor, &mut writer)?;
+            } else {
+                writer.write(tensor.bytes())?;
+            }
+            tensor.release();
+            weight_map.insert(tensor.name.clone(), Value::from(file.as_str()));
+            done += 1;
+            context.events.emit(Event::PhaseProgress { done });
+        }
+        writer.finish()?;
+    }
+    if shards.len() > 1 {
+        let total_size: usize = tensors.iter().map(|tensor| tensor.bytes().len()).sum();
+        let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
+        let path = dir.join("model.safetensors.index.json");
+        let text = serde_json::to_string_pretty(&index).expect("plain data") + "\n";
+        std::fs::write(&path, text).at("write", &path)?;
+    }
+    context.events.emit(Event::PhaseFinished { phase });
+    Ok(())
+}
+
+/// Cuts the tensors into runs of at most `limit` bytes; a larger tensor has a run of its own.
+fn shards<'a, 'b>(tensors: &'b [&'a Tensor], limit: usize) -> Vec<&'b [&'a Tensor]> {
+    let mut shards = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (i, tensor) in tensors.iter().enumerate() {
+        let bytes = tensor.bytes().len();
+        if size + bytes > limit && i > start {
+            shards.push(&tensors[start..i]);
+            (start, size) = (i, 0);
+        }
+        size += bytes;
+    }
+    shards.push(&tensors[start..]);
+    shards
+}
+
+fn entry(tensor: &Tensor) -> Result<Entry> {
+    let dtype = match tensor.dtype {
+        DType::F32 => "F32",
+        DType::F16 => "F16",
+        DType::BF16 => "BF16",
+        DType::F64 => "F64",
+        DType::U8 => "U8",
+        DType::U32 => "U32",
+        DType::I64 => "I64",
+        other => {
+            let found = other.as_str().to_owned();
+            return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
+        }
+    };
+    let (shape, bytes) = (tensor.shape.clone(), tensor.bytes().len());
+    Ok(Entry { name: tensor.name.clone(), dtype, shape, bytes })
+}
+
+/// Merges a matrix by runs of rows, all cores at work on a run.
+fn write_merged(merged: &MergedCheckpoint, tensor: &Tensor, writer: &mut Writer) -> Result<()> {
+    let float = match tensor.dtype {
+        DType::F32 => FloatType::F32,
+        DType::F16 => FloatType::F16,
+        DType::BF16 => FloatType::Bf16,
+        other => {
+            let found = other.as_str().to_owned();
+            return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
+        }
+    };
+    let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
+    // A panel is what one thread merges at a time; a run of panels is what is held in memory.
+    let panel = ((1 << 19) / cols.max(1)).next_multiple_of(64);
+    let run = panel * 4 * rayon::current_num_threads();
+    for start in (0..rows).step_by(run) {
+        let end = (start + run).min(rows);
+        let panels: Vec<usize> = (start..end).step_by(panel).collect();
+        let parts = panels
+            .par_iter()
+            .map(|&from| {
+                let to = (from + panel).min(end);
+                let mut values = vec![0.0; (to - from) * cols];
+                merged.read_rows(&tensor.name, from..to, &mut values)?;
+                Ok(float.to_bytes(&values))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for part in parts {
+            writer.write(&part)?;
+        }
+    }
+    Ok(())
+}

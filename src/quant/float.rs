@@ -1,0 +1,53 @@
+//! The float types a weight can be stored in.
+
+use half::{bf16, f16};
+
+/// Storage type of activations and unquantised weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloatType {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl FloatType {
+    /// Bytes of one element.
+    pub fn size(self) -> usize {
+        match self {
+            FloatType::F32 => 4,
+            FloatType::F16 | FloatType::Bf16 => 2,
+        }
+    }
+
+    /// Rounds every value to the nearest one this type can hold, ties to even.
+    pub fn round(self, values: &mut [f32]) {
+        match self {
+            FloatType::F32 => {}
+            FloatType::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
+            FloatType::Bf16 => values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
+        }
+    }
+
+    /// Appends the values in this type, little-endian.
+    pub fn extend_bytes(self, values: &[f32], out: &mut Vec<u8>) {
+        match self {
+            FloatType::F32 if cfg!(target_endian = "little") => {
+                out.extend_from_slice(bytemuck::cast_slice(values));
+            }
+            FloatType::F32 => values.iter().for_each(|v| out.extend_from_slice(&v.to_le_bytes())),
+            FloatType::F16 => {
+                values.iter().for_each(|v| out.extend_from_slice(&f16::from_f32(*v).to_le_bytes()));
+            }
+            FloatType::Bf16 => {
+                values.iter().for_each(|v| out.extend_from_slice(&bf16::from_f32(*v).to_le_bytes()));
+            }
+        }
+    }
+
+    /// The values in this type, little-endian.
+    pub fn to_bytes(self, values: &[f32]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(values.len() * self.size());
+        self.extend_bytes(values, &mut out);
+        out
+    }
+}

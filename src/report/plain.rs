@@ -1,0 +1,67 @@
+//! One line per thing worth knowing, for pipes, files and CI logs.
+
+use super::{Event, EventSink, number};
+use std::io::Write;
+
+/// Writes to stderr. `quiet` keeps warnings only.
+pub struct Plain {
+    pub quiet: bool,
+}
+
+impl EventSink for Plain {
+    fn emit(&self, event: Event) {
+        let warning = matches!(event, Event::Warning { .. });
+        if (warning || !self.quiet)
+            && let Some(line) = line(&event)
+        {
+            // Nothing can be done when stderr is gone.
+            let _ = writeln!(std::io::stderr().lock(), "{line}");
+        }
+    }
+}
+
+/// The event as a line, if it deserves one of its own.
+pub(super) fn line(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::PassStarted { pass, r#type, index, total } => format!("[{index}/{total}] {pass} ({type})"),
+        Event::PassFinished { cached: true, path, .. } => format!("  from the cache: {}", path.display()),
+        Event::PassFinished { seconds, bytes, path, .. } => {
+            format!("  done in {}, {}: {}", number::duration(*seconds), number::bytes(*bytes), path.display())
+        }
+        Event::TrainStep { log: true, .. } => format!("  {}", train_step(event)),
+        Event::Evaluated { step, loss, tokens, seconds } => format!(
+            "  step {step}: eval loss {loss:.4} over {tokens} tokens ({})",
+            number::duration(*seconds)
+        ),
+        Event::Info { message } => format!("  {message}"),
+        Event::Warning { message } => format!("warning: {message}"),
+        Event::Log { level, target, message } => format!("  {level} {target}: {message}"),
+        Event::PhaseStarted { .. }
+        | Event::PhaseProgress { .. }
+        | Event::PhaseFinished { .. }
+        | Event::TrainStep { .. } => return None,
+    })
+}
+
+/// `step 10/60  loss 2.3145  lr 1.0e-4  812 tokens/s  left 12.1 s`.
+pub(super) fn train_step(event: &Event) -> String {
+    let Event::TrainStep {
+        step,
+        total_steps,
+        loss,
+        mean_loss,
+        log,
+        learning_rate,
+        tokens_per_second,
+        seconds_left,
+        ..
+    } = event
+    else {
+        return String::new();
+    };
+    let loss = if *log { mean_loss } else { loss };
+    format!(
+        "step {step}/{total_steps}  loss {loss:.4}  lr {learning_rate:.1e}  {tokens_per_second:.0} tokens/s  left {}",
+        number::duration(*seconds_left)
+    )
+}

@@ -1,0 +1,31 @@
+//! The closing table of a run.
+
+use super::number;
+use crate::engine::StepOutcome;
+
+/// One row per pass, in columns: pass, type, time, cached or run, size, path.
+pub fn render(steps: &[StepOutcome]) -> String {
+    let mut rows = vec![["pass", "type", "time", "", "size", "artefact"].map(str::to_owned)];
+    for step in steps {
+        rows.push([
+            step.pass.clone(),
+            step.r#type.to_owned(),
+            number::duration(step.seconds),
+            if step.cached { "cached" } else { "run" }.to_owned(),
+            number::bytes(step.bytes),
+            step.path.display().to_string(),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|[pass, kind, time, state, size, path]| {
+            format!(
+                "{pass:<0$}  {kind:<1$}  {time:>2$}  {state:<3$}  {size:>4$}  {path}",
+                widths[0], widths[1], widths[2], widths[3], widths[4]
+            )
+        })
+        .collect();
+    lines.join("\n")
+}

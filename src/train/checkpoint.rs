@@ -1,0 +1,147 @@
+//! The state of a training that is not finished, so that a later run goes on bit for bit.
+//!
+//! ```text
+//! resume/
+//!   metrics.jsonl                the run so far
+//!   step-000040/                 complete when state.json is there, which is written last
+//!     state.safetensors          A and B of every module, and their two moments
+//!     state.json                 what else the loop carries along
+//! ```
+//!
+//! The schedule, the order of the data and every random number follow from the step, so they need no room here.
+
+use super::{TrainError, Trainer};
+use crate::model::{Checkpoint, safetensors_file};
+use crate::{Result, error::IoContext};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// What the loop carries from step to step beside tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+pub struct LoopState {
+    /// Optimiser steps done.
+    pub step: usize,
+    pub first_loss: Option<f64>,
+    /// Losses since the last logged step.
+    pub losses_since_log: Vec<f64>,
+    /// Loss of the evaluation before the first step, if there was one.
+    pub first_eval: Option<f64>,
+}
+
+/// A folder of checkpoints, of which the newest counts.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    dir: PathBuf,
+}
+
+const STATE: &str = "state.json";
+const TENSORS: &str = "state.safetensors";
+
+impl Checkpoints {
+    /// Name of the folder within a pass's own.
+    pub const NAME: &'static str = "resume";
+
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn open(dir: PathBuf) -> Result<Checkpoints> {
+        std::fs::create_dir_all(&dir).at("create", &dir)?;
+        Ok(Checkpoints { dir })
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Saves the state after the last finished step, then drops older ones.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, trainer: &Trainer, state: &LoopState) -> Result<()> {
+        let dir = self.dir.join(format!("step-{:06}", state.step));
+        if dir.join(STATE).is_file() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(&dir).at("create", &dir)?;
+        let mut tensors = Vec::new();
+        for (name, tensor) in named_tensors(trainer) {
+            tensors.push((name, tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?));
+        }
+        let views: Vec<_> = tensors.iter().map(|(n, s, v)| (n.clone(), s.clone(), v.as_slice())).collect();
+        safetensors_file::write_f32(&dir.join(TENSORS), &views)?;
+        let temporary = dir.join("state.json.partial");
+        let text = serde_json::to_string_pretty(state).expect("plain data");
+        std::fs::write(&temporary, text).at("write", &temporary)?;
+        std::fs::File::open(&temporary).and_then(|f| f.sync_all()).at("sync", &temporary)?;
+        std::fs::rename(&temporary, dir.join(STATE)).at("publish", &dir)?;
+        for (step, path) in self.all()? {
+            if step != state.step {
+                std::fs::remove_dir_all(&path).at("remove", &path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the trainer into the newest complete state; `None` when there is none.
+    ///
+    /// # Errors
+    /// A state that cannot be read or is of another adapter.
+    pub fn restore(&self, trainer: &mut Trainer) -> Result<Option<LoopState>> {
+        let newest = self.all()?.into_iter().filter(|(_, path)| path.join(STATE).is_file()).max();
+        let Some((_, dir)) = newest else { return Ok(None) };
+        let damaged = |reason: String| TrainError::Resume { path: dir.clone(), reason };
+        let path = dir.join(STATE);
+        let text = std::fs::read_to_string(&path).at("read", &path)?;
+        let state: LoopState = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        let saved = Checkpoint::open_file(&dir.join(TENSORS))?;
+        let device = trainer.decoder.device().clone();
+        let mut values = Vec::new();
+        for (name, tensor) in named_tensors(trainer) {
+            let stored = saved.tensor_of(&name, tensor.dims())?.to_f32()?;
+            values.push(Tensor::from_vec(stored, tensor.shape().clone(), &device)?);
+        }
+        let mut values = values.into_iter();
+        let mut next = || values.next().expect("as many as were named");
+        let Trainer { decoder, optimiser, .. } = trainer;
+        for (module, moments) in decoder.lora_mut().iter_mut().zip(&mut optimiser.moments) {
+            (module.a, module.b) = (next(), next());
+            (moments.a, moments.b) = ([next(), next()], [next(), next()]);
+        }
+        optimiser.steps = state.step;
+        trainer.first_loss = state.first_loss;
+        Ok(Some(state))
+    }
+
+    /// Removes the folder.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn clear(self) -> Result<()> {
+        std::fs::remove_dir_all(&self.dir).at("remove", &self.dir)
+    }
+
+    fn all(&self) -> Result<Vec<(usize, PathBuf)>> {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
+            let path = entry.at("read", &self.dir)?.path();
+            let step = path.file_name().and_then(|n| n.to_str()?.strip_prefix("step-")?.parse().ok());
+            all.extend(step.map(|step| (step, path)));
+        }
+        Ok(all)
+    }
+}
+
+/// In the order that [`Checkpoints::restore`] takes them.
+fn named_tensors(trainer: &Trainer) -> impl Iterator<Item = (String, &Tensor)> {
+    trainer.decoder.lora().iter().zip(&trainer.optimiser.moments).flat_map(|(module, moments)| {
+        let name = |part: &str| format!("{}.{part}", module.name);
+        [
+            (name("lora_A"), &module.a),
+            (name("lora_B"), &module.b),
+            (name("lora_A.m"), &moments.a[0]),
+            (name("lora_A.v"), &moments.a[1]),
+            (name("lora_B.m"), &moments.b[0]),
+            (name("lora_B.v"), &moments.b[1]),
+        ]
+    })
+}

@@ -1,0 +1,127 @@
+//! Single optimiser steps on explicit micro-batches.
+
+use super::{AdamW, AdamWOptions, MicroBatch, TrainError, rng};
+use crate::Result;
+use crate::decoder::gradients::DropoutKey;
+use crate::decoder::{Decoder, LoraGradients, TrainingMode};
+use crate::engine::CancelFlag;
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TrainerOptions {
+    pub adamw: AdamWOptions,
+    /// Gradients are scaled down to this Euclidean norm; 0 switches that off.
+    pub max_grad_norm: f64,
+    /// On the inputs of the adapter branches.
+    pub dropout: f64,
+    pub gradient_checkpointing: bool,
+    pub seed: u64,
+}
+
+/// A decoder with an adapter under training.
+pub struct Trainer {
+    pub decoder: Decoder,
+    pub optimiser: AdamW,
+    pub options: TrainerOptions,
+    /// Loss of the first step, against which a later one counts as diverged.
+    pub(super) first_loss: Option<f64>,
+}
+
+/// What happened in one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Mean cross-entropy over the labels of the step.
+    pub loss: f64,
+    /// Before clipping.
+    pub grad_norm: f64,
+    /// Tokens that went through, padding not counted.
+    pub tokens: usize,
+    /// Labels that counted.
+    pub labels: usize,
+}
+
+impl Trainer {
+    /// `decoder` carries the adapter to train.
+    ///
+    /// # Errors
+    /// The device has no room for the optimiser's state.
+    pub fn new(decoder: Decoder, options: TrainerOptions) -> Result<Trainer> {
+        let optimiser = AdamW::new(options.adamw, decoder.lora())?;
+        Ok(Trainer { decoder, optimiser, options, first_loss: None })
+    }
+
+    /// Steps done.
+    pub fn steps(&self) -> usize {
+        self.optimiser.steps
+    }
+
+    /// Mean loss over all labels of the micro-batches, and its gradients: every token weighs the same, however the batch is
+    /// cut.
+    ///
+    /// # Errors
+    /// No label that counts, a raised `cancel`, or a device error.
+    pub fn gradients(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<(f64, LoraGradients)> {
+        let labels: usize = batches.iter().map(|b| b.labels).sum();
+        if labels == 0 {
+            return Err(TrainError::NoLabels { rows: rows(batches) }.into());
+        }
+        let factor = 1.0 / labels as f64;
+        let mut gradients = LoraGradients::new(self.decoder.lora().len());
+        let mut sum = 0.0;
+        for (index, batch) in batches.iter().enumerate().filter(|(_, b)| b.labels > 0) {
+            cancel.check()?;
+            let dropout = (self.options.dropout > 0.0).then(|| DropoutKey {
+                rate: self.options.dropout,
+                key: rng::key(self.options.seed, "dropout", &[&self.steps(), &index]),
+            });
+            let mode = TrainingMode { checkpointing: self.options.gradient_checkpointing, dropout };
+            let loss = self.decoder.loss_and_gradients(
+                &batch.tokens,
+                &batch.targets,
+                factor,
+                mode,
+                &mut gradients,
+            )?;
+            sum += loss.sum;
+        }
+        Ok((sum * factor, gradients))
+    }
+
+    /// One optimiser step.
+    ///
+    /// # Errors
+    /// As [`Trainer::gradients`], and [`TrainError::Diverged`]; the adapter is then as before.
+    pub fn step(
+        &mut self,
+        batches: &[MicroBatch],
+        learning_rate: f64,
+        cancel: &CancelFlag,
+    ) -> Result<StepReport> {
+        let (loss, gradients) = self.gradients(batches, cancel)?;
+        let grad_norm = gradients.norm()?;
+        let diverged =
+            |what, value| TrainError::Diverged { step: self.steps() + 1, rows: rows(batches), what, value };
+        // A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
+        let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
+        if !loss.is_finite() || loss > 3.0 * start {
+            return Err(diverged("the loss", loss).into());
+        }
+        if !grad_norm.is_finite() {
+            return Err(diverged("the gradient norm", grad_norm).into());
+        }
+        self.first_loss.get_or_insert(loss);
+        let limit = self.options.max_grad_norm;
+        // torch's `clip_grad_norm_`.
+        let clip = if limit > 0.0 { (limit / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
+        self.optimiser.step(self.decoder.lora_mut(), &gradients, clip, learning_rate)?;
+        Ok(StepReport {
+            loss,
+            grad_norm,
+            tokens: batches.iter().map(|b| b.real_tokens).sum(),
+            labels: batches.iter().map(|b| b.labels).sum(),
+        })
+    }
+}
+
+fn rows(batches: &[MicroBatch]) -> Vec<usize> {
+    batches.iter().flat_map(|b| b.rows.iter().copied()).collect()
+}

@@ -1,0 +1,272 @@
+//! ModelBuilder: what the ONNX folder holds, how options change it, and what is refused.
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod tiny_model;
+
+use olive::config::canonical::{ModelBuilderOptions, Precision, QuantAlgorithm};
+use olive::device::{Device, DeviceChoice};
+use olive::engine::CancelFlag;
+use olive::model::{Checkpoint, ModelHandle};
+use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
+use olive::passes::{MergePass, ModelBuilderPass, ModelKind, Pass, RunContext};
+use olive::report::EventSink;
+use olive::report::event::Event;
+use prost::Message;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::sync::Mutex;
+use tiny_model::{HIDDEN, INNER, KV, LAYERS, VOCAB};
+
+fn int4() -> ModelBuilderOptions {
+    ModelBuilderOptions {
+        precision: Precision::Int4,
+        execution_provider: "cpu".into(),
+        block_size: 32,
+        accuracy_level: None,
+        is_symmetric: true,
+        algorithm: QuantAlgorithm::Default,
+        nodes_to_exclude: Vec::new(),
+        search: None,
+    }
+}
+
+fn run(
+    input: &ModelHandle,
+    options: ModelBuilderOptions,
+    out: &Path,
+    events: &dyn EventSink,
+    cancel: &CancelFlag,
+) -> olive::Result<ModelHandle> {
+    let context = RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events };
+    ModelBuilderPass { options }.run(input, out, &context)
+}
+
+/// Builds the tiny model with this configuration.
+fn build(
+    config: &Value,
+    options: ModelBuilderOptions,
+) -> olive::Result<(tempfile::TempDir, tempfile::TempDir)> {
+    let (base, out) = (folder(), folder());
+    tiny_model::write(base.path(), config);
+    let input = ModelHandle::Hf { dir: base.path().to_owned() };
+    run(&input, options, out.path(), &(), &CancelFlag::default())?;
+    Ok((base, out))
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn graph(dir: &Path) -> GraphProto {
+    ModelProto::decode(&*std::fs::read(dir.join("model.onnx")).unwrap()).unwrap().graph.unwrap()
+}
+
+fn node<'a>(graph: &'a GraphProto, name: &str) -> &'a NodeProto {
+    graph.node.iter().find(|n| n.name == name).unwrap_or_else(|| panic!("no node `{name}`"))
+}
+
+fn int(node: &NodeProto, attribute: &str) -> Option<i64> {
+    node.attribute.iter().find(|a| a.name == attribute).and_then(|a| a.i)
+}
+
+fn bytes(dir: &Path, graph: &GraphProto, name: &str) -> Vec<u8> {
+    let tensor = graph.initializer.iter().find(|t| t.name == name).unwrap_or_else(|| panic!("no `{name}`"));
+    let entry = |key: &str| -> usize {
+        tensor.external_data.iter().find(|e| e.key == key).unwrap().value.parse().unwrap()
+    };
+    let data = std::fs::read(dir.join("model.onnx.data")).unwrap();
+    data[entry("offset")..entry("offset") + entry("length")].to_vec()
+}
+
+#[test]
+fn quantised_rows_are_those_of_the_checkpoint() {
+    let (base, out) = build(&tiny_model::config(), int4()).unwrap();
+    let checkpoint = Checkpoint::open(base.path()).unwrap();
+    let graph = graph(out.path());
+    // One packed projection of q, k and v, and a matrix whose rows end in half a block.
+    let qkv = ["q_proj", "k_proj", "v_proj"].map(|p| format!("model.layers.1.self_attn.{p}.weight"));
+    let cases = [
+        ("attn.qkv_proj", qkv.to_vec(), HIDDEN + 2 * KV, HIDDEN),
+        ("mlp.down_proj", vec!["model.layers.1.mlp.down_proj.weight".into()], HIDDEN, INNER),
+    ];
+    for (name, tensors, n, k) in cases {
+        let expected: Vec<f32> =
+            tensors.iter().flat_map(|t| checkpoint.tensor(t).unwrap().to_f32().unwrap()).collect();
+        let blocks = k.div_ceil(32);
+        let codes = bytes(out.path(), &graph, &format!("model.layers.1.{name}.MatMul.weight_Q4"));
+        let scales = bytes(out.path(), &graph, &format!("model.layers.1.{name}.MatMul.weight_scales"));
+        assert_eq!((codes.len(), scales.len()), (n * blocks * 16, n * blocks * 4));
+        for (i, want) in expected.iter().enumerate() {
+            let (row, col) = (i / k, i % k);
+            let block = row * blocks + col / 32;
+            let byte = codes[block * 16 + col % 32 / 2];
+            let code = if col % 2 == 0 { byte & 15 } else { byte >> 4 };
+            let scale = f32::from_le_bytes(scales[4 * block..4 * block + 4].try_into().unwrap());
+            let got = (f32::from(code) - 8.0) * scale;
+            assert!((got - want).abs() <= scale.abs() * 1.01, "{name} [{row}, {col}]: {got} for {want}");
+        }
+    }
+    let matmul = node(&graph, "/model/layers.1/mlp/down_proj/MatMul_Q4");
+    let attributes = ["K", "N", "bits", "block_size", "accuracy_level"].map(|a| int(matmul, a));
+    assert_eq!(attributes, [Some(INNER as i64), Some(HIDDEN as i64), Some(4), Some(32), Some(4)]);
+}
+
+#[test]
+fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
+    let (base, adapter, merged) = (folder(), folder(), folder());
+    tiny_model::write(base.path(), &tiny_model::config());
+    let modules = [
+        ("model.layers.0.self_attn.v_proj", KV, HIDDEN),
+        ("model.layers.0.mlp.gate_proj", INNER, HIDDEN),
+        ("model.layers.1.mlp.down_proj", HIDDEN, INNER),
+        ("lm_head", VOCAB, HIDDEN),
+    ];
+    tiny_model::adapter(&modules).save(adapter.path()).unwrap();
+    let input =
+        ModelHandle::HfWithAdapter { base: base.path().to_owned(), adapter: adapter.path().to_owned() };
+    let cancel = CancelFlag::default();
+    let context =
+        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let merged_model =
+        MergePass { options: Default::default() }.run(&input, merged.path(), &context).unwrap();
+
+    for precision in [Precision::Int4, Precision::Fp32] {
+        let options = ModelBuilderOptions { precision, ..int4() };
+        let [direct, detour, bare] = [&input, &merged_model, &ModelHandle::Hf { dir: base.path().into() }]
+            .map(|model| {
+                let out = folder();
+                run(model, options.clone(), out.path(), &(), &cancel).unwrap();
+                out
+            });
+        for file in ["model.onnx", "model.onnx.data", "genai_config.json"] {
+            let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(file)).unwrap();
+            assert!(read(&direct) == read(&detour), "{file}");
+            assert_eq!(file == "model.onnx.data", read(&direct) != read(&bare), "{file}");
+        }
+    }
+}
+
+#[test]
+fn tied_models_share_the_head_with_its_zero_points() {
+    let mut config = tiny_model::config();
+    config["tie_word_embeddings"] = json!(true);
+    for (algorithm, is_symmetric, inputs) in [
+        (QuantAlgorithm::Default, true, 3),
+        (QuantAlgorithm::Default, false, 4),
+        (QuantAlgorithm::Rtn, false, 4),
+        (QuantAlgorithm::KQuant, true, 4),
+    ] {
+        let options = ModelBuilderOptions { algorithm, is_symmetric, ..int4() };
+        let (_, out) = build(&config, options).unwrap();
+        let graph = graph(out.path());
+        let gather = node(&graph, "/model/embed_tokens/GatherBlockQuantized");
+        let head = node(&graph, "/lm_head/MatMul_Q4");
+        assert_eq!(gather.input.len(), inputs);
+        assert_eq!(gather.input[2..], head.input[2..]);
+        assert!(!graph.initializer.iter().any(|t| t.name == "model.embed_tokens.weight"));
+        for name in &head.input[1..] {
+            assert!(graph.initializer.iter().any(|t| t.name == *name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_sliding_window_stays_in_the_attention() {
+    let mut config = tiny_model::config();
+    config["architectures"] = json!(["MistralForCausalLM"]);
+    config["model_type"] = json!("mistral");
+    config["sliding_window"] = json!(8);
+    let (_, out) = build(&config, int4()).unwrap();
+    let graph = graph(out.path());
+    for layer in 0..LAYERS {
+        let attention = node(&graph, &format!("/model/layers.{layer}/attn/GroupQueryAttention"));
+        assert_eq!(int(attention, "local_window_size"), Some(8));
+        assert_eq!(int(attention, "sliding_window_cache"), None);
+    }
+    let genai: Value =
+        serde_json::from_slice(&std::fs::read(out.path().join("genai_config.json")).unwrap()).unwrap();
+    assert_eq!(genai["model"]["type"], "mistral");
+    assert!(genai["model"]["decoder"]["sliding_window"].is_null());
+}
+
+#[test]
+fn excluded_nodes_stay_in_float() {
+    let nodes_to_exclude = vec!["/lm_head/MatMul".to_owned(), "/model/layers.0/attn/qkv_proj/MatMul".into()];
+    let options = ModelBuilderOptions { nodes_to_exclude, ..int4() };
+    let (base, out) = build(&tiny_model::config(), options).unwrap();
+    let graph = graph(out.path());
+    assert_eq!(node(&graph, "/model/layers.0/attn/qkv_proj/MatMul").op_type, "MatMul");
+    let head = bytes(out.path(), &graph, "lm_head.MatMul.weight"); // [hidden, vocab]
+    let rows = Checkpoint::open(base.path()).unwrap().tensor("lm_head.weight").unwrap().to_f32().unwrap();
+    for (i, value) in rows.iter().enumerate() {
+        let at = 4 * (i % HIDDEN * VOCAB + i / HIDDEN);
+        assert_eq!(head[at..at + 4], value.to_le_bytes());
+    }
+}
+
+#[test]
+fn configuration_and_tokenizer_go_along() {
+    let search = json!({"max_length": 77, "do_sample": true});
+    let options = ModelBuilderOptions { search: search.as_object().cloned(), ..int4() };
+    let (base, out) = build(&tiny_model::config(), options).unwrap();
+    let read = |dir: &Path, name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
+    for name in ["config.json", "tokenizer.json", "chat_template.jinja"] {
+        assert_eq!(read(base.path(), name), read(out.path(), name));
+    }
+    let tokenizer: Value = serde_json::from_str(&read(out.path(), "tokenizer_config.json")).unwrap();
+    assert_eq!((&tokenizer["model_max_length"], &tokenizer["x"]), (&json!(128), &json!(1)));
+    let genai: Value = serde_json::from_str(&read(out.path(), "genai_config.json")).unwrap();
+    assert_eq!(genai["search"]["max_length"], 77);
+    assert_eq!(genai["search"]["do_sample"], true);
+    // The tokenizer's own end of text ends a turn as well.
+    assert_eq!(genai["model"]["eos_token_id"], json!([3, 2]));
+    assert_eq!(genai["model"]["pad_token_id"], 2);
+}
+
+#[test]
+fn what_cannot_be_built_says_what_can() {
+    let fails = |options| build(&tiny_model::config(), options).map(|_| ()).unwrap_err();
+    let error = fails(ModelBuilderOptions { precision: Precision::Fp16, ..int4() });
+    assert_eq!(error.to_string(), "a model in fp16 for `cpu` cannot be built");
+    assert!(error.hint().unwrap().contains("fp32, int8 and int4 for cpu"));
+    let error = fails(ModelBuilderOptions { block_size: 48, ..int4() });
+    assert!(error.to_string().contains("48"), "{error}");
+    let error = fails(ModelBuilderOptions { nodes_to_exclude: vec!["/lm_head".into()], ..int4() });
+    assert!(error.to_string().contains("`/lm_head`"), "{error}");
+    assert!(error.hint().unwrap().contains("/model/layers.0/attn/qkv_proj/MatMul"));
+    let pass = ModelBuilderPass { options: int4() };
+    assert!(pass.accepts(ModelKind::Onnx).is_err());
+    assert_eq!(pass.accepts(ModelKind::HfWithAdapter), Ok(ModelKind::Onnx));
+}
+
+#[derive(Default)]
+struct Recorder(Mutex<Vec<Event>>);
+
+impl EventSink for Recorder {
+    fn emit(&self, event: Event) {
+        self.0.lock().unwrap().push(event);
+    }
+}
+
+#[test]
+fn progress_counts_every_tensor_and_an_interruption_stops_it() {
+    let (base, out) = (folder(), folder());
+    tiny_model::write(base.path(), &tiny_model::config());
+    let input = ModelHandle::Hf { dir: base.path().to_owned() };
+    let (recorder, cancel) = (Recorder::default(), CancelFlag::default());
+    run(&input, int4(), out.path(), &recorder, &cancel).unwrap();
+    let events = recorder.0.into_inner().unwrap();
+    let Some(Event::PhaseStarted { total: Some(total), .. }) = events.first() else {
+        panic!("{events:?} does not begin with a phase")
+    };
+    let most = events.iter().filter_map(|e| match e {
+        Event::PhaseProgress { done } => Some(*done),
+        _ => None,
+    });
+    assert_eq!(most.max(), Some(*total));
+    assert!(matches!(events.last(), Some(Event::PhaseFinished { .. })));
+
+    cancel.raise();
+    let error = run(&input, int4(), out.path(), &(), &cancel).unwrap_err();
+    assert_eq!(error.exit_code(), 130);
+}

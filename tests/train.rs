@@ -1,0 +1,504 @@
+//! Training through the library: exactness, resuming, what is refused, and an adapter that PEFT could load.
+
+use olive::config::canonical::{
+    DataConfig, DataFiles, Era, EvalSize, EvalStrategy, LoadDataset, LoraOptions, Scheduler, Strategy,
+    Targets, TextGeneration, TextSource, TrainingArgs,
+};
+use olive::data::{Dataset, Sample};
+use olive::decoder::Decoder;
+use olive::device::{Device, DeviceChoice};
+use olive::engine::CancelFlag;
+use olive::model::adapter::TargetModules;
+use olive::model::{Adapter, ModelFolder, ModelHandle};
+use olive::passes::{LoraPass, Pass, RunContext};
+use olive::report::{Event, EventSink};
+use olive::train::{
+    AdamWOptions, BatchPlan, Checkpoints, Fit, LoraShape, MicroBatch, Schedule, TrainError, Trainer,
+    TrainerOptions, fit, fresh_adapter, targets,
+};
+use olive::{Error, Result};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// The tiny models of the goldens, if they are there.
+fn models() -> Vec<PathBuf> {
+    let root = std::env::var_os("OLIVE_GOLDENS")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens"), PathBuf::from);
+    let Ok(entries) = std::fs::read_dir(root.join("models")) else {
+        let _ = writeln!(std::io::stdout(), "skipped: there are no models in {}", root.display());
+        return Vec::new();
+    };
+    let mut models: Vec<PathBuf> =
+        entries.flatten().map(|e| e.path().join("hf")).filter(|p| p.join("config.json").is_file()).collect();
+    models.sort();
+    models
+}
+
+fn model(architecture: &str) -> Option<ModelFolder> {
+    let path = models().into_iter().find(|p| p.parent().is_some_and(|p| p.ends_with(architecture)))?;
+    Some(ModelFolder::open(&path).expect("a model folder"))
+}
+
+/// Random tokens that depend on the seed alone.
+fn dataset(lengths: &[usize]) -> Dataset {
+    let samples = lengths.iter().enumerate().map(|(row, n)| {
+        let input_ids: Vec<u32> =
+            (0..*n).map(|i| ((i * i + 31 * row * i + 7 * row) % 500 + 3) as u32).collect();
+        let labels = input_ids.iter().map(|id| *id as i32).collect();
+        Sample { input_ids, labels, attention_mask: None }
+    });
+    Dataset { samples: samples.collect(), rows: lengths.len() }
+}
+
+fn arguments() -> TrainingArgs {
+    TrainingArgs {
+        seed: 5,
+        data_seed: 42,
+        optim: "adamw_torch".into(),
+        per_device_train_batch_size: 2,
+        per_device_eval_batch_size: 2,
+        gradient_accumulation_steps: 2,
+        gradient_checkpointing: false,
+        learning_rate: 1e-2,
+        weight_decay: 0.01,
+        adam_beta1: 0.9,
+        adam_beta2: 0.999,
+        adam_epsilon: 1e-8,
+        max_grad_norm: 0.3,
+        num_train_epochs: 1.0,
+        max_steps: Some(10),
+        lr_scheduler_type: Scheduler::Cosine,
+        warmup_ratio: 0.2,
+        warmup_steps: 0,
+        logging_steps: 4,
+        eval_strategy: EvalStrategy::Steps,
+        eval_steps: Some(3.0),
+        group_by_length: true,
+        dataloader_drop_last: false,
+    }
+}
+
+/// A trainer on all linear layers, whose B is not zero, so that every A has a gradient.
+fn trainer(folder: &ModelFolder, dropout: f64, gradient_checkpointing: bool) -> Trainer {
+    let mut decoder = Decoder::load(folder, None, &Device::Cpu).expect("a decoder");
+    let selected = targets::select(&decoder.spec, Some(&Targets::AllLinear)).expect("targets");
+    let shape = LoraShape { rank: 4, alpha: 8.0, dropout, use_rslora: false };
+    let names = TargetModules::Names(Vec::new());
+    let mut adapter = fresh_adapter(&selected, names, &shape, 5, None);
+    for (i, pair) in adapter.modules.values_mut().enumerate() {
+        pair.b.iter_mut().enumerate().for_each(|(j, b)| *b = ((i + j * 37) % 11) as f32 / 200.0 - 0.02);
+    }
+    decoder.attach(&adapter).expect("an adapter that fits");
+    let options = TrainerOptions {
+        adamw: AdamWOptions::from(&arguments()),
+        max_grad_norm: 0.3,
+        dropout,
+        gradient_checkpointing,
+        seed: 5,
+    };
+    Trainer::new(decoder, options).expect("a trainer")
+}
+
+fn batch(data: &Dataset) -> Vec<MicroBatch> {
+    data.samples.chunks(2).map(|part| MicroBatch::new(part.iter().enumerate())).collect()
+}
+
+fn gradients(trainer: &Trainer, data: &Dataset) -> (f64, Vec<Vec<f32>>) {
+    let (loss, gradients) = trainer.gradients(&batch(data), &CancelFlag::default()).expect("gradients");
+    let flat = |t: &candle_core::Tensor| t.flatten_all().and_then(|t| t.to_vec1()).expect("values");
+    let all = (0..trainer.decoder.lora().len()).flat_map(|i| {
+        let (a, b) = gradients.get(i).expect("a gradient for every module");
+        [flat(a), flat(b)]
+    });
+    (loss, all.collect())
+}
+
+fn weights(trainer: &Trainer) -> Vec<f32> {
+    let flat = |t: &candle_core::Tensor| t.flatten_all().and_then(|t| t.to_vec1::<f32>()).expect("values");
+    trainer.decoder.lora().iter().flat_map(|m| [flat(&m.a), flat(&m.b)].concat()).collect()
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0f32, |m, v| m.max(v.abs()))
+}
+
+#[test]
+fn every_a_and_b_has_a_gradient_and_checkpointing_does_not_change_it() {
+    let data = dataset(&[30, 21, 40]);
+    for path in models() {
+        let folder = ModelFolder::open(&path).expect("a model folder");
+        if folder.spec().is_err() {
+            continue;
+        }
+        for dropout in [0.0, 0.2] {
+            let (loss, kept) = gradients(&trainer(&folder, dropout, false), &data);
+            let (loss_again, recomputed) = gradients(&trainer(&folder, dropout, true), &data);
+            assert!(kept.iter().all(|g| largest(g) > 0.0), "{}", path.display());
+            assert_eq!(loss, loss_again);
+            assert_eq!(kept, recomputed, "{}: the same to the bit", path.display());
+        }
+    }
+}
+
+#[test]
+fn packing_a_batch_gives_the_gradients_of_its_samples() {
+    let data = dataset(&[30, 21, 40]);
+    for name in ["gemma2", "llama"] {
+        let Some(folder) = model(name) else { return };
+        let trainer = trainer(&folder, 0.0, false);
+        let (loss, packed) = gradients(&trainer, &data);
+        let single: Vec<MicroBatch> = data.samples.iter().enumerate().map(|s| MicroBatch::new([s])).collect();
+        let (loss_apart, apart) = trainer.gradients(&single, &CancelFlag::default()).expect("gradients");
+        assert!((loss - loss_apart).abs() < 1e-6);
+        let (a, _) = apart.get(0).expect("a gradient");
+        let a: Vec<f32> = a.flatten_all().and_then(|a| a.to_vec1()).expect("values");
+        let worst = a.iter().zip(&packed[0]).fold(0f32, |m, (x, y)| m.max((x - y).abs()));
+        assert!(worst < 1e-5 * largest(&a), "{name}: {worst}");
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let Some(folder) = model("phi3") else { return };
+    let data = dataset(&[200, 180, 90, 230]);
+    let run = |threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+        pool.install(|| {
+            let mut trainer = trainer(&folder, 0.1, false);
+            for _ in 0..3 {
+                trainer.step(&batch(&data), 1e-2, &CancelFlag::default()).expect("a step");
+            }
+            weights(&trainer)
+        })
+    };
+    let one = run(1);
+    assert_eq!(one, run(2));
+    assert_eq!(one, run(5));
+}
+
+/// Raises a flag when a step is reported.
+struct StopAt {
+    step: usize,
+    cancel: CancelFlag,
+    events: Mutex<Vec<Event>>,
+}
+
+impl StopAt {
+    fn new(step: usize) -> StopAt {
+        StopAt { step, cancel: CancelFlag::default(), events: Mutex::default() }
+    }
+}
+
+impl EventSink for StopAt {
+    fn emit(&self, event: Event) {
+        if matches!(event, Event::TrainStep { step, .. } if step == self.step) {
+            self.cancel.raise();
+        }
+        self.events.lock().expect("no panic elsewhere").push(event);
+    }
+}
+
+fn run_fit(folder: &ModelFolder, dir: &Path, sink: &StopAt, save_every: Duration) -> Result<Vec<f32>> {
+    let mut trainer = trainer(folder, 0.1, false);
+    let (data, eval) = (dataset(&[30, 22, 41, 17, 35, 28, 44]), dataset(&[20, 30, 25]));
+    let work = Fit {
+        train: &data,
+        eval: Some(&eval),
+        args: &arguments(),
+        checkpoints: &Checkpoints::open(dir.to_owned())?,
+        save_every,
+        events: sink,
+        cancel: &sink.cancel,
+    };
+    let fitted = fit(&mut trainer, &work)?;
+    assert_eq!(fitted.steps, 10);
+    let (before, after) = fitted.eval.expect("evaluations");
+    assert!(before.is_finite() && after.is_finite() && before != after);
+    Ok(weights(&trainer))
+}
+
+fn told(sink: &StopAt) -> Vec<(usize, u64)> {
+    let events = sink.events.lock().expect("no panic elsewhere");
+    let step = |e: &Event| match e {
+        Event::TrainStep { step, mean_loss, log: true, .. } => Some((*step, mean_loss.to_bits())),
+        _ => None,
+    };
+    events.iter().filter_map(step).collect()
+}
+
+#[test]
+fn ten_steps_are_five_and_five_more_to_the_bit() -> Result<()> {
+    let Some(folder) = model("llama") else { return Ok(()) };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let long = Duration::from_secs(3600);
+    let whole = StopAt::new(usize::MAX);
+    let expected = run_fit(&folder, &dir.path().join("whole"), &whole, long)?;
+
+    let records = |dir: &Path| {
+        let text = std::fs::read_to_string(dir.join("metrics.jsonl")).expect("metrics");
+        let line = |line: &str| -> serde_json::Value {
+            let mut record: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            record.as_object_mut().expect("an object").remove("seconds");
+            record
+        };
+        text.lines().map(line).collect::<Vec<_>>()
+    };
+    // After step 6 an evaluation is due, which the interruption cuts short; so is the one after the last step.
+    for stop in [5, 6, 10] {
+        let broken = dir.path().join(format!("broken-{stop}"));
+        let first = StopAt::new(stop);
+        assert!(matches!(run_fit(&folder, &broken, &first, long), Err(Error::Interrupted)));
+        let second = StopAt::new(usize::MAX);
+        assert_eq!(run_fit(&folder, &broken, &second, long)?, expected);
+        let logged = [told(&first), told(&second)].concat();
+        assert_eq!(logged, told(&whole), "the running means go on as well");
+        assert_eq!(records(&broken), records(&dir.path().join("whole")));
+    }
+
+    // A run that is killed leaves what it saved on the way, and perhaps half a checkpoint.
+    let killed = dir.path().join("killed");
+    let saving = StopAt::new(7);
+    assert!(run_fit(&folder, &killed, &saving, Duration::ZERO).is_err());
+    let saved = std::fs::read_dir(&killed).expect("a folder").flatten().map(|e| e.path());
+    let steps: Vec<PathBuf> = saved.filter(|p| p.is_dir()).collect();
+    assert_eq!(steps.len(), 1, "older checkpoints are dropped: {steps:?}");
+    std::fs::create_dir(killed.join("step-000009")).expect("half a checkpoint");
+    assert_eq!(run_fit(&folder, &killed, &StopAt::new(usize::MAX), long)?, expected);
+    Ok(())
+}
+
+#[test]
+fn schedules_are_those_of_transformers() {
+    // get_scheduler(kind, num_warmup_steps=2, num_training_steps=10) of transformers, base rate 1.
+    let cases = [
+        (Scheduler::Constant, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        (Scheduler::ConstantWithWarmup, [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]),
+        (Scheduler::Linear, [0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125]),
+        (
+            Scheduler::Cosine,
+            [
+                0.0,
+                0.5,
+                1.0,
+                0.9619397662556434,
+                0.8535533905932737,
+                0.6913417161825449,
+                0.5,
+                0.3086582838174552,
+                0.14644660940672627,
+                0.03806023374435663,
+            ],
+        ),
+    ];
+    for (kind, expected) in cases {
+        for by_ratio in [true, false] {
+            let (warmup_ratio, warmup_steps) = if by_ratio { (0.15, 0) } else { (0.9, 2) };
+            let args = TrainingArgs {
+                lr_scheduler_type: kind,
+                learning_rate: 1.0,
+                warmup_ratio,
+                warmup_steps,
+                ..arguments()
+            };
+            let schedule = Schedule::new(&args, 10);
+            for (step, want) in expected.iter().enumerate() {
+                assert!((schedule.learning_rate(step) - want).abs() < 1e-12, "{kind:?} at {step}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_epoch_visits_every_sample_once() {
+    let lengths: Vec<usize> = (0..23).map(|i| 5 + i * 7 % 23).collect();
+    for (group_by_length, dataloader_drop_last) in [(false, false), (true, false), (false, true)] {
+        let args = TrainingArgs { group_by_length, dataloader_drop_last, max_steps: None, ..arguments() };
+        let args = TrainingArgs { num_train_epochs: 2.5, per_device_train_batch_size: 3, ..args };
+        let mut plan = BatchPlan::new(lengths.clone(), &args).expect("a plan");
+        let per_epoch = if dataloader_drop_last { 7 } else { 8 };
+        let mut epochs = (0..2)
+            .map(|epoch| (0..per_epoch).flat_map(|i| plan.rows(epoch * per_epoch + i)).collect::<Vec<_>>());
+        let (first, second) = (epochs.next().expect("an epoch"), epochs.next().expect("an epoch"));
+        assert_ne!(first, second, "every epoch has an order of its own");
+        for order in [&first, &second] {
+            let distinct: std::collections::BTreeSet<_> = order.iter().collect();
+            assert_eq!(distinct.len(), order.len());
+            assert_eq!(order.len(), if dataloader_drop_last { 21 } else { 23 });
+        }
+        if group_by_length {
+            assert_eq!(lengths[first[0]], 27, "the longest sample comes first");
+        }
+        // ⌈2.5 · ⌊batches / 2⌋⌉
+        assert_eq!(plan.total_steps(&args), if dataloader_drop_last { 8 } else { 10 });
+        assert_eq!(plan.total_steps(&TrainingArgs { max_steps: Some(77), ..args.clone() }), 77);
+    }
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_with_what_could_be() {
+    let Some(folder) = model("phi3") else { return };
+    let spec = folder.spec().expect("a spec");
+    let select = |targets: Targets| targets::select(&spec, Some(&targets));
+    let names = |names: &[&str]| Targets::Names(names.iter().map(|n| (*n).into()).collect());
+    let error = select(names(&["qkv_proj", "q_proj"])).expect_err("phi3 has no q_proj");
+    assert!(error.to_string().contains("`q_proj`"), "{error}");
+    assert!(error.hint().expect("a hint").contains("qkv_proj"));
+    assert!(matches!(select(names(&["lm_head"])), Err(TrainError::NotALinearLayer { .. })));
+    assert!(matches!(select(Targets::Pattern("(".into())), Err(TrainError::BadPattern { .. })));
+    assert!(matches!(select(Targets::Pattern("o_proj".into())), Err(TrainError::NoSuchTarget { .. })));
+    let modules =
+        |selected: Vec<olive::decoder::Linear>| selected.into_iter().map(|l| l.module).collect::<Vec<_>>();
+    assert_eq!(
+        modules(select(Targets::Pattern(r".*\.1\..*o_proj".into())).expect("a match")),
+        ["model.layers.1.self_attn.o_proj"]
+    );
+    assert_eq!(modules(targets::select(&spec, None).expect("defaults")).len(), 2);
+    assert_eq!(modules(select(Targets::AllLinear).expect("all")).len(), 8);
+}
+
+#[test]
+fn a_loss_that_explodes_stops_before_the_adapter_changes() {
+    let Some(folder) = model("llama") else { return };
+    let mut trainer = trainer(&folder, 0.0, false);
+    let data = dataset(&[30, 20]);
+    let cancel = CancelFlag::default();
+    let rows = || vec![MicroBatch::new([(17, &data.samples[0]), (4, &data.samples[1])])];
+    trainer.step(&rows(), 1e9, &cancel).expect("the first step sees a sound adapter");
+    let before = weights(&trainer);
+    let error = trainer.step(&rows(), 1e-3, &cancel).expect_err("the adapter is far off now");
+    assert!(matches!(&error, Error::Train(TrainError::Diverged { step: 2, rows, .. }) if *rows == [17, 4]));
+    assert!(error.to_string().contains("training samples 17 and 4"), "{error}");
+    assert_eq!(weights(&trainer), before);
+
+    let masked = Sample { labels: vec![-100; 30], ..data.samples[0].clone() };
+    let error = trainer.step(&[MicroBatch::new([(3, &masked)])], 1e-3, &cancel).expect_err("no label");
+    assert!(matches!(error, Error::Train(TrainError::NoLabels { rows }) if rows == [3]));
+}
+
+/// Words in lines, and how to read them.
+fn text_data(dir: &Path, max_seq_len: usize) -> DataConfig {
+    let file = dir.join("text.txt");
+    let line = "the quick brown fox jumps over the lazy dog once upon a time there was a small house\n";
+    std::fs::write(&file, line.repeat(60)).expect("a data file");
+    DataConfig {
+        name: "text".into(),
+        load: LoadDataset {
+            data_name: "text".into(),
+            subset: None,
+            split: "train".into(),
+            data_dir: None,
+            data_files: DataFiles::Local(vec![file.display().to_string()]),
+            col_filters: Default::default(),
+            field: None,
+        },
+        pre_process: TextGeneration {
+            era: Era::New,
+            source: TextSource::Columns(vec!["text".into()]),
+            strategy: Strategy::Join,
+            max_seq_len,
+            joiner: None,
+            stride: None,
+            pad_to_max_len: false,
+            padding_side: None,
+            drop_short_sequences: true,
+            add_special_tokens: false,
+            use_attention_mask: false,
+            max_samples: None,
+            processing_batch_size: 1024,
+            random_seed: None,
+            random_retries: 10,
+        },
+    }
+}
+
+fn lora(dir: &Path) -> LoraOptions {
+    LoraOptions {
+        r: 4,
+        alpha: 8.0,
+        lora_dropout: 0.05,
+        use_rslora: true,
+        target_modules: None,
+        modules_to_save: None,
+        torch_dtype: "bfloat16".into(),
+        train_data: text_data(dir, 24),
+        eval_data: None,
+        eval_dataset_size: Some(EvalSize::Fraction(0.2)),
+        training: arguments(),
+    }
+}
+
+fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt) -> Result<ModelHandle> {
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &sink.cancel,
+        events: sink,
+    };
+    std::fs::create_dir_all(dir).expect("a folder");
+    LoraPass { options }.run(&ModelHandle::Hf { dir: base.dir.clone() }, dir, &context)
+}
+
+#[test]
+fn the_pass_writes_an_adapter_that_learned_and_resumes_to_the_same_bytes() -> Result<()> {
+    let Some(base) = model("phi3") else { return Ok(()) };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let out = dir.path().join("whole");
+    let sink = StopAt::new(usize::MAX);
+    let handle = run_pass(lora(dir.path()), &base, &out, &sink)?;
+    assert_eq!(handle, ModelHandle::HfWithAdapter { base: base.dir.clone(), adapter: out.clone() });
+
+    let adapter = Adapter::open(&out)?;
+    assert_eq!(adapter.config.target_modules, TargetModules::Names(vec!["qkv_proj".into()]));
+    assert_eq!((adapter.config.r, adapter.config.use_rslora), (4, true));
+    assert!(adapter.modules.values().all(|pair| largest(&pair.a) > 0.0 && largest(&pair.b) > 0.0));
+    let mut written: Vec<_> =
+        std::fs::read_dir(&out).expect("a folder").flatten().map(|e| e.file_name()).collect();
+    written.sort();
+    assert_eq!(written, ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"]);
+    {
+        let events = sink.events.lock().expect("no panic elsewhere");
+        let losses: Vec<f64> = events
+            .iter()
+            .filter_map(|e| if let Event::Evaluated { loss, .. } = e { Some(*loss) } else { None })
+            .collect();
+        // Before, after steps 3, 6 and 9, and at the end.
+        assert_eq!(losses.len(), 5);
+        assert!(losses[4] < losses[0] - 0.5, "the text was learned: {losses:?}");
+        let told = |text: &str| {
+            let is = |e: &&Event| matches!(e, Event::Info { message } if message.contains(text));
+            events.iter().filter(is).count()
+        };
+        assert_eq!(told("float32"), 1, "what became of `torch_dtype` is said once");
+    }
+
+    let broken = dir.path().join("broken");
+    let stopped = run_pass(lora(dir.path()), &base, &broken, &StopAt::new(4));
+    assert!(matches!(stopped, Err(Error::Interrupted)));
+    assert!(broken.join("resume").is_dir());
+    run_pass(lora(dir.path()), &base, &broken, &StopAt::new(usize::MAX))?;
+    let bytes = |dir: &Path| std::fs::read(dir.join("adapter_model.safetensors")).expect("an adapter");
+    assert_eq!(bytes(&broken), bytes(&out));
+    assert!(!broken.join("resume").exists());
+    Ok(())
+}
+
+#[test]
+fn the_pass_refuses_what_it_cannot_do() {
+    let Some(base) = model("phi3") else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let refused = |change: &dyn Fn(&mut LoraOptions)| {
+        let mut options = lora(dir.path());
+        change(&mut options);
+        let sink = StopAt::new(usize::MAX);
+        let error = run_pass(options, &base, &dir.path().join("out"), &sink).expect_err("an error");
+        assert!(!dir.path().join("out/adapter_model.safetensors").exists());
+        error.to_string()
+    };
+    assert!(refused(&|o| o.modules_to_save = Some(vec!["lm_head".into()])).contains("modules_to_save"));
+    assert!(refused(&|o| o.r = 0).contains("`r` is 0"));
+    assert!(refused(&|o| o.lora_dropout = 1.0).contains("lora_dropout"));
+    assert!(refused(&|o| o.training.per_device_train_batch_size = 0).contains("per_device_train_batch_size"));
+    assert!(refused(&|o| o.training.learning_rate = 1e30).contains("diverged"));
+}
