@@ -5,9 +5,10 @@ use olive::model::{SourceOptions, resolve};
 use olive::report::{Event, EventSink};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use tiny_http::{Header, Method, Request, Response, Server};
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const ID: &str = "tiny/llama";
@@ -17,8 +18,10 @@ const ID: &str = "tiny/llama";
 struct Behaviour {
     /// Only requests with this token are answered.
     token: Option<&'static str>,
-    /// `model.safetensors` ends early.
+    /// `model.safetensors` is shorter than announced.
     short: bool,
+    /// The connection is closed in the middle of `model.safetensors`.
+    cut_off: bool,
     /// `model.safetensors` has other bytes than announced.
     corrupt: bool,
 }
@@ -35,16 +38,23 @@ fn sha256(bytes: &[u8]) -> String {
 
 impl Hub {
     fn serve(files: BTreeMap<String, Vec<u8>>, behaviour: Behaviour) -> Hub {
-        let server = Server::http("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", server.server_addr().to_ip().unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let behaviour = Arc::new(Mutex::new(behaviour));
         let (log, how) = (requests.clone(), behaviour.clone());
+        let files = Arc::new(files);
         std::thread::spawn(move || {
-            for request in server.incoming_requests() {
-                log.lock().unwrap().push(format!("{} {}", request.method(), request.url()));
-                let how = how.lock().unwrap().clone();
-                answer(request, &files, &how);
+            for stream in listener.incoming() {
+                let stream = stream.unwrap();
+                let (log, files, how) = (log.clone(), files.clone(), how.lock().unwrap().clone());
+                std::thread::spawn(move || {
+                    let Some(request) = Request::read(&stream) else { return };
+                    log.lock().unwrap().push(format!("{} {}", request.method, request.url));
+                    let answer = answer(&request, &files, &how);
+                    // A client that has seen enough hangs up.
+                    let _ = answer.write(stream, request.method == "HEAD");
+                });
             }
         });
         Hub { endpoint, requests, behaviour }
@@ -64,64 +74,118 @@ impl Hub {
     }
 }
 
-fn header(name: &str, value: &str) -> Header {
-    Header::from_bytes(name, value).unwrap()
+struct Request {
+    method: String,
+    url: String,
+    authorization: Option<String>,
 }
 
-fn refuse(request: Request, status: u16, code: &str) {
-    let response = Response::empty(status).with_header(header("X-Error-Code", code));
-    request.respond(response).unwrap();
-}
-
-fn answer(request: Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour) {
-    let bearer = request.headers().iter().find(|h| h.field.equiv("Authorization"));
-    if let Some(token) = how.token {
-        match bearer.map(|h| h.value.as_str().to_owned()) {
-            None => return refuse(request, 401, "GatedRepo"),
-            Some(given) if given != format!("Bearer {token}") => return refuse(request, 403, "GatedRepo"),
-            Some(_) => {}
+impl Request {
+    fn read(stream: &TcpStream) -> Option<Request> {
+        let mut lines = BufReader::new(stream).lines();
+        let first = lines.next()?.ok()?;
+        let mut words = first.split(' ');
+        let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
+        let mut authorization = None;
+        for line in lines {
+            let line = line.ok()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':')?;
+            if name.eq_ignore_ascii_case("authorization") {
+                authorization = Some(value.trim().to_owned());
+            }
         }
+        Some(Request { method, url, authorization })
     }
-    let url = request.url().split('?').next().unwrap().to_owned();
+}
+
+struct Answer {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+    /// Bytes of the body that are sent before the connection is closed.
+    sent: usize,
+}
+
+impl Answer {
+    fn new(status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Answer {
+        let sent = body.len();
+        Answer { status, headers, body, sent }
+    }
+
+    fn refusal(status: u16, code: &str) -> Answer {
+        Answer::new(status, vec![("X-Error-Code", code.to_owned())], Vec::new())
+    }
+
+    fn write(&self, mut stream: TcpStream, head_only: bool) -> std::io::Result<()> {
+        write!(
+            stream,
+            "HTTP/1.1 {} x\r\nConnection: close\r\nContent-Length: {}\r\n",
+            self.status,
+            self.body.len()
+        )?;
+        for (name, value) in &self.headers {
+            write!(stream, "{name}: {value}\r\n")?;
+        }
+        write!(stream, "\r\n")?;
+        if !head_only {
+            stream.write_all(&self.body[..self.sent])?;
+        }
+        stream.flush()
+    }
+}
+
+fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour) -> Answer {
+    match (how.token, &request.authorization) {
+        (Some(_), None) => return Answer::refusal(401, "GatedRepo"),
+        (Some(token), Some(given)) if *given != format!("Bearer {token}") => {
+            return Answer::refusal(403, "GatedRepo");
+        }
+        _ => {}
+    }
+    let url = request.url.split('?').next().unwrap();
     if url == format!("/api/models/{ID}/revision/main") {
-        let body = format!(r#"{{"id": "{ID}", "sha": "{COMMIT}"}}"#);
-        request.respond(Response::from_string(body)).unwrap();
-    } else if url == format!("/api/models/{ID}/tree/{COMMIT}") {
+        let body = serde_json::json!({"id": ID, "sha": COMMIT});
+        return Answer::new(200, Vec::new(), body.to_string().into_bytes());
+    }
+    if url == format!("/api/models/{ID}/tree/{COMMIT}") {
         let entries: Vec<serde_json::Value> = files
             .iter()
             .map(|(path, bytes)| {
                 serde_json::json!({"type": "file", "oid": "0", "size": bytes.len(), "path": path})
             })
             .collect();
-        request.respond(Response::from_string(serde_json::to_string(&entries).unwrap())).unwrap();
-    } else if let Some(name) = url.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/")) {
-        let Some(bytes) = files.get(name) else { return refuse(request, 404, "EntryNotFound") };
-        let hash = sha256(bytes);
-        let weights = name.ends_with(".safetensors");
-        let mut body = bytes.clone();
-        if weights && *request.method() == Method::Get {
-            if how.corrupt {
-                body[1000] ^= 1;
-            }
-            if how.short {
-                body.truncate(bytes.len() / 2);
-            }
-        }
-        // Small files are tagged by their git hash, weights by SHA-256.
-        let tag = if weights { hash.clone() } else { hash[..40].to_owned() };
-        let mut response = Response::from_data(body)
-            .with_header(header("X-Repo-Commit", COMMIT))
-            .with_header(header("ETag", &format!("\"{tag}\"")))
-            .with_chunked_threshold(usize::MAX);
-        if weights {
-            response = response
-                .with_header(header("X-Linked-Etag", &format!("\"{tag}\"")))
-                .with_header(header("X-Linked-Size", &bytes.len().to_string()));
-        }
-        request.respond(response).unwrap();
-    } else {
-        refuse(request, 404, "RepoNotFound");
+        return Answer::new(200, Vec::new(), serde_json::to_vec(&entries).unwrap());
     }
+    let Some(name) = url.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/")) else {
+        return Answer::refusal(404, "RepoNotFound");
+    };
+    let Some(bytes) = files.get(name) else { return Answer::refusal(404, "EntryNotFound") };
+    let weights = name.ends_with(".safetensors");
+    let hash = sha256(bytes);
+    // Small files are tagged by their git hash, weights by SHA-256.
+    let tag = if weights { &hash } else { &hash[..40] };
+    let mut headers = vec![("X-Repo-Commit", COMMIT.to_owned()), ("ETag", format!("\"{tag}\""))];
+    let mut body = bytes.clone();
+    if weights {
+        headers.push(("X-Linked-Etag", format!("\"{tag}\"")));
+        headers.push(("X-Linked-Size", bytes.len().to_string()));
+    }
+    if weights && request.method == "GET" {
+        if how.corrupt {
+            body[1000] ^= 1;
+        }
+        if how.short {
+            body.truncate(bytes.len() / 2);
+        }
+    }
+    let mut answer = Answer::new(200, headers, body);
+    if weights && how.cut_off {
+        answer.sent /= 2;
+    }
+    answer
 }
 
 /// The files of a model, and some that nobody needs.
@@ -239,6 +303,7 @@ fn a_download_that_ends_early_or_is_damaged_does_not_stay_in_the_cache() {
     let Some(files) = model() else { return };
     let cases = [
         (Behaviour { short: true, ..Default::default() }, "the hub announced 240288"),
+        (Behaviour { cut_off: true, ..Default::default() }, "in the middle of a file"),
         (Behaviour { corrupt: true, ..Default::default() }, "checksum"),
     ];
     for (behaviour, what) in cases {

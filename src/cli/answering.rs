@@ -1,6 +1,6 @@
 //! What `generate` and `chat` have in common: options, opening the model, notes beside the answer.
 
-use super::{Globals, LogFormat, environment, output};
+use super::{Globals, LogFormat, environment, output, session};
 use crate::Result;
 use crate::data::Message;
 use crate::decoder::{Generation, SamplingOptions};
@@ -9,6 +9,7 @@ use crate::report::{Event, EventSink};
 use crate::runtime::Generator;
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The model and how it answers.
 #[derive(Args)]
@@ -60,12 +61,12 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
 
 impl AnsweringArgs {
     /// Finds the model's form and loads it.
-    pub(crate) fn open(&self, globals: &Globals) -> Result<Generator> {
-        let notes = Notes::new(globals);
+    pub(crate) fn open(&self, globals: &Globals, notes: &Notes) -> Result<Generator> {
+        let events = &*notes.events;
         let device = environment::device(globals)?.open()?;
         let options = environment::source_options(globals);
-        let dir = resolve(&self.model, None, &options, &notes)?;
-        let mut handle = detect(&dir, self.base.as_deref(), &options, &notes)?;
+        let dir = resolve(&self.model, None, &options, events)?;
+        let mut handle = detect(&dir, self.base.as_deref(), &options, events)?;
         if let Some(adapter) = &self.adapter {
             handle = match handle {
                 ModelHandle::Hf { dir } => ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() },
@@ -84,7 +85,7 @@ impl AnsweringArgs {
             });
         }
         let library = || {
-            let library = environment::library_search(globals).find_or_fetch(&notes)?;
+            let library = environment::library_search(globals).find_or_fetch(events)?;
             if globals.verbose {
                 let (path, origin) = (library.path.display(), library.origin.describe());
                 notes.info(&format!("ONNX Runtime {} {origin}: {path}", library.version));
@@ -119,19 +120,24 @@ pub(crate) fn message(role: &str, content: &str) -> Message {
     Message { role: role.into(), content: content.into() }
 }
 
-/// Tells events on stderr as lines.
+/// What is told beside the answer, on stderr.
 pub(crate) struct Notes {
+    events: Arc<dyn EventSink + Send + Sync>,
     quiet: bool,
     json: bool,
 }
 
 impl Notes {
     pub(crate) fn new(globals: &Globals) -> Notes {
-        Notes { quiet: globals.quiet, json: globals.log_format == LogFormat::Json }
+        let json = globals.log_format == LogFormat::Json;
+        Notes { events: session::sink(globals), quiet: globals.quiet, json }
     }
 
     pub(crate) fn info(&self, message: &str) {
-        self.emit(Event::Info { message: message.into() });
+        // JSON lines are for programs, which may ignore what they like; a person asked for quiet.
+        if !self.quiet {
+            self.events.emit(Event::Info { message: message.into() });
+        }
     }
 
     /// How many tokens, how fast.
@@ -157,27 +163,6 @@ impl Notes {
         output::note(&format!(
             "[{prompt} prompt tokens, first token after {first:.2} s, {new} tokens{speed}]"
         ));
-    }
-}
-
-impl EventSink for Notes {
-    fn emit(&self, event: Event) {
-        let warning = matches!(event, Event::Warning { .. });
-        if self.quiet && !warning {
-            return;
-        }
-        if self.json {
-            output::note(&serde_json::to_string(&event).expect("plain data"));
-            return;
-        }
-        match event {
-            Event::Info { message } => output::note(&message),
-            Event::Warning { message } => output::note(&format!("warning: {message}")),
-            Event::PhaseStarted { phase, total: Some(total), .. } => {
-                output::note(&format!("{phase}: {:.1} MB", total as f64 / 1e6));
-            }
-            _ => {}
-        }
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct ChatArgs {
 
 pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
     let notes = Notes::new(globals);
-    let mut generator = args.answering.open(globals)?;
+    let mut generator = args.answering.open(globals, &notes)?;
     if !generator.has_chat_template() {
         notes.info("the model has no chat template: it continues what was said");
     }

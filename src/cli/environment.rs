@@ -49,6 +49,9 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
     let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
     let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
     let stored = || {
+        if var("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some() {
+            return None;
+        }
         let text = std::fs::read_to_string(&token_file).ok()?;
         Some(text.trim().to_owned()).filter(|token| !token.is_empty())
     };

@@ -27,9 +27,9 @@ pub(crate) struct GenerateArgs {
 
 pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
     let prompt = text_or_stdin(&args.prompt)?;
-    let mut generator = args.answering.open(globals)?;
-    let options = args.answering.sampling(generator.defaults());
     let notes = Notes::new(globals);
+    let mut generator = args.answering.open(globals, &notes)?;
+    let options = args.answering.sampling(generator.defaults());
     if !args.raw && !generator.has_chat_template() {
         notes.info("the model has no chat template: the prompt is continued as it stands");
     }

@@ -26,12 +26,7 @@ impl Session {
     /// A `--device` that cannot be understood or used.
     pub(crate) fn start(globals: &Globals, severity: u8) -> Result<Session> {
         let device = environment::device(globals)?;
-        let events: Arc<dyn EventSink + Send + Sync> = match globals.log_format {
-            LogFormat::Json => Arc::new(JsonLines),
-            LogFormat::Text if globals.quiet => Arc::new(Plain { quiet: true }),
-            LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::default()),
-            LogFormat::Text => Arc::new(Plain { quiet: false }),
-        };
+        let events = sink(globals);
         let level = match (globals.verbose, globals.quiet, severity) {
             (true, ..) => LevelFilter::DEBUG,
             (_, true, _) => LevelFilter::ERROR,
@@ -52,6 +47,16 @@ impl Session {
 
     pub(crate) fn events(&self) -> &dyn EventSink {
         &*self.events
+    }
+}
+
+/// Where events go: bars on a terminal, lines elsewhere, JSON if asked for.
+pub(crate) fn sink(globals: &Globals) -> Arc<dyn EventSink + Send + Sync> {
+    match globals.log_format {
+        LogFormat::Json => Arc::new(JsonLines),
+        LogFormat::Text if globals.quiet => Arc::new(Plain { quiet: true }),
+        LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::default()),
+        LogFormat::Text => Arc::new(Plain { quiet: false }),
     }
 }
 
