@@ -4,10 +4,10 @@
 mod tiny_model;
 
 use half::bf16;
+use olive::config::PassOptions;
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle};
-use olive::config::PassOptions;
 use olive::passes::{self, MergePass, ModelKind, Pass, RunContext};
 use serde_json::json;
 use std::path::Path;
