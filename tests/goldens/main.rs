@@ -9,7 +9,7 @@ fn cases(kind: &str) -> Vec<PathBuf> {
     let root = std::env::var_os("OLIVE_GOLDENS")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/goldens"), PathBuf::from);
     let Ok(entries) = std::fs::read_dir(root.join(kind)) else {
-        println!("skipped: there are no goldens in {}", root.join(kind).display());
+        say(&format!("skipped: there are no goldens in {}", root.join(kind).display()));
         return Vec::new();
     };
     let mut folders: Vec<PathBuf> =
@@ -21,5 +21,6 @@ fn cases(kind: &str) -> Vec<PathBuf> {
 /// Prints a line that the test harness does not hold back when the test passes.
 fn say(line: &str) {
     use std::io::Write;
-    writeln!(std::io::stdout(), "{line}").unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "{line}").unwrap();
 }
