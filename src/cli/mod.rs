@@ -13,6 +13,7 @@ mod plan_text;
 mod run;
 mod schema;
 mod session;
+mod table;
 mod validate;
 
 use crate::Error;

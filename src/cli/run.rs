@@ -1,13 +1,13 @@
 //! `olive run`.
 
 use super::session::Session;
-use super::{Globals, LogFormat, environment, output};
+use super::{Globals, LogFormat, environment, output, table};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig};
 use crate::engine::{self, ContentHashes, Plan, StepOutcome, Store};
 use crate::model::ModelHandle;
 use crate::passes::RunContext;
-use crate::report::{Event, EventSink, table};
+use crate::report::Event;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

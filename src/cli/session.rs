@@ -1,8 +1,8 @@
 //! What a verb that works needs of the process: events, Ctrl-C, the device, the environment.
 
 use super::{Globals, LogFormat, environment};
+use crate::cancel::CancelFlag;
 use crate::device::DeviceChoice;
-use crate::engine::CancelFlag;
 use crate::report::bars::Bars;
 use crate::report::json_lines::JsonLines;
 use crate::report::plain::Plain;

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::config::InputModel;
 use crate::model::ModelHandle;
 use crate::model::source::{self, SourceOptions};
-use crate::passes::ModelKind;
+use crate::model::{ModelError, ModelHandle, ModelKind, adapter};
 use crate::report::EventSink;
 
 /// What the configuration's input will be, before it is looked for.

@@ -1,6 +1,6 @@
 //! `manifest.json`: what an artefact of the cache is and how it came to be, for people and for the next run.
 
-use crate::passes::ModelKind;
+use crate::model::ModelKind;
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@
 
 use super::manifest::{FileEntry, Manifest, list_files};
 use super::{CancelFlag, EngineError};
-use crate::passes::ModelKind;
+use crate::model::ModelKind;
 use crate::report::{Event, EventSink};
 use crate::{Result, error::IoContext};
 use std::fs::{File, TryLockError};

@@ -4,7 +4,8 @@ use super::passes::Passes;
 use crate::config::fields::Fields;
 use crate::config::findings::{Findings, join, list_names, nearest};
 use crate::config::node::{Node, Value};
-use crate::passes::{ModelKind, output_kind};
+use crate::model::ModelKind;
+use crate::passes::output_kind;
 
 /// The flows as indices into the passes. Without `pass_flows` there is one, in the order of the file.
 pub(super) fn read(
