@@ -65,14 +65,32 @@ fn execute(
         cancel: &session.cancel,
         events: session.events(),
     };
+    let output_dirs: Vec<PathBuf> = plan
+        .flows
+        .iter()
+        .map(|flow| {
+            let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
+            flow_output_dir(&engine_config.output_dir, &names, plan.flows.len())
+        })
+        .collect();
+    for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
+        if let Some(last) = flow.steps.last() {
+            engine::output::check(dir, &input, last.output)?;
+        }
+    }
     let mut outcomes = Vec::new();
-    for flow in &plan.flows {
+    for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
         let keys = flow.keys(&input, session.device, &contents)?;
         contents.save()?;
         let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
-        let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
-        let dir = flow_output_dir(&engine_config.output_dir, &names, plan.flows.len());
-        write_output(&dir, &model, &steps, !engine_config.no_artifacts, session.events())?;
+        let artifacts = !engine_config.no_artifacts;
+        let changed = engine::output::write(dir, &input, &model, &steps, artifacts)?;
+        let message = if changed {
+            format!("wrote {}", dir.display())
+        } else {
+            format!("{} is up to date", dir.display())
+        };
+        session.events().emit(Event::Info { message });
         outcomes.extend(steps);
     }
     Ok(outcomes)
@@ -81,20 +99,6 @@ fn execute(
 /// One flow writes into the output folder itself, several into a folder each, named for their passes.
 fn flow_output_dir(output_dir: &Path, passes: &[&str], flows: usize) -> PathBuf {
     if flows == 1 { output_dir.to_owned() } else { output_dir.join(passes.join("-")) }
-}
-
-fn write_output(
-    dir: &Path,
-    model: &ModelHandle,
-    steps: &[StepOutcome],
-    artifacts: bool,
-    events: &dyn EventSink,
-) -> Result<()> {
-    let changed = engine::output::write(dir, model, steps, artifacts)?;
-    let message =
-        if changed { format!("wrote {}", dir.display()) } else { format!("{} is up to date", dir.display()) };
-    events.emit(Event::Info { message });
-    Ok(())
 }
 
 fn print_outcome(output_dir: &Path, steps: &[StepOutcome], globals: &Globals) -> Result<()> {

@@ -73,7 +73,7 @@ impl Pass for LoraPass {
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
-            Some(base.display().to_string()),
+            Some(base.canonicalize().at("read", base)?.display().to_string()),
         );
         decoder.attach(&adapter)?;
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
