@@ -81,7 +81,10 @@ fn execute(
     let mut outcomes = Vec::new();
     for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
         let keys = flow.keys(&input, session.device, &contents)?;
-        contents.save()?;
+        if let Err(error) = contents.save() {
+            // It only saves time; a cache that may be read but not written is a cache.
+            tracing::debug!("content hashes are not remembered: {error}");
+        }
         let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
         let artifacts = !engine_config.no_artifacts;
         let changed = engine::output::write(dir, &input, &model, &steps, artifacts)?;

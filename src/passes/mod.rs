@@ -5,6 +5,7 @@ pub mod lora;
 pub mod merge_adapter_weights;
 pub mod model_builder;
 pub mod qlora;
+mod training_data;
 
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
@@ -14,8 +15,8 @@ pub use qlora::QloraPass;
 pub use kind::output_kind;
 
 use crate::Result;
-use crate::config::PassOptions;
 use crate::cancel::CancelFlag;
+use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::KeyHasher;
 use crate::model::ModelHandle;
