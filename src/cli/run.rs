@@ -5,7 +5,7 @@ use super::{Globals, LogFormat, environment, output, table};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig};
 use crate::engine::{self, ContentHashes, Plan, StepOutcome, Store};
-use crate::model::ModelHandle;
+use crate::model::SourceOptions;
 use crate::passes::RunContext;
 use crate::report::Event;
 use clap::Args;
@@ -56,8 +56,8 @@ fn execute(
     if engine_config.clean_cache {
         store.clean()?;
     }
-    let input =
-        engine::input::resolve(&config.input_model, &environment::source_options(globals), session.events())?;
+    let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
+    let input = engine::input::resolve(&config.input_model, &source, session.events())?;
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
