@@ -50,6 +50,10 @@ fn flow(node: &Node, path: &str, passes: &Passes, findings: &mut Findings) -> Ve
         return Vec::new();
     };
     let names = || passes.names.iter().map(|(name, _)| name.as_str());
+    if items.is_empty() {
+        let hint = format!("`passes` has {}", list_names(names()));
+        findings.error(node.at, path, "a flow needs at least one pass", Some(hint));
+    }
     let mut flow = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");
