@@ -377,3 +377,18 @@ fn a_pass_can_only_follow_what_it_can_take() {
     let adapter = model.replace(r#""model_path": "m""#, r#""model_path": "m", "adapter_path": "a""#);
     load(&adapter.replace("PASSES", merge), &[]);
 }
+
+#[test]
+fn an_option_without_effect_says_so() {
+    let text = modern(r#", "output_name": "a""#, "").replacen(
+        '{',
+        r#"{"output_name": "b", "log_to_file": true, "#,
+        1,
+    );
+    let warned: Vec<String> =
+        load(&text, &[]).warnings.into_iter().map(|warning| warning.json_path).collect();
+    assert_eq!(warned.len(), 3, "{warned:?}");
+    assert!(warned.iter().any(|path| path == "log_to_file"), "{warned:?}");
+    let quiet = modern("", "").replacen('{', r#"{"output_name": null, "log_to_file": false, "#, 1);
+    assert_eq!(load(&quiet, &[]).warnings, []);
+}

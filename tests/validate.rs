@@ -251,6 +251,7 @@ fn each_mistake_is_one_located_error() {
             r#""mrge""#,
             "did you mean `merge`?",
         ),
+        (r#""output_dir": "out""#, r#""pass_flows": [[]]"#, "[]]", "at least one pass"),
         (
             r#""output_dir": "out""#,
             r#""pass_flows": [["merge"]]"#,

@@ -101,10 +101,8 @@ pub struct EngineConfig {
     pub cache_dir: PathBuf,
     pub clean_cache: bool,
     pub output_dir: PathBuf,
-    pub output_name: Option<String>,
     /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.
     pub log_severity_level: u8,
-    pub log_to_file: bool,
     /// No footprints and history files.
     pub no_artifacts: bool,
 }
@@ -119,7 +117,6 @@ pub struct PassConfig {
     pub host: Option<String>,
     /// Run again even if cached.
     pub clean_run_cache: bool,
-    pub output_name: Option<String>,
     pub era: Era,
     /// For printing: every option, its value, and where it comes from.
     pub resolved: Vec<ResolvedOption>,

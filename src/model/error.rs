@@ -26,7 +26,7 @@ pub enum ModelError {
     Tokenizer { path: PathBuf, reason: String },
     #[error("the model `{path}` cannot be found: {why}")]
     NotFound { path: String, why: &'static str },
-    #[error("`{repo}` could not be fetched from the hub: {reason}")]
+    #[error("`{repo}` is no folder here, and could not be fetched from the hub: {reason}")]
     Hub { repo: String, reason: String, hint: String },
 }
 

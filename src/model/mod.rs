@@ -16,6 +16,6 @@ pub use checkpoint::{Checkpoint, Tensor};
 pub use detect::detect;
 pub use error::ModelError;
 pub use folder::ModelFolder;
-pub use handle::ModelHandle;
+pub use handle::{ModelHandle, ModelKind};
 pub use merged::{MergedCheckpoint, WeightSource};
 pub use source::{SourceOptions, resolve};

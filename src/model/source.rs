@@ -2,6 +2,7 @@
 
 use super::{ModelError, hub};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::report::EventSink;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub struct SourceOptions {
     pub token: Option<String>,
     /// `HF_ENDPOINT`; `None` for the public hub.
     pub endpoint: Option<String>,
+    /// Stops a download.
+    pub cancel: CancelFlag,
 }
 
 /// The folder of `model_path`: itself if it is one, else the cached snapshot of the hub model of that id, fetched

@@ -1,6 +1,6 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
-use super::{Pass, RunContext};
+use super::{Pass, RunContext, training_data};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset};
 use crate::decoder::{Decoder, lora};
@@ -36,7 +36,7 @@ impl Pass for LoraPass {
         self.check_options()?;
         for data in [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten() {
             data::check(&data.pre_process)?;
-            data::input_files(&data.load)?;
+            data::inputs(&data.load)?;
         }
         Ok(())
     }
@@ -46,14 +46,7 @@ impl Pass for LoraPass {
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
-        let data = [("train", Some(&self.options.train_data)), ("eval", self.options.eval_data.as_ref())];
-        for (name, data) in data {
-            for file in data.map(|d| data::input_files(&d.load)).transpose()?.into_iter().flatten() {
-                hasher.file(name, &file)?;
-            }
-        }
-        Ok(())
+        training_data::key(&self.options, hasher)
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
@@ -73,7 +66,7 @@ impl Pass for LoraPass {
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
-            Some(base.display().to_string()),
+            Some(base.canonicalize().at("read", base)?.display().to_string()),
         );
         decoder.attach(&adapter)?;
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;

@@ -47,10 +47,7 @@ impl Pass for MergePass {
         let merged = MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
         write_checkpoint(&merged, dir, SHARD, context)?;
         for name in ModelFolder::SIDE_FILES {
-            let from = base.join(name);
-            if from.is_file() {
-                std::fs::copy(&from, dir.join(name)).at("copy", &from)?;
-            }
+            folder.copy_side_file(name, dir)?;
         }
         Ok(ModelHandle::Hf { dir: dir.to_owned() })
     }

@@ -1,25 +1,26 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+mod kind;
 pub mod lora;
 pub mod merge_adapter_weights;
 pub mod model_builder;
 pub mod qlora;
+mod training_data;
 
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
 pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
-mod kind;
 
 pub use kind::output_kind;
 
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
-use crate::engine::{CancelFlag, KeyHasher};
+use crate::engine::KeyHasher;
 use crate::model::ModelHandle;
 use crate::report::EventSink;
-use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// One step: takes a model, writes another one into a folder of its own.
@@ -65,15 +66,6 @@ pub fn build(options: &PassOptions) -> Box<dyn Pass> {
         PassOptions::MergeAdapterWeights(options) => Box::new(MergePass { options }),
         PassOptions::ModelBuilder(options) => Box::new(ModelBuilderPass { options }),
     }
-}
-
-/// The shape of a [`ModelHandle`] before it exists, for checking a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    Hf,
-    HfWithAdapter,
-    Onnx,
 }
 
 /// What a pass may use of the world.

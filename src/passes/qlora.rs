@@ -1,10 +1,9 @@
 //! LoRA on a base whose linear layers are stored in 4 bits. Planned and checked; running it comes with the NF4
 //! storage.
 
-use super::{Pass, RunContext};
+use super::{Pass, RunContext, training_data};
 use crate::Result;
 use crate::config::QloraOptions;
-use crate::data;
 use crate::engine::KeyHasher;
 use crate::model::ModelHandle;
 use crate::train::TrainError;
@@ -32,14 +31,9 @@ impl Pass for QloraPass {
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
-        let lora = &self.options.lora;
-        for (name, data) in [("train", Some(&lora.train_data)), ("eval", lora.eval_data.as_ref())] {
-            for file in data.map(|d| data::input_files(&d.load)).transpose()?.into_iter().flatten() {
-                hasher.file(name, &file)?;
-            }
-        }
-        Ok(())
+        let QloraOptions { lora, compute_dtype, quant_type, double_quant } = &self.options;
+        hasher.field("quantisation", &(compute_dtype, quant_type, double_quant));
+        training_data::key(lora, hasher)
     }
 
     fn run(&self, _: &ModelHandle, _: &Path, _: &RunContext) -> Result<ModelHandle> {

@@ -9,6 +9,5 @@ pub mod json_lines;
 pub mod log;
 pub mod number;
 pub mod plain;
-pub mod table;
 
 pub use event::{Event, EventSink, Unit};

@@ -165,7 +165,6 @@ fn read_pass(
     let values = fields.resolve(era, findings);
     let host = systems.reference(fields.found("host"), findings);
     let clean_run_cache = values.bool("clean_run_cache");
-    let output_name = values.text("output_name").map(str::to_owned);
     let (pass, resolved) = match block.name {
         "LoRA" | "QLoRA" => lora::read(&fields, values, era, context, findings)?,
         "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
@@ -176,7 +175,6 @@ fn read_pass(
         pass,
         host: host.filter(|_| !systems.local()),
         clean_run_cache,
-        output_name,
         era,
         resolved,
         position: entry.at.or(node.at),
