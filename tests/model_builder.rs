@@ -37,7 +37,7 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive::Result<ModelHandle> {
-    let context = RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events };
+    let context = RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events, artefacts: None };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -126,7 +126,7 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
         ModelHandle::HfWithAdapter { base: base.path().to_owned(), adapter: adapter.path().to_owned() };
     let cancel = CancelFlag::default();
     let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &(), artefacts: None };
     let merged_model =
         MergePass { options: Default::default() }.run(&input, merged.path(), &context).unwrap();
 

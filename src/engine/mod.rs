@@ -1,5 +1,6 @@
 //! From a configuration to artefacts: plan, cache, runner, output folder.
 
+pub mod artefacts;
 pub mod cancel;
 pub mod content;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod plan;
 pub mod runner;
 pub mod store;
 
+pub use artefacts::Artefacts;
 pub use cancel::CancelFlag;
 pub use content::ContentHashes;
 pub use error::EngineError;

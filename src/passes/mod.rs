@@ -2,8 +2,10 @@
 
 pub mod lora;
 pub mod merge_adapter_weights;
+mod merge_error;
 pub mod model_builder;
 pub mod qlora;
+mod quantised_base;
 
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
@@ -16,7 +18,7 @@ pub use kind::output_kind;
 use crate::Result;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
-use crate::engine::{CancelFlag, KeyHasher};
+use crate::engine::{Artefacts, CancelFlag, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
 use serde::{Deserialize, Serialize};
@@ -82,4 +84,6 @@ pub struct RunContext<'a> {
     pub device_choice: DeviceChoice,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
+    pub artefacts: Option<Artefacts<'a>>,
 }
