@@ -10,5 +10,6 @@ pub mod log;
 pub mod number;
 pub mod plain;
 pub mod table;
+pub mod tensorboard;
 
 pub use event::{Event, EventSink, Unit};

@@ -167,7 +167,7 @@ fn read_pass(
     let clean_run_cache = values.bool("clean_run_cache");
     let output_name = values.text("output_name").map(str::to_owned);
     let (pass, resolved) = match block.name {
-        "LoRA" | "QLoRA" => lora::read(&fields, values, era, context, findings)?,
+        "LoRA" | "QLoRA" | "DoRA" => lora::read(&fields, values, era, context, findings)?,
         "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
         _ => (PassOptions::MergeAdapterWeights(MergeOptions {}), Vec::new()),
     };
