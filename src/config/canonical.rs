@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Diagnostic;
+pub use super::training_options::*;
 
 /// The grammar a block is written in, which decides its defaults (`Old`: up to Olive 0.6; `New`: since 0.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -152,6 +153,8 @@ pub struct LoraOptions {
     pub alpha: f64,
     pub lora_dropout: f64,
     pub use_rslora: bool,
+    /// Magnitude and direction of every weight apart (DoRA).
+    pub use_dora: bool,
     /// `None`: the defaults of the architecture.
     pub target_modules: Option<Targets>,
     pub modules_to_save: Option<Vec<String>>,
@@ -222,6 +225,11 @@ pub struct TrainingArgs {
     /// Positive: overrides the epochs.
     pub max_steps: Option<usize>,
     pub lr_scheduler_type: Scheduler,
+    pub lr_scheduler_kwargs: SchedulerOptions,
+    /// Learning rate of B relative to that of A (LoRA+).
+    pub loraplus_lr_ratio: Option<f64>,
+    /// Strength of the noise on embeddings (NEFTune).
+    pub neftune_noise_alpha: Option<f64>,
     pub warmup_ratio: f64,
     /// Positive: overrides the ratio.
     pub warmup_steps: usize,
@@ -232,15 +240,8 @@ pub struct TrainingArgs {
     pub eval_steps: Option<f64>,
     pub group_by_length: bool,
     pub dataloader_drop_last: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheduler {
-    Constant,
-    ConstantWithWarmup,
-    Linear,
-    Cosine,
+    pub saving: Saving,
+    pub selection: Selection,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -364,6 +365,19 @@ pub struct TextGeneration {
     /// Random strategies. `None`: seed 0, so that a configuration always gives the same blocks.
     pub random_seed: Option<u64>,
     pub random_retries: usize,
+    pub loss_on: LossOn,
+    /// Text after which the completion of a row begins.
+    pub response_template: Option<String>,
+}
+
+/// Which tokens of a row count in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LossOn {
+    #[default]
+    All,
+    /// What follows the last `response_template`, or what the assistant says in a chat.
+    Completion,
 }
 
 /// How the text of a row is made, in Olive's order of precedence.
@@ -386,6 +400,8 @@ pub enum Strategy {
     Join,
     JoinRandom,
     JoinSlidingWindow,
+    /// Whole rows side by side in blocks; they do not see one another.
+    Pack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

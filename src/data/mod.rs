@@ -6,6 +6,7 @@
 pub mod batch;
 mod calendar;
 pub mod chat_template;
+mod completion;
 mod corpus;
 pub mod error;
 pub mod files;
@@ -14,6 +15,7 @@ pub mod hold_out;
 mod jinja_value;
 mod joining;
 mod lines;
+mod packing;
 pub mod permutation;
 pub mod prepare;
 pub mod python_random;

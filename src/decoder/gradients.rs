@@ -7,7 +7,7 @@ use super::layer::{Pass, Saved};
 use super::{Decoder, LoraGradients, Tokens};
 use crate::Result;
 use crate::ops::lm_loss::{LmLoss, lm_loss};
-use crate::ops::rms_norm;
+use crate::ops::{noise, rms_norm};
 use candle_core::Tensor;
 
 /// Dropout of one micro-batch.
@@ -18,12 +18,22 @@ pub struct DropoutKey {
     pub key: [u8; 32],
 }
 
+/// NEFTune's noise on the embeddings of one micro-batch (<https://arxiv.org/abs/2310.05914>).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseKey {
+    /// The noise is uniform in ±alpha / √(sequence length · width).
+    pub alpha: f64,
+    /// Differs for every step and micro-batch.
+    pub key: [u8; 32],
+}
+
 /// How gradients are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct TrainingMode {
     /// Keep only the input of every layer and compute the rest again in the backward.
     pub checkpointing: bool,
     pub dropout: Option<DropoutKey>,
+    pub noise: Option<NoiseKey>,
 }
 
 /// A layer between forward and backward.
@@ -60,6 +70,10 @@ impl Decoder {
     ) -> Result<LmLoss> {
         let pass = self.pass(tokens, mode.dropout)?;
         let mut hidden = self.embed(&tokens.ids)?;
+        if let Some(NoiseKey { alpha, key }) = mode.noise {
+            let elements = tokens.sequence_length * self.spec.hidden_size;
+            hidden = noise::add_uniform(&hidden, alpha / (elements as f64).sqrt(), key)?;
+        }
         // Below the lowest layer with an adapter nothing needs a gradient, so nothing is kept.
         let lowest = self.lowest_trained();
         let mut kept = Vec::with_capacity(self.spec.num_layers());
@@ -127,7 +141,13 @@ mod tests {
             }
             let mut decoder = Decoder::load(&ModelFolder::open(&dir)?, None, &Device::Cpu)?;
             let linears: Vec<_> = decoder.spec.all_linears().collect();
-            let shape = LoraShape { rank: 4, alpha: 8.0, dropout: 0.1, use_rslora: false };
+            let shape = LoraShape {
+                rank: 4,
+                alpha: 8.0,
+                dropout: 0.1,
+                use_rslora: false,
+                use_dora: architecture == "qwen3",
+            };
             let mut adapter = fresh_adapter(&linears, TargetModules::Names(Vec::new()), &shape, 1, None);
             for pair in adapter.modules.values_mut() {
                 pair.b.iter_mut().enumerate().for_each(|(i, b)| *b = (i % 7) as f32 / 100.0 - 0.03);
@@ -138,7 +158,7 @@ mod tests {
             let tokens = Tokens { ids, lengths: vec![30, 20], sequence_length: 30 };
             let run = || -> Result<_> {
                 let dropout = Some(DropoutKey { rate: 0.1, key: [3; 32] });
-                let mode = TrainingMode { checkpointing: true, dropout };
+                let mode = TrainingMode { checkpointing: true, dropout, ..TrainingMode::default() };
                 let mut gradients = LoraGradients::new(decoder.lora().len());
                 let loss = decoder.loss_and_gradients(&tokens, &targets, 0.02, mode, &mut gradients)?;
                 Ok((loss.sum, gradients))

@@ -3,7 +3,7 @@
 use super::layer::{LayerOf, Pass, Saved};
 use super::{LinearKind, LoraGradients};
 use crate::Result;
-use crate::ops::{attention, glu, linear, residual, rms_norm, rotary};
+use crate::ops::{attention, dora, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
 impl LayerOf<'_> {
@@ -161,6 +161,14 @@ impl LayerOf<'_> {
         let weights = &self.weights.linears[position];
         let branch = self.branch(position, pass);
         let inner = saved.inner[position].as_ref();
+        if let (Some(module), Some(branch), Some(lengths), Some(inner)) =
+            (weights.lora, &branch, self.lengths(position), inner)
+        {
+            let step = dora::backward(dy, x, inner, &weights.weight, branch, &lengths, need_x)?;
+            gradients.add(module, step.pair)?;
+            gradients.add_magnitude(module, step.magnitude)?;
+            return Ok(step.x);
+        }
         let step = linear::backward(dy, x, inner, &weights.weight, branch.as_ref(), need_x)?;
         if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
             gradients.add(module, pair)?;

@@ -9,6 +9,7 @@ pub mod gradients;
 pub mod layer;
 pub mod layer_backward;
 pub mod lora;
+pub mod parameters;
 pub mod rope;
 pub mod sampling;
 pub mod spec;

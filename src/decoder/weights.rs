@@ -126,6 +126,9 @@ impl Decoder {
             }
         }
         self.lora = lora;
+        if adapter.config.use_dora {
+            self.split_lengths(|name| adapter.modules.get(name).and_then(|pair| pair.magnitude.clone()))?;
+        }
         Ok(())
     }
 
@@ -134,7 +137,7 @@ impl Decoder {
         &self.lora
     }
 
-    /// For the optimiser, which replaces A and B.
+    /// For whoever replaces A and B; with DoRA, [`Decoder::refresh`] must follow.
     pub fn lora_mut(&mut self) -> &mut [LoraModule] {
         &mut self.lora
     }

@@ -80,6 +80,8 @@ pub struct LoraPair {
     pub out_features: usize,
     /// Factor on `B·A`.
     pub scale: f64,
+    /// DoRA: what the rows of the merged weight are scaled to, `[out]`. `None` in a new adapter: the lengths they have.
+    pub magnitude: Option<Vec<f32>>,
 }
 
 /// An adapter in memory, by module path (`model.layers.0.self_attn.q_proj`).
@@ -108,9 +110,6 @@ impl Adapter {
         if config.peft_type != "LORA" {
             return Err(refuse(format!("its type is {}, not LORA", config.peft_type)).into());
         }
-        if config.use_dora {
-            return Err(refuse("DoRA adapters are not supported yet".into()).into());
-        }
         if config.fan_in_fan_out {
             return Err(refuse("`fan_in_fan_out` is not supported".into()).into());
         }
@@ -123,15 +122,17 @@ impl Adapter {
             return Err(refuse("adapter_model.safetensors is missing".into()).into());
         }
         let weights = Checkpoint::open_file(&weights)?;
-        let mut halves: BTreeMap<String, [Option<super::Tensor>; 2]> = BTreeMap::new();
+        let mut halves: BTreeMap<String, [Option<super::Tensor>; 3]> = BTreeMap::new();
         for tensor in weights.tensors() {
             let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
             let (module, half) = if let Some(module) = name.strip_suffix(".lora_A.weight") {
                 (module, 0)
             } else if let Some(module) = name.strip_suffix(".lora_B.weight") {
                 (module, 1)
+            } else if let Some(module) = name.strip_suffix(".lora_magnitude_vector") {
+                (module, 2)
             } else {
-                return Err(refuse(format!("tensor `{}` is neither lora_A nor lora_B", tensor.name)).into());
+                return Err(refuse(format!("tensor `{}` is no part of a LoRA adapter", tensor.name)).into());
             };
             halves.entry(module.to_owned()).or_default()[half] = Some(tensor.clone());
         }
@@ -140,7 +141,7 @@ impl Adapter {
         }
         let mut modules = BTreeMap::new();
         for (module, pair) in halves {
-            let [Some(a), Some(b)] = pair else {
+            let [Some(a), Some(b), magnitude] = pair else {
                 return Err(refuse(format!("`{module}` has only one of lora_A and lora_B")).into());
             };
             let (&[rank, in_features], &[out_features, rank_b]) = (a.shape.as_slice(), b.shape.as_slice())
@@ -152,6 +153,12 @@ impl Adapter {
                     refuse(format!("`{module}` has rank {rank} in lora_A and {rank_b} in lora_B")).into()
                 );
             }
+            let fits = magnitude.as_ref().is_none_or(|m| m.shape.iter().product::<usize>() == out_features);
+            if magnitude.is_some() != config.use_dora || !fits {
+                let what =
+                    format!("`{module}` has no magnitude of {out_features} rows, or one without `use_dora`");
+                return Err(refuse(what).into());
+            }
             let alpha = config.alpha_of(&module).map_err(refuse)?;
             let divisor = if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
             let pair = LoraPair {
@@ -161,6 +168,7 @@ impl Adapter {
                 in_features,
                 out_features,
                 scale: alpha / divisor,
+                magnitude: magnitude.map(|m| m.to_f32()).transpose()?,
             };
             modules.insert(module, pair);
         }
@@ -188,6 +196,10 @@ impl Adapter {
                 vec![pair.out_features, pair.rank],
                 pair.b.as_slice(),
             ));
+            if let Some(magnitude) = &pair.magnitude {
+                let name = format!("{PREFIX}{module}.lora_magnitude_vector");
+                tensors.push((name, vec![pair.out_features], magnitude.as_slice()));
+            }
         }
         safetensors_file::write_f32(&dir.join("adapter_model.safetensors"), &tensors)
     }

@@ -65,7 +65,8 @@ impl WeightSource for Checkpoint {
     }
 }
 
-/// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, rounded once to W's type.
+/// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, with DoRA its rows scaled to their magnitudes, rounded once
+/// to W's type.
 pub struct MergedCheckpoint {
     base: Checkpoint,
     /// Takes the place of the base's linear layers.
@@ -176,7 +177,19 @@ impl WeightSource for MergedCheckpoint {
             product(&pair.b[start * pair.rank..end * pair.rank], &pair.a, pair.rank, delta);
             let (from, to) = (start.max(rows.start), end.min(rows.end));
             let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
-            add_rounded(target, &delta[(from - start) * width..(to - start) * width], pair.scale, dtype);
+            let delta = &delta[(from - start) * width..(to - start) * width];
+            match &pair.magnitude {
+                None => add_rounded(target, delta, pair.scale, dtype),
+                Some(magnitude) => {
+                    add_rounded(target, delta, pair.scale, DType::F32);
+                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
+                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
+                        let factor = magnitude / norm as f32;
+                        row.iter_mut().for_each(|w| *w *= factor);
+                    });
+                    round(target, dtype);
+                }
+            }
             start = end;
         }
         Ok(())

@@ -5,7 +5,7 @@ use super::genai_config;
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::side_files::{self, SpecialTokens};
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::model::{ModelFolder, WeightSource};
 use crate::report::EventSink;
 use crate::{Result, error::IoContext};

@@ -10,7 +10,7 @@ use crate::model::adapter::TargetModules;
 use crate::model::{Checkpoint, ModelFolder, ModelHandle, QuantisedBase};
 use crate::report::Event;
 use crate::train::metrics::Metrics;
-use crate::train::{Checkpoints, Fit, LoraShape, TrainError, Trainer, TrainerOptions, targets};
+use crate::train::{Checkpoints, Fit, LoraShape, Saver, TrainError, Trainer, TrainerOptions, targets};
 use crate::{Error, Result, train};
 use candle_core::DType;
 use std::path::Path;
@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Time between two checkpoints of a run that nobody interrupts.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// Folder of the adapters that are saved on the way.
+const SAVED: &str = "checkpoints";
 
 pub struct LoraPass {
     pub options: LoraOptions,
@@ -29,7 +31,7 @@ impl Pass for LoraPass {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn check(&self) -> Result<()> {
@@ -88,13 +90,21 @@ impl LoraPass {
         drop(adapter.modules); // The decoder has its own.
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
+        let training = &self.options.training;
+        let saver = Saver {
+            saving: &training.saving,
+            config: &adapter_config,
+            dir: training.saving.output_dir.clone().unwrap_or_else(|| checkpoints.dir().join(SAVED)),
+            keeps_best: training.selection.load_best_model_at_end,
+        };
         let fitted = train::fit(
             &mut trainer,
             &Fit {
                 train: &train,
                 eval: eval.as_ref(),
-                args: &self.options.training,
+                args: training,
                 checkpoints: &checkpoints,
+                saver: Some(&saver),
                 save_every: SAVE_EVERY,
                 events: context.events,
                 cancel: context.cancel,
@@ -106,9 +116,13 @@ impl LoraPass {
         }
         fitted?;
 
-        lora::to_adapter(trainer.decoder.lora(), adapter_config)?.save(dir)?;
-        let metrics = dir.join(Metrics::NAME);
-        std::fs::rename(checkpoints.dir().join(Metrics::NAME), &metrics).at("write", &metrics)?;
+        lora::to_adapter(trainer.decoder.lora(), adapter_config.clone())?.save(dir)?;
+        for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
+            let from = checkpoints.dir().join(name);
+            if from.exists() {
+                std::fs::rename(&from, dir.join(name)).at("write", &from)?;
+            }
+        }
         checkpoints.clear()?;
         Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
     }
@@ -133,7 +147,13 @@ impl LoraPass {
 
     fn shape(&self) -> LoraShape {
         let o = &self.options;
-        LoraShape { rank: o.r, alpha: o.alpha, dropout: o.lora_dropout, use_rslora: o.use_rslora }
+        LoraShape {
+            rank: o.r,
+            alpha: o.alpha,
+            dropout: o.lora_dropout,
+            use_rslora: o.use_rslora,
+            use_dora: o.use_dora,
+        }
     }
 
     fn trainer_options(&self) -> TrainerOptions {
@@ -143,6 +163,7 @@ impl LoraPass {
             max_grad_norm: args.max_grad_norm,
             dropout: self.options.lora_dropout,
             gradient_checkpointing: args.gradient_checkpointing,
+            neftune_noise_alpha: args.neftune_noise_alpha.unwrap_or(0.0),
             seed: args.seed,
         }
     }

@@ -2,9 +2,10 @@
 
 use super::{AdamW, AdamWOptions, MicroBatch, TrainError, rng};
 use crate::Result;
-use crate::decoder::gradients::DropoutKey;
+use crate::cancel::CancelFlag;
+use crate::decoder::gradients::{DropoutKey, NoiseKey};
 use crate::decoder::{Decoder, LoraGradients, TrainingMode};
-use crate::engine::CancelFlag;
+use candle_core::Tensor;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainerOptions {
@@ -14,6 +15,8 @@ pub struct TrainerOptions {
     /// On the inputs of the adapter branches.
     pub dropout: f64,
     pub gradient_checkpointing: bool,
+    /// Strength of NEFTune's noise on embeddings; 0 switches that off.
+    pub neftune_noise_alpha: f64,
     pub seed: u64,
 }
 
@@ -24,6 +27,8 @@ pub struct Trainer {
     pub options: TrainerOptions,
     /// Loss of the first step, against which a later one counts as diverged.
     pub(super) first_loss: Option<f64>,
+    /// The parameters as they were at the best evaluation, in the order of `Decoder::parameters`.
+    pub(super) best: Option<Vec<Tensor>>,
 }
 
 /// What happened in one step.
@@ -45,8 +50,23 @@ impl Trainer {
     /// # Errors
     /// The device has no room for the optimiser's state.
     pub fn new(decoder: Decoder, options: TrainerOptions) -> Result<Trainer> {
-        let optimiser = AdamW::new(options.adamw, decoder.lora())?;
-        Ok(Trainer { decoder, optimiser, options, first_loss: None })
+        let optimiser = AdamW::new(options.adamw, &decoder)?;
+        Ok(Trainer { decoder, optimiser, options, first_loss: None, best: None })
+    }
+
+    /// Keeps the present parameters as the best ones. They are not copied: the optimiser replaces tensors.
+    pub fn keep_as_best(&mut self) {
+        self.best = Some(self.decoder.parameters().map(|(_, value)| value.clone()).collect());
+    }
+
+    /// Puts the best parameters in place of the present ones, if some were kept.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn restore_best(&mut self) -> Result<()> {
+        let Some(best) = self.best.take() else { return Ok(()) };
+        self.decoder.parameters_mut(None).zip(best).for_each(|(parameter, best)| *parameter.value = best);
+        self.decoder.refresh()
     }
 
     /// Steps done.
@@ -73,7 +93,13 @@ impl Trainer {
                 rate: self.options.dropout,
                 key: rng::key(self.options.seed, "dropout", &[&self.steps(), &index]),
             });
-            let mode = TrainingMode { checkpointing: self.options.gradient_checkpointing, dropout };
+            let alpha = self.options.neftune_noise_alpha;
+            let noise = (alpha > 0.0).then(|| NoiseKey {
+                alpha,
+                key: rng::key(self.options.seed, "neftune", &[&self.steps(), &index]),
+            });
+            let checkpointing = self.options.gradient_checkpointing;
+            let mode = TrainingMode { checkpointing, dropout, noise };
             let loss = self.decoder.loss_and_gradients(
                 &batch.tokens,
                 &batch.targets,
@@ -112,7 +138,7 @@ impl Trainer {
         let limit = self.options.max_grad_norm;
         // torch's `clip_grad_norm_`.
         let clip = if limit > 0.0 { (limit / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-        self.optimiser.step(self.decoder.lora_mut(), &gradients, clip, learning_rate)?;
+        self.optimiser.step(&mut self.decoder, &gradients, clip, learning_rate)?;
         Ok(StepReport {
             loss,
             grad_norm,

@@ -9,6 +9,7 @@ mod model;
 mod passes;
 mod system;
 mod text;
+mod training;
 
 use super::fields::Fields;
 use super::findings::{Findings, list_names};
