@@ -18,8 +18,13 @@ const DOWN1: &str = "model.layers.1.mlp.down_proj";
 
 fn merge(base: &Path, adapter: &Path, out: &Path) -> olive::Result<ModelHandle> {
     let cancel = CancelFlag::default();
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &cancel,
+        events: &(),
+        artefacts: None,
+    };
     let input = ModelHandle::HfWithAdapter { base: base.to_owned(), adapter: adapter.to_owned() };
     MergePass { options: Default::default() }.run(&input, out, &context)
 }

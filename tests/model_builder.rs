@@ -37,7 +37,8 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive::Result<ModelHandle> {
-    let context = RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events };
+    let context =
+        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events, artefacts: None };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -125,8 +126,13 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
     let input =
         ModelHandle::HfWithAdapter { base: base.path().to_owned(), adapter: adapter.path().to_owned() };
     let cancel = CancelFlag::default();
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &cancel,
+        events: &(),
+        artefacts: None,
+    };
     let merged_model =
         MergePass { options: Default::default() }.run(&input, merged.path(), &context).unwrap();
 

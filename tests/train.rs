@@ -435,6 +435,7 @@ fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt)
         device_choice: DeviceChoice::Cpu,
         cancel: &sink.cancel,
         events: sink,
+        artefacts: None,
     };
     std::fs::create_dir_all(dir).expect("a folder");
     LoraPass { options }.run(&ModelHandle::Hf { dir: base.dir.clone() }, dir, &context)

@@ -64,6 +64,7 @@ fn execute(
         device_choice: session.device,
         cancel: &session.cancel,
         events: session.events(),
+        artefacts: None,
     };
     let output_dirs: Vec<PathBuf> = plan
         .flows

@@ -252,7 +252,20 @@ pub enum EvalStrategy {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct MergeOptions {}
+pub struct MergeOptions {
+    pub base_weights: BaseWeights,
+}
+
+/// What an adapter is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseWeights {
+    /// The base model as it is.
+    #[default]
+    Float,
+    /// What QLoRA's 4 bits leave of it, which is what the adapter was trained on.
+    Quantised,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelBuilderOptions {

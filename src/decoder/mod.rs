@@ -14,6 +14,7 @@ pub mod sampling;
 pub mod spec;
 pub mod text_stream;
 pub mod tokens;
+mod torch_math;
 pub mod weights;
 
 pub use cache::KvCache;

@@ -4,8 +4,9 @@
 //! see the same values: a merged row is computed the same way, and rounded to the base's type, wherever it is asked
 //! for.
 
-use super::{Adapter, Checkpoint, ModelError, adapter::LoraPair};
+use super::{Adapter, Checkpoint, ModelError, QuantisedBase, adapter::LoraPair};
 use crate::Result;
+use crate::quant::FloatType;
 use candle_core::DType;
 use half::{bf16, f16};
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ impl WeightSource for Checkpoint {
 /// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, rounded once to W's type.
 pub struct MergedCheckpoint {
     base: Checkpoint,
+    /// Takes the place of the base's linear layers.
+    quantised: Option<QuantisedBase>,
     /// By weight name.
     pairs: BTreeMap<String, LoraPair>,
 }
@@ -119,16 +122,26 @@ impl MergedCheckpoint {
                 .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
             pairs.insert(name, pair);
         }
-        Ok(MergedCheckpoint { base, pairs })
+        Ok(MergedCheckpoint { base, quantised: None, pairs })
+    }
+
+    /// The adapter on what 4 bits leave of the linear layers, also of those that it does not change.
+    #[must_use]
+    pub fn onto(self, quantised: QuantisedBase) -> MergedCheckpoint {
+        MergedCheckpoint { quantised: Some(quantised), ..self }
     }
 
     pub fn base(&self) -> &Checkpoint {
         &self.base
     }
 
-    /// Whether the adapter changes this tensor.
+    /// Whether this tensor differs from the base's.
     pub fn changes(&self, name: &str) -> bool {
-        self.pairs.contains_key(name)
+        self.pairs.contains_key(name) || self.quantised(name).is_some()
+    }
+
+    fn quantised(&self, name: &str) -> Option<&super::FourBitMatrix> {
+        self.quantised.as_ref()?.get(name)
     }
 }
 
@@ -142,9 +155,18 @@ impl WeightSource for MergedCheckpoint {
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        self.base.read_rows(name, rows.clone(), out)?;
-        let Some(pair) = self.pairs.get(name) else { return Ok(()) };
         let dtype = self.base.tensor(name)?.dtype;
+        match self.quantised(name) {
+            None => self.base.read_rows(name, rows.clone(), out)?,
+            Some(matrix) => {
+                let width = matrix.shape[1];
+                matrix.read_f32(rows.start * width..rows.end * width, out);
+            }
+        }
+        let Some(pair) = self.pairs.get(name) else {
+            round(out, dtype);
+            return Ok(());
+        };
         let width = pair.in_features;
         let mut delta = vec![0.0; TILE * width];
         let mut start = rows.start / TILE * TILE;
@@ -162,10 +184,22 @@ impl WeightSource for MergedCheckpoint {
 
     fn release(&self, name: &str) {
         self.base.release(name);
+        if let Some(matrix) = self.quantised(name) {
+            matrix.release();
+        }
     }
 
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
         self.base.expect_shape(name, shape)
+    }
+}
+
+/// To the type on disk; nothing where the values come from there.
+fn round(values: &mut [f32], dtype: DType) {
+    match dtype {
+        DType::BF16 => FloatType::Bf16.round(values),
+        DType::F16 => FloatType::F16.round(values),
+        _ => {}
     }
 }
 

@@ -8,7 +8,7 @@ use super::gemm::{Mat, MatMut, Write, gemm};
 use super::host::{HostRows, kernels_run, matrix};
 use super::vector::{dot, dot_bf16, simd};
 use crate::Result;
-use crate::model;
+use crate::model::{self, FourBitMatrix};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -25,6 +25,8 @@ pub struct FrozenWeight {
 enum Storage {
     /// Bytes of the mapped checkpoint, decoded when they are used.
     Mapped(model::Tensor),
+    /// Blocks of 4 bits, decoded when they are used.
+    FourBit(FourBitMatrix),
     /// On a device with memory of its own.
     Device(Tensor),
 }
@@ -52,6 +54,30 @@ impl FrozenWeight {
         Ok(FrozenWeight { out_features, in_features, storage })
     }
 
+    /// Keeps the 4 bits on the CPU; any other device gets the decoded values, as `dtype`.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn four_bit(matrix: &FourBitMatrix, dtype: DType, device: &Device) -> Result<FrozenWeight> {
+        let [out_features, in_features] = matrix.shape;
+        let storage = if device.is_cpu() {
+            Storage::FourBit(matrix.clone())
+        } else {
+            let host = Tensor::from_vec(matrix.to_f32(), (out_features, in_features), &Device::Cpu)?;
+            Storage::Device(host.to_dtype(dtype)?.to_device(device)?)
+        };
+        Ok(FrozenWeight { out_features, in_features, storage })
+    }
+
+    /// Says that the weight will not be used again soon; see [`model::Tensor::release`].
+    pub fn release(&self) {
+        match &self.storage {
+            Storage::Mapped(tensor) => tensor.release(),
+            Storage::FourBit(matrix) => matrix.release(),
+            Storage::Device(_) => {}
+        }
+    }
+
     /// Rows `ids`, as the embedding looks them up: `[ids, in]`.
     ///
     /// # Errors
@@ -65,22 +91,32 @@ impl FrozenWeight {
         }
         match &self.storage {
             Storage::Device(weight) => Ok(weight.index_select(&Tensor::new(ids, weight.device())?, 0)?),
-            Storage::Mapped(tensor) => {
+            Storage::Mapped(_) | Storage::FourBit(_) => {
                 let width = self.in_features;
                 let mut rows = vec![0.0; ids.len() * width];
                 for (row, id) in rows.chunks_exact_mut(width).zip(ids) {
                     let start = *id as usize * width;
-                    tensor.read_f32(start..start + width, row)?;
+                    self.decode(start..start + width, row);
                 }
                 matrix(rows, ids.len(), width)
             }
         }
     }
 
-    fn mapped(&self) -> Option<&model::Tensor> {
+    /// Elements `range` of a weight in host memory, as f32.
+    fn decode(&self, range: std::ops::Range<usize>, out: &mut [f32]) {
         match &self.storage {
-            Storage::Mapped(tensor) => Some(tensor),
-            Storage::Device(_) => None,
+            Storage::Mapped(tensor) => decode(tensor, range, out),
+            Storage::FourBit(matrix) => matrix.read_f32(range, out),
+            Storage::Device(_) => unreachable!("kernels run on weights in host memory only"),
+        }
+    }
+
+    /// The bytes, if they are of this type.
+    fn stored_as(&self, dtype: DType) -> Option<&[u8]> {
+        match &self.storage {
+            Storage::Mapped(tensor) if tensor.dtype == dtype => Some(tensor.bytes()),
+            _ => None,
         }
     }
 
@@ -91,12 +127,15 @@ impl FrozenWeight {
             Storage::Mapped(tensor) => {
                 Ok(Tensor::from_vec(tensor.to_f32()?, tensor.shape.as_slice(), &Device::Cpu)?)
             }
+            Storage::FourBit(matrix) => {
+                Ok(Tensor::from_vec(matrix.to_f32(), matrix.shape.as_slice(), &Device::Cpu)?)
+            }
         }
     }
 
     /// Whether kernels of the CPU can work on it.
     pub(crate) fn on_host(&self) -> bool {
-        kernels_run(self.mapped().is_some())
+        kernels_run(!matches!(self.storage, Storage::Device(_)))
     }
 }
 
@@ -172,12 +211,10 @@ thread_local! {
 
 /// Calls `use_panel` with successive panels of rows, as f32, and the first row of each.
 fn for_panels(w: &FrozenWeight, mut use_panel: impl FnMut(Mat, usize)) {
-    let tensor = w.mapped().expect("the caller checked that the weight is mapped");
     let width = w.in_features;
     let panel_rows = (PANEL / width).max(1).next_multiple_of(16);
-    let stored_f32 = (tensor.dtype == DType::F32)
-        .then(|| bytemuck::try_cast_slice::<u8, f32>(tensor.bytes()).ok())
-        .flatten();
+    let stored_f32 =
+        w.stored_as(DType::F32).and_then(|bytes| bytemuck::try_cast_slice::<u8, f32>(bytes).ok());
     // Taken out of its cell while in use, so that nested calls on one thread do not meet.
     let mut scratch = SCRATCH.take();
     let mut start = 0;
@@ -194,7 +231,7 @@ fn for_panels(w: &FrozenWeight, mut use_panel: impl FnMut(Mat, usize)) {
                 const CHUNK: usize = 1 << 15;
                 panel.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
                     let from = range.start + i * CHUNK;
-                    decode(tensor, from..from + chunk.len(), chunk);
+                    w.decode(from..from + chunk.len(), chunk);
                 });
                 &*panel
             }
@@ -226,7 +263,7 @@ fn widen_bf16(bytes: &[u8], out: &mut [f32]) {
 }
 
 fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
-    let tensor = w.mapped().expect("the caller checked that the weight is mapped");
+    let stored_bf16 = w.stored_as(DType::BF16);
     let (rows, width, out) = (x.rows, w.in_features, w.out_features);
     if rows == 0 {
         return;
@@ -237,15 +274,15 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
         let mut weight_row = vec![0.0; width];
         for (j, y) in chunk.chunks_exact_mut(rows).enumerate() {
             let start = (i * CHUNK + j) * width;
-            if let (DType::BF16, [y]) = (tensor.dtype, &mut *y) {
-                let bytes = &tensor.bytes()[2 * start..2 * (start + width)];
+            if let (Some(bytes), [y]) = (stored_bf16, &mut *y) {
+                let bytes = &bytes[2 * start..2 * (start + width)];
                 *y = simd(
                     #[inline(always)]
                     || dot_bf16(x.row(0), bytes),
                 );
                 continue;
             }
-            decode(tensor, start..start + width, &mut weight_row);
+            w.decode(start..start + width, &mut weight_row);
             for (r, y) in y.iter_mut().enumerate() {
                 *y = simd(
                     #[inline(always)]
@@ -265,6 +302,35 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::ops::plain::oracle::{assert_close, random, weight};
+
+    #[test]
+    fn four_bit_weights_act_like_the_values_they_decode_to() -> Result<()> {
+        use crate::quant::nf4::Code;
+        // A width that cuts blocks, and more rows than a panel has.
+        for (quant_type, double_quant, width) in
+            [(Code::Nf4, true, 700), (Code::Nf4, false, 701), (Code::Fp4, true, 64)]
+        {
+            let out = 1600;
+            let Storage::Mapped(tensor) = weight(out, width, DType::BF16, 4)?.storage else {
+                unreachable!("a mapped weight")
+            };
+            let matrix = FourBitMatrix::quantise(&tensor, model::FourBitFormat { quant_type, double_quant })?;
+            let w = FrozenWeight::four_bit(&matrix, DType::F32, &Device::Cpu)?;
+            let values = Tensor::from_vec(matrix.to_f32(), (out, width), &Device::Cpu)?;
+            for rows in [1, 3, 21] {
+                let x = random(&[rows, width], 2)?;
+                let dy = random(&[rows, out], 3)?;
+                assert_close(&forward(&x, &w)?, &x.matmul(&values.t()?)?, 1e-5);
+                assert_close(&backward(&dy, &w)?, &dy.matmul(&values)?, 1e-5);
+            }
+            assert_close(
+                &w.gather(&[1599, 1])?,
+                &values.index_select(&Tensor::new(&[1599u32, 1], &Device::Cpu)?, 0)?,
+                0.0,
+            );
+        }
+        Ok(())
+    }
 
     #[test]
     fn kernel_agrees_with_plain_operations_in_every_storage_type() -> Result<()> {

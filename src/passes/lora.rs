@@ -3,11 +3,11 @@
 use super::{Pass, RunContext, training_data};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset};
-use crate::decoder::{Decoder, lora};
+use crate::decoder::{Decoder, Spec, lora};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
-use crate::model::{ModelFolder, ModelHandle};
+use crate::model::{Checkpoint, ModelFolder, ModelHandle, QuantisedBase};
 use crate::report::Event;
 use crate::train::metrics::Metrics;
 use crate::train::{Checkpoints, Fit, LoraShape, TrainError, Trainer, TrainerOptions, targets};
@@ -50,6 +50,19 @@ impl Pass for LoraPass {
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        self.train(input, dir, context, |_, _, _| Ok(None))
+    }
+}
+
+impl LoraPass {
+    /// The whole pass, on the linear layers that `quantised` gives for the base's folder, or on the base as it is.
+    pub(super) fn train(
+        &self,
+        input: &ModelHandle,
+        dir: &Path,
+        context: &RunContext,
+        quantised: impl FnOnce(&Path, &Spec, &Checkpoint) -> Result<Option<QuantisedBase>>,
+    ) -> Result<ModelHandle> {
         let ModelHandle::Hf { dir: base } = input else {
             unreachable!("`output_kind` admits Hugging Face models only")
         };
@@ -60,7 +73,9 @@ impl Pass for LoraPass {
         let (train, eval) = self.datasets(&folder, context)?;
 
         let dtype = self.dtype(context);
-        let mut decoder = Decoder::new(spec, &folder.checkpoint()?, dtype, &context.device)?;
+        let checkpoint = folder.checkpoint()?;
+        let quantised = quantised(base, &spec, &checkpoint)?;
+        let mut decoder = Decoder::with_base(spec, &checkpoint, quantised.as_ref(), dtype, &context.device)?;
         let adapter = train::fresh_adapter(
             &selected,
             target_modules(self.options.target_modules.as_ref(), &selected),
@@ -69,6 +84,8 @@ impl Pass for LoraPass {
             Some(base.canonicalize().at("read", base)?.display().to_string()),
         );
         decoder.attach(&adapter)?;
+        let adapter_config = adapter.config;
+        drop(adapter.modules); // The decoder has its own.
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
         let fitted = train::fit(
@@ -89,15 +106,13 @@ impl Pass for LoraPass {
         }
         fitted?;
 
-        lora::to_adapter(trainer.decoder.lora(), adapter.config)?.save(dir)?;
+        lora::to_adapter(trainer.decoder.lora(), adapter_config)?.save(dir)?;
         let metrics = dir.join(Metrics::NAME);
         std::fs::rename(checkpoints.dir().join(Metrics::NAME), &metrics).at("write", &metrics)?;
         checkpoints.clear()?;
         Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
     }
-}
 
-impl LoraPass {
     fn check_options(&self) -> Result<(), TrainError> {
         let options = &self.options;
         if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
@@ -142,7 +157,7 @@ impl LoraPass {
         if context.device.is_cpu() && asked != DType::F32 {
             context.events.emit(Event::Info {
                 message: format!(
-                    "`torch_dtype` is {}; on the CPU everything is computed in float32",
+                    "{} was asked for; on the CPU everything is computed in float32",
                     self.options.torch_dtype
                 ),
             });

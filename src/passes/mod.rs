@@ -3,8 +3,10 @@
 mod kind;
 pub mod lora;
 pub mod merge_adapter_weights;
+mod merge_error;
 pub mod model_builder;
 pub mod qlora;
+mod quantised_base;
 mod training_data;
 
 pub use lora::LoraPass;
@@ -18,7 +20,7 @@ use crate::Result;
 use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
-use crate::engine::KeyHasher;
+use crate::engine::{Artefacts, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
 use std::path::Path;
@@ -74,4 +76,6 @@ pub struct RunContext<'a> {
     pub device_choice: DeviceChoice,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
+    pub artefacts: Option<Artefacts<'a>>,
 }

@@ -168,7 +168,10 @@ fn read_pass(
     let (pass, resolved) = match block.name {
         "LoRA" | "QLoRA" => lora::read(&fields, values, era, context, findings)?,
         "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
-        _ => (PassOptions::MergeAdapterWeights(MergeOptions {}), Vec::new()),
+        _ => {
+            let base_weights = values.choice("base_weights").unwrap_or_default();
+            (PassOptions::MergeAdapterWeights(MergeOptions { base_weights }), values.resolved(""))
+        }
     };
     Some(PassConfig {
         name: entry.key.clone(),
