@@ -78,15 +78,13 @@ impl From<NotFinite> for Stopped {
 }
 
 impl FourBitMatrix {
-    /// Quantises a matrix into memory, on all threads; nothing but the result is held.
+    /// Quantises a matrix `[out, in]` into memory, on all threads; nothing but the result is held.
     ///
     /// # Errors
-    /// The tensor is not a matrix of floats, or holds values that are not finite.
+    /// The tensor is not of a float type, or holds values that are not finite.
     pub fn quantise(tensor: &Tensor, format: FourBitFormat) -> Result<FourBitMatrix> {
-        let &[rows, cols] = tensor.shape.as_slice() else {
-            let (name, found) = (tensor.name.clone(), tensor.shape.clone());
-            return Err(ModelError::Shape { name, found, expected: vec![0, 0] }.into());
-        };
+        let rows = tensor.shape.first().copied().unwrap_or(1);
+        let cols = tensor.element_count() / rows.max(1);
         let read = |range, out: &mut [f32]| tensor.read_f32(range, out).map_err(Stopped::Other);
         let quantised =
             nf4::quantise(format.quant_type, rows * cols, read).map_err(|stopped| match stopped {

@@ -54,36 +54,40 @@ pub static DYNAMIC_MAP: LazyLock<[f32; 256]> = LazyLock::new(|| {
     map.try_into().expect("2 · (2⁷ - 1) + 2 values")
 });
 
+/// The code of every point of a grid on [-1, 1]. bitsandbytes looks codes up in such a grid, so that values next to the
+/// middle of two codes go to the one that the nearest grid point goes to.
+static GRID: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let map = &*DYNAMIC_MAP;
+    let point = |i: u32| (f64::from(i) / f64::from(GRID_END) * 2.0 - 1.0) as f32;
+    let nearest = |value: f32| {
+        let right = map.partition_point(|entry| *entry < value).clamp(1, map.len() - 1);
+        let left = right - 1;
+        (if map[right] - value < value - map[left] { right } else { left }) as u8
+    };
+    (0..=GRID_END).map(|i| nearest(point(i))).collect()
+});
+
+const GRID_END: u32 = 65_535;
+
 /// Quantises the scales of a matrix.
 pub fn quantise(scales: &[f32]) -> Nested {
     let offset = mean(scales);
-    let mut map = *DYNAMIC_MAP;
-    // bitsandbytes counts the lowest code as -1 when it searches, though not when it decodes.
-    map[0] = -1.0;
-    let mut codes = Vec::with_capacity(scales.len());
+    let grid = &*GRID;
+    let mut codes = vec![0; scales.len()];
     let mut absmax = Vec::with_capacity(scales.len().div_ceil(BLOCK));
-    for block in scales.chunks(BLOCK) {
+    for (block, codes) in scales.chunks(BLOCK).zip(codes.chunks_mut(BLOCK)) {
         let max = block.iter().fold(0f32, |max, scale| max.max((scale - offset).abs()));
         absmax.push(max);
         if max == 0.0 {
-            codes.extend(block.iter().map(|_| 0));
-            continue;
+            continue; // Zeros, as in bitsandbytes: with a scale of 0 every code means the offset.
         }
         let factor = 1.0 / max;
-        codes.extend(block.iter().map(|scale| nearest(&map, (scale - offset) * factor)));
+        for (code, scale) in codes.iter_mut().zip(block) {
+            let value = ((scale - offset) * factor).clamp(-1.0, 1.0);
+            *code = grid[((value + 1.0) * 0.5).mul_add(GRID_END as f32, 0.5) as usize];
+        }
     }
     Nested { codes, absmax, offset }
-}
-
-/// Index of the value nearest to `value`; the lower one of two that are as near.
-fn nearest(map: &[f32; 256], value: f32) -> u8 {
-    let value = value.clamp(-1.0, 1.0);
-    let right = map.partition_point(|entry| *entry < value);
-    if right == 0 || right == map.len() {
-        return right.min(255) as u8;
-    }
-    let left = right - 1;
-    (if map[right] - value < value - map[left] { right } else { left }) as u8
 }
 
 /// The mean as torch computes it in f32 on one thread of a machine with AVX2: the order of the sums decides the last
