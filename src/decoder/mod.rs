@@ -16,6 +16,7 @@ pub mod spec;
 pub mod text_stream;
 pub mod tokens;
 pub mod weights;
+pub mod whole;
 
 pub use cache::KvCache;
 pub use continuation::Continuation;

@@ -4,7 +4,7 @@
 //! see the same values: a merged row is computed the same way, and rounded to the base's type, wherever it is asked
 //! for.
 
-use super::{Adapter, Checkpoint, ModelError, adapter::LoraPair};
+use super::{Adapter, Checkpoint, ModelError, adapter::LoraPair, adapter::WholeTensor};
 use crate::Result;
 use candle_core::DType;
 use half::{bf16, f16};
@@ -70,6 +70,8 @@ pub struct MergedCheckpoint {
     base: Checkpoint,
     /// By weight name.
     pairs: BTreeMap<String, LoraPair>,
+    /// Weights that take the place of the base's, by name.
+    whole: BTreeMap<String, WholeTensor>,
 }
 
 /// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
@@ -120,7 +122,18 @@ impl MergedCheckpoint {
                 .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
             pairs.insert(name, pair);
         }
-        Ok(MergedCheckpoint { base, pairs })
+        let mut whole = BTreeMap::new();
+        for (module, tensor) in adapter.whole {
+            let name = weight_name(&module);
+            base.tensor_of(&name, &tensor.shape)
+                .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
+            if tied && name == crate::decoder::Spec::EMBEDDING {
+                let what = "which this model uses as its head, too";
+                return Err(refuse(format!("it replaces `{module}`, {what}")).into());
+            }
+            whole.insert(name, tensor);
+        }
+        Ok(MergedCheckpoint { base, pairs, whole })
     }
 
     pub fn base(&self) -> &Checkpoint {
@@ -129,7 +142,7 @@ impl MergedCheckpoint {
 
     /// Whether the adapter changes this tensor.
     pub fn changes(&self, name: &str) -> bool {
-        self.pairs.contains_key(name)
+        self.pairs.contains_key(name) || self.whole.contains_key(name)
     }
 }
 
@@ -143,6 +156,12 @@ impl WeightSource for MergedCheckpoint {
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        if let Some(tensor) = self.whole.get(name) {
+            let width: usize = tensor.shape[1..].iter().product();
+            out.copy_from_slice(&tensor.values[rows.start * width..rows.end * width]);
+            round(out, self.base.tensor(name)?.dtype);
+            return Ok(());
+        }
         self.base.read_rows(name, rows.clone(), out)?;
         let Some(pair) = self.pairs.get(name) else { return Ok(()) };
         let dtype = self.base.tensor(name)?.dtype;

@@ -3,7 +3,7 @@
 use super::{Pass, RunContext};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset};
-use crate::decoder::{Decoder, lora};
+use crate::decoder::{Decoder, whole};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
@@ -66,17 +66,24 @@ impl Pass for LoraPass {
         let folder = ModelFolder::open(base)?;
         let spec = folder.spec()?;
         let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
+        let whole_modules =
+            targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
         let (train, eval) = self.datasets(&folder, context)?;
 
         let dtype = self.dtype(context);
-        let mut decoder = Decoder::new(spec, &folder.checkpoint()?, dtype, &context.device)?;
-        let adapter = train::fresh_adapter(
+        let checkpoint = folder.checkpoint()?;
+        let mut decoder = Decoder::new(spec, &checkpoint, dtype, &context.device)?;
+        let mut adapter = train::fresh_adapter(
             &selected,
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
             Some(base.display().to_string()),
         );
+        for (module, shape) in whole_modules {
+            adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
+        }
+        adapter.config.modules_to_save = self.options.modules_to_save.clone();
         decoder.attach(&adapter)?;
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
@@ -106,7 +113,7 @@ impl Pass for LoraPass {
         }
         fitted?;
 
-        lora::to_adapter(trainer.decoder.lora(), adapter.config.clone())?.save(dir)?;
+        trainer.decoder.to_adapter(adapter.config.clone())?.save(dir)?;
         for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
             let from = checkpoints.dir().join(name);
             if from.exists() {
@@ -121,12 +128,6 @@ impl Pass for LoraPass {
 impl LoraPass {
     fn check_options(&self) -> Result<(), TrainError> {
         let options = &self.options;
-        if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
-            return Err(TrainError::Unsupported {
-                what: "training whole modules beside the adapter (`modules_to_save`)",
-                hint: "remove `modules_to_save`, or name linear layers in `target_modules`",
-            });
-        }
         let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
         if options.r == 0 {
             return refuse("r", "0".into(), "it must be at least 1");
