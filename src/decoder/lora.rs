@@ -54,13 +54,13 @@ impl LoraModule {
     }
 }
 
-/// The modules as an adapter that can be saved.
+/// The low-rank modules as an adapter; `Decoder::to_adapter` gives the whole of it.
 ///
 /// # Errors
 /// A device error.
 pub fn to_adapter(modules: &[LoraModule], config: AdapterConfig) -> Result<Adapter> {
     let modules = modules.iter().map(|m| Ok((m.name.clone(), m.pair()?))).collect::<Result<_>>()?;
-    Ok(Adapter { config, modules })
+    Ok(Adapter { config, modules, whole: Default::default() })
 }
 
 /// Gradients of the adapter, in the order of the decoder's modules; sums of what was added.
@@ -68,12 +68,13 @@ pub fn to_adapter(modules: &[LoraModule], config: AdapterConfig) -> Result<Adapt
 pub struct LoraGradients {
     modules: Vec<Option<(Tensor, Tensor)>>,
     magnitudes: Vec<Option<Tensor>>,
+    whole: Vec<Option<Tensor>>,
 }
 
 impl LoraGradients {
     /// Empty, for so many modules.
     pub fn new(modules: usize) -> LoraGradients {
-        LoraGradients { modules: vec![None; modules], magnitudes: vec![None; modules] }
+        LoraGradients { modules: vec![None; modules], magnitudes: vec![None; modules], whole: Vec::new() }
     }
 
     /// # Errors
@@ -100,6 +101,27 @@ impl LoraGradients {
         Ok(())
     }
 
+    /// Adds to the gradient of a module that is trained whole.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn add_whole(&mut self, module: usize, gradient: Tensor) -> Result<()> {
+        if self.whole.len() <= module {
+            self.whole.resize(module + 1, None);
+        }
+        let sum = match self.whole[module].take() {
+            None => gradient,
+            Some(old) => (old + gradient)?,
+        };
+        self.whole[module] = Some(sum);
+        Ok(())
+    }
+
+    /// Gradient of a module that is trained whole, once something was added.
+    pub fn whole(&self, module: usize) -> Option<&Tensor> {
+        self.whole.get(module)?.as_ref()
+    }
+
     /// Gradients of A `[r, in]` and B `[out, r]`, once something was added.
     pub fn get(&self, module: usize) -> Option<&(Tensor, Tensor)> {
         self.modules[module].as_ref()
@@ -119,8 +141,8 @@ impl LoraGradients {
         for (a, b) in self.modules.iter().flatten() {
             total += sum_of_squares(a)? + sum_of_squares(b)?;
         }
-        for magnitude in self.magnitudes.iter().flatten() {
-            total += sum_of_squares(magnitude)?;
+        for gradient in self.magnitudes.iter().chain(&self.whole).flatten() {
+            total += sum_of_squares(gradient)?;
         }
         Ok(total.sqrt())
     }

@@ -17,6 +17,7 @@ pub mod text_stream;
 pub mod tokens;
 mod torch_math;
 pub mod weights;
+pub mod whole;
 
 pub use cache::KvCache;
 pub use continuation::Continuation;

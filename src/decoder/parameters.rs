@@ -1,8 +1,10 @@
 //! What is trained, as one list: the optimiser, checkpoints and the choice of the best state work on it.
 
 use super::lora::RowLengths;
+use super::whole::WholeModule;
 use super::{Decoder, LoraGradients};
 use crate::Result;
+use crate::model::adapter::{Adapter, AdapterConfig, WholeTensor};
 use crate::ops::dora;
 use candle_core::Tensor;
 
@@ -28,11 +30,25 @@ pub struct Parameter<'a> {
 impl Decoder {
     /// Names and values of all parameters under training, in a fixed order.
     pub fn parameters(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        self.lora.iter().flat_map(|module| {
+        let pairs = self.lora.iter().flat_map(|module| {
             let name = |part: &str| format!("{}.{part}", module.name);
             let lengths = module.lengths.as_ref().map(|l| (name("lora_magnitude_vector"), &l.magnitude));
             [(name("lora_A"), &module.a), (name("lora_B"), &module.b)].into_iter().chain(lengths)
-        })
+        });
+        pairs.chain(self.whole.iter().map(|module| (module.name.clone(), &module.value)))
+    }
+
+    /// What is trained, as an adapter that can be saved.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn to_adapter(&self, config: AdapterConfig) -> Result<Adapter> {
+        let mut adapter = super::lora::to_adapter(&self.lora, config)?;
+        for WholeModule { name, value, .. } in &self.whole {
+            let values = value.flatten_all()?.to_vec1()?;
+            adapter.whole.insert(name.clone(), WholeTensor { shape: value.dims().to_vec(), values });
+        }
+        Ok(adapter)
     }
 
     /// The same for the optimiser, with their gradients. [`Decoder::refresh`] must follow a change.
@@ -40,7 +56,13 @@ impl Decoder {
         &'a mut self,
         gradients: Option<&'a LoraGradients>,
     ) -> impl Iterator<Item = Parameter<'a>> {
-        self.lora.iter_mut().enumerate().flat_map(move |(index, module)| {
+        let whole = self.whole.iter_mut().enumerate().map(move |(index, module)| Parameter {
+            name: module.name.clone(),
+            role: if module.value.rank() == 1 { Role::Fast } else { Role::Base },
+            value: &mut module.value,
+            gradient: gradients.and_then(|g| g.whole(index)),
+        });
+        let pairs = self.lora.iter_mut().enumerate().flat_map(move |(index, module)| {
             let pair = gradients.and_then(|g| g.get(index));
             let magnitude = gradients.and_then(|g| g.magnitude(index));
             let name = |part: &str| format!("{}.{part}", module.name);
@@ -65,10 +87,11 @@ impl Decoder {
                 gradient: pair.map(|(_, b)| b),
             };
             [a, b].into_iter().chain(lengths)
-        })
+        });
+        pairs.chain(whole)
     }
 
-    /// Brings what depends on the parameters up to date: the row lengths of DoRA.
+    /// Brings what depends on the parameters up to date: the row lengths of DoRA, and weights that are trained whole.
     ///
     /// # Errors
     /// A device error.
@@ -79,7 +102,7 @@ impl Decoder {
                 lengths.norm = dora::row_norms(&linear.weight, &module.a, &module.b, module.scale)?;
             }
         }
-        Ok(())
+        self.place_whole()
     }
 
     /// Gives every module row lengths: the given ones, or those that its weight has now.

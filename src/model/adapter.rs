@@ -89,6 +89,16 @@ pub struct LoraPair {
 pub struct Adapter {
     pub config: AdapterConfig,
     pub modules: BTreeMap<String, LoraPair>,
+    /// Weights that take the place of the base's (`modules_to_save`), by module path.
+    pub whole: BTreeMap<String, WholeTensor>,
+}
+
+/// A weight in memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholeTensor {
+    pub shape: Vec<usize>,
+    /// Row-major.
+    pub values: Vec<f32>,
 }
 
 /// The file that describes an adapter.
@@ -113,10 +123,10 @@ impl Adapter {
         if config.fan_in_fan_out {
             return Err(refuse("`fan_in_fan_out` is not supported".into()).into());
         }
-        if let Some(modules) = config.modules_to_save.as_deref().filter(|modules| !modules.is_empty()) {
-            let names = modules.join("`, `");
-            return Err(refuse(format!("it holds whole modules (`modules_to_save`: `{names}`)")).into());
-        }
+        // PEFT takes every module whose path ends with one of the names.
+        let saved = config.modules_to_save.as_deref().unwrap_or_default();
+        let is_whole = |module: &str| saved.iter().any(|name| module.ends_with(name.as_str()));
+        let mut whole = BTreeMap::new();
         let weights = dir.join("adapter_model.safetensors");
         if !weights.is_file() {
             return Err(refuse("adapter_model.safetensors is missing".into()).into());
@@ -131,6 +141,10 @@ impl Adapter {
                 (module, 1)
             } else if let Some(module) = name.strip_suffix(".lora_magnitude_vector") {
                 (module, 2)
+            } else if let Some(module) = name.strip_suffix(".weight").filter(|module| is_whole(module)) {
+                let tensor = WholeTensor { shape: tensor.shape.clone(), values: tensor.to_f32()? };
+                whole.insert(module.to_owned(), tensor);
+                continue;
             } else {
                 return Err(refuse(format!("tensor `{}` is no part of a LoRA adapter", tensor.name)).into());
             };
@@ -172,7 +186,7 @@ impl Adapter {
             };
             modules.insert(module, pair);
         }
-        Ok(Adapter { config, modules })
+        Ok(Adapter { config, modules, whole })
     }
 
     /// Writes both files, tensors as f32, in the order of their names.
@@ -201,6 +215,10 @@ impl Adapter {
                 tensors.push((name, vec![pair.out_features], magnitude.as_slice()));
             }
         }
+        for (module, WholeTensor { shape, values }) in &self.whole {
+            tensors.push((format!("{PREFIX}{module}.weight"), shape.clone(), values.as_slice()));
+        }
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
         safetensors_file::write_f32(&dir.join("adapter_model.safetensors"), &tensors)
     }
 }

@@ -78,6 +78,15 @@ impl FrozenWeight {
         }
     }
 
+    /// A matrix in memory, for a weight that is trained whole: plain operations work on it.
+    ///
+    /// # Errors
+    /// The tensor has not two dimensions.
+    pub fn dense(weight: Tensor) -> Result<FrozenWeight> {
+        let (out_features, in_features) = weight.dims2()?;
+        Ok(FrozenWeight { out_features, in_features, storage: Storage::Device(weight) })
+    }
+
     /// Rows `ids`, as the embedding looks them up: `[ids, in]`.
     ///
     /// # Errors

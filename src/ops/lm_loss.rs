@@ -89,6 +89,27 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     Ok(LmLoss { sum, count: counted.len(), d_hidden })
 }
 
+/// Gradient of `factor · sum` with respect to the head's weight, `[vocab, hidden]`, where that is trained.
+///
+/// # Errors
+/// As [`lm_loss`].
+pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) -> Result<Tensor> {
+    let vocab = head.weight.out_features;
+    let counted: Vec<u32> = (0..targets.len() as u32).filter(|row| counts(targets[*row as usize])).collect();
+    let mut total: Option<Tensor> = None;
+    for rows in counted.chunks((CHUNK / vocab).max(64)) {
+        let labels: Vec<u32> = rows.iter().map(|row| targets[*row as usize] as u32).collect();
+        let kept = hidden.contiguous()?.index_select(&Tensor::new(rows, hidden.device())?, 0)?;
+        let d_raw = raw_gradient(&kept, &labels, head, factor)?.1;
+        let part = d_raw.t()?.matmul(&kept.to_dtype(d_raw.dtype())?)?;
+        total = Some(match total {
+            None => part,
+            Some(sum) => (sum + part)?,
+        });
+    }
+    total.ok_or_else(|| super::invalid("no position has a label, so there is no loss".into()))
+}
+
 fn chunk_on_host(
     hidden: &Tensor,
     labels: &[u32],
@@ -180,22 +201,32 @@ fn plain_chunk(
     head: Head,
     factor: Option<f64>,
 ) -> Result<(f64, Option<Tensor>)> {
-    let labels = Tensor::new(labels, hidden.device())?.unsqueeze(1)?;
+    let Some(factor) = factor else {
+        return Ok((raw_loss(hidden, labels, head)?.1, None));
+    };
+    let (sum, d_raw) = raw_gradient(hidden, labels, head, factor)?;
+    Ok((sum, Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)))
+}
+
+/// Logits before multiplier and cap, and the loss.
+fn raw_loss(hidden: &Tensor, labels: &[u32], head: Head) -> Result<(Tensor, f64)> {
     let raw = frozen_linear::forward(hidden, head.weight)?.to_dtype(DType::F32)?;
-    let loss = |raw: &Tensor| -> Result<Tensor> {
-        let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
-        Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
-    };
-    let sum = f64::from(loss(&raw)?.to_scalar::<f32>()?);
-    let gradient = match factor {
-        None => None,
-        Some(factor) => {
-            let seed = Tensor::new(factor as f32, hidden.device())?;
-            let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss(raw))?;
-            Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)
-        }
-    };
-    Ok((sum, gradient))
+    let sum = f64::from(loss_of(&raw, labels, head)?.to_scalar::<f32>()?);
+    Ok((raw, sum))
+}
+
+fn loss_of(raw: &Tensor, labels: &[u32], head: Head) -> Result<Tensor> {
+    let labels = Tensor::new(labels, raw.device())?.unsqueeze(1)?;
+    let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
+    Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
+}
+
+/// The loss, and the gradient of `factor · loss` with respect to the raw logits.
+fn raw_gradient(hidden: &Tensor, labels: &[u32], head: Head, factor: f64) -> Result<(f64, Tensor)> {
+    let (raw, sum) = raw_loss(hidden, labels, head)?;
+    let seed = Tensor::new(factor as f32, hidden.device())?;
+    let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss_of(raw, labels, head))?;
+    Ok((sum, d_raw))
 }
 
 #[cfg(test)]

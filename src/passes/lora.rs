@@ -3,7 +3,7 @@
 use super::{Pass, RunContext, training_data};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset};
-use crate::decoder::{Decoder, Spec, lora};
+use crate::decoder::{Decoder, Spec, whole};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
@@ -72,22 +72,28 @@ impl LoraPass {
         let folder = ModelFolder::open(base)?;
         let spec = folder.spec()?;
         let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
+        let whole_modules =
+            targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
         let (train, eval) = self.datasets(&folder, context)?;
 
         let dtype = self.dtype(context);
         let checkpoint = folder.checkpoint()?;
         let quantised = quantised(base, &spec, &checkpoint)?;
         let mut decoder = Decoder::with_base(spec, &checkpoint, quantised.as_ref(), dtype, &context.device)?;
-        let adapter = train::fresh_adapter(
+        let mut adapter = train::fresh_adapter(
             &selected,
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
             Some(base.canonicalize().at("read", base)?.display().to_string()),
         );
+        for (module, shape) in whole_modules {
+            adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
+        }
+        adapter.config.modules_to_save = self.options.modules_to_save.clone();
         decoder.attach(&adapter)?;
         let adapter_config = adapter.config;
-        drop(adapter.modules); // The decoder has its own.
+        drop((adapter.modules, adapter.whole)); // The decoder has its own.
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
         let training = &self.options.training;
@@ -116,7 +122,7 @@ impl LoraPass {
         }
         fitted?;
 
-        lora::to_adapter(trainer.decoder.lora(), adapter_config.clone())?.save(dir)?;
+        trainer.decoder.to_adapter(adapter_config.clone())?.save(dir)?;
         for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
             let from = checkpoints.dir().join(name);
             if from.exists() {
@@ -129,12 +135,6 @@ impl LoraPass {
 
     fn check_options(&self) -> Result<(), TrainError> {
         let options = &self.options;
-        if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
-            return Err(TrainError::Unsupported {
-                what: "training whole modules beside the adapter (`modules_to_save`)",
-                hint: "remove `modules_to_save`, or name linear layers in `target_modules`",
-            });
-        }
         let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
         if options.r == 0 {
             return refuse("r", "0".into(), "it must be at least 1");

@@ -112,31 +112,6 @@ fn crc32c(data: &[u8]) -> u32 {
     !data.iter().fold(!0, step)
 }
 
-/// The messages of an event file's bytes, checksums verified; a record that a crash cut short ends it.
-///
-/// # Errors
-/// Which record is damaged, and how.
-pub fn read(mut bytes: &[u8]) -> std::result::Result<Vec<EventMessage>, String> {
-    let mut events = Vec::new();
-    let number = |b: &[u8]| u32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-    while let Some((header, rest)) = bytes.split_first_chunk::<12>() {
-        let index = events.len();
-        if masked_crc(&header[..8]) != number(&header[8..]) {
-            return Err(format!("the length of record {index} does not fit its checksum"));
-        }
-        let length = u64::from_le_bytes(header[..8].try_into().expect("eight bytes"));
-        let Ok(length) = usize::try_from(length) else { break };
-        let Some((data, rest)) = rest.split_at_checked(length) else { break };
-        let Some((crc, rest)) = rest.split_first_chunk::<4>() else { break };
-        if masked_crc(data) != u32::from_le_bytes(*crc) {
-            return Err(format!("record {index} does not fit its checksum"));
-        }
-        events.push(EventMessage::decode(data).map_err(|e| format!("record {index}: {e}"))?);
-        bytes = rest;
-    }
-    Ok(events)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,25 +122,5 @@ mod tests {
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(&[0xff; 32]), 0x62a8_ab43);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-    }
-
-    #[test]
-    fn a_damaged_byte_is_noticed_and_a_cut_end_is_not_an_error() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut file = EventFile::create(dir.path()).expect("a file");
-        file.scalars(3, &[("train/loss", 1.5), ("train/grad_norm", 0.25)]).expect("written");
-        let bytes = std::fs::read(&file.path).expect("read");
-        let events = read(&bytes).expect("sound");
-        assert_eq!(events[0].file_version.as_deref(), Some("brain.Event:2"));
-        assert_eq!(events[1].step, 3);
-        let values = &events[1].summary.as_ref().expect("a summary").value;
-        assert_eq!((values[0].tag.as_str(), values[0].simple_value), ("train/loss", Some(1.5)));
-        assert_eq!(read(&bytes[..bytes.len() - 1]).expect("sound up to the cut").len(), 1);
-        for at in 0..bytes.len() {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 4;
-            // A length that leads past the end looks like a cut one, but its checksum does not fit.
-            assert!(read(&damaged).is_err(), "byte {at}");
-        }
     }
 }

@@ -12,6 +12,7 @@
 //! The schedule, the order of the data and every random number follow from the step, so they need no room here.
 
 use super::plateau::Plateau;
+use super::selection::Standing;
 use super::{TrainError, Trainer};
 use crate::model::{Checkpoint, safetensors_file};
 use crate::{Result, error::IoContext};
@@ -29,21 +30,8 @@ pub struct LoopState {
     pub losses_since_log: Vec<f64>,
     /// Loss of the evaluation before the first step, if there was one.
     pub first_eval: Option<f64>,
-    /// Step of the last evaluation that the fields below know of.
-    pub judged: Option<usize>,
-    pub best: Option<Best>,
-    /// Evaluations in a row without progress.
-    pub stale: usize,
-    /// There were too many of these.
-    pub stopped: bool,
+    pub standing: Standing,
     pub plateau: Plateau,
-}
-
-/// The lowest evaluation loss, and after which step it was.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    pub step: usize,
-    pub loss: f64,
 }
 
 /// A folder of checkpoints, of which the newest counts.

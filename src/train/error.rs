@@ -10,6 +10,10 @@ pub enum TrainError {
     NotALinearLayer { target: String, existing: Vec<String> },
     #[error("the target module pattern `{pattern}` is not a regular expression: {reason}")]
     BadPattern { pattern: String, reason: String },
+    #[error("`{module}` cannot be trained whole")]
+    NotWhole { module: String, existing: Vec<String> },
+    #[error("`{module}` cannot be trained whole: the model uses one matrix as embedding and as head")]
+    Tied { module: String },
     #[error("{what} is not supported yet")]
     Unsupported { what: &'static str, hint: &'static str },
     #[error("`{name}` is {value}, but {expected}")]
@@ -31,6 +35,13 @@ impl TrainError {
         match self {
             TrainError::NoSuchTarget { existing, .. } | TrainError::NotALinearLayer { existing, .. } => {
                 Some(format!("`target_modules` can name {}, or be \"all-linear\"", existing.join(", ")))
+            }
+            TrainError::NotWhole { existing, .. } => Some(format!(
+                "`modules_to_save` can name {}; linear layers belong into `target_modules`",
+                existing.join(", ")
+            )),
+            TrainError::Tied { .. } => {
+                Some("remove it from `modules_to_save`; adapters on more layers learn more, too".into())
             }
             TrainError::Unsupported { hint, .. } => Some((*hint).into()),
             TrainError::NoBatches { .. } => {

@@ -1,9 +1,10 @@
 //! The training loop.
 
-use super::checkpoint::{Best, LoopState};
+use super::checkpoint::LoopState;
 use super::evaluate::evaluate;
 use super::metrics::{Metrics, Record};
 use super::saving::{Moment, Saver};
+use super::selection::Best;
 use super::{BatchPlan, Checkpoints, MicroBatch, Schedule, Trainer};
 use crate::cancel::CancelFlag;
 use crate::config::canonical::{EvalStrategy, Scheduler, TrainingArgs};
@@ -69,7 +70,7 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
         fit.after_step(trainer, &mut state, last_eval, total_steps, &plan)?;
     }
     let mut clock = Clock::start();
-    while state.step < total_steps && !state.stopped {
+    while state.step < total_steps && !state.standing.stopped {
         let started = Instant::now();
         let first = state.step * plan.accumulation();
         let batches: Vec<MicroBatch> = (first..first + plan.accumulation())
@@ -138,10 +139,13 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
     }
     fit.events.emit(Event::PhaseFinished { phase: "train" });
     let steps = state.step;
-    if state.stopped && steps < total_steps {
-        fit.info(format!("stopped after step {steps}: {} evaluations without a lower loss", state.stale));
+    if state.standing.stopped && steps < total_steps {
+        fit.info(format!(
+            "stopped after step {steps}: {} evaluations without a lower loss",
+            state.standing.stale
+        ));
     }
-    let best = state.best.filter(|_| args.selection.load_best_model_at_end);
+    let best = state.standing.best.filter(|_| args.selection.load_best_model_at_end);
     if let Some(Best { step, loss }) = best {
         fit.info(format!(
             "the state after step {step} is kept, whose evaluation loss {loss:.4} is the lowest"
@@ -184,37 +188,27 @@ impl Fit<'_> {
     ) -> Result<()> {
         let new_best = evaluation.is_some_and(|loss| self.judge(trainer, state, loss));
         if let Some(saver) = self.saver.filter(|_| self.saves_after(state, total_steps, plan, new_best)) {
-            saver.save(trainer, state.best)?;
+            saver.save(trainer, state.standing.best)?;
         }
         Ok(())
     }
 
-    /// True if the evaluation is better than all before, by the rules of transformers' Trainer and
-    /// `EarlyStoppingCallback`.
+    /// True if the evaluation is better than all before.
     fn judge(&self, trainer: &mut Trainer, state: &mut LoopState, loss: f64) -> bool {
-        let best = state.best;
-        if state.judged == Some(state.step) {
-            return best.is_some_and(|best| best.step == state.step);
+        if state.standing.judged == Some(state.step) {
+            return state.standing.best.is_some_and(|best| best.step == state.step);
         }
-        state.judged = Some(state.step);
         state.plateau.evaluated(loss, self.args.learning_rate, &self.args.lr_scheduler_kwargs);
         let selection = &self.args.selection;
-        let progress =
-            best.is_none_or(|best| loss < best.loss && best.loss - loss > selection.early_stopping_threshold);
-        state.stale = if progress { 0 } else { state.stale + 1 };
-        state.stopped = selection.early_stopping_patience.is_some_and(|patience| state.stale >= patience);
-        let better = best.is_none_or(|best| loss < best.loss);
-        if better {
-            state.best = Some(Best { step: state.step, loss });
-            if selection.load_best_model_at_end {
-                trainer.keep_as_best();
-            }
+        let better = state.standing.judge(state.step, loss, selection);
+        if better && selection.load_best_model_at_end {
+            trainer.keep_as_best();
         }
         better
     }
 
     fn saves_after(&self, state: &LoopState, total: usize, plan: &BatchPlan, new_best: bool) -> bool {
-        let (step, last) = (state.step, state.step == total || state.stopped);
+        let (step, last) = (state.step, state.step == total || state.standing.stopped);
         let moment = Moment { step, total, ends_epoch: plan.ends_epoch(step - 1), last, new_best };
         self.saver.is_some_and(|saver| saver.due(&moment))
     }

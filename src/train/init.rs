@@ -59,5 +59,5 @@ pub fn fresh_adapter(
             (linear.module.clone(), pair)
         })
         .collect();
-    Adapter { config, modules }
+    Adapter { config, modules, whole: Default::default() }
 }

@@ -15,6 +15,7 @@ pub mod plateau;
 pub mod rng;
 pub mod saving;
 pub mod schedule;
+pub mod selection;
 pub mod targets;
 pub mod trainer;
 

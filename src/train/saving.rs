@@ -1,8 +1,7 @@
 //! Adapters that are written while training goes on: `checkpoint-N/`, each complete and loadable by itself.
 
-use super::{Trainer, checkpoint::Best};
+use super::{Trainer, selection::Best};
 use crate::config::canonical::{SaveStrategy, Saving};
-use crate::decoder::lora;
 use crate::model::AdapterConfig;
 use crate::{Result, error::IoContext};
 use std::path::PathBuf;
@@ -53,7 +52,7 @@ impl Saver<'_> {
     /// The folder cannot be written.
     pub fn save(&self, trainer: &Trainer, best: Option<Best>) -> Result<()> {
         let step = trainer.steps();
-        let adapter = lora::to_adapter(trainer.decoder.lora(), self.config.clone())?;
+        let adapter = trainer.decoder.to_adapter(self.config.clone())?;
         std::fs::create_dir_all(&self.dir).at("create", &self.dir)?;
         // A checkpoint under its name is a whole one.
         let partial = self.dir.join(format!(".checkpoint-{step}.partial"));

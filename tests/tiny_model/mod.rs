@@ -111,6 +111,7 @@ pub(crate) fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
             use_dora: false,
             use_rslora: false,
         },
+        whole: BTreeMap::new(),
         modules: pairs.collect(),
     }
 }

@@ -187,6 +187,11 @@ fn saving(values: &mut Values, findings: &mut Findings) -> Saving {
     if strategy == SaveStrategy::No {
         values.hide(&["save_steps"]);
     }
+    if strategy == SaveStrategy::No && values.given("output_dir") {
+        let message = "nothing is written there without `save_steps` or `save_strategy`; interrupted training is kept in \
+                       the cache and resumes by itself";
+        values.warn("output_dir", message, findings);
+    }
     values.set("save_strategy", serde_json::to_value(strategy).unwrap_or_else(|_| json!("no")));
     Saving {
         strategy,
