@@ -1,5 +1,6 @@
 //! From a model folder to an ONNX folder.
 
+use super::data_file::ChosenCodes;
 use super::decoder::Decoder;
 use super::genai_config;
 use super::options::BuildOptions;
@@ -44,7 +45,7 @@ pub fn build(
     };
     write_synced(&dir.join("model.onnx"), &model.encode_to_vec())?;
     drop(model);
-    data.write(&dir.join(DATA_FILE), source, cancel, events)?;
+    data.write(&dir.join(DATA_FILE), source, &ChosenCodes::new(), cancel, events)?;
     write_synced(&dir.join("genai_config.json"), genai_config.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)
 }

@@ -18,4 +18,4 @@ pub mod side_files;
 
 pub use build::build;
 pub use error::OnnxError;
-pub use options::{BuildOptions, EightBit, Provider};
+pub use options::{BuildOptions, Provider};
