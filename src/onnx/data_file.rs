@@ -191,6 +191,12 @@ impl DataPlan {
             .collect()
     }
 
+    /// The tensor is stored in float, whatever else is stored of it.
+    pub(crate) fn has_float(&self, tensor: &str) -> bool {
+        let float = |content: &Content| matches!(content, Content::Plain(..) | Content::Transposed(..));
+        self.contents.iter().any(|content| float(content) && content.tensors().any(|name| name == tensor))
+    }
+
     fn slot(&mut self, name: String, data_type: i32, dims: Vec<usize>, bytes: usize) -> SlotId {
         self.slots.push(Slot { name, data_type, dims, bytes: bytes as u64, offset: 0 });
         SlotId(self.slots.len() - 1)

@@ -200,6 +200,9 @@ impl ModelBuilderOptions {
             if !matches!(self.precision, Precision::Int4 | Precision::Int8) {
                 return refuse("calibration", "given", "of use unless the precision is int4 or int8");
             }
+            if self.quantise_gather {
+                return refuse("calibration", "given", "possible with a Gather that is quantised by itself");
+            }
             if self.algorithm != QuantAlgorithm::Default {
                 return refuse("calibration", "given", "possible with another algorithm than `default`");
             }

@@ -1,6 +1,7 @@
 //! Weight-only quantisation: block formats of ONNX Runtime and bitsandbytes.
 
 mod default;
+pub mod feedback;
 pub mod float;
 mod k_quant;
 pub mod matmul_nbits;

@@ -100,7 +100,8 @@ fn compare(hf: &ModelFolder, golden: &Path, mut options: BuildOptions) -> Result
     options.windowed_kv_cache &= !lost_window;
 
     let out = tempfile::tempdir().unwrap();
-    build(hf, &checkpoint, &options, out.path(), &CancelFlag::default(), &()).map_err(|e| e.to_string())?;
+    build(hf, &checkpoint, &options, None, out.path(), &CancelFlag::default(), &())
+        .map_err(|e| e.to_string())?;
     let ours = Onnx::read(out.path());
     let theirs = Onnx::read(golden);
 
