@@ -18,16 +18,7 @@ use std::sync::Mutex;
 use tiny_model::{HIDDEN, INNER, KV, LAYERS, VOCAB};
 
 fn int4() -> ModelBuilderOptions {
-    ModelBuilderOptions {
-        precision: Precision::Int4,
-        execution_provider: "cpu".into(),
-        block_size: 32,
-        accuracy_level: None,
-        is_symmetric: true,
-        algorithm: QuantAlgorithm::Default,
-        nodes_to_exclude: Vec::new(),
-        search: None,
-    }
+    ModelBuilderOptions::new(Precision::Int4, "cpu")
 }
 
 fn run(

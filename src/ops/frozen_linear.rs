@@ -87,6 +87,16 @@ impl FrozenWeight {
         Ok(FrozenWeight { out_features, in_features, storage: Storage::Device(weight) })
     }
 
+    /// A matrix of f32 values in this process's memory, `[out, in]`.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn from_values(values: &[f32], out_features: usize, in_features: usize) -> Result<FrozenWeight> {
+        let tensor = model::Tensor::in_memory("a weight", &[out_features, in_features], values)
+            .map_err(|e| super::invalid(format!("no room for a weight: {e}")))?;
+        Ok(FrozenWeight { out_features, in_features, storage: Storage::Mapped(tensor) })
+    }
+
     /// Rows `ids`, as the embedding looks them up: `[ids, in]`.
     ///
     /// # Errors

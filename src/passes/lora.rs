@@ -1,6 +1,6 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
-use super::{Pass, RunContext, training_data};
+use super::{Pass, RunContext, data_key};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset};
 use crate::decoder::{Decoder, Spec, whole};
@@ -48,7 +48,13 @@ impl Pass for LoraPass {
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        training_data::key(&self.options, hasher)
+        let mut options = self.options.clone();
+        data_key::feed("train", &mut options.train_data, hasher)?;
+        if let Some(data) = &mut options.eval_data {
+            data_key::feed("eval", data, hasher)?;
+        }
+        hasher.field("lora", &options);
+        Ok(())
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {

@@ -1,5 +1,6 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+mod data_key;
 mod kind;
 pub mod lora;
 pub mod merge_adapter_weights;
@@ -7,7 +8,6 @@ mod merge_error;
 pub mod model_builder;
 pub mod qlora;
 mod quantised_base;
-mod training_data;
 
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
