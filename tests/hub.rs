@@ -66,6 +66,7 @@ impl Hub {
             cache: cache.to_owned(),
             token: None,
             endpoint: Some(self.endpoint.clone()),
+            ..Default::default()
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         cache: cache.unwrap_or_else(|| home.join("hub")),
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),
+        conversions: own_cache(),
+        read_only: false,
     }
 }
 

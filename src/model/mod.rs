@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod detect;
 pub mod error;
 pub mod folder;
+pub mod gguf;
 pub mod handle;
 mod hub;
 pub mod merged;
