@@ -62,6 +62,8 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),
         cancel: CancelFlag::default(),
+        conversions: own_cache(),
+        read_only: false,
     }
 }
 

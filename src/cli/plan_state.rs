@@ -13,7 +13,7 @@ use crate::model::SourceOptions;
 /// # Errors
 /// A `--device` that cannot be understood.
 pub(crate) fn states(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<Vec<Vec<String>>> {
-    let source = SourceOptions { offline: true, ..environment::source_options(globals) };
+    let source = SourceOptions { offline: true, read_only: true, ..environment::source_options(globals) };
     let device = environment::device(globals)?;
     let store = Store::new(&config.engine.cache_dir);
     let contents = ContentHashes::open(&config.engine.cache_dir);
@@ -23,7 +23,8 @@ pub(crate) fn states(config: &RunConfig, plan: &Plan, globals: &Globals) -> Resu
             Ok(model) => flow.keys(model, device, &contents),
             Err(_) => {
                 return vec![
-                    "unknown: the input model is not on this machine yet".to_owned();
+                    "unknown: the input model is not on this machine yet, or not yet converted"
+                        .to_owned();
                     flow.steps.len()
                 ];
             }

@@ -6,6 +6,7 @@ pub mod detect;
 pub mod error;
 pub mod folder;
 pub mod four_bit;
+pub mod gguf;
 pub mod handle;
 mod hub;
 pub mod merged;
