@@ -95,8 +95,8 @@ fn each_mistake_is_one_located_error() {
         (r#""max_steps": 5"#, r#""optim": "sgd""#, r#""sgd""#, "expected one of adamw_torch"),
         (
             r#""max_steps": 5"#,
-            r#""lr_scheduler_type": "polynomial""#,
-            r#""polynomial""#,
+            r#""lr_scheduler_type": "greedy""#,
+            r#""greedy""#,
             "constant, constant_with_warmup, linear, cosine",
         ),
         (r#""max_steps": 5"#, r#""eval_steps": 1.5"#, r#""eval_steps""#, "a whole number of steps"),

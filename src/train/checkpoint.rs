@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 /// What the loop carries from step to step beside tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct LoopState {
     /// Optimiser steps done.
     pub step: usize,

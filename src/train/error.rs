@@ -68,7 +68,7 @@ fn rows_of(rows: &[usize]) -> String {
     const SHOWN: usize = 6;
     let shown = |rows: &[usize]| rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match rows {
-        [] => "no row".into(),
+        [] => "the evaluation samples".into(),
         [row] => format!("training sample {row}"),
         [first @ .., last] if rows.len() <= SHOWN + 1 => {
             format!("training samples {} and {last}", shown(first))

@@ -135,6 +135,12 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
             },
         };
         last_eval = evaluation.or(last_eval);
+        if state.step == total_steps && fit.eval.is_none() {
+            match trainer.check_last_step(&batches, fit.cancel) {
+                Err(Error::Interrupted) => return fit.interrupted(trainer, &state),
+                other => other?,
+            }
+        }
         fit.after_step(trainer, &mut state, evaluation, total_steps, &plan)?;
     }
     fit.events.emit(Event::PhaseFinished { phase: "train" });
@@ -170,6 +176,7 @@ impl Fit<'_> {
         let started = Instant::now();
         let batch_size = self.args.per_device_eval_batch_size;
         let (loss, tokens) = evaluate(&trainer.decoder, dataset, batch_size, self.cancel)?;
+        trainer.check_evaluation(loss)?;
         let (step, seconds) = (trainer.steps(), started.elapsed().as_secs_f64());
         log.write(&Record::Eval { step, loss, tokens, seconds })?;
         self.events.emit(Event::Evaluated { step, loss, tokens, seconds });

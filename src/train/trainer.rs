@@ -112,6 +112,43 @@ impl Trainer {
         Ok((sum * factor, gradients))
     }
 
+    /// A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
+    fn is_sane(&self, loss: f64) -> bool {
+        let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
+        loss.is_finite() && loss <= 3.0 * start
+    }
+
+    /// Looks at the loss of an evaluation after some steps, as the step before it was the last to look at one.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`].
+    pub fn check_evaluation(&self, loss: f64) -> Result<(), TrainError> {
+        let diverged = || TrainError::Diverged {
+            step: self.steps(),
+            rows: Vec::new(),
+            what: "the evaluation loss",
+            value: loss,
+        };
+        if self.steps() == 0 || self.is_sane(loss) { Ok(()) } else { Err(diverged()) }
+    }
+
+    /// Looks at the loss of samples after the last step, where no evaluation follows.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`], a raised `cancel`, or a device error.
+    pub fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
+        for batch in batches.iter().filter(|b| b.labels > 0).take(1) {
+            cancel.check()?;
+            let loss = self.decoder.loss(&batch.tokens, &batch.targets)?;
+            let mean = loss.sum / loss.count as f64;
+            if !self.is_sane(mean) {
+                let (step, what, value) = (self.steps(), "the loss after it", mean);
+                return Err(TrainError::Diverged { step, rows: batch.rows.clone(), what, value }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// One optimiser step.
     ///
     /// # Errors
@@ -126,12 +163,11 @@ impl Trainer {
         let grad_norm = gradients.norm()?;
         let diverged =
             |what, value| TrainError::Diverged { step: self.steps() + 1, rows: rows(batches), what, value };
-        // A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
-        let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
-        if !loss.is_finite() || loss > 3.0 * start {
+        if !self.is_sane(loss) {
             return Err(diverged("the loss", loss).into());
         }
-        if !grad_norm.is_finite() {
+        // Where activations overflow, norms give zeros: the loss looks sound, but nothing depends on the parameters any more.
+        if !grad_norm.is_finite() || (grad_norm == 0.0 && loss > 0.1) {
             return Err(diverged("the gradient norm", grad_norm).into());
         }
         self.first_loss.get_or_insert(loss);
