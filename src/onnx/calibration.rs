@@ -22,9 +22,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// Tokens that choose the codes; what the data has beyond that is not needed.
-const TOKENS: usize = 1 << 14;
+const TOKENS: usize = 1 << 13;
 /// Held-out tokens that are evaluated.
-const HELD_OUT_TOKENS: usize = 1 << 13;
+const HELD_OUT_TOKENS: usize = 1 << 12;
 /// Tokens that go through a layer at once.
 const BATCH: usize = 1 << 10;
 /// Rows of a weight that a thread chooses codes for at a time.
