@@ -3,7 +3,7 @@
 //! Forward `Y = X·Wᵀ` and backward `dX = dY·W` decode W while the product packs it. A few rows of X (generation) need no
 //! packing: each row of W is decoded into a row buffer and used at once.
 
-use super::gemm::{Decode, Mat, MatMut, Right, Stored, Write, gemm};
+use super::gemm::{Decode, Mat, MatMut, Right, Stored, Write, gemm, gemm_values};
 use super::host::{HostRows, kernels_run, matrix};
 use super::vector::{dot, dot_bf16, simd};
 use crate::Result;
@@ -142,8 +142,7 @@ pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
         return plain_forward(x, w);
     }
     let x = HostRows::new(x)?;
-    let mut y = vec![0.0; x.rows * w.out_features];
-    forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), w, &mut y);
+    let y = forward_values(Mat::new(x.data(), x.rows, x.cols, x.stride), w);
     matrix(y, x.rows, w.out_features)
 }
 
@@ -156,8 +155,7 @@ pub fn backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
         return plain_backward(dy, w);
     }
     let dy = HostRows::new(dy)?;
-    let mut dx = vec![0.0; dy.rows * w.in_features];
-    backward_host(Mat::new(dy.data(), dy.rows, dy.cols, dy.stride), w, &mut dx);
+    let dx = backward_values(Mat::new(dy.data(), dy.rows, dy.cols, dy.stride), w);
     matrix(dx, dy.rows, w.in_features)
 }
 
@@ -182,16 +180,21 @@ pub(crate) fn forward_host(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
     gemm(&mut MatMut::new(y, x.rows, out, out), Write::Replace, 1.0, x, w.operand().t());
 }
 
-/// Overwrites `dx`, `[dy.rows, in]`.
-pub(crate) fn backward_host(dy: Mat, w: &FrozenWeight, dx: &mut [f32]) {
-    backward_into(dy, w, Write::Replace, dx);
+/// [`forward_host`] into new memory.
+pub(crate) fn forward_values(x: Mat, w: &FrozenWeight) -> Vec<f32> {
+    if x.rows <= FEW {
+        let mut y = vec![0.0; x.rows * w.out_features];
+        forward_host(x, w, &mut y);
+        return y;
+    }
+    assert_eq!(x.cols, w.in_features, "the input has the width of the weight");
+    gemm_values(1.0, x, w.operand().t())
 }
 
-/// Overwrites `dx`, `[dy.rows, in]`, or adds to it.
-pub(crate) fn backward_into(dy: Mat, w: &FrozenWeight, write: Write, dx: &mut [f32]) {
+/// `[dy.rows, in]`.
+pub(crate) fn backward_values(dy: Mat, w: &FrozenWeight) -> Vec<f32> {
     assert_eq!(dy.cols, w.out_features, "the gradient has the height of the weight");
-    let width = w.in_features;
-    gemm(&mut MatMut::new(dx, dy.rows, width, width), write, 1.0, dy, w.operand());
+    gemm_values(1.0, dy, w.operand())
 }
 
 fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {

@@ -2,15 +2,18 @@
 
 use super::{Pass, RunContext};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
-use crate::data::{self, Dataset};
-use crate::decoder::{Decoder, lora};
+use crate::data::{self, Dataset, Sample};
+use crate::decoder::{Decoder, Linear, Spec, lora};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
 use crate::model::{ModelFolder, ModelHandle};
 use crate::report::Event;
 use crate::train::metrics::Metrics;
-use crate::train::{Checkpoints, Fit, LoraShape, TrainError, Trainer, TrainerOptions, targets};
+use crate::train::{
+    Checkpoints, Fit, LoraShape, MemoryEstimate, TrainError, Trainer, TrainerOptions, Workload, memory,
+    targets,
+};
 use crate::{Error, Result, train};
 use candle_core::DType;
 use std::path::Path;
@@ -56,6 +59,18 @@ impl Pass for LoraPass {
         Ok(())
     }
 
+    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        let ModelHandle::Hf { dir } = input else { return Ok(None) };
+        let folder = ModelFolder::open(dir)?;
+        let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
+        let targets = targets::select(&spec, self.options.target_modules.as_ref())?;
+        // Samples are as long as they may be; only the data could tell that they are shorter.
+        let batch = self.options.training.per_device_train_batch_size;
+        let tokens = batch * self.options.train_data.pre_process.max_seq_len;
+        let run = self.workload(&spec, checkpoint.size(), &targets, tokens);
+        Ok(Some(MemoryEstimate::of(&run)))
+    }
+
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let ModelHandle::Hf { dir: base } = input else {
             unreachable!("`output_kind` admits Hugging Face models only")
@@ -66,9 +81,17 @@ impl Pass for LoraPass {
         let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
         let (train, eval) = self.datasets(&folder, context)?;
 
+        let checkpoint = folder.checkpoint()?;
+        if context.device.is_cpu()
+            && let Some(available) = memory::available()
+        {
+            let tokens = longest_batch(&train, self.options.training.per_device_train_batch_size);
+            memory::check(&self.workload(&spec, checkpoint.size(), &selected, tokens), available)?;
+        }
+
         let dtype = self.dtype(context);
-        let mut decoder = Decoder::new(spec, &folder.checkpoint()?, dtype, &context.device)?;
-        let adapter = train::fresh_adapter(
+        let mut decoder = Decoder::new(spec, &checkpoint, dtype, &context.device)?;
+        let mut adapter = train::fresh_adapter(
             &selected,
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
@@ -76,6 +99,8 @@ impl Pass for LoraPass {
             Some(base.display().to_string()),
         );
         decoder.attach(&adapter)?;
+        // The decoder has a copy; only the configuration is needed again.
+        adapter.modules.clear();
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
         let fitted = train::fit(
@@ -139,6 +164,17 @@ impl LoraPass {
         }
     }
 
+    fn workload<'a>(
+        &self,
+        spec: &'a Spec,
+        weights: u64,
+        targets: &'a [Linear],
+        tokens: usize,
+    ) -> Workload<'a> {
+        let checkpointing = self.options.training.gradient_checkpointing;
+        Workload { spec, weights, targets, rank: self.options.r, tokens, checkpointing }
+    }
+
     /// Type of activations; says so once when it is not what was asked for.
     fn dtype(&self, context: &RunContext) -> DType {
         let asked = match self.options.torch_dtype.as_str() {
@@ -182,6 +218,17 @@ impl LoraPass {
         });
         Ok((train, eval))
     }
+}
+
+/// Tokens of the largest micro-batch that shuffling could make.
+fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
+    let real = |s: &Sample| match &s.attention_mask {
+        None => s.input_ids.len(),
+        Some(mask) => mask.iter().filter(|m| **m != 0).count(),
+    };
+    let mut lengths: Vec<usize> = data.samples.iter().map(real).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.iter().take(batch_size).sum()
 }
 
 /// What `adapter_config.json` says was selected: the names or the pattern as asked for, the resolved names otherwise.

@@ -19,6 +19,7 @@ use crate::device::{Device, DeviceChoice};
 use crate::engine::{CancelFlag, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
+use crate::train::MemoryEstimate;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -47,6 +48,14 @@ pub trait Pass {
     /// Whether the result depends on the device it is computed on.
     fn uses_device(&self) -> bool {
         false
+    }
+
+    /// What the pass needs at its peak, where that can be predicted from the input and the options alone.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    fn memory(&self, _input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        Ok(None)
     }
 
     /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may

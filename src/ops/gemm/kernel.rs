@@ -121,9 +121,11 @@ macro_rules! kernel {
                         }
                     }
                     for (i, values) in edge.chunks_exact($vectors * $lanes).take(tile.rows).enumerate() {
-                        let c = std::slice::from_raw_parts_mut(tile.c.add(i * tile.stride), tile.cols);
-                        for (c, value) in c.iter_mut().zip(values) {
-                            *c = if tile.add { value + *c } else { *value };
+                        // By pointer, because C may not hold values yet.
+                        let c = tile.c.add(i * tile.stride);
+                        for (j, value) in values.iter().enumerate().take(tile.cols) {
+                            let c = c.add(j);
+                            c.write(if tile.add { value + *c } else { *value });
                         }
                     }
                 }

@@ -4,14 +4,14 @@ use super::Mat;
 use std::ops::Range;
 
 /// A row-major matrix in a form of its own.
-pub(crate) trait Decode: Sync {
+pub trait Decode: Sync {
     /// Elements `range`, counted row by row, as f32.
     fn decode(&self, range: Range<usize>, out: &mut [f32]);
 }
 
 /// How the elements of a stored matrix lie.
 #[derive(Clone, Copy)]
-pub(crate) enum Stored<'a> {
+pub enum Stored<'a> {
     F32(&'a [f32]),
     /// Two little-endian bytes per element.
     Bf16(&'a [u8]),
