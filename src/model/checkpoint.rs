@@ -106,6 +106,11 @@ impl Checkpoint {
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.values()
     }
+
+    /// Bytes of all tensors.
+    pub fn size(&self) -> u64 {
+        self.tensors().map(|t| t.len as u64).sum()
+    }
 }
 
 impl Tensor {

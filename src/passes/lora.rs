@@ -2,15 +2,18 @@
 
 use super::{Pass, RunContext, data_key};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
-use crate::data::{self, Dataset};
-use crate::decoder::{Decoder, Spec, whole};
+use crate::data::{self, Dataset, Sample};
+use crate::decoder::{Decoder, Linear, Spec, whole};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
 use crate::model::{Checkpoint, ModelFolder, ModelHandle, QuantisedBase};
 use crate::report::Event;
 use crate::train::metrics::Metrics;
-use crate::train::{Checkpoints, Fit, LoraShape, Saver, TrainError, Trainer, TrainerOptions, targets};
+use crate::train::{
+    Checkpoints, Fit, LoraShape, MemoryEstimate, Saver, TrainError, Trainer, TrainerOptions, Workload,
+    memory, targets,
+};
 use crate::{Error, Result, train};
 use candle_core::DType;
 use std::path::Path;
@@ -57,6 +60,18 @@ impl Pass for LoraPass {
         Ok(())
     }
 
+    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        let ModelHandle::Hf { dir } = input else { return Ok(None) };
+        let folder = ModelFolder::open(dir)?;
+        let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
+        let targets = targets::select(&spec, self.options.target_modules.as_ref())?;
+        // Samples are as long as they may be; only the data could tell that they are shorter.
+        let batch = self.options.training.per_device_train_batch_size;
+        let tokens = batch * self.options.train_data.pre_process.max_seq_len;
+        let run = self.workload(&spec, checkpoint.size(), &targets, tokens);
+        Ok(Some(MemoryEstimate::of(&run)))
+    }
+
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         self.train(input, dir, context, |_, _, _| Ok(None))
     }
@@ -82,8 +97,15 @@ impl LoraPass {
             targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
         let (train, eval) = self.datasets(&folder, context)?;
 
-        let dtype = self.dtype(context);
         let checkpoint = folder.checkpoint()?;
+        if context.device.is_cpu()
+            && let Some(available) = memory::available()
+        {
+            let tokens = longest_batch(&train, self.options.training.per_device_train_batch_size);
+            memory::check(&self.workload(&spec, checkpoint.size(), &selected, tokens), available)?;
+        }
+
+        let dtype = self.dtype(context);
         let quantised = quantised(base, &spec, &checkpoint)?;
         let mut decoder = Decoder::with_base(spec, &checkpoint, quantised.as_ref(), dtype, &context.device)?;
         let mut adapter = train::fresh_adapter(
@@ -174,6 +196,17 @@ impl LoraPass {
         }
     }
 
+    fn workload<'a>(
+        &self,
+        spec: &'a Spec,
+        weights: u64,
+        targets: &'a [Linear],
+        tokens: usize,
+    ) -> Workload<'a> {
+        let checkpointing = self.options.training.gradient_checkpointing;
+        Workload { spec, weights, targets, rank: self.options.r, tokens, checkpointing }
+    }
+
     /// Type of activations; says so once when it is not what was asked for.
     fn dtype(&self, context: &RunContext) -> DType {
         let asked = match self.options.torch_dtype.as_str() {
@@ -217,6 +250,17 @@ impl LoraPass {
         });
         Ok((train, eval))
     }
+}
+
+/// Tokens of the largest micro-batch that shuffling could make.
+fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
+    let real = |s: &Sample| match &s.attention_mask {
+        None => s.input_ids.len(),
+        Some(mask) => mask.iter().filter(|m| **m != 0).count(),
+    };
+    let mut lengths: Vec<usize> = data.samples.iter().map(real).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.iter().take(batch_size).sum()
 }
 
 /// What `adapter_config.json` says was selected: the names or the pattern as asked for, the resolved names otherwise.

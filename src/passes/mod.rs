@@ -23,6 +23,7 @@ use crate::device::{Device, DeviceChoice};
 use crate::engine::{Artefacts, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
+use crate::train::MemoryEstimate;
 use std::path::Path;
 
 /// One step: takes a model, writes another one into a folder of its own.
@@ -50,6 +51,14 @@ pub trait Pass {
     /// Whether the result depends on the device it is computed on.
     fn uses_device(&self) -> bool {
         false
+    }
+
+    /// What the pass needs at its peak, where that can be predicted from the input and the options alone.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    fn memory(&self, _input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        Ok(None)
     }
 
     /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may
