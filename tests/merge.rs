@@ -123,7 +123,7 @@ fn what_cannot_be_merged_is_named() {
     adapter.config.modules_to_save = Some(vec!["embed_tokens".into()]);
     adapter.save(dir.path()).unwrap();
     let error = merge(base.path(), dir.path(), out.path()).unwrap_err().to_string();
-    assert!(error.contains("`modules_to_save`: `embed_tokens`"), "{error}");
+    assert!(error.contains("`modules_to_save` names `embed_tokens`"), "{error}");
 }
 
 #[test]

@@ -150,6 +150,12 @@ impl Adapter {
             };
             halves.entry(module.to_owned()).or_default()[half] = Some(tensor.clone());
         }
+        if let Some(name) =
+            saved.iter().find(|name| !whole.keys().any(|module| module.ends_with(name.as_str())))
+        {
+            let what = format!("`modules_to_save` names `{name}`, of which there is no weight");
+            return Err(refuse(what).into());
+        }
         if halves.is_empty() {
             return Err(refuse("adapter_model.safetensors holds no LoRA matrices".into()).into());
         }
