@@ -8,7 +8,6 @@ mod selection;
 mod trajectories;
 
 #[path = "../support/mod.rs"]
-#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 mod support;
 
 use olive::data::Sample;
