@@ -280,6 +280,39 @@ fn the_builders_own_names_win() {
 }
 
 #[test]
+fn the_builders_options_have_old_words_and_new_ones() {
+    let read = |options: &str| {
+        let text = format!(
+            r#"{{"input_model": {{"type": "HfModel", "model_path": "m"}},
+                "passes": {{"b": {{"type": "ModelBuilder", "precision": "int4", {options}}}}}}}"#
+        );
+        let config = load(&text, &[]);
+        let PassOptions::ModelBuilder(builder) = config.passes[0].pass.clone() else {
+            panic!("not ModelBuilder")
+        };
+        builder
+    };
+    let old = read(r#""int4_algo_config": "k_quant_mixed""#);
+    let new = read(
+        r#""extra_options": {"algo_config": "k_quant", "matmul_mixed_precision": "last_matmul:int8,mixed_layers:int8"}"#,
+    );
+    assert_eq!(old, new);
+    assert_eq!(old.mixed_precision.mixed_layers, Some(8));
+    let last = read(r#""int4_algo_config": "rtn_last""#);
+    assert_eq!((last.mixed_precision.last_matmul, last.mixed_precision.mixed_layers), (Some(8), None));
+    let object = read(r#""matmul_mixed_precision": {"last_matmul": "int8"}"#);
+    assert_eq!(object.mixed_precision, last.mixed_precision);
+    let slashes =
+        read(r#""extra_options": {"op_types_to_quantize": "MatMul/Gather", "disable_qkv_fusion": true}"#);
+    let list = read(r#""int4_op_types_to_quantize": ["MatMul", "Gather"], "fuse_qkv": false"#);
+    assert!(slashes.quantise_gather && !slashes.fuse_qkv);
+    assert_eq!(slashes, list);
+    let names = read(r#""nodes_to_exclude": "/lm_head/MatMul,/model/embed_tokens/Gather", "use_qdq": true"#);
+    assert_eq!(names.nodes_to_exclude, ["/lm_head/MatMul", "/model/embed_tokens/Gather"]);
+    assert!(names.use_qdq);
+}
+
+#[test]
 fn a_byte_order_mark_is_tolerated() {
     load(&format!("\u{feff}{}", modern("", "")), &[]);
 }
@@ -377,6 +410,21 @@ fn a_pass_can_only_follow_what_it_can_take() {
     }
     let adapter = model.replace(r#""model_path": "m""#, r#""model_path": "m", "adapter_path": "a""#);
     load(&adapter.replace("PASSES", merge), &[]);
+}
+
+#[test]
+fn an_option_without_effect_says_so() {
+    let text = modern(r#", "output_name": "a""#, "").replacen(
+        '{',
+        r#"{"output_name": "b", "log_to_file": true, "#,
+        1,
+    );
+    let warned: Vec<String> =
+        load(&text, &[]).warnings.into_iter().map(|warning| warning.json_path).collect();
+    assert_eq!(warned.len(), 3, "{warned:?}");
+    assert!(warned.iter().any(|path| path == "log_to_file"), "{warned:?}");
+    let quiet = modern("", "").replacen('{', r#"{"output_name": null, "log_to_file": false, "#, 1);
+    assert_eq!(load(&quiet, &[]).warnings, []);
 }
 
 /// The knobs of training with everything in its place.

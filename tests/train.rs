@@ -445,6 +445,7 @@ fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt)
         device_choice: DeviceChoice::Cpu,
         cancel: &sink.cancel,
         events: sink,
+        artefacts: None,
     };
     std::fs::create_dir_all(dir).expect("a folder");
     LoraPass { options }.run(&ModelHandle::Hf { dir: base.dir.clone() }, dir, &context)
@@ -506,7 +507,7 @@ fn the_pass_refuses_what_it_cannot_do() {
         assert!(!dir.path().join("out/adapter_model.safetensors").exists());
         error.to_string()
     };
-    assert!(refused(&|o| o.modules_to_save = Some(vec!["lm_head".into()])).contains("modules_to_save"));
+    assert!(refused(&|o| o.modules_to_save = Some(vec!["no_such".into()])).contains("no_such"));
     assert!(refused(&|o| o.r = 0).contains("`r` is 0"));
     assert!(refused(&|o| o.lora_dropout = 1.0).contains("lora_dropout"));
     assert!(refused(&|o| o.training.per_device_train_batch_size = 0).contains("per_device_train_batch_size"));

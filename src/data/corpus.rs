@@ -4,7 +4,7 @@ use super::strategy::Token;
 use super::texts::Text;
 use super::{DataError, Rows};
 use crate::Result;
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::report::event::{Event, EventSink, Unit};
 use rayon::prelude::*;
 use std::ops::Range;

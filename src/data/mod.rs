@@ -33,7 +33,7 @@ pub mod value;
 pub use batch::{Batch, collate};
 pub use chat_template::{ChatTemplate, Message};
 pub use error::{DataError, Location};
-pub use files::input_files;
+pub use files::inputs;
 pub use hold_out::hold_out;
 pub use prepare::{check, prepare};
 pub use rows::{Rows, load_rows};

@@ -132,7 +132,7 @@ impl Decoder {
         Ok(loss)
     }
 
-    fn pass(&self, tokens: &Tokens, dropout: Option<DropoutKey>) -> Result<Pass> {
+    pub(super) fn pass(&self, tokens: &Tokens, dropout: Option<DropoutKey>) -> Result<Pass> {
         Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), dropout)
     }
 

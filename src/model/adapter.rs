@@ -49,6 +49,19 @@ impl AdapterConfig {
         let rank = self.r as f64;
         self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
     }
+
+    /// `lora_alpha`, or what `alpha_pattern` says: its keys are regular expressions for the end of a module's path, from
+    /// a dot on, as in PEFT's `get_pattern_key`.
+    fn alpha_of(&self, module: &str) -> std::result::Result<f64, String> {
+        for (pattern, alpha) in &self.alpha_pattern {
+            let expression = regex::Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
+                .map_err(|e| format!("`alpha_pattern` holds `{pattern}`, which is not a pattern: {e}"))?;
+            if expression.is_match(module) {
+                return Ok(*alpha);
+            }
+        }
+        Ok(self.lora_alpha)
+    }
 }
 
 fn none() -> String {
@@ -88,6 +101,9 @@ pub struct WholeTensor {
     pub values: Vec<f32>,
 }
 
+/// The file that describes an adapter.
+pub const CONFIG: &str = "adapter_config.json";
+
 const PREFIX: &str = "base_model.model.";
 
 impl Adapter {
@@ -97,8 +113,8 @@ impl Adapter {
     /// A missing file, a kind of adapter that is not LoRA, a module with only one half, ranks that do not fit.
     pub fn open(dir: &Path) -> Result<Adapter> {
         let refuse = |reason: String| ModelError::Adapter { path: dir.to_owned(), reason };
-        let json = read_json(&dir.join("adapter_config.json"))?
-            .ok_or_else(|| refuse("adapter_config.json is missing".into()))?;
+        let json =
+            read_json(&dir.join(CONFIG))?.ok_or_else(|| refuse("adapter_config.json is missing".into()))?;
         let config: AdapterConfig =
             serde_json::from_value(json).map_err(|e| refuse(format!("adapter_config.json: {e}")))?;
         if config.peft_type != "LORA" {
@@ -111,7 +127,11 @@ impl Adapter {
         let saved = config.modules_to_save.as_deref().unwrap_or_default();
         let is_whole = |module: &str| saved.iter().any(|name| module.ends_with(name.as_str()));
         let mut whole = BTreeMap::new();
-        let weights = Checkpoint::open_file(&dir.join("adapter_model.safetensors"))?;
+        let weights = dir.join("adapter_model.safetensors");
+        if !weights.is_file() {
+            return Err(refuse("adapter_model.safetensors is missing".into()).into());
+        }
+        let weights = Checkpoint::open_file(&weights)?;
         let mut halves: BTreeMap<String, [Option<super::Tensor>; 3]> = BTreeMap::new();
         for tensor in weights.tensors() {
             let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
@@ -129,6 +149,12 @@ impl Adapter {
                 return Err(refuse(format!("tensor `{}` is no part of a LoRA adapter", tensor.name)).into());
             };
             halves.entry(module.to_owned()).or_default()[half] = Some(tensor.clone());
+        }
+        if let Some(name) =
+            saved.iter().find(|name| !whole.keys().any(|module| module.ends_with(name.as_str())))
+        {
+            let what = format!("`modules_to_save` names `{name}`, of which there is no weight");
+            return Err(refuse(what).into());
         }
         if halves.is_empty() {
             return Err(refuse("adapter_model.safetensors holds no LoRA matrices".into()).into());
@@ -153,11 +179,7 @@ impl Adapter {
                     format!("`{module}` has no magnitude of {out_features} rows, or one without `use_dora`");
                 return Err(refuse(what).into());
             }
-            let alpha = config
-                .alpha_pattern
-                .iter()
-                .find(|(pattern, _)| module.ends_with(pattern.as_str()))
-                .map_or(config.lora_alpha, |(_, alpha)| *alpha);
+            let alpha = config.alpha_of(&module).map_err(refuse)?;
             let divisor = if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
             let pair = LoraPair {
                 a: a.to_f32()?,
@@ -179,7 +201,7 @@ impl Adapter {
     /// The folder cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
         std::fs::create_dir_all(dir).at("create", dir)?;
-        let path = dir.join("adapter_config.json");
+        let path = dir.join(CONFIG);
         let text = serde_json::to_string_pretty(&self.config).expect("plain data");
         std::fs::write(&path, text + "\n").at("write", &path)?;
         let mut tensors = Vec::with_capacity(2 * self.modules.len());
@@ -204,5 +226,43 @@ impl Adapter {
         }
         tensors.sort_by(|a, b| a.0.cmp(&b.0));
         safetensors_file::write_f32(&dir.join("adapter_model.safetensors"), &tensors)
+    }
+}
+
+/// Changes which base the adapter of an `adapter_config.json` belongs to, and nothing else. Gives the size of the file.
+///
+/// # Errors
+/// The file cannot be read or written.
+pub fn name_base(path: &Path, base: &str) -> Result<u64> {
+    let mut config = read_json(path)?.unwrap_or_default();
+    config["base_model_name_or_path"] = base.into();
+    let text = serde_json::to_string_pretty(&config).expect("plain data") + "\n";
+    std::fs::write(path, &text).at("write", path)?;
+    Ok(text.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_of_alpha_is_for_whole_names() {
+        let config = serde_json::json!({
+            "base_model_name_or_path": null, "inference_mode": true, "lora_alpha": 8, "peft_type": "LORA", "r": 4,
+            "target_modules": ["up_proj", "gate_up_proj"], "task_type": null,
+            "alpha_pattern": {"up_proj": 2, r"layers\.1\.self_attn\.[qk]_proj": 3},
+        });
+        let config: AdapterConfig = serde_json::from_value(config).unwrap();
+        for (module, alpha) in [
+            ("model.layers.0.mlp.up_proj", 2.0),
+            ("up_proj", 2.0),
+            ("model.layers.0.mlp.gate_up_proj", 8.0),
+            ("model.layers.1.self_attn.q_proj", 3.0),
+            ("model.layers.11.self_attn.q_proj", 8.0),
+        ] {
+            assert_eq!(config.alpha_of(module).unwrap(), alpha, "{module}");
+        }
+        let wrong = AdapterConfig { alpha_pattern: [("(".to_owned(), 1.0)].into(), ..config };
+        assert!(wrong.alpha_of("up_proj").unwrap_err().contains("`(`"));
     }
 }

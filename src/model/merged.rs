@@ -4,8 +4,9 @@
 //! see the same values: a merged row is computed the same way, and rounded to the base's type, wherever it is asked
 //! for.
 
-use super::{Adapter, Checkpoint, ModelError, adapter::LoraPair, adapter::WholeTensor};
+use super::{Adapter, Checkpoint, ModelError, QuantisedBase, adapter::LoraPair, adapter::WholeTensor};
 use crate::Result;
+use crate::quant::FloatType;
 use candle_core::DType;
 use half::{bf16, f16};
 use std::collections::BTreeMap;
@@ -68,6 +69,8 @@ impl WeightSource for Checkpoint {
 /// to W's type.
 pub struct MergedCheckpoint {
     base: Checkpoint,
+    /// Takes the place of the base's linear layers.
+    quantised: Option<QuantisedBase>,
     /// By weight name.
     pairs: BTreeMap<String, LoraPair>,
     /// Weights that take the place of the base's, by name.
@@ -133,16 +136,26 @@ impl MergedCheckpoint {
             }
             whole.insert(name, tensor);
         }
-        Ok(MergedCheckpoint { base, pairs, whole })
+        Ok(MergedCheckpoint { base, quantised: None, pairs, whole })
+    }
+
+    /// The adapter on what 4 bits leave of the linear layers, also of those that it does not change.
+    #[must_use]
+    pub fn onto(self, quantised: QuantisedBase) -> MergedCheckpoint {
+        MergedCheckpoint { quantised: Some(quantised), ..self }
     }
 
     pub fn base(&self) -> &Checkpoint {
         &self.base
     }
 
-    /// Whether the adapter changes this tensor.
+    /// Whether this tensor differs from the base's.
     pub fn changes(&self, name: &str) -> bool {
-        self.pairs.contains_key(name) || self.whole.contains_key(name)
+        self.pairs.contains_key(name) || self.whole.contains_key(name) || self.quantised(name).is_some()
+    }
+
+    fn quantised(&self, name: &str) -> Option<&super::FourBitMatrix> {
+        self.quantised.as_ref()?.get(name)
     }
 }
 
@@ -162,9 +175,18 @@ impl WeightSource for MergedCheckpoint {
             round(out, self.base.tensor(name)?.dtype);
             return Ok(());
         }
-        self.base.read_rows(name, rows.clone(), out)?;
-        let Some(pair) = self.pairs.get(name) else { return Ok(()) };
         let dtype = self.base.tensor(name)?.dtype;
+        match self.quantised(name) {
+            None => self.base.read_rows(name, rows.clone(), out)?,
+            Some(matrix) => {
+                let width = matrix.shape[1];
+                matrix.read_f32(rows.start * width..rows.end * width, out);
+            }
+        }
+        let Some(pair) = self.pairs.get(name) else {
+            round(out, dtype);
+            return Ok(());
+        };
         let width = pair.in_features;
         let mut delta = vec![0.0; TILE * width];
         let mut start = rows.start / TILE * TILE;
@@ -194,6 +216,9 @@ impl WeightSource for MergedCheckpoint {
 
     fn release(&self, name: &str) {
         self.base.release(name);
+        if let Some(matrix) = self.quantised(name) {
+            matrix.release();
+        }
     }
 
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
@@ -201,10 +226,11 @@ impl WeightSource for MergedCheckpoint {
     }
 }
 
+/// To the type on disk; nothing where the values come from there.
 fn round(values: &mut [f32], dtype: DType) {
     match dtype {
-        DType::BF16 => values.iter_mut().for_each(|w| *w = bf16::from_f32(*w).to_f32()),
-        DType::F16 => values.iter_mut().for_each(|w| *w = f16::from_f32(*w).to_f32()),
+        DType::BF16 => FloatType::Bf16.round(values),
+        DType::F16 => FloatType::F16.round(values),
         _ => {}
     }
 }

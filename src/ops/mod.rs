@@ -29,7 +29,7 @@ pub use attention::{AttentionSpec, Segment};
 pub use dora::Dora;
 pub use dropout::Dropout;
 pub use frozen_linear::FrozenWeight;
-pub use gemm::rate as gemm_rate;
+pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
 pub use rotary::RotaryTables;

@@ -2,9 +2,9 @@
 
 use super::{AdamW, AdamWOptions, MicroBatch, TrainError, rng};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::decoder::gradients::{DropoutKey, NoiseKey};
 use crate::decoder::{Decoder, LoraGradients, TrainingMode};
-use crate::engine::CancelFlag;
 use candle_core::Tensor;
 
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -110,8 +110,13 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
         logits = decoder.logits(part, &mut cache).expect("logits");
     }
     let cancel = CancelFlag::default();
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &cancel,
+        events: &(),
+        artefacts: None,
+    };
     let input = ModelHandle::HfWithAdapter { base: base.path().into(), adapter: adapter.into() };
     MergePass { options: Default::default() }.run(&input, merged.path(), &context).expect("merged");
     let folder = ModelFolder::open(merged.path()).expect("a model");

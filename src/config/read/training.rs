@@ -59,7 +59,10 @@ pub(super) fn training(
     if let (EvalStrategy::Steps, Some(all), Some(every)) = (eval_strategy, max_steps, eval_steps)
         && every > all as f64
     {
-        let message = format!("no evaluation happens: `eval_steps` is {every}, and there are {all} steps");
+        let message = format!(
+            "`eval_steps` is {every}, and there are {all} steps: the held-out rows are evaluated before the first and \
+             after the last step only"
+        );
         values.warn("eval_steps", message, findings);
     }
     let lr_scheduler_type = values.choice("lr_scheduler_type").unwrap_or(Scheduler::Constant);

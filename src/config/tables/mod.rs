@@ -38,7 +38,8 @@ const PASS: &[Opt] = &[
         .ignored_unless("true", "nothing is searched"),
     Opt::new("clean_run_cache", Kind::Bool, "Run the pass again even if its result is in the cache.")
         .default("false"),
-    Opt::new("output_name", Kind::Text, "Also save the result of this pass under this name."),
+    Opt::new("output_name", Kind::Text, "Also save the result of this pass under this name.")
+        .ignored("the result of every pass is in the cache; `olive cache ls` lists them"),
 ];
 
 /// The pass types that this program implements, in Olive's spelling.
