@@ -20,13 +20,13 @@ pub struct Sample {
 impl Sample {
     /// The positions of every document.
     pub fn document_ranges(&self) -> Vec<Range<usize>> {
-        let Some(lengths) = &self.documents else { return vec![0..self.input_ids.len()] };
+        let whole = [self.input_ids.len()];
         let mut start = 0;
         let range = |length: &usize| {
             start += length;
             start - length..start
         };
-        lengths.iter().map(range).collect()
+        self.documents.as_deref().unwrap_or(&whole).iter().map(range).collect()
     }
 
     /// The positions from the first real token to the last; empty if there is none.

@@ -15,7 +15,13 @@ use olive::decoder::Decoder;
 use olive::device::Device;
 use olive::model::{Adapter, ModelFolder};
 use olive::train::{AdamWOptions, Trainer, TrainerOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+
+/// A line for whoever runs the tests with `--nocapture`.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// A file or folder of the fixtures.
 fn fixture(name: &str) -> PathBuf {

@@ -11,7 +11,7 @@ fn masked_crc(data: &[u8]) -> u32 {
         .map(|byte| (0..8).fold(byte, |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 }))
         .collect();
     let crc = !data.iter().fold(!0u32, |crc, b| crc >> 8 ^ table[((crc ^ u32::from(*b)) & 255) as usize]);
-    (crc >> 15 | crc << 17).wrapping_add(0xa282_ead8)
+    crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 fn read(path: &Path) -> Vec<EventMessage> {

@@ -1,7 +1,7 @@
 //! Steps of training with rsLoRA, LoRA+, DoRA and whole modules against PEFT and PyTorch; what is merged against what is
 //! not.
 
-use crate::{fixture, json, model, plain_options, relative, sample, trainer, values};
+use crate::{fixture, json, model, plain_options, relative, sample, say, trainer, values};
 use olive::decoder::Decoder;
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
@@ -78,10 +78,10 @@ fn agrees_with_peft(case: &str) {
 
     let ids: Vec<u32> = numbers(&golden["batches"][0]).into_iter().map(|id| id as u32).collect();
     let logits_error = merged_and_not(dir.path(), &ids, &numbers(&golden["last_logits"]));
-    println!(
+    say(&format!(
         "{case}: gradients {worst:.1e}, losses {loss_error:.1e}, norms {norm_error:.1e}, adapter {adapter_error:.1e}, \
          logits {logits_error:.1e}"
-    );
+    ));
 }
 
 /// The model in float32, so that merging does not round.

@@ -155,11 +155,11 @@ fn needs(
         values.error("lr_scheduler_type", message, Some(hint.to_owned()), findings);
     };
     match kind {
-        Scheduler::CosineWithMinLr | Scheduler::CosineWarmupWithMinLr => {
-            if options.min_lr.is_some() == options.min_lr_rate.is_some() {
-                let hint = "give one of the two in `lr_scheduler_kwargs`";
-                wrong("the scheduler needs `min_lr` or `min_lr_rate`, and not both", hint);
-            }
+        Scheduler::CosineWithMinLr | Scheduler::CosineWarmupWithMinLr
+            if options.min_lr.is_some() == options.min_lr_rate.is_some() =>
+        {
+            let hint = "give one of the two in `lr_scheduler_kwargs`";
+            wrong("the scheduler needs `min_lr` or `min_lr_rate`, and not both", hint);
         }
         Scheduler::WarmupStableDecay if options.num_decay_steps.is_none() => {
             let hint = "`lr_scheduler_kwargs`: {\"num_decay_steps\": 100}";
