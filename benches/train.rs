@@ -49,11 +49,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut decoder = Decoder::with_base(spec, &checkpoint, base.as_ref(), DType::F32, &Device::Cpu)?;
     let selected = targets::select(&decoder.spec, Some(&Targets::Names(names.clone())))?;
-    let shape = LoraShape { rank, alpha: rank as f64, dropout, use_rslora: false };
+    let shape = LoraShape { rank, alpha: rank as f64, dropout, use_rslora: false, use_dora: false };
     decoder.attach(&fresh_adapter(&selected, TargetModules::Names(names), &shape, 0, None))?;
-    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
-    let options =
-        TrainerOptions { adamw, max_grad_norm: 0.0, dropout, gradient_checkpointing: checkpointing, seed: 0 };
+    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, fast_ratio: 1.0 };
+    let options = TrainerOptions {
+        adamw,
+        max_grad_norm: 0.0,
+        dropout,
+        gradient_checkpointing: checkpointing,
+        neftune_noise_alpha: 0.0,
+        seed: 0,
+    };
     let mut trainer = Trainer::new(decoder, options)?;
     let encoding =
         folder.tokenizer()?.encode(std::fs::read_to_string(text)?, false).map_err(|e| e.to_string())?;
@@ -62,7 +68,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut losses = Vec::with_capacity(steps);
     for ids in encoding.get_ids().chunks_exact(seq).cycle().take(steps) {
         let labels = ids.iter().map(|id| *id as i32).collect();
-        let sample = Sample { input_ids: ids.to_vec(), labels, attention_mask: None };
+        let sample = Sample { input_ids: ids.to_vec(), labels, ..Sample::default() };
         let started = Instant::now();
         let report = trainer.step(&[MicroBatch::new([(0, &sample)])], 1e-4, &CancelFlag::default())?;
         seconds.push(started.elapsed().as_secs_f64());

@@ -54,7 +54,7 @@ impl Error {
     /// 2 for usage and configuration, 130 for an interruption, 1 for everything that failed while running.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Config(_) => 2,
+            Error::Config(_) | Error::Runtime(crate::runtime::RuntimeError::Device { .. }) => 2,
             Error::Engine(e) => e.exit_code(),
             Error::Interrupted => 130,
             _ => 1,

@@ -55,19 +55,25 @@ fn dequantised(checkpoint: &Checkpoint, base: &QuantisedBase, file: &Path) -> Ch
 fn gradients(spec: Spec, checkpoint: &Checkpoint, base: Option<&QuantisedBase>) -> (f64, Vec<Vec<f32>>) {
     let mut decoder = Decoder::with_base(spec, checkpoint, base, DType::F32, &Device::Cpu).unwrap();
     let selected = targets::select(&decoder.spec, Some(&Targets::AllLinear)).unwrap();
-    let shape = LoraShape { rank: 4, alpha: 8.0, dropout: 0.0, use_rslora: false };
+    let shape = LoraShape { rank: 4, alpha: 8.0, dropout: 0.0, use_rslora: false, use_dora: false };
     let mut adapter = fresh_adapter(&selected, TargetModules::Names(Vec::new()), &shape, 5, None);
     for pair in adapter.modules.values_mut() {
         pair.b.iter_mut().enumerate().for_each(|(i, b)| *b = (i % 11) as f32 / 200.0 - 0.02);
     }
     decoder.attach(&adapter).unwrap();
-    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-    let options =
-        TrainerOptions { adamw, max_grad_norm: 0.0, dropout: 0.0, gradient_checkpointing: true, seed: 0 };
+    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0, fast_ratio: 1.0 };
+    let options = TrainerOptions {
+        adamw,
+        max_grad_norm: 0.0,
+        dropout: 0.0,
+        gradient_checkpointing: true,
+        seed: 0,
+        neftune_noise_alpha: 0.0,
+    };
     let trainer = Trainer::new(decoder, options).unwrap();
     let input_ids: Vec<u32> = (0..60).map(|i| (i * i + 3) % 400).collect();
     let labels = input_ids.iter().map(|id| *id as i32).collect();
-    let sample = Sample { input_ids, labels, attention_mask: None };
+    let sample = Sample { input_ids, labels, attention_mask: None, documents: None };
     let batch = [MicroBatch::new([(0, &sample)])];
     let (loss, gradients) = trainer.gradients(&batch, &CancelFlag::default()).unwrap();
     let flat = |t: &candle_core::Tensor| t.flatten_all().and_then(|t| t.to_vec1()).unwrap();

@@ -1,5 +1,6 @@
 //! Rotary position embedding: the frequencies of every scaling in use.
 
+use super::torch_math::{self, cosine, sine};
 use rayon::prelude::*;
 
 /// One rotary embedding: base, width and how it is stretched to longer contexts.
@@ -52,12 +53,12 @@ impl Rope {
     /// Inverse frequencies, `[rotary_dim / 2]`, for a sequence of `sequence_length` positions in all, and the factor
     /// on cos and sin. Only LongRoPE depends on the length.
     ///
-    /// Rounded to f32 after every step, as PyTorch does it, because the tables are compared with its. Powers, cosines
-    /// and sines are the exact ones, rounded: PyTorch's powers are the same, its cosines and sines (of a vector maths
-    /// library, and not the same on every processor) differ in the last bit for one value in twenty.
+    /// Rounded to f32 after every step, with PyTorch's powers, because the tables are compared with its.
     pub fn inverse_frequencies(&self, sequence_length: usize) -> (Vec<f32>, f32) {
         let half = self.rotary_dim / 2;
-        let base = |j: usize| self.theta.powf(f64::from((2 * j) as f32 / self.rotary_dim as f32)) as f32;
+        let exponents: Vec<f32> = (0..half).map(|j| (2 * j) as f32 / self.rotary_dim as f32).collect();
+        let powers = torch_math::powers(self.theta as f32, &exponents);
+        let base = |j: usize| powers[j];
         match &self.scaling {
             RopeScaling::Default => ((0..half).map(|j| 1.0 / base(j)).collect(), 1.0),
             RopeScaling::Linear { factor } => {
@@ -132,9 +133,9 @@ impl Rope {
         let rows = cos.par_chunks_exact_mut(half).zip(sin.par_chunks_exact_mut(half));
         rows.enumerate().for_each(|(position, (cos, sin))| {
             for (j, frequency) in frequencies.iter().enumerate() {
-                let (s, c) = f64::from(position as f32 * frequency).sin_cos();
-                cos[j] = c as f32 * mscale;
-                sin[j] = s as f32 * mscale;
+                let angle = position as f32 * frequency;
+                cos[j] = cosine(angle) * mscale;
+                sin[j] = sine(angle) * mscale;
             }
         });
         (cos, sin)

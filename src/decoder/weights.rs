@@ -1,6 +1,7 @@
 //! The weights of a decoder, found in a checkpoint by its [`Spec`].
 
 use super::lora::LoraModule;
+use super::whole::WholeModule;
 use super::{Linear, NormLayout, QkNorm, Spec};
 use crate::Result;
 use crate::device::Device;
@@ -21,6 +22,8 @@ pub struct Decoder {
     pub(super) final_norm: Tensor,
     pub(super) head: FrozenWeight,
     pub(super) lora: Vec<LoraModule>,
+    /// Modules that are trained whole.
+    pub(super) whole: Vec<WholeModule>,
 }
 
 /// One decoder layer; norms are f32 `[n]`, one already added where the checkpoint stores offsets.
@@ -94,6 +97,7 @@ impl Decoder {
             final_norm,
             head,
             lora: Vec::new(),
+            whole: Vec::new(),
             spec,
         })
     }
@@ -126,6 +130,10 @@ impl Decoder {
             }
         }
         self.lora = lora;
+        self.attach_whole(adapter.whole.iter())?;
+        if adapter.config.use_dora {
+            self.split_lengths(|name| adapter.modules.get(name).and_then(|pair| pair.magnitude.clone()))?;
+        }
         Ok(())
     }
 
@@ -134,7 +142,7 @@ impl Decoder {
         &self.lora
     }
 
-    /// For the optimiser, which replaces A and B.
+    /// For whoever replaces A and B; with DoRA, [`Decoder::refresh`] must follow.
     pub fn lora_mut(&mut self) -> &mut [LoraModule] {
         &mut self.lora
     }

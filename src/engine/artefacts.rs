@@ -4,7 +4,7 @@ use super::manifest::Manifest;
 use super::store::Slot;
 use super::{CancelFlag, ContentHashes, KeyHasher, Store};
 use crate::Result;
-use crate::passes::ModelKind;
+use crate::model::ModelKind;
 use crate::report::EventSink;
 use serde::Serialize;
 use std::path::{Path, PathBuf};

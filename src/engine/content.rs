@@ -59,7 +59,8 @@ impl ContentHashes {
             .ok()
             .and_then(|time| SystemTime::now().duration_since(time).ok())
             .is_some_and(|age| age >= SETTLED);
-        if settled {
+        // The memory is JSON, which has no room for a path that is not text.
+        if settled && canonical.to_str().is_some() {
             let known = Known { size: stamp.0, mtime: stamp.1, inode: stamp.2, hash: hash.clone() };
             self.known.borrow_mut().insert(canonical, known);
             *self.dirty.borrow_mut() = true;

@@ -1,7 +1,6 @@
 //! From a configuration to artefacts: plan, cache, runner, output folder.
 
 pub mod artefacts;
-pub mod cancel;
 pub mod content;
 pub mod error;
 pub mod input;
@@ -12,8 +11,8 @@ pub mod plan;
 pub mod runner;
 pub mod store;
 
+pub use crate::cancel::CancelFlag;
 pub use artefacts::Artefacts;
-pub use cancel::CancelFlag;
 pub use content::ContentHashes;
 pub use error::EngineError;
 pub use key::KeyHasher;

@@ -3,8 +3,8 @@
 use super::manifest::Manifest;
 use super::plan::{Flow, StepKey};
 use super::{Artefacts, EngineError, Step, Store};
-use crate::model::ModelHandle;
-use crate::passes::{ModelKind, RunContext};
+use crate::model::{ModelHandle, ModelKind};
+use crate::passes::RunContext;
 use crate::report::Event;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};

@@ -28,7 +28,9 @@ pub enum ModelError {
     Tokenizer { path: PathBuf, reason: String },
     #[error("the model `{path}` cannot be found: {why}")]
     NotFound { path: String, why: &'static str },
-    #[error("`{repo}` could not be fetched from the hub: {reason}")]
+    #[error("the GGUF file `{}` cannot be used: {reason}", path.display())]
+    Gguf { path: PathBuf, reason: String },
+    #[error("`{repo}` is no folder here, and could not be fetched from the hub: {reason}")]
     Hub { repo: String, reason: String, hint: String },
 }
 

@@ -4,7 +4,7 @@
 //! see the same values: a merged row is computed the same way, and rounded to the base's type, wherever it is asked
 //! for.
 
-use super::{Adapter, Checkpoint, ModelError, QuantisedBase, adapter::LoraPair};
+use super::{Adapter, Checkpoint, ModelError, QuantisedBase, adapter::LoraPair, adapter::WholeTensor};
 use crate::Result;
 use crate::quant::FloatType;
 use candle_core::DType;
@@ -65,13 +65,16 @@ impl WeightSource for Checkpoint {
     }
 }
 
-/// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, rounded once to W's type.
+/// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, with DoRA its rows scaled to their magnitudes, rounded once
+/// to W's type.
 pub struct MergedCheckpoint {
     base: Checkpoint,
     /// Takes the place of the base's linear layers.
     quantised: Option<QuantisedBase>,
     /// By weight name.
     pairs: BTreeMap<String, LoraPair>,
+    /// Weights that take the place of the base's, by name.
+    whole: BTreeMap<String, WholeTensor>,
 }
 
 /// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
@@ -122,7 +125,18 @@ impl MergedCheckpoint {
                 .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
             pairs.insert(name, pair);
         }
-        Ok(MergedCheckpoint { base, quantised: None, pairs })
+        let mut whole = BTreeMap::new();
+        for (module, tensor) in adapter.whole {
+            let name = weight_name(&module);
+            base.tensor_of(&name, &tensor.shape)
+                .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
+            if tied && name == crate::decoder::Spec::EMBEDDING {
+                let what = "which this model uses as its head, too";
+                return Err(refuse(format!("it replaces `{module}`, {what}")).into());
+            }
+            whole.insert(name, tensor);
+        }
+        Ok(MergedCheckpoint { base, quantised: None, pairs, whole })
     }
 
     /// The adapter on what 4 bits leave of the linear layers, also of those that it does not change.
@@ -137,7 +151,7 @@ impl MergedCheckpoint {
 
     /// Whether this tensor differs from the base's.
     pub fn changes(&self, name: &str) -> bool {
-        self.pairs.contains_key(name) || self.quantised(name).is_some()
+        self.pairs.contains_key(name) || self.whole.contains_key(name) || self.quantised(name).is_some()
     }
 
     fn quantised(&self, name: &str) -> Option<&super::FourBitMatrix> {
@@ -155,6 +169,12 @@ impl WeightSource for MergedCheckpoint {
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        if let Some(tensor) = self.whole.get(name) {
+            let width: usize = tensor.shape[1..].iter().product();
+            out.copy_from_slice(&tensor.values[rows.start * width..rows.end * width]);
+            round(out, self.base.tensor(name)?.dtype);
+            return Ok(());
+        }
         let dtype = self.base.tensor(name)?.dtype;
         match self.quantised(name) {
             None => self.base.read_rows(name, rows.clone(), out)?,
@@ -176,7 +196,19 @@ impl WeightSource for MergedCheckpoint {
             product(&pair.b[start * pair.rank..end * pair.rank], &pair.a, pair.rank, delta);
             let (from, to) = (start.max(rows.start), end.min(rows.end));
             let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
-            add_rounded(target, &delta[(from - start) * width..(to - start) * width], pair.scale, dtype);
+            let delta = &delta[(from - start) * width..(to - start) * width];
+            match &pair.magnitude {
+                None => add_rounded(target, delta, pair.scale, dtype),
+                Some(magnitude) => {
+                    add_rounded(target, delta, pair.scale, DType::F32);
+                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
+                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
+                        let factor = magnitude / norm as f32;
+                        row.iter_mut().for_each(|w| *w *= factor);
+                    });
+                    round(target, dtype);
+                }
+            }
             start = end;
         }
         Ok(())

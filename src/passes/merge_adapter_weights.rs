@@ -55,10 +55,7 @@ impl Pass for MergePass {
         write_checkpoint(&merged, dir, SHARD, context)?;
         drop(merged);
         for name in ModelFolder::SIDE_FILES {
-            let from = base.join(name);
-            if from.is_file() {
-                std::fs::copy(&from, dir.join(name)).at("copy", &from)?;
-            }
+            folder.copy_side_file(name, dir)?;
         }
         if let Some(quantised) = &quantised {
             let error = merge_error::measure(&folder, quantised, adapter, dir, context)?;
@@ -197,7 +194,7 @@ fn write_merged(merged: &MergedCheckpoint, tensor: &Tensor, writer: &mut Writer)
             return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
         }
     };
-    let (rows, cols) = (tensor.shape[0], tensor.shape[1]);
+    let (rows, cols) = (tensor.shape[0], tensor.shape[1..].iter().product::<usize>());
     // A panel is what one thread merges at a time; a run of panels is what is held in memory.
     let panel = ((1 << 19) / cols.max(1)).next_multiple_of(64);
     let run = panel * 4 * rayon::current_num_threads();

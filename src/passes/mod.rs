@@ -1,5 +1,7 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+mod data_key;
+mod kind;
 pub mod lora;
 pub mod merge_adapter_weights;
 mod merge_error;
@@ -11,17 +13,17 @@ pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
 pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
-mod kind;
 
 pub use kind::output_kind;
 
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
-use crate::engine::{Artefacts, CancelFlag, KeyHasher};
+use crate::engine::{Artefacts, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
-use serde::{Deserialize, Serialize};
+use crate::train::MemoryEstimate;
 use std::path::Path;
 
 /// One step: takes a model, writes another one into a folder of its own.
@@ -51,6 +53,14 @@ pub trait Pass {
         false
     }
 
+    /// What the pass needs at its peak, where that can be predicted from the input and the options alone.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    fn memory(&self, _input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        Ok(None)
+    }
+
     /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may
     /// have left; it becomes the artefact when this returns.
     ///
@@ -67,15 +77,6 @@ pub fn build(options: &PassOptions) -> Box<dyn Pass> {
         PassOptions::MergeAdapterWeights(options) => Box::new(MergePass { options }),
         PassOptions::ModelBuilder(options) => Box::new(ModelBuilderPass { options }),
     }
-}
-
-/// The shape of a [`ModelHandle`] before it exists, for checking a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    Hf,
-    HfWithAdapter,
-    Onnx,
 }
 
 /// What a pass may use of the world.

@@ -4,6 +4,7 @@
 
 use super::{FloatType, default, k_quant, rtn};
 use half::f16;
+use std::ops::Range;
 
 /// How scale and codes of a block are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,41 @@ pub struct QuantisedRows {
     pub scales: Vec<f32>,
     /// `[rows, ceil(blocks · bits / 8)]`; empty when the middle code is implied.
     pub zero_points: Vec<u8>,
+}
+
+impl QuantisedRows {
+    /// Replaces what `out` holds by some rows of `k` elements.
+    pub fn copy_rows(&self, format: BlockFormat, k: usize, rows: Range<usize>, out: &mut QuantisedRows) {
+        fn copy<T: Copy>(from: &[T], width: usize, rows: &Range<usize>, to: &mut Vec<T>) {
+            to.clear();
+            to.extend_from_slice(&from[rows.start * width..rows.end * width]);
+        }
+        let blocks = format.blocks(k);
+        copy(&self.codes, blocks * format.block_bytes(), &rows, &mut out.codes);
+        copy(&self.scales, blocks, &rows, &mut out.scales);
+        let zeros = if format.has_zero_points() { format.zero_point_bytes(k) } else { 0 };
+        copy(&self.zero_points, zeros, &rows, &mut out.zero_points);
+    }
+
+    /// The values that the kernel sees for row `row` of `k` elements.
+    pub fn decode_row(&self, format: BlockFormat, k: usize, row: usize, out: &mut [f32]) {
+        let (blocks, width) = (format.blocks(k), format.block_bytes());
+        let zeros = if format.has_zero_points() { format.zero_point_bytes(k) } else { 0 };
+        let zeros = &self.zero_points[row * zeros..(row + 1) * zeros];
+        for (b, values) in out.chunks_mut(format.block_size).enumerate() {
+            let scale = self.scales[row * blocks + b];
+            let codes = &self.codes[(row * blocks + b) * width..][..width];
+            let zero = match (zeros.is_empty(), format.bits) {
+                (true, bits) => 1 << (bits - 1),
+                (false, 4) => zeros[b / 2] >> (4 * (b % 2)) & 15,
+                (false, _) => zeros[b],
+            };
+            for (i, value) in values.iter_mut().enumerate() {
+                let code = if format.bits == 4 { codes[i / 2] >> (4 * (i % 2)) & 15 } else { codes[i] };
+                *value = (f32::from(code) - f32::from(zero)) * scale;
+            }
+        }
+    }
 }
 
 impl BlockFormat {
@@ -88,7 +124,7 @@ impl BlockFormat {
         self.float.round(&mut out.scales);
     }
 
-    fn pack_zero_points(&self, zeros: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn pack_zero_points(&self, zeros: &[u8], out: &mut Vec<u8>) {
         if self.bits == 8 {
             out.extend_from_slice(zeros);
             return;
