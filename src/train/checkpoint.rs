@@ -14,7 +14,8 @@
 use super::plateau::Plateau;
 use super::selection::Standing;
 use super::{TrainError, Trainer};
-use crate::model::{Checkpoint, safetensors_file};
+use crate::model::Checkpoint;
+use crate::model::safetensors_file::{Entry, Writer};
 use crate::{Result, error::IoContext};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -71,12 +72,7 @@ impl Checkpoints {
             return Ok(());
         }
         std::fs::create_dir_all(&dir).at("create", &dir)?;
-        let mut tensors = Vec::new();
-        for (name, tensor) in named_tensors(trainer) {
-            tensors.push((name, tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?));
-        }
-        let views: Vec<_> = tensors.iter().map(|(n, s, v)| (n.clone(), s.clone(), v.as_slice())).collect();
-        safetensors_file::write_f32(&dir.join(TENSORS), &views)?;
+        write_tensors(trainer, &dir.join(TENSORS))?;
         let temporary = dir.join("state.json.partial");
         let text = serde_json::to_string_pretty(state).expect("plain data");
         std::fs::write(&temporary, text).at("write", &temporary)?;
@@ -143,6 +139,22 @@ impl Checkpoints {
         }
         Ok(all)
     }
+}
+
+/// One tensor after the other: adapter and moments of a large model are not to be in memory twice.
+fn write_tensors(trainer: &Trainer, path: &Path) -> Result<()> {
+    let entry = |(name, tensor): (String, &Tensor)| Entry {
+        name,
+        dtype: "F32",
+        shape: tensor.dims().to_vec(),
+        bytes: 4 * tensor.elem_count(),
+    };
+    let entries: Vec<Entry> = named_tensors(trainer).map(entry).collect();
+    let mut writer = Writer::create(path, &entries)?;
+    for (_, tensor) in named_tensors(trainer) {
+        writer.write(bytemuck::cast_slice(&tensor.flatten_all()?.to_vec1::<f32>()?))?;
+    }
+    writer.finish()
 }
 
 /// Everything that is saved as a tensor.
