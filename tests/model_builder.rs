@@ -8,9 +8,9 @@ use olive::config::{
 };
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
-use olive::model::{Checkpoint, ModelHandle};
+use olive::model::{Checkpoint, ModelHandle, ModelKind};
 use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
-use olive::passes::{self, MergePass, ModelBuilderPass, ModelKind, Pass, RunContext};
+use olive::passes::{self, MergePass, ModelBuilderPass, Pass, RunContext};
 use olive::report::EventSink;
 use olive::report::event::Event;
 use prost::Message;
@@ -30,7 +30,8 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive::Result<ModelHandle> {
-    let context = RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events };
+    let context =
+        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events, artefacts: None };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -118,8 +119,13 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
     let input =
         ModelHandle::HfWithAdapter { base: base.path().to_owned(), adapter: adapter.path().to_owned() };
     let cancel = CancelFlag::default();
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &cancel,
+        events: &(),
+        artefacts: None,
+    };
     let merged_model =
         MergePass { options: Default::default() }.run(&input, merged.path(), &context).unwrap();
 
@@ -274,7 +280,7 @@ fn some_matrices_can_have_other_widths() {
     let (_, out) = build(&tiny_model::config(), ModelBuilderOptions { mixed_precision, ..int4() }).unwrap();
     let graph = graph(out.path());
     assert_eq!(int(node(&graph, "/lm_head/MatMul_Q8"), "bits"), Some(8));
-    // Of two layers the first one is sensitive.
+    // Of two layers the first is in the outer eighths, and the second is neither there nor a third one.
     for (layer, bits) in [(0, 8), (1, 4)] {
         let of = |name: &str| int(node(&graph, &format!("/model/layers.{layer}/{name}")), "bits");
         assert_eq!(of(&format!("attn/qkv_proj/MatMul_Q{bits}")), Some(bits));
@@ -307,17 +313,23 @@ fn dequantised_weights_are_those_of_the_product() {
         let turned = bytes(qdq.path(), &b, &format!("{weight}_DQ_Q4"));
         let scales = bytes(blocks.path(), &a, &format!("{weight}_scales"));
         let turned_scales = bytes(qdq.path(), &b, &format!("{weight}_DQ_scales"));
-        let sign = if is_symmetric { 8 } else { 0 };
+        // Signed codes round halves away from zero, unsigned ones upwards: those below zero may be one step apart.
+        let mut apart = 0;
         for row in 0..n {
             for col in 0..k {
-                let code = nibble(&codes, row * count * 32 + col);
-                assert_eq!(nibble(&turned, col * n + row) ^ sign, code, "[{row}, {col}]");
+                let code = i16::from(nibble(&codes, row * count * 32 + col));
+                let turned = nibble(&turned, col * n + row);
+                let turned = i16::from(if is_symmetric { turned ^ 8 } else { turned });
+                let tie = is_symmetric && code < 9 && turned == code - 1;
+                assert!(turned == code || tie, "[{row}, {col}]: {turned} for {code}");
+                apart += usize::from(tie);
             }
             for block in 0..count {
                 let (at, turned_at) = (4 * (row * count + block), 4 * (block * n + row));
                 assert_eq!(scales[at..at + 4], turned_scales[turned_at..turned_at + 4]);
             }
         }
+        assert!(apart < n * k / 50, "{apart} of {} codes differ", n * k);
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The model and how it answers.
 #[derive(Args)]
 pub(crate) struct AnsweringArgs {
-    /// A Hugging Face folder, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
+    /// A Hugging Face folder, a GGUF file, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
     pub(crate) model: String,
     /// A LoRA adapter to put on the model.
     #[arg(long, value_name = "DIR")]

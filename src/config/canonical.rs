@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Diagnostic;
+pub use super::training_options::*;
 
 /// The grammar a block is written in, which decides its defaults (`Old`: up to Olive 0.6; `New`: since 0.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -101,10 +102,8 @@ pub struct EngineConfig {
     pub cache_dir: PathBuf,
     pub clean_cache: bool,
     pub output_dir: PathBuf,
-    pub output_name: Option<String>,
     /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.
     pub log_severity_level: u8,
-    pub log_to_file: bool,
     /// No footprints and history files.
     pub no_artifacts: bool,
 }
@@ -119,7 +118,6 @@ pub struct PassConfig {
     pub host: Option<String>,
     /// Run again even if cached.
     pub clean_run_cache: bool,
-    pub output_name: Option<String>,
     pub era: Era,
     /// For printing: every option, its value, and where it comes from.
     pub resolved: Vec<ResolvedOption>,
@@ -155,6 +153,8 @@ pub struct LoraOptions {
     pub alpha: f64,
     pub lora_dropout: f64,
     pub use_rslora: bool,
+    /// Magnitude and direction of every weight apart (DoRA).
+    pub use_dora: bool,
     /// `None`: the defaults of the architecture.
     pub target_modules: Option<Targets>,
     pub modules_to_save: Option<Vec<String>>,
@@ -225,6 +225,11 @@ pub struct TrainingArgs {
     /// Positive: overrides the epochs.
     pub max_steps: Option<usize>,
     pub lr_scheduler_type: Scheduler,
+    pub lr_scheduler_kwargs: SchedulerOptions,
+    /// Learning rate of B relative to that of A (LoRA+).
+    pub loraplus_lr_ratio: Option<f64>,
+    /// Strength of the noise on embeddings (NEFTune).
+    pub neftune_noise_alpha: Option<f64>,
     pub warmup_ratio: f64,
     /// Positive: overrides the ratio.
     pub warmup_steps: usize,
@@ -235,15 +240,8 @@ pub struct TrainingArgs {
     pub eval_steps: Option<f64>,
     pub group_by_length: bool,
     pub dataloader_drop_last: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheduler {
-    Constant,
-    ConstantWithWarmup,
-    Linear,
-    Cosine,
+    pub saving: Saving,
+    pub selection: Selection,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -255,7 +253,20 @@ pub enum EvalStrategy {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct MergeOptions {}
+pub struct MergeOptions {
+    pub base_weights: BaseWeights,
+}
+
+/// What an adapter is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseWeights {
+    /// The base model as it is.
+    #[default]
+    Float,
+    /// What QLoRA's 4 bits leave of it, which is what the adapter was trained on.
+    Quantised,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelBuilderOptions {
@@ -419,6 +430,19 @@ pub struct TextGeneration {
     /// Random strategies. `None`: seed 0, so that a configuration always gives the same blocks.
     pub random_seed: Option<u64>,
     pub random_retries: usize,
+    pub loss_on: LossOn,
+    /// Text after which the completion of a row begins.
+    pub response_template: Option<String>,
+}
+
+/// Which tokens of a row count in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LossOn {
+    #[default]
+    All,
+    /// What follows the last `response_template`, or what the assistant says in a chat.
+    Completion,
 }
 
 /// How the text of a row is made, in Olive's order of precedence.
@@ -441,6 +465,8 @@ pub enum Strategy {
     Join,
     JoinRandom,
     JoinSlidingWindow,
+    /// Whole rows side by side in blocks; they do not see one another.
+    Pack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,6 +1,7 @@
 //! Which local inputs of a configuration do not exist (yet): for warnings, never for errors.
 
 use super::{DataConfig, DataFiles, Diagnostic, InputModel, PassOptions, RunConfig};
+use crate::model::gguf::is_gguf;
 use std::path::Path;
 
 /// What `config` refers to and is not there, relative to the working directory.
@@ -14,8 +15,10 @@ pub fn missing_inputs(config: &RunConfig) -> Vec<Diagnostic> {
     };
     match &config.input_model {
         InputModel::HuggingFace { model_path, adapter_path, .. } => {
-            if is_folder_name(model_path) && !Path::new(model_path).exists() {
-                say("input_model", format!("the folder `{model_path}` does not exist"));
+            if (is_folder_name(model_path) || is_gguf(Path::new(model_path)))
+                && !Path::new(model_path).exists()
+            {
+                say("input_model", format!("the model `{model_path}` does not exist"));
             }
             if let Some(path) = adapter_path.as_ref().filter(|path| !path.exists()) {
                 say("input_model", format!("the adapter `{}` does not exist", path.display()));

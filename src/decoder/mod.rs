@@ -10,12 +10,15 @@ pub mod layer;
 pub mod layer_backward;
 pub mod layerwise;
 pub mod lora;
+pub mod parameters;
 pub mod rope;
 pub mod sampling;
 pub mod spec;
 pub mod text_stream;
 pub mod tokens;
+mod torch_math;
 pub mod weights;
+pub mod whole;
 
 pub use cache::KvCache;
 pub use continuation::Continuation;

@@ -3,7 +3,7 @@
 use super::ModelError;
 use crate::{Result, error::IoContext};
 use candle_core::DType;
-use half::{bf16, f16};
+use half::f16;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -106,6 +106,11 @@ impl Checkpoint {
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.values()
     }
+
+    /// Bytes of all tensors.
+    pub fn size(&self) -> u64 {
+        self.tensors().map(|t| t.len as u64).sum()
+    }
 }
 
 impl Tensor {
@@ -150,7 +155,7 @@ impl Tensor {
             }
             DType::BF16 => {
                 for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *value = bf16::from_le_bytes([b[0], b[1]]).to_f32();
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
                 }
             }
             DType::F16 => {

@@ -1,7 +1,8 @@
-//! Where a model comes from: a folder of this machine, or the Hugging Face Hub by way of its cache.
+//! Where a model comes from: a folder of this machine, a GGUF file, or the Hugging Face Hub by way of its cache.
 
-use super::{ModelError, hub};
+use super::{ModelError, gguf, hub};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::report::EventSink;
 use std::path::{Path, PathBuf};
 
@@ -16,13 +17,19 @@ pub struct SourceOptions {
     pub token: Option<String>,
     /// `HF_ENDPOINT`; `None` for the public hub.
     pub endpoint: Option<String>,
+    /// Stops a download.
+    pub cancel: CancelFlag,
+    /// Where GGUF files are kept in their converted form; `None` refuses such files.
+    pub conversions: Option<PathBuf>,
+    /// Convert nothing: what is not there yet counts as missing.
+    pub read_only: bool,
 }
 
-/// The folder of `model_path`: itself if it is one, else the cached snapshot of the hub model of that id, fetched
-/// if need be. Of the hub's files only configuration, tokenizer and safetensors are taken: no pickles, no code.
+/// The folder of `model_path`: itself if it is one, the converted form of a GGUF file, else the cached snapshot of the
+/// hub model of that id, fetched if need be. Of the hub's files only configuration, tokenizer and safetensors are taken: no pickles, no code.
 ///
 /// # Errors
-/// Neither a folder nor an id; no such model; not allowed; the hub cannot be reached and nothing is cached.
+/// Neither a folder nor a file nor an id; a GGUF file that cannot be used; no such model; not allowed; the hub cannot be reached and nothing is cached.
 pub fn resolve(
     model_path: &str,
     revision: Option<&str>,
@@ -33,10 +40,21 @@ pub fn resolve(
     if path.is_dir() {
         return Ok(path.to_owned());
     }
-    if !is_hub_id(model_path) {
+    if gguf::is_gguf(path) && path.is_file() {
+        let cache = options.conversions.as_deref().ok_or_else(|| ModelError::Gguf {
+            path: path.to_owned(),
+            reason: "there is no cache folder for its converted form".into(),
+        })?;
+        return gguf::import(path, cache, options.read_only, events);
+    }
+    if !is_hub_id(model_path) || gguf::is_gguf(path) {
         return Err(ModelError::NotFound {
             path: model_path.to_owned(),
-            why: if path.exists() { "it is a file, not a folder" } else { "there is no such folder" },
+            why: if path.exists() {
+                "it is a file, but neither a folder nor a .gguf"
+            } else {
+                "there is no such folder or file"
+            },
         }
         .into());
     }
@@ -76,6 +94,6 @@ mod tests {
         let path = dir.path().to_str().unwrap();
         assert_eq!(resolve(path, None, &options, &()).unwrap(), dir.path());
         let error = resolve("/no/such/folder", None, &options, &()).unwrap_err();
-        assert!(error.to_string().contains("there is no such folder"), "{error}");
+        assert!(error.to_string().contains("there is no such folder or file"), "{error}");
     }
 }

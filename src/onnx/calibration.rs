@@ -6,9 +6,9 @@
 //! each other: at any time the memory holds the decoded weights of one layer.
 
 use super::data_file::ChosenCodes;
+use crate::cancel::CancelFlag;
 use crate::data::Dataset;
 use crate::decoder::{Decoder, HiddenStates, LinearKind, Spec};
-use crate::engine::CancelFlag;
 use crate::model::WeightSource;
 use crate::ops::FrozenWeight;
 use crate::quant::feedback::{Feedback, Moments};

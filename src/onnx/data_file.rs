@@ -4,7 +4,7 @@
 //! memory holds a few rows per thread.
 
 use super::proto::{StringStringEntry, TensorProto, data_type};
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::model::WeightSource;
 use crate::quant::{BlockFormat, FloatType, QuantisedRows, TableFormat};
 use crate::report::EventSink;

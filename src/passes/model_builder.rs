@@ -1,6 +1,6 @@
 //! The `ModelBuilder` pass: a Hugging Face model, or one with an adapter, to an ONNX folder for onnxruntime-genai.
 
-use super::{Pass, RunContext};
+use super::{Pass, RunContext, data_key};
 use crate::Result;
 use crate::config::canonical::{DataConfig, EvalSize, ModelBuilderOptions};
 use crate::data;
@@ -26,12 +26,11 @@ impl Pass for ModelBuilderPass {
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
-        if let Some(data) = &self.options.calibration {
-            for file in data::input_files(&data.load)? {
-                hasher.file("calibration", &file)?;
-            }
+        let mut options = self.options.clone();
+        if let Some(data) = &mut options.calibration {
+            data_key::feed("calibration", data, hasher)?;
         }
+        hasher.field("options", &options);
         Ok(())
     }
 
@@ -39,7 +38,7 @@ impl Pass for ModelBuilderPass {
         BuildOptions::new(&self.options)?;
         if let Some(data) = &self.options.calibration {
             data::check(&data.pre_process)?;
-            data::input_files(&data.load)?;
+            data::inputs(&data.load)?;
         }
         Ok(())
     }

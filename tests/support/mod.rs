@@ -1,5 +1,6 @@
 //! What the tests of the binary share.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};

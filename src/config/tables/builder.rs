@@ -8,7 +8,12 @@ pub(crate) static MERGE: Block = Block {
     doc: "Adds an adapter to the weights of its base model.",
     wrapper: Some("config"),
     outer: super::PASS,
-    parts: &[],
+    parts: &[&[Opt::new(
+        "base_weights",
+        Kind::Choice(&["float", "quantised|quantized"]),
+        "What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on.",
+    )
+    .default("\"float\"")]],
     open: None,
 };
 

@@ -1,0 +1,172 @@
+//! A GGUF file as it lies on disk: metadata by key, tensors by name, rows dequantised on demand.
+
+use super::Found;
+use candle_core::Device;
+use candle_core::quantized::GgmlDType;
+use candle_core::quantized::ggml_file::qtensor_from_ggml;
+use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+use half::{bf16, f16};
+use memmap2::Mmap;
+use std::fs::File;
+use std::io::Cursor;
+
+/// Block types are read in place as structures of half-precision numbers.
+const ALIGNMENT: usize = 4;
+
+/// A mapped file, its header read and every tensor found to be inside.
+pub(super) struct Gguf {
+    map: Mmap,
+    content: Content,
+}
+
+impl Gguf {
+    /// Maps a file and reads its header.
+    pub(super) fn open(file: &File) -> Found<Gguf> {
+        #[expect(
+            unsafe_code,
+            reason = "weights are mapped; a file changed by others during a run is undefined"
+        )]
+        // SAFETY: the mapping is read-only and lives as long as this value.
+        let map = unsafe { Mmap::map(file) }.map_err(|e| e.to_string())?;
+        let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| e.to_string())?;
+        let gguf = Gguf { map, content };
+        if gguf.size("split.count").is_some_and(|parts| parts > 1) {
+            return Err("it is one part of a model that was split; merge the parts first".into());
+        }
+        for (name, info) in &gguf.content.tensor_infos {
+            gguf.place(info).map_err(|reason| format!("tensor `{name}`: {reason}"))?;
+        }
+        Ok(gguf)
+    }
+
+    /// Names of all tensors, in order.
+    pub(super) fn tensor_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.content.tensor_infos.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
+    /// Shape (slowest dimension first) and block type.
+    pub(super) fn tensor(&self, name: &str) -> Option<(&[usize], GgmlDType)> {
+        self.content.tensor_infos.get(name).map(|info| (info.shape.dims(), info.ggml_dtype))
+    }
+
+    /// Elements `start..start + len` of a tensor as f32; both are multiples of the type's block size.
+    pub(super) fn read(&self, name: &str, start: usize, len: usize) -> Found<Vec<f32>> {
+        let info =
+            self.content.tensor_infos.get(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
+        let (block, width) = (info.ggml_dtype.block_size(), info.ggml_dtype.type_size());
+        let all = &self.map[self.place(info)?];
+        let bytes = all
+            .get(start / block * width..(start + len) / block * width)
+            .ok_or_else(|| format!("tensor `{name}` is shorter than its shape says"))?;
+        let pairs = || bytes.chunks_exact(2).map(|b| [b[0], b[1]]);
+        Ok(match info.ggml_dtype {
+            GgmlDType::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
+            GgmlDType::F16 => pairs().map(|b| f16::from_le_bytes(b).to_f32()).collect(),
+            GgmlDType::BF16 => pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
+            quantised => qtensor_from_ggml(quantised, bytes, vec![len], &Device::Cpu)
+                .and_then(|blocks| blocks.dequantize(&Device::Cpu)?.to_vec1())
+                .map_err(|e| format!("tensor `{name}`: {e}"))?,
+        })
+    }
+
+    /// Where the tensor's bytes are in the file.
+    fn place(&self, info: &TensorInfo) -> Found<std::ops::Range<usize>> {
+        let (block, width) = (info.ggml_dtype.block_size(), info.ggml_dtype.type_size());
+        let row = info.shape.dims().last().copied().unwrap_or(1);
+        if !row.is_multiple_of(block) {
+            return Err(format!("its rows of {row} are not whole blocks of {block}"));
+        }
+        let size = info.shape.dims().iter().try_fold(1usize, |size, &n| size.checked_mul(n));
+        let size = size.and_then(|elements| (elements / block).checked_mul(width));
+        let start = usize::try_from(self.content.tensor_data_offset.saturating_add(info.offset)).ok();
+        let end = start.zip(size).and_then(|(start, size)| start.checked_add(size));
+        match (start, end) {
+            (Some(start), _) if !start.is_multiple_of(ALIGNMENT) => {
+                Err(format!("it begins at byte {start}, which is not aligned"))
+            }
+            (Some(start), Some(end)) if end <= self.map.len() => Ok(start..end),
+            _ => Err("it reaches beyond the end of the file, which seems cut off".into()),
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.content.metadata.get(key)
+    }
+
+    pub(super) fn text(&self, key: &str) -> Option<&str> {
+        match self.value(key)? {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        match self.value(key)? {
+            Value::Bool(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// A whole number that is not negative; a list counts if all its entries are the same.
+    pub(super) fn size(&self, key: &str) -> Option<usize> {
+        match self.value(key)? {
+            Value::Array(list) => {
+                let first = whole(list.first()?)?;
+                list.iter().all(|value| whole(value) == Some(first)).then_some(first)
+            }
+            value => whole(value),
+        }
+    }
+
+    /// A number. One that is stored as f32 becomes the f64 of the same shortest decimals: 1e-5 stays 1e-5.
+    pub(super) fn number(&self, key: &str) -> Option<f64> {
+        match self.value(key)? {
+            Value::F32(value) => value.to_string().parse().ok(),
+            Value::F64(value) => Some(*value),
+            value => whole(value).map(|n| n as f64),
+        }
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Option<Vec<&str>> {
+        let Value::Array(list) = self.value(key)? else { return None };
+        list.iter()
+            .map(|value| match value {
+                Value::String(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub(super) fn sizes(&self, key: &str) -> Option<Vec<usize>> {
+        let Value::Array(list) = self.value(key)? else { return None };
+        list.iter().map(whole).collect()
+    }
+
+    pub(super) fn numbers(&self, key: &str) -> Option<Vec<f32>> {
+        let Value::Array(list) = self.value(key)? else { return None };
+        list.iter()
+            .map(|value| match value {
+                Value::F32(value) => Some(*value),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn whole(value: &Value) -> Option<usize> {
+    match *value {
+        Value::U8(n) => Some(n.into()),
+        Value::U16(n) => Some(n.into()),
+        Value::U32(n) => usize::try_from(n).ok(),
+        Value::U64(n) => usize::try_from(n).ok(),
+        Value::I8(n) => usize::try_from(n).ok(),
+        Value::I16(n) => usize::try_from(n).ok(),
+        Value::I32(n) => usize::try_from(n).ok(),
+        Value::I64(n) => usize::try_from(n).ok(),
+        _ => None,
+    }
+}
