@@ -313,17 +313,23 @@ fn dequantised_weights_are_those_of_the_product() {
         let turned = bytes(qdq.path(), &b, &format!("{weight}_DQ_Q4"));
         let scales = bytes(blocks.path(), &a, &format!("{weight}_scales"));
         let turned_scales = bytes(qdq.path(), &b, &format!("{weight}_DQ_scales"));
-        let sign = if is_symmetric { 8 } else { 0 };
+        // Signed codes round halves away from zero, unsigned ones upwards: those below zero may be one step apart.
+        let mut apart = 0;
         for row in 0..n {
             for col in 0..k {
-                let code = nibble(&codes, row * count * 32 + col);
-                assert_eq!(nibble(&turned, col * n + row) ^ sign, code, "[{row}, {col}]");
+                let code = i16::from(nibble(&codes, row * count * 32 + col));
+                let turned = nibble(&turned, col * n + row);
+                let turned = i16::from(if is_symmetric { turned ^ 8 } else { turned });
+                let tie = is_symmetric && code < 9 && turned == code - 1;
+                assert!(turned == code || tie, "[{row}, {col}]: {turned} for {code}");
+                apart += usize::from(tie);
             }
             for block in 0..count {
                 let (at, turned_at) = (4 * (row * count + block), 4 * (block * n + row));
                 assert_eq!(scales[at..at + 4], turned_scales[turned_at..turned_at + 4]);
             }
         }
+        assert!(apart < n * k / 50, "{apart} of {} codes differ", n * k);
     }
 }
 

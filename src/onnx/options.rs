@@ -156,6 +156,7 @@ impl BuildOptions {
                 bits,
                 block_size: options.block_size,
                 symmetric: options.is_symmetric,
+                signed: options.use_qdq && options.is_symmetric,
                 float,
             },
             mixed: options.mixed_precision,

@@ -351,8 +351,14 @@ mod tests {
             (4, true, FloatType::F16),
             (8, true, FloatType::F32),
         ] {
-            let format =
-                BlockFormat { algorithm: Algorithm::Default, bits, block_size: 32, symmetric, float };
+            let format = BlockFormat {
+                algorithm: Algorithm::Default,
+                bits,
+                block_size: 32,
+                symmetric,
+                signed: false,
+                float,
+            };
             let chosen = moments.feedback(0.01).quantise(format, &mut weights.clone());
             let mut rounded = QuantisedRows::default();
             format.quantise(&mut weights.clone(), K, &mut rounded);

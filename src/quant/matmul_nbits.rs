@@ -26,6 +26,9 @@ pub struct BlockFormat {
     /// 16, 32, 64, 128 or 256 elements.
     pub block_size: usize,
     pub symmetric: bool,
+    /// Codes are rounded as signed numbers, for `DequantizeLinear`: halves away from zero, not upwards. They are stored
+    /// unsigned here all the same.
+    pub signed: bool,
     /// Type of the scales, and type the weights are rounded to first.
     pub float: FloatType,
 }
@@ -156,7 +159,7 @@ impl BlockEncoder {
 
     /// Scale, before its rounding to the float type, and zero point; the codes go to `bytes`.
     fn encode(&mut self, block: &[f32], bytes: &mut [u8]) -> (f32, u8) {
-        let BlockFormat { algorithm, bits, symmetric, float, .. } = self.format;
+        let BlockFormat { algorithm, bits, symmetric, signed, float, .. } = self.format;
         let codes = &mut self.codes[..];
         let (scale, zero) = match algorithm {
             Algorithm::Default => {
@@ -168,7 +171,7 @@ impl BlockEncoder {
                     FloatType::F32 | FloatType::Bf16 => scale,
                 };
                 if symmetric {
-                    default::symmetric(block, bits, round, codes)
+                    default::symmetric(block, bits, signed, round, codes)
                 } else {
                     default::asymmetric(block, bits, round, codes)
                 }
@@ -207,7 +210,14 @@ mod tests {
         [0.10, -0.70, 0.35, 0.62, 0.05, -0.21, 0.48, -0.33, 0.0, 0.29, -0.55, 0.17, 0.66, -0.08, 0.41, -0.12];
 
     fn format(symmetric: bool, float: FloatType) -> BlockFormat {
-        BlockFormat { algorithm: Algorithm::Default, bits: 4, block_size: 16, symmetric, float }
+        BlockFormat {
+            algorithm: Algorithm::Default,
+            bits: 4,
+            block_size: 16,
+            symmetric,
+            signed: false,
+            float,
+        }
     }
 
     fn quantise(format: BlockFormat, row: &[f32]) -> QuantisedRows {
@@ -261,6 +271,16 @@ mod tests {
     }
 
     #[test]
+    fn signed_codes_round_halves_away_from_zero() {
+        let mut block = [0.0; 16];
+        (block[0], block[1], block[2], block[3]) = (-8.0, -1.5, 1.5, -0.499_999_97);
+        let unsigned = quantise(format(true, FloatType::F32), &block);
+        let signed = quantise(BlockFormat { signed: true, ..format(true, FloatType::F32) }, &block);
+        assert_eq!(unsigned.codes[..2], [0x70, 0x8a]);
+        assert_eq!(signed.codes[..2], [0x60, 0x8a]);
+    }
+
+    #[test]
     fn a_partial_block_ignores_what_is_not_there() {
         let format = format(true, FloatType::F32);
         let out = quantise(format, &WORKED[..10]);
@@ -285,8 +305,14 @@ mod tests {
     fn every_format_gives_back_what_it_was_given() {
         for algorithm in [Algorithm::Default, Algorithm::Rtn, Algorithm::KQuant] {
             for (bits, symmetric) in [(4, true), (4, false), (8, true), (8, false)] {
-                let format =
-                    BlockFormat { algorithm, bits, block_size: 32, symmetric, float: FloatType::F32 };
+                let format = BlockFormat {
+                    algorithm,
+                    bits,
+                    block_size: 32,
+                    symmetric,
+                    signed: false,
+                    float: FloatType::F32,
+                };
                 let row: Vec<f32> = (0..80).map(|i| ((i * 37) as f32).sin()).collect();
                 let out = quantise(format, &row);
                 for (i, x) in row.iter().enumerate() {

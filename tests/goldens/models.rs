@@ -4,7 +4,7 @@ use olive::config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, Q
 use olive::engine::CancelFlag;
 use olive::model::{ModelFolder, WeightSource};
 use olive::onnx::proto::{ModelProto, TensorProto, data_type};
-use olive::onnx::{BuildOptions, build};
+use olive::onnx::{BuildOptions, Provider, build};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,13 +78,26 @@ fn options(case: &str) -> Option<BuildOptions> {
             options.mixed_precision = MixedPrecision { last_matmul: Some(8), mixed_layers: Some(8) };
         }
         Some("qdq") => options.use_qdq = true,
+        Some("asymqdq") => (options.use_qdq, options.is_symmetric) = (true, false),
         Some("gather") => options.quantise_gather = true,
+        Some("asymgather") => (options.quantise_gather, options.is_symmetric) = (true, false),
+        Some("mixed") => {
+            options.mixed_precision = MixedPrecision { last_matmul: Some(8), mixed_layers: Some(8) };
+        }
+        Some("hidden") => (options.include_hidden_states, options.prune_lm_head) = (true, true),
+        Some("nohead") => options.exclude_lm_head = true,
+        Some("noembeds") => options.exclude_embeds = true,
+        Some("unshared") => options.shared_embeddings = Some(false),
+        Some("unfused") => options.fuse_qkv = false,
+        Some("bf16") => options.use_cuda_bf16 = true,
+        Some("fp32") => options.use_webgpu_fp32 = true,
         Some("b128") => (options.block_size, options.accuracy_level) = (128, Some(0)),
         Some("fullkv") => windowed = false,
         Some(_) => return None,
     }
     let mut options = BuildOptions::new(&options).ok()?;
-    options.windowed_kv_cache = windowed;
+    // The other providers' attention has no short cache.
+    options.windowed_kv_cache = windowed && matches!(options.provider, Provider::Cpu | Provider::Cuda);
     Some(options)
 }
 
