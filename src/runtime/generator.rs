@@ -156,11 +156,8 @@ impl Generator {
         cancel: &CancelFlag,
     ) -> Result<Generation> {
         self.context.reset()?;
-        let limits = Limits {
-            max_new_tokens: new_tokens,
-            context_length: self.context_length,
-            stop: BTreeSet::new(),
-        };
+        let limits =
+            Limits { max_new_tokens: new_tokens, context_length: self.context_length, stop: BTreeSet::new() };
         self.context.generate(prompt, &SamplingOptions::GREEDY, &limits, cancel, &mut |_| Ok(()))
     }
 
