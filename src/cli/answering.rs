@@ -11,9 +11,9 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The model and how it answers.
+/// Which model.
 #[derive(Args)]
-pub(crate) struct AnsweringArgs {
+pub(crate) struct ModelArgs {
     /// A Hugging Face folder, a GGUF file, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
     pub(crate) model: String,
     /// A LoRA adapter to put on the model.
@@ -22,6 +22,13 @@ pub(crate) struct AnsweringArgs {
     /// The model under an adapter folder, if it is not where the adapter says.
     #[arg(long, value_name = "DIR", conflicts_with = "adapter")]
     pub(crate) base: Option<PathBuf>,
+}
+
+/// The model and how it answers.
+#[derive(Args)]
+pub(crate) struct AnsweringArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
     /// Instructions that come before the conversation.
     #[arg(long, value_name = "TEXT")]
     pub(crate) system: Option<String>,
@@ -59,7 +66,7 @@ fn probability(text: &str) -> std::result::Result<f64, String> {
     number(text).and_then(|x| Some(x).filter(inside).ok_or_else(|| "it must be in (0, 1]".into()))
 }
 
-impl AnsweringArgs {
+impl ModelArgs {
     /// Finds the model's form and loads it.
     pub(crate) fn open(&self, globals: &Globals, notes: &Notes) -> Result<Generator> {
         let events = &*notes.events;
@@ -93,6 +100,13 @@ impl AnsweringArgs {
             Ok(library)
         };
         Generator::open(&handle, &device, &library)
+    }
+}
+
+impl AnsweringArgs {
+    /// See [`ModelArgs::open`].
+    pub(crate) fn open(&self, globals: &Globals, notes: &Notes) -> Result<Generator> {
+        self.model.open(globals, notes)
     }
 
     /// A conversation that begins with `--system`, if given, and this.

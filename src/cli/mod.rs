@@ -2,6 +2,7 @@
 //! decide the exit code.
 
 mod answering;
+mod benchmark;
 mod cache;
 mod chat;
 mod doctor;
@@ -72,6 +73,8 @@ enum Verb {
     Generate(generate::GenerateArgs),
     /// Talk with a model.
     Chat(chat::ChatArgs),
+    /// Measure how fast a model reads and writes, and what memory it takes.
+    Benchmark(benchmark::BenchmarkArgs),
     /// Look at, explain or clean the cache.
     Cache(cache::CacheArgs),
     /// Say what this machine has: ONNX Runtime, devices, caches.
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
         Verb::Validate(args) => validate::run(args, globals),
         Verb::Generate(args) => generate::run(args, globals),
         Verb::Chat(args) => chat::run(args, globals),
+        Verb::Benchmark(args) => benchmark::run(args, globals),
         Verb::Cache(args) => cache::run(args, globals),
         Verb::Doctor(args) => doctor::run(args, globals),
         Verb::Schema(args) => schema::run(args, globals),

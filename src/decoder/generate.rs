@@ -113,6 +113,16 @@ impl Context {
         Context { model, tokens: Vec::new() }
     }
 
+    /// Forgets every token, so that the next prompt is computed in full.
+    ///
+    /// # Errors
+    /// A new cache cannot be made.
+    pub fn reset(&mut self) -> Result<()> {
+        let kept = self.model.rewind(0)?;
+        self.tokens.truncate(kept);
+        Ok(())
+    }
+
     /// Continues `prompt`, giving every token to `on_token` as it is chosen. What the prompt has in common with the
     /// tokens seen before is not computed again, where the model can go back.
     ///

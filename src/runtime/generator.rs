@@ -139,6 +139,28 @@ impl Generator {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// Most tokens that the model can look at.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// Computes a prompt and then exactly `new_tokens` tokens, the most probable ones, reusing nothing and stopping at
+    /// nothing: for measuring.
+    ///
+    /// # Errors
+    /// A prompt that is empty or too long, or a failed computation.
+    pub fn run_through(
+        &mut self,
+        prompt: &[u32],
+        new_tokens: usize,
+        cancel: &CancelFlag,
+    ) -> Result<Generation> {
+        self.context.reset()?;
+        let limits =
+            Limits { max_new_tokens: new_tokens, context_length: self.context_length, stop: BTreeSet::new() };
+        self.context.generate(prompt, &SamplingOptions::GREEDY, &limits, cancel, &mut |_| Ok(()))
+    }
+
     /// Answers, giving the text to `on_text` piece by piece.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! ONNX Runtime: finding or fetching the library, sessions, the model's side of the generation loop.
 
+pub mod benchmark;
 pub mod environment;
 pub mod error;
 pub mod fetch;

@@ -182,7 +182,7 @@ fn load(file: &Path, library: &Library) -> RuntimeResult<Session> {
     let environment = environment::start(library)?;
     let builder = Session::builder(&environment)?;
     let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(ort::Error::from)?;
-    let builder = builder.with_intra_threads(threads::physical_cores()).map_err(ort::Error::from)?;
+    let builder = builder.with_intra_threads(threads::at_rest()).map_err(ort::Error::from)?;
     let mut builder = builder.with_log_level(LogLevel::Warning).map_err(ort::Error::from)?;
     Ok(builder.commit_from_file(file)?)
 }

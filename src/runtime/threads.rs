@@ -12,6 +12,23 @@ pub fn physical_cores() -> usize {
     }
 }
 
+/// Threads for ONNX Runtime: every physical core of a machine that is at rest, down to half of them (as
+/// onnxruntime-genai always takes) where others compute.
+///
+/// All threads meet after every operator, some two hundred times per token: one that has lost its core to another
+/// process holds up all of them, which costs more than it brings.
+pub fn at_rest() -> usize {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
+    beside(physical_cores(), load)
+}
+
+/// `cores` less those that a load of `load` keeps busy.
+fn beside(cores: usize, load: f64) -> usize {
+    let busy = load.max(0.0).round() as usize;
+    cores.saturating_sub(busy).max(cores / 2).max(1)
+}
+
 /// Distinct (package, core) pairs of `/proc/cpuinfo`; 0 when it does not tell.
 fn count_cores(cpuinfo: &str) -> usize {
     let mut cores = BTreeSet::new();
@@ -30,6 +47,15 @@ fn count_cores(cpuinfo: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leaves_cores_to_others_but_keeps_half() {
+        for (cores, load, threads) in
+            [(8, 0.2, 8), (8, 2.6, 5), (8, 40.0, 4), (2, 0.4, 2), (2, 9.0, 1), (1, 5.0, 1)]
+        {
+            assert_eq!(beside(cores, load), threads, "{cores} cores, load {load}");
+        }
+    }
 
     #[test]
     fn counts_cores_not_threads() {

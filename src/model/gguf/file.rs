@@ -14,14 +14,17 @@ use std::io::Cursor;
 const ALIGNMENT: usize = 4;
 
 /// A mapped file, its header read and every tensor found to be inside.
-pub(super) struct Gguf {
+pub struct Gguf {
     map: Mmap,
     content: Content,
 }
 
 impl Gguf {
     /// Maps a file and reads its header.
-    pub(super) fn open(file: &File) -> Found<Gguf> {
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open(file: &File) -> Found<Gguf> {
         #[expect(
             unsafe_code,
             reason = "weights are mapped; a file changed by others during a run is undefined"
@@ -40,19 +43,22 @@ impl Gguf {
     }
 
     /// Names of all tensors, in order.
-    pub(super) fn tensor_names(&self) -> Vec<&str> {
+    pub fn tensor_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.content.tensor_infos.keys().map(String::as_str).collect();
         names.sort_unstable();
         names
     }
 
     /// Shape (slowest dimension first) and block type.
-    pub(super) fn tensor(&self, name: &str) -> Option<(&[usize], GgmlDType)> {
+    pub fn tensor(&self, name: &str) -> Option<(&[usize], GgmlDType)> {
         self.content.tensor_infos.get(name).map(|info| (info.shape.dims(), info.ggml_dtype))
     }
 
     /// Elements `start..start + len` of a tensor as f32; both are multiples of the type's block size.
-    pub(super) fn read(&self, name: &str, start: usize, len: usize) -> Found<Vec<f32>> {
+    ///
+    /// # Errors
+    /// No such tensor or elements, or a block type that cannot be read.
+    pub fn read(&self, name: &str, start: usize, len: usize) -> Found<Vec<f32>> {
         let info =
             self.content.tensor_infos.get(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
         let (block, width) = (info.ggml_dtype.block_size(), info.ggml_dtype.type_size());

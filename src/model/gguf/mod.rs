@@ -8,6 +8,7 @@ mod pre_tokenizer;
 mod rope;
 mod tokenizer;
 
+pub use file::Gguf;
 pub use import::import;
 
 use super::ModelError;
