@@ -114,12 +114,13 @@ impl<'a> Decoder<'a> {
         let float = onnx_type(self.options.float);
         let sequence = Symbol("sequence_length");
         let states = [batch, sequence, Fixed(self.spec.hidden_size)];
-        if self.options.exclude_embeds {
-            graph.input("inputs_embeds", float, &states);
-        } else {
+        if !self.options.exclude_embeds {
             graph.input("input_ids", data_type::INT64, &[batch, sequence]);
         }
         graph.input("attention_mask", data_type::INT64, &[batch, Symbol("total_sequence_length")]);
+        if self.options.exclude_embeds {
+            graph.input("inputs_embeds", float, &states);
+        }
         if self.options.rotates_outside() {
             graph.input("position_ids", data_type::INT64, &[batch, sequence]);
         }

@@ -167,12 +167,10 @@ fn inputs(options: &BuildOptions) -> Value {
     Value::Object(inputs)
 }
 
+/// Names of the graph's outputs. Hidden states are for other readers: onnxruntime-genai is not told of them.
 fn outputs(options: &BuildOptions) -> Value {
     let mut outputs = Map::new();
     let mut add = |key: &str, name: &str| outputs.insert(key.to_owned(), json!(name));
-    if options.gives_hidden_states() {
-        add("hidden_states", "hidden_states");
-    }
     if !options.exclude_lm_head {
         add("logits", "logits");
     }

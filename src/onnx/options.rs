@@ -156,7 +156,7 @@ impl BuildOptions {
                 bits,
                 block_size: options.block_size,
                 symmetric: options.is_symmetric,
-                signed: options.use_qdq && options.is_symmetric,
+                signed: options.use_qdq,
                 float,
             },
             mixed: options.mixed_precision,

@@ -22,7 +22,7 @@ pub(super) fn symmetric(
     let extreme = if max.abs() > min.abs() { max } else { min };
     let scale = round_scale(-extreme / middle);
     if signed {
-        encode_signed(block, scale, middle, codes);
+        encode_signed(block, scale, middle, top, codes);
     } else {
         encode(block, scale, middle, top, codes);
     }
@@ -33,6 +33,7 @@ pub(super) fn symmetric(
 pub(super) fn asymmetric(
     block: &[f32],
     bits: u8,
+    signed: bool,
     round_scale: impl Fn(f32) -> f32,
     codes: &mut [u8],
 ) -> (f32, u8) {
@@ -42,7 +43,11 @@ pub(super) fn asymmetric(
     let zero = if exact == 0.0 { min } else { 0.0 - min / exact };
     let zero = zero.clamp(0.0, top).round();
     let scale = round_scale(exact);
-    encode(block, scale, zero, top, codes);
+    if signed {
+        encode_signed(block, scale, zero, top, codes);
+    } else {
+        encode(block, scale, zero, top, codes);
+    }
     (scale, zero as u8)
 }
 
@@ -64,14 +69,15 @@ fn range(block: &[f32], min: f32, max: f32) -> (f32, f32) {
     (lows.into_iter().fold(min, f32::min), highs.into_iter().fold(max, f32::max))
 }
 
-fn encode_signed(block: &[f32], scale: f32, middle: f32, codes: &mut [u8]) {
+/// As [`encode`], but rounding before the zero point is added: halves go away from zero.
+fn encode_signed(block: &[f32], scale: f32, zero: f32, top: f32, codes: &mut [u8]) {
     let reciprocal = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     for (code, value) in codes.iter_mut().zip(block) {
-        let scaled = (value * reciprocal).clamp(-middle, middle - 1.0);
+        let scaled = (value * reciprocal).clamp(-zero, top - zero);
         let whole = scaled as i32;
         let rest = scaled - whole as f32;
         let rounded = whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5);
-        *code = (rounded + middle as i32) as u8;
+        *code = (rounded + zero as i32) as u8;
     }
 }
 

@@ -26,8 +26,8 @@ pub struct BlockFormat {
     /// 16, 32, 64, 128 or 256 elements.
     pub block_size: usize,
     pub symmetric: bool,
-    /// Codes are rounded as signed numbers, for `DequantizeLinear`: halves away from zero, not upwards. They are stored
-    /// unsigned here all the same.
+    /// Values are rounded as signed numbers, before the zero point is added: halves go away from zero, not upwards. So
+    /// it is done for `DequantizeLinear`. Codes are stored unsigned here all the same.
     pub signed: bool,
     /// Type of the scales, and type the weights are rounded to first.
     pub float: FloatType,
@@ -173,7 +173,7 @@ impl BlockEncoder {
                 if symmetric {
                     default::symmetric(block, bits, signed, round, codes)
                 } else {
-                    default::asymmetric(block, bits, round, codes)
+                    default::asymmetric(block, bits, signed, round, codes)
                 }
             }
             Algorithm::Rtn | Algorithm::KQuant => {
