@@ -62,7 +62,8 @@ impl Corpus<'_> {
             tokens_of(self.tokenizer, text)
                 .map_err(|reason| DataError::Tokenise { location: self.rows.location(text.row), reason })
         };
-        let tokens: std::result::Result<Vec<_>, _> = self.texts[range].par_iter().map(encode).collect();
+        let encoded: Vec<_> = self.texts[range].par_iter().map(encode).collect();
+        let tokens: std::result::Result<Vec<_>, _> = encoded.into_iter().collect();
         Ok(tokens?)
     }
 }

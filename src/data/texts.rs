@@ -42,9 +42,9 @@ pub(super) fn texts(
         };
         Ok(Some(Text { row, text, completions }))
     };
-    let texts: std::result::Result<Vec<_>, _> =
-        (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();
-    Ok(texts?)
+    // Gathered before the first error is looked for, so that it is the first row's, whichever thread is faster.
+    let texts: Vec<_> = (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();
+    Ok(texts.into_iter().collect::<std::result::Result<_, _>>()?)
 }
 
 /// Olive puts the tokens' texts around the row's, with spaces between; a token that the tokenizer lacks is skipped.
