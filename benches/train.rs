@@ -1,19 +1,24 @@
 //! Training speed on a text: tokens/s (median step), peak memory, and the rate of the matrix product in this process.
 //!
 //! `cargo bench --bench train -- MODEL_DIR TEXT_FILE [--seq 512] [--steps 6] [--r 64]
-//! [--targets q_proj,k_proj,v_proj,o_proj] [--dropout 0] [--checkpointing]`
+//! [--targets q_proj,k_proj,v_proj,o_proj] [--dropout 0] [--checkpointing] [--nf4]`
+//!
+//! `--nf4` trains on a base in NF4 with double quantisation, written to a temporary file and mapped, and tells how fast
+//! it was quantised.
 //!
 //! Prints one JSON line. Batch 1, no accumulation, AdamW.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+use candle_core::DType;
 use olive::config::canonical::Targets;
 use olive::data::Sample;
-use olive::decoder::Decoder;
+use olive::decoder::{Decoder, Spec};
 use olive::device::Device;
 use olive::engine::CancelFlag;
-use olive::model::ModelFolder;
 use olive::model::adapter::TargetModules;
+use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
+use olive::quant::nf4::Code;
 use olive::train::{AdamWOptions, LoraShape, MicroBatch, Trainer, TrainerOptions, fresh_adapter, targets};
 use std::path::Path;
 use std::time::Instant;
@@ -33,13 +38,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let names: Vec<String> = names.split(',').map(Into::into).collect();
 
     let folder = ModelFolder::open(Path::new(model))?;
-    let mut decoder = Decoder::load(&folder, None, &Device::Cpu)?;
+    let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
+    let stored = tempfile::tempdir()?;
+    let (base, quantise_rate) = match arguments.iter().any(|a| a == "--nf4") {
+        false => (None, None),
+        true => {
+            let (base, rate) = quantised(&spec, &checkpoint, stored.path())?;
+            (Some(base), Some(rate))
+        }
+    };
+    let mut decoder = Decoder::with_base(spec, &checkpoint, base.as_ref(), DType::F32, &Device::Cpu)?;
     let selected = targets::select(&decoder.spec, Some(&Targets::Names(names.clone())))?;
-    let shape = LoraShape { rank, alpha: rank as f64, dropout, use_rslora: false };
+    let shape = LoraShape { rank, alpha: rank as f64, dropout, use_rslora: false, use_dora: false };
     decoder.attach(&fresh_adapter(&selected, TargetModules::Names(names), &shape, 0, None))?;
-    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
-    let options =
-        TrainerOptions { adamw, max_grad_norm: 0.0, dropout, gradient_checkpointing: checkpointing, seed: 0 };
+    let adamw = AdamWOptions { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01, fast_ratio: 1.0 };
+    let options = TrainerOptions {
+        adamw,
+        max_grad_norm: 0.0,
+        dropout,
+        gradient_checkpointing: checkpointing,
+        neftune_noise_alpha: 0.0,
+        seed: 0,
+    };
     let mut trainer = Trainer::new(decoder, options)?;
     let encoding =
         folder.tokenizer()?.encode(std::fs::read_to_string(text)?, false).map_err(|e| e.to_string())?;
@@ -48,7 +68,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut losses = Vec::with_capacity(steps);
     for ids in encoding.get_ids().chunks_exact(seq).cycle().take(steps) {
         let labels = ids.iter().map(|id| *id as i32).collect();
-        let sample = Sample { input_ids: ids.to_vec(), labels, attention_mask: None };
+        let sample = Sample { input_ids: ids.to_vec(), labels, ..Sample::default() };
         let started = Instant::now();
         let report = trainer.step(&[MicroBatch::new([(0, &sample)])], 1e-4, &CancelFlag::default())?;
         seconds.push(started.elapsed().as_secs_f64());
@@ -59,6 +79,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let result = serde_json::json!({
         "seq": seq,
         "checkpointing": checkpointing,
+        "nf4": base.is_some(),
+        "quantised_mweights_per_core_second": quantise_rate,
         "tok_s": seq as f64 / sorted[sorted.len() / 2],
         "peak_rss_gb": peak_memory(),
         "cpu_seconds_per_1k_tokens": cpu_seconds() / (steps * seq) as f64 * 1e3,
@@ -69,6 +91,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     println!("{result}");
     Ok(())
+}
+
+/// The base in NF4 through a file in `dir`, and the millions of weights that a core quantised per second of its time.
+fn quantised(
+    spec: &Spec,
+    checkpoint: &Checkpoint,
+    dir: &Path,
+) -> Result<(QuantisedBase, f64), Box<dyn std::error::Error>> {
+    let format = FourBitFormat { quant_type: Code::Nf4, double_quant: true };
+    let file = dir.join(QuantisedBase::FILE);
+    let weights: usize = spec.all_linears().map(|l| l.in_features * l.out_features).sum();
+    let before = cpu_seconds();
+    QuantisedBase::write(spec, checkpoint, format, &file, |_| Ok(()))?;
+    let rate = weights as f64 / (cpu_seconds() - before) / 1e6;
+    Ok((QuantisedBase::open(spec, format, &file)?, rate))
 }
 
 /// `VmHWM` of this process in GB, where the system tells it.

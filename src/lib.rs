@@ -13,8 +13,9 @@
 //! * [`report`] shows what the others say about themselves, and [`cli`] is the thin skin over all.
 //!
 //! Dependencies point one way: `cli → engine → passes → {train, onnx, quant} → {decoder, data, model} →
-//! {device, error}`.
+//! {device, cancel, error}`.
 
+pub mod cancel;
 pub mod cli;
 pub mod config;
 pub mod data;

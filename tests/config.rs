@@ -1,8 +1,9 @@
 //! What configurations mean: both grammars, eras, defaults, overrides.
 
 use olive::config::{
-    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LoraOptions, Origin, PassOptions,
-    Precision, RunConfig, Scheduler, Strategy, SystemKind, Targets, TextSource,
+    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LoraOptions, LossOn, Origin,
+    PassOptions, Precision, Ramp, RunConfig, SaveStrategy, Scheduler, Strategy, SystemKind, Targets,
+    TextSource,
 };
 use std::path::PathBuf;
 
@@ -279,6 +280,39 @@ fn the_builders_own_names_win() {
 }
 
 #[test]
+fn the_builders_options_have_old_words_and_new_ones() {
+    let read = |options: &str| {
+        let text = format!(
+            r#"{{"input_model": {{"type": "HfModel", "model_path": "m"}},
+                "passes": {{"b": {{"type": "ModelBuilder", "precision": "int4", {options}}}}}}}"#
+        );
+        let config = load(&text, &[]);
+        let PassOptions::ModelBuilder(builder) = config.passes[0].pass.clone() else {
+            panic!("not ModelBuilder")
+        };
+        builder
+    };
+    let old = read(r#""int4_algo_config": "k_quant_mixed""#);
+    let new = read(
+        r#""extra_options": {"algo_config": "k_quant", "matmul_mixed_precision": "last_matmul:int8,mixed_layers:int8"}"#,
+    );
+    assert_eq!(old, new);
+    assert_eq!(old.mixed_precision.mixed_layers, Some(8));
+    let last = read(r#""int4_algo_config": "rtn_last""#);
+    assert_eq!((last.mixed_precision.last_matmul, last.mixed_precision.mixed_layers), (Some(8), None));
+    let object = read(r#""matmul_mixed_precision": {"last_matmul": "int8"}"#);
+    assert_eq!(object.mixed_precision, last.mixed_precision);
+    let slashes =
+        read(r#""extra_options": {"op_types_to_quantize": "MatMul/Gather", "disable_qkv_fusion": true}"#);
+    let list = read(r#""int4_op_types_to_quantize": ["MatMul", "Gather"], "fuse_qkv": false"#);
+    assert!(slashes.quantise_gather && !slashes.fuse_qkv);
+    assert_eq!(slashes, list);
+    let names = read(r#""nodes_to_exclude": "/lm_head/MatMul,/model/embed_tokens/Gather", "use_qdq": true"#);
+    assert_eq!(names.nodes_to_exclude, ["/lm_head/MatMul", "/model/embed_tokens/Gather"]);
+    assert!(names.use_qdq);
+}
+
+#[test]
 fn a_byte_order_mark_is_tolerated() {
     load(&format!("\u{feff}{}", modern("", "")), &[]);
 }
@@ -376,4 +410,77 @@ fn a_pass_can_only_follow_what_it_can_take() {
     }
     let adapter = model.replace(r#""model_path": "m""#, r#""model_path": "m", "adapter_path": "a""#);
     load(&adapter.replace("PASSES", merge), &[]);
+}
+
+#[test]
+fn an_option_without_effect_says_so() {
+    let text = modern(r#", "output_name": "a""#, "").replacen(
+        '{',
+        r#"{"output_name": "b", "log_to_file": true, "#,
+        1,
+    );
+    let warned: Vec<String> =
+        load(&text, &[]).warnings.into_iter().map(|warning| warning.json_path).collect();
+    assert_eq!(warned.len(), 3, "{warned:?}");
+    assert!(warned.iter().any(|path| path == "log_to_file"), "{warned:?}");
+    let quiet = modern("", "").replacen('{', r#"{"output_name": null, "log_to_file": false, "#, 1);
+    assert_eq!(load(&quiet, &[]).warnings, []);
+}
+
+/// The knobs of training with everything in its place.
+const KNOBS: &str = r#", "eval_dataset_size": 0.1, "training_args": {"eval_strategy": "steps", "eval_steps": 5, "max_steps": 20,
+    "lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 4, "decay_type": "1-sqrt"},
+    "loraplus_lr_ratio": 16, "neftune_noise_alpha": 5, "save_steps": 5, "save_total_limit": 2, "output_dir": "here",
+    "load_best_model_at_end": true, "metric_for_best_model": "loss", "early_stopping_patience": 3}"#;
+
+#[test]
+fn the_knobs_of_training_are_read() {
+    let data = r#""loss_on": "completion", "response_template": "A:", "strategy": "pack", "max_seq_len": 64"#;
+    let config = load(&modern(KNOBS, data).replace(r#""LoRA""#, r#""DoRA""#), &[]);
+    let lora = lora(&config);
+    assert!(lora.use_dora, "that is what the pass type means");
+    let training = &lora.training;
+    assert_eq!(training.lr_scheduler_type, Scheduler::WarmupStableDecay);
+    let kwargs = &training.lr_scheduler_kwargs;
+    assert_eq!((kwargs.num_decay_steps, kwargs.decay_type), (Some(4), Some(Ramp::OneMinusSqrt)));
+    assert_eq!((training.loraplus_lr_ratio, training.neftune_noise_alpha), (Some(16.0), Some(5.0)));
+    let saving = &training.saving;
+    assert_eq!((saving.strategy, saving.steps, saving.total_limit), (SaveStrategy::Steps, 5.0, Some(2)));
+    assert_eq!(saving.output_dir, Some(PathBuf::from("here")));
+    let selection = &training.selection;
+    assert!(selection.load_best_model_at_end);
+    assert_eq!(selection.early_stopping_patience, Some(3));
+    let pre = &lora.train_data.pre_process;
+    assert_eq!((pre.loss_on, pre.strategy), (LossOn::Completion, Strategy::Pack));
+    assert_eq!(pre.response_template.as_deref(), Some("A:"));
+
+    let plain = load(&modern("", ""), &[]);
+    let training = &self::lora(&plain).training;
+    assert_eq!(training.saving.strategy, SaveStrategy::No, "nothing is written unless asked for");
+    assert!(!training.selection.load_best_model_at_end);
+}
+
+#[test]
+fn knobs_that_contradict_each_other_are_refused() {
+    let refused = |pass: &str, data: &str| {
+        load_as("c.json", &modern(pass, data), &[]).expect_err("this must fail").to_string()
+    };
+    let training = |args: &str| refused(&format!(r#", "training_args": {{{args}}}"#), "");
+    for (args, part) in [
+        (r#""load_best_model_at_end": true"#, "compares evaluations"),
+        (r#""early_stopping_patience": 2"#, "compares evaluations"),
+        (r#""greater_is_better": true, "metric_for_best_model": "loss""#, "less is better"),
+        (r#""metric_for_best_model": "accuracy""#, "metric_for_best_model"),
+        (r#""lr_scheduler_type": "cosine_with_min_lr""#, "min_lr"),
+        (r#""lr_scheduler_type": "warmup_stable_decay""#, "num_decay_steps"),
+        (r#""lr_scheduler_type": "reduce_lr_on_plateau""#, "plateau"),
+        (r#""lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"lr_end": 1}"#, "lr_end"),
+        (r#""lr_scheduler_kwargs": {"num_cycle": 1}"#, "num_cycle"),
+        (r#""save_steps": 2.5"#, "whole number"),
+    ] {
+        let error = training(args);
+        assert!(error.contains(part), "{args}: {error}");
+    }
+    let error = refused("", r#""loss_on": "completion""#);
+    assert!(error.contains("where a completion begins"), "{error}");
 }

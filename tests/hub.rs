@@ -265,6 +265,16 @@ fn without_a_network_the_cached_copy_is_used_with_a_warning() {
 }
 
 #[test]
+fn ctrl_c_stops_a_download() {
+    let Some(files) = model() else { return };
+    let hub = Hub::serve(files, Behaviour::default());
+    let cache = tempfile::tempdir().unwrap();
+    let options = hub.options(cache.path());
+    options.cancel.raise();
+    assert!(matches!(resolve(ID, None, &options, &()), Err(olive::Error::Interrupted)));
+}
+
+#[test]
 fn a_model_that_is_not_there_is_named() {
     let hub = Hub::serve(BTreeMap::new(), Behaviour::default());
     let cache = tempfile::tempdir().unwrap();
@@ -272,7 +282,7 @@ fn a_model_that_is_not_there_is_named() {
     let error = resolve("tiny/lama", None, &options, &()).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`tiny/lama` could not be fetched from the hub: there is no such model (404)"
+        "`tiny/lama` is no folder here, and could not be fetched from the hub: there is no such model (404)"
     );
     assert!(error.hint().unwrap().contains("check the name"));
     let error = resolve(ID, Some("v2"), &options, &()).unwrap_err();

@@ -7,8 +7,8 @@ use half::bf16;
 use olive::config::PassOptions;
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
-use olive::model::{Checkpoint, ModelHandle};
-use olive::passes::{self, MergePass, ModelKind, Pass, RunContext};
+use olive::model::{Checkpoint, ModelHandle, ModelKind};
+use olive::passes::{self, MergePass, Pass, RunContext};
 use serde_json::json;
 use std::path::Path;
 use tiny_model::{HIDDEN, INNER};
@@ -18,8 +18,13 @@ const DOWN1: &str = "model.layers.1.mlp.down_proj";
 
 fn merge(base: &Path, adapter: &Path, out: &Path) -> olive::Result<ModelHandle> {
     let cancel = CancelFlag::default();
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &cancel,
+        events: &(),
+        artefacts: None,
+    };
     let input = ModelHandle::HfWithAdapter { base: base.to_owned(), adapter: adapter.to_owned() };
     MergePass { options: Default::default() }.run(&input, out, &context)
 }
@@ -118,7 +123,7 @@ fn what_cannot_be_merged_is_named() {
     adapter.config.modules_to_save = Some(vec!["embed_tokens".into()]);
     adapter.save(dir.path()).unwrap();
     let error = merge(base.path(), dir.path(), out.path()).unwrap_err().to_string();
-    assert!(error.contains("`modules_to_save`: `embed_tokens`"), "{error}");
+    assert!(error.contains("`modules_to_save` names `embed_tokens`"), "{error}");
 }
 
 #[test]

@@ -3,12 +3,14 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
-use olive::config::{ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm};
+use olive::config::{
+    DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm,
+};
 use olive::device::{Device, DeviceChoice};
 use olive::engine::CancelFlag;
-use olive::model::{Checkpoint, ModelHandle};
+use olive::model::{Checkpoint, ModelHandle, ModelKind};
 use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
-use olive::passes::{self, MergePass, ModelBuilderPass, ModelKind, Pass, RunContext};
+use olive::passes::{self, MergePass, ModelBuilderPass, Pass, RunContext};
 use olive::report::EventSink;
 use olive::report::event::Event;
 use prost::Message;
@@ -18,16 +20,7 @@ use std::sync::Mutex;
 use tiny_model::{HIDDEN, INNER, KV, LAYERS, VOCAB};
 
 fn int4() -> ModelBuilderOptions {
-    ModelBuilderOptions {
-        precision: Precision::Int4,
-        execution_provider: "cpu".into(),
-        block_size: 32,
-        accuracy_level: None,
-        is_symmetric: true,
-        algorithm: QuantAlgorithm::Default,
-        nodes_to_exclude: Vec::new(),
-        search: None,
-    }
+    ModelBuilderOptions::new(Precision::Int4, "cpu")
 }
 
 fn run(
@@ -37,7 +30,8 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive::Result<ModelHandle> {
-    let context = RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events };
+    let context =
+        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events, artefacts: None };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -125,8 +119,13 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
     let input =
         ModelHandle::HfWithAdapter { base: base.path().to_owned(), adapter: adapter.path().to_owned() };
     let cancel = CancelFlag::default();
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel: &cancel, events: &() };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel: &cancel,
+        events: &(),
+        artefacts: None,
+    };
     let merged_model =
         MergePass { options: Default::default() }.run(&input, merged.path(), &context).unwrap();
 
@@ -269,4 +268,226 @@ fn progress_counts_every_tensor_and_an_interruption_stops_it() {
     cancel.raise();
     let error = run(&input, int4(), out.path(), &(), &cancel).unwrap_err();
     assert_eq!(error.exit_code(), 130);
+}
+
+fn ints(node: &NodeProto) -> Vec<Option<i64>> {
+    ["bits", "block_size", "gather_axis", "quantize_axis"].map(|a| int(node, a)).to_vec()
+}
+
+#[test]
+fn some_matrices_can_have_other_widths() {
+    let mixed_precision = MixedPrecision { last_matmul: Some(8), mixed_layers: Some(8) };
+    let (_, out) = build(&tiny_model::config(), ModelBuilderOptions { mixed_precision, ..int4() }).unwrap();
+    let graph = graph(out.path());
+    assert_eq!(int(node(&graph, "/lm_head/MatMul_Q8"), "bits"), Some(8));
+    // Of two layers the first is in the outer eighths, and the second is neither there nor a third one.
+    for (layer, bits) in [(0, 8), (1, 4)] {
+        let of = |name: &str| int(node(&graph, &format!("/model/layers.{layer}/{name}")), "bits");
+        assert_eq!(of(&format!("attn/qkv_proj/MatMul_Q{bits}")), Some(bits));
+        assert_eq!(of(&format!("mlp/down_proj/MatMul_Q{bits}")), Some(bits));
+        assert_eq!(of("mlp/up_proj/MatMul_Q4"), Some(4));
+    }
+}
+
+/// Element `i` of 4-bit codes.
+fn nibble(bytes: &[u8], i: usize) -> u8 {
+    bytes[i / 2] >> (4 * (i % 2)) & 15
+}
+
+#[test]
+fn dequantised_weights_are_those_of_the_product() {
+    for is_symmetric in [true, false] {
+        let options = ModelBuilderOptions { is_symmetric, ..int4() };
+        let (_, blocks) = build(&tiny_model::config(), options.clone()).unwrap();
+        let (_, qdq) =
+            build(&tiny_model::config(), ModelBuilderOptions { use_qdq: true, ..options }).unwrap();
+        let (a, b) = (graph(blocks.path()), graph(qdq.path()));
+        assert!(!b.node.iter().any(|n| n.op_type == "MatMulNBits"));
+        let product = node(&b, "/model/layers.0/mlp/down_proj/MatMul_matmul_Q4");
+        let dequantise = node(&b, "/model/layers.0/mlp/down_proj/MatMul_DQ_Q4");
+        assert_eq!((&*product.op_type, &*dequantise.op_type), ("MatMul", "DequantizeLinear"));
+        assert_eq!(product.input[1], dequantise.output[0]);
+        let (n, k, count) = (HIDDEN, INNER, INNER.div_ceil(32));
+        let weight = "model.layers.0.mlp.down_proj.MatMul.weight";
+        let codes = bytes(blocks.path(), &a, &format!("{weight}_Q4"));
+        let turned = bytes(qdq.path(), &b, &format!("{weight}_DQ_Q4"));
+        let scales = bytes(blocks.path(), &a, &format!("{weight}_scales"));
+        let turned_scales = bytes(qdq.path(), &b, &format!("{weight}_DQ_scales"));
+        // Signed codes round halves away from zero, unsigned ones upwards: those below zero may be one step apart.
+        let mut apart = 0;
+        for row in 0..n {
+            for col in 0..k {
+                let code = i16::from(nibble(&codes, row * count * 32 + col));
+                let turned = nibble(&turned, col * n + row);
+                let turned = i16::from(if is_symmetric { turned ^ 8 } else { turned });
+                let tie = is_symmetric && code < 9 && turned == code - 1;
+                assert!(turned == code || tie, "[{row}, {col}]: {turned} for {code}");
+                apart += usize::from(tie);
+            }
+            for block in 0..count {
+                let (at, turned_at) = (4 * (row * count + block), 4 * (block * n + row));
+                assert_eq!(scales[at..at + 4], turned_scales[turned_at..turned_at + 4]);
+            }
+        }
+        assert!(apart < n * k / 50, "{apart} of {} codes differ", n * k);
+    }
+}
+
+#[test]
+fn the_embedding_can_be_quantised_by_itself() {
+    let (_, out) =
+        build(&tiny_model::config(), ModelBuilderOptions { quantise_gather: true, ..int4() }).unwrap();
+    let graph = graph(out.path());
+    let gather = node(&graph, "/model/embed_tokens/Gather_Q4");
+    assert_eq!(gather.op_type, "GatherBlockQuantized");
+    assert_eq!(ints(gather), [None, Some(32), Some(0), Some(1)]);
+    let codes = bytes(out.path(), &graph, "model.embed_tokens.weight_Q4");
+    assert_eq!(codes.len(), VOCAB * HIDDEN / 2);
+}
+
+#[test]
+fn inputs_and_outputs_are_those_that_were_asked_for() {
+    let names = |options: ModelBuilderOptions| {
+        let (_, out) = build(&tiny_model::config(), options).unwrap();
+        let graph = graph(out.path());
+        let genai: Value =
+            serde_json::from_slice(&std::fs::read(out.path().join("genai_config.json")).unwrap()).unwrap();
+        let produced: Vec<_> = graph.node.iter().flat_map(|n| &n.output).collect();
+        for output in &graph.output {
+            assert!(produced.contains(&&output.name), "nothing gives `{}`", output.name);
+        }
+        let of = |values: &[olive::onnx::proto::ValueInfoProto]| {
+            let names = values.iter().map(|v| v.name.clone());
+            names.filter(|n| !n.starts_with("past") && !n.starts_with("present")).collect::<Vec<_>>()
+        };
+        (of(&graph.input), of(&graph.output), genai["model"]["decoder"].clone())
+    };
+    let (inputs, outputs, _) = names(int4());
+    assert_eq!((inputs.join(" "), outputs.join(" ")), ("input_ids attention_mask".into(), "logits".into()));
+    let (inputs, outputs, genai) =
+        names(ModelBuilderOptions { exclude_embeds: true, exclude_lm_head: true, ..int4() });
+    assert_eq!(inputs.join(" "), "inputs_embeds attention_mask");
+    assert_eq!(outputs.join(" "), "hidden_states");
+    assert_eq!(genai["inputs"]["inputs_embeds"], "inputs_embeds");
+    assert_eq!(genai["outputs"]["hidden_states"], "hidden_states");
+    assert!(genai["outputs"]["logits"].is_null());
+    let (_, outputs, _) =
+        names(ModelBuilderOptions { include_hidden_states: true, prune_lm_head: true, ..int4() });
+    assert_eq!(outputs.join(" "), "hidden_states logits");
+    let dml = ModelBuilderOptions::new(Precision::Int4, "dml");
+    let (inputs, _, genai) = names(dml);
+    assert_eq!(inputs.join(" "), "input_ids attention_mask position_ids");
+    assert_eq!(genai["inputs"]["position_ids"], "position_ids");
+}
+
+#[test]
+fn directml_rotates_outside_of_the_attention() {
+    let (_, out) = build(&tiny_model::config(), ModelBuilderOptions::new(Precision::Int4, "dml")).unwrap();
+    let graph = graph(out.path());
+    let attention = node(&graph, "/model/layers.0/attn/GroupQueryAttention");
+    assert_eq!(int(attention, "do_rotary"), Some(0));
+    assert_eq!(attention.input[0], "/model/layers.0/attn/q_rotary/RotaryEmbedding/output_0");
+    assert_eq!(attention.input[2], "/model/layers.0/attn/v_proj/MatMul/output_0");
+    let rotary = node(&graph, "/model/layers.0/attn/k_rotary/RotaryEmbedding");
+    assert_eq!(rotary.input[1..], ["position_ids", "cos_cache", "sin_cache"]);
+}
+
+#[test]
+fn options_that_exclude_each_other_are_refused() {
+    let refused = |options: ModelBuilderOptions| {
+        let error = build(&tiny_model::config(), options).map(|_| ()).unwrap_err();
+        error.to_string()
+    };
+    let both = ModelBuilderOptions { exclude_lm_head: true, include_hidden_states: true, ..int4() };
+    assert!(refused(both).contains("include_hidden_states"));
+    let eight = MixedPrecision { last_matmul: Some(8), mixed_layers: None };
+    let qdq = ModelBuilderOptions { use_qdq: true, mixed_precision: eight, ..int4() };
+    assert!(refused(qdq).contains("use_qdq"));
+    assert!(refused(ModelBuilderOptions { shared_embeddings: Some(true), ..int4() }).contains("tie"));
+}
+
+/// A tokenizer of words, and rows for it.
+fn words(dir: &Path) -> DataConfig {
+    let vocabulary: serde_json::Map<String, Value> =
+        (0..VOCAB).map(|i| (format!("w{i}"), json!(i))).collect();
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": [], "normalizer": null, "post_processor": null, "decoder": null,
+        "truncation": null, "padding": null, "pre_tokenizer": {"type": "Whitespace"},
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "w0"},
+    });
+    std::fs::write(dir.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    std::fs::write(dir.join("tokenizer_config.json"), r#"{"eos_token": "w2"}"#).unwrap();
+    let rows: String = (0..24)
+        .map(|row| {
+            let text: Vec<String> = (0..16).map(|i| format!("w{}", (row * 7 + i * i) % VOCAB)).collect();
+            json!({"text": text.join(" ")}).to_string() + "\n"
+        })
+        .collect();
+    let file = dir.join("rows.jsonl");
+    std::fs::write(&file, rows).unwrap();
+    let config = dir.join("run.json");
+    let text = json!({
+        "input_model": {"type": "HfModel", "model_path": dir},
+        "data_configs": [{"name": "rows", "type": "HuggingfaceContainer",
+            "load_dataset_config": {"data_name": "json", "data_files": file, "split": "train"},
+            "pre_process_data_config": {"text_cols": ["text"], "strategy": "line-by-line", "max_seq_len": 16}}],
+        "passes": {"b": {"type": "ModelBuilder", "precision": "int4", "calibration": "rows"}},
+    });
+    std::fs::write(&config, text.to_string()).unwrap();
+    let config =
+        olive::config::RunConfig::load(&config, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
+    let PassOptions::ModelBuilder(builder) = config.passes[0].pass.clone() else {
+        panic!("not ModelBuilder")
+    };
+    builder.calibration.expect("the configuration names the rows")
+}
+
+#[test]
+fn data_chooses_codes_of_the_same_size_and_says_what_they_cost() {
+    for tied in [false, true] {
+        let mut config = tiny_model::config();
+        config["tie_word_embeddings"] = json!(tied);
+        let (base, plain, calibrated) = (folder(), folder(), folder());
+        tiny_model::write(base.path(), &config);
+        let calibration = Some(words(base.path()));
+        let input = ModelHandle::Hf { dir: base.path().to_owned() };
+        let cancel = CancelFlag::default();
+        run(&input, int4(), plain.path(), &(), &cancel).unwrap();
+        let recorder = Recorder::default();
+        let options = ModelBuilderOptions { calibration, ..int4() };
+        run(&input, options, calibrated.path(), &recorder, &cancel).unwrap();
+        let read = |dir: &tempfile::TempDir, name: &str| std::fs::read(dir.path().join(name)).unwrap();
+        assert_eq!(read(&plain, "model.onnx"), read(&calibrated, "model.onnx"));
+        let (a, b) = (read(&plain, "model.onnx.data"), read(&calibrated, "model.onnx.data"));
+        assert_eq!(a.len(), b.len());
+        assert!(a != b, "the data changed nothing");
+        let report: Value = serde_json::from_slice(&read(&calibrated, "quantisation_report.json")).unwrap();
+        let loss = |name: &str| report[name]["loss"].as_f64().unwrap();
+        assert!(loss("float").is_finite() && loss("default") != loss("calibrated"), "{report}");
+        assert_eq!(report["held_out_tokens"], 6 * 15);
+        let events = recorder.0.into_inner().unwrap();
+        let said =
+            events.iter().any(|e| matches!(e, Event::Info { message } if message.contains("recovered")));
+        assert!(said, "{events:?}");
+    }
+}
+
+#[test]
+fn the_key_depends_on_the_rows_that_choose_the_codes() {
+    let dir = folder();
+    tiny_model::write(dir.path(), &tiny_model::config());
+    let calibration = Some(words(dir.path()));
+    let key = || {
+        let contents = olive::engine::ContentHashes::default();
+        let mut hasher = olive::engine::KeyHasher::new(&contents);
+        let options = ModelBuilderOptions { calibration: calibration.clone(), ..int4() };
+        ModelBuilderPass { options }.key(&mut hasher).unwrap();
+        hasher.finish()
+    };
+    let before = key();
+    assert_eq!(before, key());
+    let file = dir.path().join("rows.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap().replace("w7", "w8");
+    std::fs::write(&file, text).unwrap();
+    assert_ne!(before, key());
 }

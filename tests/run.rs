@@ -133,6 +133,28 @@ fn adapter_bytes(cache: &Path) -> Vec<u8> {
 }
 
 #[test]
+fn errors_are_events_for_a_program() {
+    for verb in [&["run", "--config", "no-such-file.json"][..], &["validate", "no-such-file.json"]] {
+        let output = olive().args(verb).args(["--log-format", "json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let event: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(event["event"], "error");
+        assert!(event["message"].as_str().unwrap().contains("no-such-file.json"));
+        assert!(event["hint"].is_string());
+    }
+}
+
+#[test]
+fn a_device_that_this_build_cannot_use_is_a_usage_error() {
+    let quickstart = Quickstart::new(1);
+    for device in ["gpu", if olive::device::built_with_cuda() { "tpu" } else { "cuda" }] {
+        let output = quickstart.run(&[]).args(["--device", device]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(&format!("--device {device}")), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_failure_has_a_message_a_hint_and_an_exit_code() {
     let missing = olive().args(["run", "--config", "no-such-file.json"]).output().unwrap();
     assert_eq!(missing.status.code(), Some(2));

@@ -47,7 +47,7 @@ fn dataset(lengths: &[usize]) -> Dataset {
         let input_ids: Vec<u32> =
             (0..*n).map(|i| ((i * i + 31 * row * i + 7 * row) % 500 + 3) as u32).collect();
         let labels = input_ids.iter().map(|id| *id as i32).collect();
-        Sample { input_ids, labels, attention_mask: None }
+        Sample { input_ids, labels, ..Sample::default() }
     });
     Dataset { samples: samples.collect(), rows: lengths.len() }
 }
@@ -77,6 +77,11 @@ fn arguments() -> TrainingArgs {
         eval_steps: Some(3.0),
         group_by_length: true,
         dataloader_drop_last: false,
+        lr_scheduler_kwargs: Default::default(),
+        loraplus_lr_ratio: None,
+        neftune_noise_alpha: None,
+        saving: Default::default(),
+        selection: Default::default(),
     }
 }
 
@@ -84,7 +89,7 @@ fn arguments() -> TrainingArgs {
 fn trainer(folder: &ModelFolder, dropout: f64, gradient_checkpointing: bool) -> Trainer {
     let mut decoder = Decoder::load(folder, None, &Device::Cpu).expect("a decoder");
     let selected = targets::select(&decoder.spec, Some(&Targets::AllLinear)).expect("targets");
-    let shape = LoraShape { rank: 4, alpha: 8.0, dropout, use_rslora: false };
+    let shape = LoraShape { rank: 4, alpha: 8.0, dropout, use_rslora: false, use_dora: false };
     let names = TargetModules::Names(Vec::new());
     let mut adapter = fresh_adapter(&selected, names, &shape, 5, None);
     for (i, pair) in adapter.modules.values_mut().enumerate() {
@@ -96,6 +101,7 @@ fn trainer(folder: &ModelFolder, dropout: f64, gradient_checkpointing: bool) -> 
         max_grad_norm: 0.3,
         dropout,
         gradient_checkpointing,
+        neftune_noise_alpha: 0.0,
         seed: 5,
     };
     Trainer::new(decoder, options).expect("a trainer")
@@ -208,6 +214,7 @@ fn run_fit(folder: &ModelFolder, dir: &Path, sink: &StopAt, save_every: Duration
         eval: Some(&eval),
         args: &arguments(),
         checkpoints: &Checkpoints::open(dir.to_owned())?,
+        saver: None,
         save_every,
         events: sink,
         cancel: &sink.cancel,
@@ -262,7 +269,7 @@ fn ten_steps_are_five_and_five_more_to_the_bit() -> Result<()> {
     let saving = StopAt::new(7);
     assert!(run_fit(&folder, &killed, &saving, Duration::ZERO).is_err());
     let saved = std::fs::read_dir(&killed).expect("a folder").flatten().map(|e| e.path());
-    let steps: Vec<PathBuf> = saved.filter(|p| p.is_dir()).collect();
+    let steps: Vec<PathBuf> = saved.filter(|p| p.join("state.json").is_file()).collect();
     assert_eq!(steps.len(), 1, "older checkpoints are dropped: {steps:?}");
     std::fs::create_dir(killed.join("step-000009")).expect("half a checkpoint");
     assert_eq!(run_fit(&folder, &killed, &StopAt::new(usize::MAX), long)?, expected);
@@ -409,6 +416,8 @@ fn text_data(dir: &Path, max_seq_len: usize) -> DataConfig {
             processing_batch_size: 1024,
             random_seed: None,
             random_retries: 10,
+            loss_on: Default::default(),
+            response_template: None,
         },
     }
 }
@@ -419,6 +428,7 @@ fn lora(dir: &Path) -> LoraOptions {
         alpha: 8.0,
         lora_dropout: 0.05,
         use_rslora: true,
+        use_dora: false,
         target_modules: None,
         modules_to_save: None,
         torch_dtype: "bfloat16".into(),
@@ -435,6 +445,7 @@ fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt)
         device_choice: DeviceChoice::Cpu,
         cancel: &sink.cancel,
         events: sink,
+        artefacts: None,
     };
     std::fs::create_dir_all(dir).expect("a folder");
     LoraPass { options }.run(&ModelHandle::Hf { dir: base.dir.clone() }, dir, &context)
@@ -456,7 +467,7 @@ fn the_pass_writes_an_adapter_that_learned_and_resumes_to_the_same_bytes() -> Re
     let mut written: Vec<_> =
         std::fs::read_dir(&out).expect("a folder").flatten().map(|e| e.file_name()).collect();
     written.sort();
-    assert_eq!(written, ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"]);
+    assert_eq!(written, ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "runs"]);
     {
         let events = sink.events.lock().expect("no panic elsewhere");
         let losses: Vec<f64> = events
@@ -496,7 +507,7 @@ fn the_pass_refuses_what_it_cannot_do() {
         assert!(!dir.path().join("out/adapter_model.safetensors").exists());
         error.to_string()
     };
-    assert!(refused(&|o| o.modules_to_save = Some(vec!["lm_head".into()])).contains("modules_to_save"));
+    assert!(refused(&|o| o.modules_to_save = Some(vec!["no_such".into()])).contains("no_such"));
     assert!(refused(&|o| o.r = 0).contains("`r` is 0"));
     assert!(refused(&|o| o.lora_dropout = 1.0).contains("lora_dropout"));
     assert!(refused(&|o| o.training.per_device_train_batch_size = 0).contains("per_device_train_batch_size"));

@@ -95,8 +95,8 @@ fn each_mistake_is_one_located_error() {
         (r#""max_steps": 5"#, r#""optim": "sgd""#, r#""sgd""#, "expected one of adamw_torch"),
         (
             r#""max_steps": 5"#,
-            r#""lr_scheduler_type": "polynomial""#,
-            r#""polynomial""#,
+            r#""lr_scheduler_type": "greedy""#,
+            r#""greedy""#,
             "constant, constant_with_warmup, linear, cosine",
         ),
         (r#""max_steps": 5"#, r#""eval_steps": 1.5"#, r#""eval_steps""#, "a whole number of steps"),
@@ -126,7 +126,7 @@ fn each_mistake_is_one_located_error() {
             r#""merge": {"type": "MergeAdapterWeights"}"#,
             r#""merge": {"type": "OnnxConversion"}"#,
             r#""OnnxConversion""#,
-            "implemented are `LoRA`, `QLoRA`, `MergeAdapterWeights` and `ModelBuilder`",
+            "implemented are `LoRA`, `QLoRA`, `DoRA`, `MergeAdapterWeights` and `ModelBuilder`",
         ),
         (r#""int4""#, r#""int3""#, r#""int3""#, "expected one of fp32, fp16, bf16, int8, int4"),
         (r#""int4""#, r#""fp16""#, r#""precision""#, "possible are fp32, int8, int4"),
@@ -251,6 +251,7 @@ fn each_mistake_is_one_located_error() {
             r#""mrge""#,
             "did you mean `merge`?",
         ),
+        (r#""output_dir": "out""#, r#""pass_flows": [[]]"#, "[]]", "at least one pass"),
         (
             r#""output_dir": "out""#,
             r#""pass_flows": [["merge"]]"#,

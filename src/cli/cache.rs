@@ -1,5 +1,6 @@
 //! `olive cache`.
 
+use super::answering::Notes;
 use super::{Globals, output};
 use crate::Result;
 use crate::engine::{EngineError, Manifest, Store};
@@ -29,13 +30,14 @@ enum Action {
     Clean,
 }
 
-pub(crate) fn run(args: &CacheArgs, _: &Globals) -> Result<()> {
+pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<()> {
+    let notes = Notes::new(globals);
     let dir = args.cache_dir.clone().unwrap_or_else(default_dir);
     let store = Store::new(&dir);
     match &args.action {
-        Action::Ls => list(&store, &dir),
+        Action::Ls => list(&store, &dir, &notes),
         Action::Explain { key } => explain(&store, key),
-        Action::Clean => clean(&store),
+        Action::Clean => clean(&store, &notes),
     }
 }
 
@@ -44,13 +46,13 @@ fn default_dir() -> PathBuf {
     if usual.join("passes-v1").is_dir() { usual } else { Path::new(".olive-cache") }.to_owned()
 }
 
-fn list(store: &Store, dir: &Path) -> Result<()> {
+fn list(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
     let artefacts = store.list();
     for (_, manifest) in &artefacts {
         output::result(&row(manifest))?;
     }
     let total: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
-    output::note(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), dir.display()));
+    notes.info(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), dir.display()));
     Ok(())
 }
 
@@ -78,10 +80,10 @@ fn explain(store: &Store, key: &str) -> Result<()> {
     }
 }
 
-fn clean(store: &Store) -> Result<()> {
+fn clean(store: &Store, notes: &Notes) -> Result<()> {
     let artefacts = store.list();
     let bytes: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
     store.clean()?;
-    output::note(&format!("removed {} artefacts, {}", artefacts.len(), number::bytes(bytes)));
+    notes.info(&format!("removed {} artefacts, {}", artefacts.len(), number::bytes(bytes)));
     Ok(())
 }

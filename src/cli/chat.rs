@@ -2,8 +2,8 @@
 
 use super::answering::{AnsweringArgs, Notes, message};
 use super::{Globals, output};
+use crate::cancel::CancelFlag;
 use crate::decoder::Finish;
-use crate::engine::CancelFlag;
 use crate::error::IoContext;
 use crate::runtime::{Generator, Prompt};
 use crate::{Error, Result};

@@ -2,7 +2,8 @@
 
 use super::Globals;
 use crate::Result;
-use crate::device::DeviceChoice;
+use crate::cancel::CancelFlag;
+use crate::device::{DeviceChoice, built_with_cuda};
 use crate::model::SourceOptions;
 use crate::runtime::{LibrarySearch, RuntimeError};
 use std::path::PathBuf;
@@ -60,6 +61,7 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         cache: cache.unwrap_or_else(|| home.join("hub")),
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),
+        cancel: CancelFlag::default(),
         conversions: own_cache(),
         read_only: false,
     }
@@ -67,6 +69,11 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
 
 /// `--device`.
 pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
-    let choice = globals.device.parse::<DeviceChoice>();
-    Ok(choice.map_err(|reason| RuntimeError::Device { given: globals.device.clone(), reason })?)
+    let refuse = |reason| RuntimeError::Device { given: globals.device.clone(), reason };
+    match globals.device.parse().map_err(refuse)? {
+        DeviceChoice::Cuda(_) if !built_with_cuda() => {
+            Err(refuse("this build has no CUDA; `cargo build --release --features cuda` makes one").into())
+        }
+        choice => Ok(choice),
+    }
 }

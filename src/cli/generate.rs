@@ -3,7 +3,7 @@
 use super::answering::{AnsweringArgs, Notes, text_or_stdin};
 use super::{Globals, output};
 use crate::Result;
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::runtime::Prompt;
 use clap::Args;
 

@@ -14,9 +14,12 @@ mod plan_text;
 mod run;
 mod schema;
 mod session;
+mod table;
 mod validate;
 
 use crate::Error;
+use crate::report::json_lines::JsonLines;
+use crate::report::{Event, EventSink};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -27,7 +30,7 @@ use std::process::ExitCode;
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of every command")]
     globals: Globals,
 }
 
@@ -96,12 +99,12 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => fail(&error, globals.log_format),
     }
 }
 
 /// Prints an error, its causes and its hint.
-fn fail(error: &Error) -> ExitCode {
+fn fail(error: &Error, format: LogFormat) -> ExitCode {
     if let Error::Io { source, .. } = error
         && source.kind() == std::io::ErrorKind::BrokenPipe
     {
@@ -113,6 +116,9 @@ fn fail(error: &Error) -> ExitCode {
         text.push_str(&format!(": {inner}"));
         cause = inner.source();
     }
-    output::error(&text, error.hint().as_deref());
+    match format {
+        LogFormat::Text => output::error(&text, error.hint().as_deref()),
+        LogFormat::Json => JsonLines.emit(Event::Error { message: text, hint: error.hint() }),
+    }
     ExitCode::from(error.exit_code())
 }

@@ -3,8 +3,9 @@
 use super::{Globals, environment};
 use crate::Result;
 use crate::config::RunConfig;
-use crate::engine::{self, ContentHashes, Plan, Store};
-use crate::model::SourceOptions;
+use crate::engine::{self, ContentHashes, Plan, Step, Store};
+use crate::model::{ModelHandle, SourceOptions};
+use crate::train::memory::{available, gigabytes};
 
 /// For every step of every flow: cached, to run, or why that cannot be said.
 ///
@@ -23,7 +24,8 @@ pub(crate) fn states(config: &RunConfig, plan: &Plan, globals: &Globals) -> Resu
             Ok(model) => flow.keys(model, device, &contents),
             Err(_) => {
                 return vec![
-                    "unknown: the input model is not on this machine yet, or not yet converted".to_owned();
+                    "unknown: the input model is not on this machine yet, or not yet converted"
+                        .to_owned();
                     flow.steps.len()
                 ];
             }
@@ -34,12 +36,29 @@ pub(crate) fn states(config: &RunConfig, plan: &Plan, globals: &Globals) -> Resu
                 .steps
                 .iter()
                 .zip(&keys)
-                .map(|(step, key)| match store.look_up(&key.slot(step)) {
+                .enumerate()
+                .map(|(number, (step, key))| match store.look_up(&key.slot(step)) {
                     Some(artefact) => format!("cached, {}", artefact.output.display()),
+                    None if number == 0 => format!("to run{}", memory(step, &input)),
                     None => "to run".to_owned(),
                 })
                 .collect(),
         }
     });
     Ok(states.collect())
+}
+
+/// The predicted peak of the first step, which works on the input model, and whether it is more than there is.
+fn memory(step: &Step, input: &Result<ModelHandle>) -> String {
+    // An input that cannot be read is an error of the run, not of the plan.
+    let Some(Ok(Some(estimate))) = input.as_ref().ok().map(|model| step.pass.memory(model)) else {
+        return String::new();
+    };
+    let total = gigabytes(estimate.total());
+    match available() {
+        Some(available) if estimate.needed() > available => {
+            format!("; up to {total} of memory, more than the {} available", gigabytes(available))
+        }
+        _ => format!("; up to {total} of memory"),
+    }
 }

@@ -1,8 +1,7 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
 use crate::config::{
-    DataFiles, Diagnostic, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption,
-    RunConfig,
+    DataFiles, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption, RunConfig,
 };
 use std::path::Path;
 
@@ -35,11 +34,6 @@ pub(crate) fn render(config: &RunConfig, states: &[Vec<String>]) -> String {
         }
     }
     lines.join("\n")
-}
-
-/// A warning, for stderr.
-pub(crate) fn warning(path: &Path, warning: &Diagnostic) -> String {
-    format!("warning: {}", warning.render(path))
 }
 
 fn field(name: &str, value: &str) -> String {

@@ -1,13 +1,13 @@
 //! `olive run`.
 
 use super::session::Session;
-use super::{Globals, LogFormat, environment, output};
+use super::{Globals, LogFormat, environment, output, table};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig};
 use crate::engine::{self, ContentHashes, Plan, StepOutcome, Store};
-use crate::model::ModelHandle;
+use crate::model::SourceOptions;
 use crate::passes::RunContext;
-use crate::report::{Event, EventSink, table};
+use crate::report::Event;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -56,23 +56,45 @@ fn execute(
     if engine_config.clean_cache {
         store.clean()?;
     }
-    let input =
-        engine::input::resolve(&config.input_model, &environment::source_options(globals), session.events())?;
+    let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
+    let input = engine::input::resolve(&config.input_model, &source, session.events())?;
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
         device_choice: session.device,
         cancel: &session.cancel,
         events: session.events(),
+        artefacts: None,
     };
+    let output_dirs: Vec<PathBuf> = plan
+        .flows
+        .iter()
+        .map(|flow| {
+            let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
+            flow_output_dir(&engine_config.output_dir, &names, plan.flows.len())
+        })
+        .collect();
+    for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
+        if let Some(last) = flow.steps.last() {
+            engine::output::check(dir, &input, last.output)?;
+        }
+    }
     let mut outcomes = Vec::new();
-    for flow in &plan.flows {
+    for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
         let keys = flow.keys(&input, session.device, &contents)?;
-        contents.save()?;
+        if let Err(error) = contents.save() {
+            // It only saves time; a cache that may be read but not written is a cache.
+            tracing::debug!("content hashes are not remembered: {error}");
+        }
         let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
-        let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
-        let dir = flow_output_dir(&engine_config.output_dir, &names, plan.flows.len());
-        write_output(&dir, &model, &steps, !engine_config.no_artifacts, session.events())?;
+        let artifacts = !engine_config.no_artifacts;
+        let changed = engine::output::write(dir, &input, &model, &steps, artifacts)?;
+        let message = if changed {
+            format!("wrote {}", dir.display())
+        } else {
+            format!("{} is up to date", dir.display())
+        };
+        session.events().emit(Event::Info { message });
         outcomes.extend(steps);
     }
     Ok(outcomes)
@@ -81,20 +103,6 @@ fn execute(
 /// One flow writes into the output folder itself, several into a folder each, named for their passes.
 fn flow_output_dir(output_dir: &Path, passes: &[&str], flows: usize) -> PathBuf {
     if flows == 1 { output_dir.to_owned() } else { output_dir.join(passes.join("-")) }
-}
-
-fn write_output(
-    dir: &Path,
-    model: &ModelHandle,
-    steps: &[StepOutcome],
-    artifacts: bool,
-    events: &dyn EventSink,
-) -> Result<()> {
-    let changed = engine::output::write(dir, model, steps, artifacts)?;
-    let message =
-        if changed { format!("wrote {}", dir.display()) } else { format!("{} is up to date", dir.display()) };
-    events.emit(Event::Info { message });
-    Ok(())
 }
 
 fn print_outcome(output_dir: &Path, steps: &[StepOutcome], globals: &Globals) -> Result<()> {

@@ -1,12 +1,12 @@
 //! What a verb that works needs of the process: events, Ctrl-C, the device, the environment.
 
 use super::{Globals, LogFormat, environment};
+use crate::cancel::CancelFlag;
 use crate::device::DeviceChoice;
-use crate::engine::CancelFlag;
 use crate::report::bars::Bars;
 use crate::report::json_lines::JsonLines;
 use crate::report::plain::Plain;
-use crate::report::{EventSink, log};
+use crate::report::{Event, EventSink, log};
 use crate::{Error, Result};
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ impl Session {
         };
         log::install(events.clone(), level);
         let cancel = CancelFlag::default();
-        let flag = cancel.clone();
-        ctrlc::set_handler(move || on_interrupt(&flag)).map_err(|e| Error::Io {
+        let (flag, screen) = (cancel.clone(), events.clone());
+        ctrlc::set_handler(move || on_interrupt(&flag, &*screen)).map_err(|e| Error::Io {
             action: "listen for Ctrl-C in",
             path: "this process".into(),
             source: std::io::Error::other(e),
@@ -47,6 +47,13 @@ impl Session {
 
     pub(crate) fn events(&self) -> &dyn EventSink {
         &*self.events
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The log keeps the sink alive, so that bars cannot go by being dropped.
+        self.events.finish();
     }
 }
 
@@ -65,9 +72,10 @@ pub(crate) fn sink(globals: &Globals) -> Arc<dyn EventSink + Send + Sync> {
     clippy::exit,
     reason = "the second Ctrl-C; artefacts are published by rename, so nothing is left half done"
 )]
-fn on_interrupt(cancel: &CancelFlag) {
+fn on_interrupt(cancel: &CancelFlag, events: &dyn EventSink) {
     if cancel.is_raised() {
         std::process::exit(130);
     }
     cancel.raise();
+    events.emit(Event::Info { message: "stopping where it is safe; Ctrl-C again stops at once".into() });
 }

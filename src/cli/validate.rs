@@ -1,9 +1,10 @@
 //! `olive validate`.
 
-use super::{Globals, output, plan_state, plan_text};
+use super::{Globals, output, plan_state, plan_text, session};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig, missing_inputs};
 use crate::engine::Plan;
+use crate::report::Event;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -28,8 +29,9 @@ pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
 
 /// Warnings to stderr, the plan to stdout.
 pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<()> {
+    let events = session::sink(globals);
     for warning in config.warnings.iter().chain(&missing_inputs(config)) {
-        output::note(&plan_text::warning(&config.path, warning));
+        events.emit(Event::Warning { message: warning.render(&config.path) });
     }
     let states = plan_state::states(config, plan, globals)?;
     output::result(&plan_text::render(config, &states))

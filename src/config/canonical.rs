@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Diagnostic;
+pub use super::training_options::*;
 
 /// The grammar a block is written in, which decides its defaults (`Old`: up to Olive 0.6; `New`: since 0.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -101,10 +102,8 @@ pub struct EngineConfig {
     pub cache_dir: PathBuf,
     pub clean_cache: bool,
     pub output_dir: PathBuf,
-    pub output_name: Option<String>,
     /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.
     pub log_severity_level: u8,
-    pub log_to_file: bool,
     /// No footprints and history files.
     pub no_artifacts: bool,
 }
@@ -119,7 +118,6 @@ pub struct PassConfig {
     pub host: Option<String>,
     /// Run again even if cached.
     pub clean_run_cache: bool,
-    pub output_name: Option<String>,
     pub era: Era,
     /// For printing: every option, its value, and where it comes from.
     pub resolved: Vec<ResolvedOption>,
@@ -155,6 +153,8 @@ pub struct LoraOptions {
     pub alpha: f64,
     pub lora_dropout: f64,
     pub use_rslora: bool,
+    /// Magnitude and direction of every weight apart (DoRA).
+    pub use_dora: bool,
     /// `None`: the defaults of the architecture.
     pub target_modules: Option<Targets>,
     pub modules_to_save: Option<Vec<String>>,
@@ -225,6 +225,11 @@ pub struct TrainingArgs {
     /// Positive: overrides the epochs.
     pub max_steps: Option<usize>,
     pub lr_scheduler_type: Scheduler,
+    pub lr_scheduler_kwargs: SchedulerOptions,
+    /// Learning rate of B relative to that of A (LoRA+).
+    pub loraplus_lr_ratio: Option<f64>,
+    /// Strength of the noise on embeddings (NEFTune).
+    pub neftune_noise_alpha: Option<f64>,
     pub warmup_ratio: f64,
     /// Positive: overrides the ratio.
     pub warmup_steps: usize,
@@ -235,15 +240,8 @@ pub struct TrainingArgs {
     pub eval_steps: Option<f64>,
     pub group_by_length: bool,
     pub dataloader_drop_last: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Scheduler {
-    Constant,
-    ConstantWithWarmup,
-    Linear,
-    Cosine,
+    pub saving: Saving,
+    pub selection: Selection,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -255,7 +253,20 @@ pub enum EvalStrategy {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct MergeOptions {}
+pub struct MergeOptions {
+    pub base_weights: BaseWeights,
+}
+
+/// What an adapter is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseWeights {
+    /// The base model as it is.
+    #[default]
+    Float,
+    /// What QLoRA's 4 bits leave of it, which is what the adapter was trained on.
+    Quantised,
+}
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ModelBuilderOptions {
@@ -267,10 +278,75 @@ pub struct ModelBuilderOptions {
     pub accuracy_level: Option<u8>,
     pub is_symmetric: bool,
     pub algorithm: QuantAlgorithm,
+    pub mixed_precision: MixedPrecision,
+    /// MatMul nodes are quantised (in int4 and int8 models).
+    pub quantise_matmul: bool,
+    /// The embedding's Gather is quantised, whether it shares its matrix with the head or not.
+    pub quantise_gather: bool,
     /// Exact node names, for example `/lm_head/MatMul`.
     pub nodes_to_exclude: Vec<String>,
+    /// `DequantizeLinear` and `MatMul` instead of `MatMulNBits`.
+    pub use_qdq: bool,
+    /// One matrix for embedding and head; `None`: when the model ties them.
+    pub shared_embeddings: Option<bool>,
+    /// One MatMul for q, k and v, where the provider's attention takes that.
+    pub fuse_qkv: bool,
+    /// Embeddings instead of token ids go in.
+    pub exclude_embeds: bool,
+    /// Hidden states instead of logits come out.
+    pub exclude_lm_head: bool,
+    /// Hidden states come out beside the logits.
+    pub include_hidden_states: bool,
+    /// Logits of the last position only.
+    pub prune_lm_head: bool,
+    /// Inputs and outputs of a WebGPU model are f32.
+    pub use_webgpu_fp32: bool,
+    /// Inputs and outputs of an int4 model for CUDA are bf16.
+    pub use_cuda_bf16: bool,
+    pub enable_cuda_graph: bool,
     /// Merged over `search` of genai_config.json.
     pub search: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Data by which the codes of an int4 model are chosen.
+    pub calibration: Option<DataConfig>,
+}
+
+impl ModelBuilderOptions {
+    /// The defaults of every option that has one.
+    pub fn new(precision: Precision, execution_provider: &str) -> ModelBuilderOptions {
+        ModelBuilderOptions {
+            precision,
+            execution_provider: execution_provider.to_owned(),
+            block_size: 32,
+            accuracy_level: None,
+            is_symmetric: true,
+            algorithm: QuantAlgorithm::Default,
+            mixed_precision: MixedPrecision::default(),
+            quantise_matmul: true,
+            quantise_gather: false,
+            nodes_to_exclude: Vec::new(),
+            use_qdq: false,
+            shared_embeddings: None,
+            fuse_qkv: true,
+            exclude_embeds: false,
+            exclude_lm_head: false,
+            include_hidden_states: false,
+            prune_lm_head: false,
+            use_webgpu_fp32: false,
+            use_cuda_bf16: false,
+            enable_cuda_graph: false,
+            search: None,
+            calibration: None,
+        }
+    }
+}
+
+/// Bits of some matrices, where they differ from those of the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct MixedPrecision {
+    /// The head.
+    pub last_matmul: Option<u8>,
+    /// In the first and last eighth of the layers, and every third one, the projections that suffer most.
+    pub mixed_layers: Option<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -354,6 +430,19 @@ pub struct TextGeneration {
     /// Random strategies. `None`: seed 0, so that a configuration always gives the same blocks.
     pub random_seed: Option<u64>,
     pub random_retries: usize,
+    pub loss_on: LossOn,
+    /// Text after which the completion of a row begins.
+    pub response_template: Option<String>,
+}
+
+/// Which tokens of a row count in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LossOn {
+    #[default]
+    All,
+    /// What follows the last `response_template`, or what the assistant says in a chat.
+    Completion,
 }
 
 /// How the text of a row is made, in Olive's order of precedence.
@@ -376,6 +465,8 @@ pub enum Strategy {
     Join,
     JoinRandom,
     JoinSlidingWindow,
+    /// Whole rows side by side in blocks; they do not see one another.
+    Pack,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

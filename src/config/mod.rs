@@ -17,6 +17,7 @@ mod presence;
 mod read;
 mod schema;
 mod tables;
+mod training_options;
 mod value;
 mod values;
 mod yaml;

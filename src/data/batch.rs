@@ -53,8 +53,9 @@ mod tests {
             input_ids: vec![9, 9, 1],
             labels: vec![-100, -100, 1],
             attention_mask: Some(vec![0, 0, 1]),
+            documents: None,
         };
-        let plain = Sample { input_ids: vec![1, 2], labels: vec![1, 2], attention_mask: None };
+        let plain = Sample { input_ids: vec![1, 2], labels: vec![1, 2], ..Sample::default() };
         let batch = collate(&[&masked, &plain], 7);
         assert_eq!((batch.rows, batch.cols), (2, 3));
         assert_eq!(batch.input_ids, [9, 9, 1, 1, 2, 7]);

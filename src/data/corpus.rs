@@ -1,9 +1,10 @@
 //! Texts that become tokens, batch by batch, in parallel.
 
+use super::strategy::Token;
 use super::texts::Text;
 use super::{DataError, Rows};
 use crate::Result;
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::report::event::{Event, EventSink, Unit};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -15,7 +16,7 @@ pub(super) struct Corpus<'a> {
     pub texts: &'a [Text],
     pub tokenizer: &'a Tokenizer,
     /// After every row of the joining strategies.
-    pub joiner: Vec<u32>,
+    pub joiner: Vec<Token>,
     pub events: &'a dyn EventSink,
     pub cancel: &'a CancelFlag,
 }
@@ -30,7 +31,7 @@ impl Corpus<'_> {
     pub(super) fn for_batches(
         &self,
         size: usize,
-        mut each: impl FnMut(Vec<Vec<u32>>) -> Result<bool>,
+        mut each: impl FnMut(Vec<Vec<Token>>) -> Result<bool>,
     ) -> Result<()> {
         let total = self.texts.len();
         self.events.emit(Event::PhaseStarted { phase: PHASE, total: Some(total as u64), unit: Unit::Rows });
@@ -47,7 +48,7 @@ impl Corpus<'_> {
     }
 
     /// The tokens of all texts.
-    pub(super) fn all(&self, size: usize) -> Result<Vec<Vec<u32>>> {
+    pub(super) fn all(&self, size: usize) -> Result<Vec<Vec<Token>>> {
         let mut all = Vec::with_capacity(self.texts.len());
         self.for_batches(size, |batch| {
             all.extend(batch);
@@ -56,9 +57,9 @@ impl Corpus<'_> {
         Ok(all)
     }
 
-    fn encode(&self, range: Range<usize>) -> Result<Vec<Vec<u32>>> {
+    fn encode(&self, range: Range<usize>) -> Result<Vec<Vec<Token>>> {
         let encode = |text: &Text| {
-            encode(self.tokenizer, &text.text)
+            tokens_of(self.tokenizer, text)
                 .map_err(|reason| DataError::Tokenise { location: self.rows.location(text.row), reason })
         };
         let tokens: std::result::Result<Vec<_>, _> = self.texts[range].par_iter().map(encode).collect();
@@ -67,7 +68,24 @@ impl Corpus<'_> {
 }
 
 /// The tokens of a text as it is: special tokens only where their texts stand in it.
-pub(super) fn encode(tokenizer: &Tokenizer, text: &str) -> std::result::Result<Vec<u32>, String> {
+fn tokens_of(tokenizer: &Tokenizer, text: &Text) -> std::result::Result<Vec<Token>, String> {
+    let Some(completions) = &text.completions else {
+        return encode(tokenizer, &text.text, true);
+    };
+    let encoding = tokenizer.encode(text.text.as_str(), false).map_err(|e| e.to_string())?;
+    let places = encoding.get_ids().iter().zip(encoding.get_offsets());
+    // A token that begins before the completion counts if it reaches into it; one that reaches past its end does not.
+    let counts =
+        |start: usize, end: usize| completions.iter().any(|c| end > c.start && end <= c.end && start < c.end);
+    Ok(places.map(|(&id, &(start, end))| Token { id, counts: counts(start, end) }).collect())
+}
+
+/// The tokens of a text of which all count, or none.
+pub(super) fn encode(
+    tokenizer: &Tokenizer,
+    text: &str,
+    counts: bool,
+) -> std::result::Result<Vec<Token>, String> {
     let encoding = tokenizer.encode_fast(text, false).map_err(|e| e.to_string())?;
-    Ok(encoding.get_ids().to_vec())
+    Ok(encoding.get_ids().iter().map(|&id| Token { id, counts }).collect())
 }

@@ -78,6 +78,8 @@ pub enum DataError {
     NoChatTemplate { dir: PathBuf },
     #[error("{location}: the text cannot be tokenised: {reason}")]
     Tokenise { location: Location, reason: String },
+    #[error("what the assistant says in turn {turn} cannot be told from the rest of the text")]
+    Turns { turn: usize },
     #[error("{0}")]
     Options(&'static str, &'static str),
     #[error("{rows} rows give {tokens} tokens, which is less than one block of {block} tokens")]
@@ -135,6 +137,9 @@ impl DataError {
             DataError::NoChatTemplate { .. } => {
                 "give the template itself in `chat_template`, or use `text_template`".into()
             }
+            DataError::Turns { .. } => "the chat template changes earlier turns once later ones follow; give the text that \
+                 begins an answer in `response_template`"
+                .into(),
             DataError::Options(_, hint) => (*hint).into(),
             DataError::TooFewTokens { tokens, .. } => format!(
                 "set `max_seq_len` to at most {tokens}, or use the strategy line-by-line, which pads rows one by one"

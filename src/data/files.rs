@@ -115,13 +115,15 @@ pub fn resolve(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
     Ok((loader, splits))
 }
 
-/// The files that `load.split` reads, in the order in which they are read: their content decides the rows.
+/// The loader, and the files that `load.split` reads in the order in which they are read: with their content, this
+/// decides the rows.
 ///
 /// # Errors
 /// As [`resolve`]; also when the split is not valid or does not exist.
-pub fn input_files(load: &LoadDataset) -> Result<Vec<PathBuf>> {
-    let (_, splits) = resolve(load)?;
-    Ok(used(load, &splits)?.into_iter().flat_map(|s| s.files.iter().cloned()).collect())
+pub fn inputs(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
+    let (loader, splits) = resolve(load)?;
+    let used = used(load, &splits)?.into_iter().cloned().collect();
+    Ok((loader, used))
 }
 
 /// Those of `splits` that `load.split` uses.

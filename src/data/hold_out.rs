@@ -32,7 +32,7 @@ mod tests {
     use crate::data::Sample;
 
     fn numbered(n: u32) -> Dataset {
-        let sample = |i| Sample { input_ids: vec![i], labels: vec![i as i32], attention_mask: None };
+        let sample = |i| Sample { input_ids: vec![i], labels: vec![i as i32], ..Sample::default() };
         Dataset { samples: (0..n).map(sample).collect(), rows: n as usize }
     }
 

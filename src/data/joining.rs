@@ -2,8 +2,7 @@
 
 use super::corpus::Corpus;
 use super::python_random::PythonRandom;
-use super::sample::IGNORED;
-use super::strategy::Sampler;
+use super::strategy::{Sampler, Token};
 use crate::Result;
 
 /// What the corpus was, for the message when it does not suffice.
@@ -22,7 +21,7 @@ pub(super) fn join(
     batch: usize,
 ) -> Result<Seen> {
     let length = sampler.length();
-    let mut carry: Vec<u32> = Vec::new();
+    let mut carry: Vec<Token> = Vec::new();
     let mut seen = Seen { tokens: 0 };
     corpus.for_batches(batch, |rows| {
         let before = carry.len();
@@ -35,10 +34,7 @@ pub(super) fn join(
         // Olive up to 0.13 stops one token early and keeps a block that ends with the buffer.
         while begin + length <= carry.len() && !sampler.is_full() {
             end = begin + length;
-            let ids = carry[begin..end].to_vec();
-            let mut labels = sampler.labels(&ids);
-            labels[..length - step].fill(IGNORED);
-            sampler.push(ids, labels);
+            sampler.push(&carry[begin..end], length - step);
             begin += step;
         }
         carry.drain(..end);
@@ -63,18 +59,16 @@ pub(super) fn join_random(
         corpus.cancel.check()?;
         for _ in 0..retries {
             let start = random.below(rows.len() as u64) as usize;
-            let mut ids = Vec::with_capacity(length);
+            let mut tokens = Vec::with_capacity(length);
             for row in &rows[start..] {
-                ids.extend_from_slice(row);
-                ids.extend_from_slice(&corpus.joiner);
-                if ids.len() >= length {
+                tokens.extend_from_slice(row);
+                tokens.extend_from_slice(&corpus.joiner);
+                if tokens.len() >= length {
                     break;
                 }
             }
-            if ids.len() >= length {
-                ids.truncate(length);
-                let labels = sampler.labels(&ids);
-                sampler.push(ids, labels);
+            if tokens.len() >= length {
+                sampler.push(&tokens[..length], 0);
                 break;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::corpus::Corpus;
 use super::python_random::PythonRandom;
-use super::strategy::Sampler;
+use super::strategy::{Sampler, Token};
 use crate::Result;
 use crate::config::canonical::{PaddingSide, TextGeneration};
 
@@ -14,7 +14,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Cut to the block length; true if the row is that long.
-    fn cut(&self, ids: &mut Vec<u32>, length: usize) -> bool {
+    pub(super) fn cut(&self, ids: &mut Vec<Token>, length: usize) -> bool {
         if ids.len() > length {
             match self.truncation_side {
                 PaddingSide::Right => ids.truncate(length),
@@ -50,7 +50,7 @@ pub(super) fn in_order(
             let whole = shape.cut(&mut ids, length);
             seen.longest = seen.longest.max(ids.len());
             if whole || !shape.drop_short {
-                seen.empty += usize::from(!sampler.push_row(ids));
+                seen.empty += usize::from(!sampler.push_row(&ids));
             }
         }
         Ok(!sampler.is_full())
@@ -77,7 +77,7 @@ pub(super) fn at_random(
         for attempt in 1..=tries {
             let row = random.below(rows.len() as u64) as usize;
             if whole[row] || attempt == tries {
-                seen.empty += usize::from(!sampler.push_row(rows[row].clone()));
+                seen.empty += usize::from(!sampler.push_row(&rows[row]));
                 break;
             }
         }

@@ -7,9 +7,9 @@ use super::sample::{Dataset, IGNORED};
 use super::special_tokens::SpecialTokens;
 use super::strategy::Sampler;
 use super::template::Template;
-use super::{DataError, Rows, joining, load_rows, texts};
-use crate::config::canonical::{DataConfig, Era, Strategy, TextGeneration, TextSource};
-use crate::engine::CancelFlag;
+use super::{DataError, Rows, joining, load_rows, packing, texts};
+use crate::cancel::CancelFlag;
+use crate::config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
 use crate::model::ModelFolder;
 use crate::report::event::{Event, EventSink};
 use crate::{Error, Result};
@@ -108,7 +108,8 @@ fn prepare_rows(
         warn(events, format!("{left_out} of {} rows have an empty text and are left out", rows.len()));
     }
     let joiner = match &options.joiner {
-        Some(text) => corpus::encode(&tokenizer, text).map_err(|e| tokenizer_error(model, &e))?,
+        Some(text) => corpus::encode(&tokenizer, text, options.loss_on == LossOn::All)
+            .map_err(|e| tokenizer_error(model, &e))?,
         None => Vec::new(),
     };
     let pad_id = tokens.pad_id(&tokenizer);
@@ -137,6 +138,15 @@ fn prepare_rows(
     }
     // The first label of a sample is never predicted.
     let counts = |labels: &[i32]| labels.iter().skip(1).any(|&label| label != IGNORED);
+    if options.loss_on == LossOn::Completion {
+        let all = dataset.samples.len();
+        dataset.samples.retain(|s| counts(&s.labels));
+        let mute = all - dataset.samples.len();
+        if mute > 0 && mute < all {
+            let message = "samples have no completion, or none within `max_seq_len`, and are left out";
+            warn(events, format!("{mute} of {all} {message}"));
+        }
+    }
     if !dataset.samples.iter().any(|s| counts(&s.labels)) {
         return Err(DataError::NoLabels { samples: dataset.samples.len() }.into());
     }
@@ -172,6 +182,7 @@ fn run(
             let seen = joining::join_random(corpus, sampler, samples, &mut random, retries, batch)?;
             return joined(seen, sampler.samples.is_empty());
         }
+        Strategy::Pack => packing::pack(corpus, sampler, &shape, batch)?,
         Strategy::LineByLine => lines::in_order(corpus, sampler, &shape, batch)?,
         Strategy::LineByLineRandom => {
             lines::at_random(corpus, sampler, &shape, samples, &mut random, options)?

@@ -6,16 +6,29 @@ use std::ops::Range;
 pub const IGNORED: i32 = -100;
 
 /// One block of tokens.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sample {
     pub input_ids: Vec<u32>,
     /// Not shifted: the model predicts `labels[i + 1]` from position `i`. [`IGNORED`] does not count.
     pub labels: Vec<i32>,
     /// 1 for real tokens, 0 for padding. `None`: every position is real.
     pub attention_mask: Option<Vec<u8>>,
+    /// Lengths of the documents that lie in it one after the other and do not see one another. `None`: it is one.
+    pub documents: Option<Vec<usize>>,
 }
 
 impl Sample {
+    /// The positions of every document.
+    pub fn document_ranges(&self) -> Vec<Range<usize>> {
+        let whole = [self.input_ids.len()];
+        let mut start = 0;
+        let range = |length: &usize| {
+            start += length;
+            start - length..start
+        };
+        self.documents.as_deref().unwrap_or(&whole).iter().map(range).collect()
+    }
+
     /// The positions from the first real token to the last; empty if there is none.
     pub fn span(&self) -> Range<usize> {
         let Some(mask) = &self.attention_mask else { return 0..self.input_ids.len() };

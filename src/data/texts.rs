@@ -3,17 +3,20 @@
 use super::chat_template::ChatTemplate;
 use super::special_tokens::SpecialTokens;
 use super::template::Template;
-use super::{DataError, Rows, Value};
+use super::{DataError, Rows, Value, completion};
 use crate::Result;
-use crate::config::canonical::{Era, TextGeneration, TextSource};
+use crate::config::canonical::{Era, LossOn, TextGeneration, TextSource};
 use crate::model::ModelFolder;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// A text and the row it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Text {
     pub row: usize,
     pub text: String,
+    /// Bytes that count in the loss; `None`: all.
+    pub completions: Option<Vec<Range<usize>>>,
 }
 
 /// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, texts that are empty even then are left out.
@@ -29,7 +32,15 @@ pub(super) fn texts(
     let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
         let text = source.text(rows, row)?;
         let text = if add { surround(text, tokens) } else { text };
-        Ok((options.era == Era::Old || !text.is_empty()).then_some(Text { row, text }))
+        if options.era != Era::Old && text.is_empty() {
+            return Ok(None);
+        }
+        let completions = match (options.loss_on, &options.response_template) {
+            (LossOn::All, _) => None,
+            (LossOn::Completion, Some(marker)) => Some(completion::after(&text, marker)),
+            (LossOn::Completion, None) => Some(source.completions(rows, row, &text)?),
+        };
+        Ok(Some(Text { row, text, completions }))
     };
     let texts: std::result::Result<Vec<_>, _> =
         (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();
@@ -76,6 +87,23 @@ impl Source {
                     .collect::<std::result::Result<_, _>>()?,
             ),
         })
+    }
+
+    /// What counts where no marker says so.
+    fn completions(
+        &self,
+        rows: &Rows,
+        row: usize,
+        text: &str,
+    ) -> std::result::Result<Vec<Range<usize>>, DataError> {
+        let Source::Chat { template, column } = self else {
+            return Err(DataError::Options(
+                "`loss_on` is `completion`, and where it begins is not said",
+                "give `response_template`, or use `chat_template`",
+            ));
+        };
+        let Value::List(messages) = &rows.values(row)[*column] else { return Ok(Vec::new()) };
+        completion::assistant(template, messages, text)
     }
 
     fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {

@@ -49,11 +49,27 @@ impl Decoder {
     /// # Errors
     /// An id outside the vocabulary, or a device error.
     pub fn all_logits(&self, ids: &[u32]) -> Result<Tensor> {
+        self.all_logits_and(ids, |_| {})
+    }
+
+    /// As [`Decoder::all_logits`], for a model that is needed once: the weights of a layer leave memory when it is
+    /// done, and come back from the file if they are used again.
+    ///
+    /// # Errors
+    /// As [`Decoder::all_logits`].
+    pub fn all_logits_once(&self, ids: &[u32]) -> Result<Tensor> {
+        self.all_logits_and(ids, |layer| {
+            self.layers[layer].linears.iter().for_each(|linear| linear.weight.release());
+        })
+    }
+
+    fn all_logits_and(&self, ids: &[u32], after_layer: impl Fn(usize)) -> Result<Tensor> {
         let tokens = Tokens::single(ids);
         let pass = Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), None)?;
         let mut hidden = self.embed(ids)?;
         for index in 0..self.spec.num_layers() {
             hidden = self.layer(index).forward(&hidden, &pass, None)?.0;
+            after_layer(index);
         }
         lm_loss::logits(&self.final_norm(&hidden)?, self.head())
     }

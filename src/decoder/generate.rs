@@ -2,7 +2,7 @@
 
 use super::sampling::{Sampler, SamplingOptions};
 use crate::Result;
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

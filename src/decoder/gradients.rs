@@ -4,10 +4,11 @@
 //! input; the backward goes down the layers, computing again what was not kept, and drops each layer's share as it goes.
 
 use super::layer::{Pass, Saved};
+use super::whole::WholeKind;
 use super::{Decoder, LoraGradients, Tokens};
 use crate::Result;
-use crate::ops::lm_loss::{LmLoss, lm_loss};
-use crate::ops::rms_norm;
+use crate::ops::lm_loss::{LmLoss, head_gradient, lm_loss};
+use crate::ops::{noise, rms_norm};
 use candle_core::Tensor;
 
 /// Dropout of one micro-batch.
@@ -18,12 +19,29 @@ pub struct DropoutKey {
     pub key: [u8; 32],
 }
 
+/// NEFTune's noise on the embeddings of one micro-batch (<https://arxiv.org/abs/2310.05914>).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseKey {
+    /// The noise is uniform in ±alpha / √(sequence length · width).
+    pub alpha: f64,
+    /// Differs for every step and micro-batch.
+    pub key: [u8; 32],
+}
+
+impl NoiseKey {
+    /// Largest noise on sequences of `length` tokens, padding included, of `width` elements each.
+    pub fn bound(&self, length: usize, width: usize) -> f64 {
+        self.alpha / ((length * width) as f64).sqrt()
+    }
+}
+
 /// How gradients are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct TrainingMode {
     /// Keep only the input of every layer and compute the rest again in the backward.
     pub checkpointing: bool,
     pub dropout: Option<DropoutKey>,
+    pub noise: Option<NoiseKey>,
 }
 
 /// A layer between forward and backward.
@@ -60,8 +78,13 @@ impl Decoder {
     ) -> Result<LmLoss> {
         let pass = self.pass(tokens, mode.dropout)?;
         let mut hidden = self.embed(&tokens.ids)?;
+        if let Some(key) = mode.noise {
+            let bound = key.bound(tokens.sequence_length, self.spec.hidden_size);
+            hidden = noise::add_uniform(&hidden, bound, key.key)?;
+        }
         // Below the lowest layer with an adapter nothing needs a gradient, so nothing is kept.
         let lowest = self.lowest_trained();
+        let embedding = self.whole_index(WholeKind::Embedding);
         let mut kept = Vec::with_capacity(self.spec.num_layers());
         for index in 0..self.spec.num_layers() {
             let (output, saved) = self.layer(index).forward(&hidden, &pass, None)?;
@@ -76,8 +99,12 @@ impl Decoder {
         }
         let normed = self.final_norm(&hidden)?;
         let mut loss = lm_loss(&normed, targets, self.head(), Some(factor))?;
+        if let Some(index) = self.whole_index(WholeKind::Head) {
+            gradients.add_whole(index, head_gradient(&normed, targets, self.head(), factor)?)?;
+        }
         drop(normed);
         let d_normed = loss.d_hidden.take().expect("the gradient was asked for");
+        self.add_norm_gradient(WholeKind::FinalNorm, &hidden, &d_normed, gradients)?;
         let mut d_hidden = rms_norm::backward(&hidden, &self.final_norm, self.spec.norm_eps, &d_normed)?;
         drop((hidden, d_normed));
         while let Some(layer) = kept.pop() {
@@ -87,21 +114,37 @@ impl Decoder {
                 Kept::All(saved) => *saved,
                 Kept::Input(input) => layer_of.forward(&input, &pass, None)?.1,
             };
-            match layer_of.backward(&saved, &d_hidden, &pass, gradients, index > lowest)? {
+            let need_input = index > lowest || embedding.is_some();
+            match layer_of.backward(&saved, &d_hidden, &pass, gradients, need_input)? {
                 Some(next) => d_hidden = next,
                 None => break,
             }
         }
+        if let Some(index) = embedding {
+            let d_rows = match self.spec.embedding_multiplier {
+                None => d_hidden,
+                Some(multiplier) => (d_hidden * multiplier)?,
+            };
+            let ids = Tensor::new(tokens.ids.as_slice(), d_rows.device())?;
+            let zeros = self.whole[index].value.zeros_like()?;
+            gradients.add_whole(index, zeros.index_add(&ids, &d_rows.to_dtype(zeros.dtype())?, 0)?)?;
+        }
         Ok(loss)
     }
 
-    fn pass(&self, tokens: &Tokens, dropout: Option<DropoutKey>) -> Result<Pass> {
+    pub(super) fn pass(&self, tokens: &Tokens, dropout: Option<DropoutKey>) -> Result<Pass> {
         Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), dropout)
     }
 
     fn lowest_trained(&self) -> usize {
         let trained = |l: &super::weights::LayerWeights| l.linears.iter().any(|l| l.lora.is_some());
-        self.layers.iter().position(trained).unwrap_or(self.layers.len())
+        let adapted = self.layers.iter().position(trained).unwrap_or(self.layers.len());
+        let whole = self.whole.iter().filter_map(|module| match module.kind {
+            WholeKind::Embedding => Some(0),
+            WholeKind::LayerNorm(layer, _) => Some(layer),
+            WholeKind::Head | WholeKind::FinalNorm => None,
+        });
+        whole.min().map_or(adapted, |whole| whole.min(adapted))
     }
 }
 
@@ -127,7 +170,13 @@ mod tests {
             }
             let mut decoder = Decoder::load(&ModelFolder::open(&dir)?, None, &Device::Cpu)?;
             let linears: Vec<_> = decoder.spec.all_linears().collect();
-            let shape = LoraShape { rank: 4, alpha: 8.0, dropout: 0.1, use_rslora: false };
+            let shape = LoraShape {
+                rank: 4,
+                alpha: 8.0,
+                dropout: 0.1,
+                use_rslora: false,
+                use_dora: architecture == "qwen3",
+            };
             let mut adapter = fresh_adapter(&linears, TargetModules::Names(Vec::new()), &shape, 1, None);
             for pair in adapter.modules.values_mut() {
                 pair.b.iter_mut().enumerate().for_each(|(i, b)| *b = (i % 7) as f32 / 100.0 - 0.03);
@@ -138,7 +187,7 @@ mod tests {
             let tokens = Tokens { ids, lengths: vec![30, 20], sequence_length: 30 };
             let run = || -> Result<_> {
                 let dropout = Some(DropoutKey { rate: 0.1, key: [3; 32] });
-                let mode = TrainingMode { checkpointing: true, dropout };
+                let mode = TrainingMode { checkpointing: true, dropout, ..TrainingMode::default() };
                 let mut gradients = LoraGradients::new(decoder.lora().len());
                 let loss = decoder.loss_and_gradients(&tokens, &targets, 0.02, mode, &mut gradients)?;
                 Ok((loss.sum, gradients))

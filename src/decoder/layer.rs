@@ -6,7 +6,7 @@ use super::weights::{Decoder, LayerWeights};
 use super::{LinearKind, QkNorm, Rope, RopeUse};
 use crate::Result;
 use crate::ops::attention::{self, Attended, AttentionSpec};
-use crate::ops::{Dropout, Lora, RotaryTables, Segment, glu, linear, residual, rms_norm, rotary};
+use crate::ops::{Dora, Dropout, Lora, RotaryTables, Segment, dora, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
 /// What all layers share in one pass over some tokens.
@@ -161,6 +161,13 @@ impl LayerOf<'_> {
         })
     }
 
+    /// DoRA's part of a branch.
+    pub(super) fn lengths(&self, position: usize) -> Option<Dora<'_>> {
+        let index = self.weights.linears[position].lora?;
+        let lengths = self.decoder.lora[index].lengths.as_ref()?;
+        Some(Dora { magnitude: &lengths.magnitude, norm: &lengths.norm })
+    }
+
     fn apply(
         &self,
         kind: LinearKind,
@@ -171,7 +178,14 @@ impl LayerOf<'_> {
         let position = self.position(kind);
         let weights = &self.weights.linears[position];
         let branch = self.branch(position, pass);
-        let (y, kept) = linear::forward(x, &weights.weight, weights.bias.as_ref(), branch.as_ref())?;
+        let bias = weights.bias.as_ref();
+        let (y, kept) = match (&branch, self.lengths(position)) {
+            (Some(branch), Some(lengths)) => {
+                let (y, kept) = dora::forward(x, &weights.weight, bias, branch, &lengths)?;
+                (y, Some(kept))
+            }
+            _ => linear::forward(x, &weights.weight, bias, branch.as_ref())?,
+        };
         debug_assert_eq!(inner.len(), position, "linear layers are applied in the order of the spec");
         inner.push(kept);
         Ok(y)

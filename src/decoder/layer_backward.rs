@@ -1,9 +1,10 @@
 //! One decoder layer backward.
 
 use super::layer::{LayerOf, Pass, Saved};
+use super::whole::{LayerNorm, WholeKind};
 use super::{LinearKind, LoraGradients};
 use crate::Result;
-use crate::ops::{attention, glu, linear, residual, rms_norm, rotary};
+use crate::ops::{attention, dora, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
 impl LayerOf<'_> {
@@ -29,6 +30,7 @@ impl LayerOf<'_> {
         gradients: &mut LoraGradients,
     ) -> Result<Tensor> {
         let spec = &self.decoder.spec;
+        self.branch_norm_gradient(LayerNorm::MlpOutput, d_output, saved.mlp_branch.as_ref(), gradients)?;
         let d_branch =
             self.branch_backward(d_output, saved.mlp_branch.as_ref(), self.weights.mlp_output_norm.as_ref())?;
         let product = glu::forward(&saved.gate, &saved.up, spec.mlp.activation)?;
@@ -45,6 +47,7 @@ impl LayerOf<'_> {
             let through_up = self.linear_backward(LinearKind::Up, &d_up, &x, saved, pass, gradients)?;
             residual::add_scaled(&through_gate, &through_up, None)?
         };
+        self.norm_gradient(LayerNorm::Mlp, &saved.middle, &dx, gradients)?;
         let dx = self.norm_backward(&saved.middle, self.weights.mlp_norm.as_ref(), dx)?;
         residual::add_scaled(d_output, &dx, None)
     }
@@ -58,6 +61,8 @@ impl LayerOf<'_> {
         need_input: bool,
     ) -> Result<Option<Tensor>> {
         let a = &self.decoder.spec.attention;
+        let branch = saved.attention_branch.as_ref();
+        self.branch_norm_gradient(LayerNorm::AttentionOutput, d_middle, branch, gradients)?;
         let d_branch = self.branch_backward(
             d_middle,
             saved.attention_branch.as_ref(),
@@ -83,6 +88,8 @@ impl LayerOf<'_> {
                 )?;
                 Ok(dx.reshape(x.shape())?)
             };
+            self.norm_gradient(LayerNorm::Query, &self.norm_rows(q)?, &self.norm_rows(&dq)?, gradients)?;
+            self.norm_gradient(LayerNorm::Key, &self.norm_rows(k)?, &self.norm_rows(&dk)?, gradients)?;
             dq = norm(q, wq, dq)?;
             dk = norm(k, wk, dk)?;
         }
@@ -92,6 +99,9 @@ impl LayerOf<'_> {
         } else {
             vec![(LinearKind::Q, dq), (LinearKind::K, dk), (LinearKind::V, dv)]
         };
+        // The weight of the norm before them needs the gradient of their input, too.
+        let kind = WholeKind::LayerNorm(self.index, LayerNorm::Input);
+        let need_input = need_input || self.decoder.whole_index(kind).is_some();
         let mut dx: Option<Tensor> = None;
         for (kind, dy) in parts {
             let part = self.linear_step(kind, &dy, &x, saved, pass, gradients, need_input)?;
@@ -103,10 +113,41 @@ impl LayerOf<'_> {
         match dx {
             None => Ok(None),
             Some(dx) => {
+                self.norm_gradient(LayerNorm::Input, &saved.input, &dx, gradients)?;
                 let dx = self.norm_backward(&saved.input, self.weights.input_norm.as_ref(), dx)?;
                 Ok(Some(residual::add_scaled(d_middle, &dx, None)?))
             }
         }
+    }
+
+    /// The gradient of a norm's weight from that of its output, if it is trained.
+    fn norm_gradient(
+        &self,
+        norm: LayerNorm,
+        x: &Tensor,
+        dy: &Tensor,
+        gradients: &mut LoraGradients,
+    ) -> Result<()> {
+        self.decoder.add_norm_gradient(WholeKind::LayerNorm(self.index, norm), x, dy, gradients)
+    }
+
+    /// The same for a norm at the end of a branch, from the gradient of the residual stream.
+    fn branch_norm_gradient(
+        &self,
+        norm: LayerNorm,
+        d_stream: &Tensor,
+        branch: Option<&Tensor>,
+        gradients: &mut LoraGradients,
+    ) -> Result<()> {
+        let Some(branch) = branch else { return Ok(()) };
+        if self.decoder.whole_index(WholeKind::LayerNorm(self.index, norm)).is_none() {
+            return Ok(());
+        }
+        let dy = match self.decoder.spec.residual_multiplier {
+            None => d_stream.clone(),
+            Some(factor) => residual::scale(d_stream, factor)?,
+        };
+        self.norm_gradient(norm, branch, &dy, gradients)
     }
 
     /// From the gradient of the residual stream to that of a branch's last linear layer.
@@ -161,6 +202,14 @@ impl LayerOf<'_> {
         let weights = &self.weights.linears[position];
         let branch = self.branch(position, pass);
         let inner = saved.inner[position].as_ref();
+        if let (Some(module), Some(branch), Some(lengths), Some(inner)) =
+            (weights.lora, &branch, self.lengths(position), inner)
+        {
+            let step = dora::backward(dy, x, inner, &weights.weight, branch, &lengths, need_x)?;
+            gradients.add(module, step.pair)?;
+            gradients.add_magnitude(module, step.magnitude)?;
+            return Ok(step.x);
+        }
         let step = linear::backward(dy, x, inner, &weights.weight, branch.as_ref(), need_x)?;
         if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
             gradients.add(module, pair)?;

@@ -16,6 +16,17 @@ pub struct LoraModule {
     /// `[out, r]`, f32.
     pub b: Tensor,
     pub scale: f64,
+    /// With DoRA, the lengths of the rows.
+    pub lengths: Option<RowLengths>,
+}
+
+/// DoRA's part of a module.
+#[derive(Debug, Clone)]
+pub struct RowLengths {
+    /// What the rows of the merged weight are scaled to, `[out]`, f32.
+    pub magnitude: Tensor,
+    /// Length of the rows of `W + scale · B·A`, `[out]`, f32. Follows A and B, see `Decoder::refresh`.
+    pub norm: Tensor,
 }
 
 impl LoraModule {
@@ -25,6 +36,7 @@ impl LoraModule {
             a: Tensor::from_slice(&pair.a, (pair.rank, pair.in_features), device)?,
             b: Tensor::from_slice(&pair.b, (pair.out_features, pair.rank), device)?,
             scale: pair.scale,
+            lengths: None,
         })
     }
 
@@ -37,29 +49,32 @@ impl LoraModule {
             in_features,
             out_features: self.b.dim(0)?,
             scale: self.scale,
+            magnitude: self.lengths.as_ref().map(|l| l.magnitude.to_vec1()).transpose()?,
         })
     }
 }
 
-/// The modules as an adapter that can be saved.
+/// The low-rank modules as an adapter; `Decoder::to_adapter` gives the whole of it.
 ///
 /// # Errors
 /// A device error.
 pub fn to_adapter(modules: &[LoraModule], config: AdapterConfig) -> Result<Adapter> {
     let modules = modules.iter().map(|m| Ok((m.name.clone(), m.pair()?))).collect::<Result<_>>()?;
-    Ok(Adapter { config, modules })
+    Ok(Adapter { config, modules, whole: Default::default() })
 }
 
-/// Gradients of A and B, in the order of the decoder's modules; sums of what was added.
+/// Gradients of the adapter, in the order of the decoder's modules; sums of what was added.
 #[derive(Debug, Clone, Default)]
 pub struct LoraGradients {
     modules: Vec<Option<(Tensor, Tensor)>>,
+    magnitudes: Vec<Option<Tensor>>,
+    whole: Vec<Option<Tensor>>,
 }
 
 impl LoraGradients {
     /// Empty, for so many modules.
     pub fn new(modules: usize) -> LoraGradients {
-        LoraGradients { modules: vec![None; modules] }
+        LoraGradients { modules: vec![None; modules], magnitudes: vec![None; modules], whole: Vec::new() }
     }
 
     /// # Errors
@@ -75,9 +90,46 @@ impl LoraGradients {
         Ok(())
     }
 
+    /// # Errors
+    /// A device error.
+    pub fn add_magnitude(&mut self, module: usize, magnitude: Tensor) -> Result<()> {
+        let sum = match self.magnitudes[module].take() {
+            None => magnitude,
+            Some(old) => (old + magnitude)?,
+        };
+        self.magnitudes[module] = Some(sum);
+        Ok(())
+    }
+
+    /// Adds to the gradient of a module that is trained whole.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn add_whole(&mut self, module: usize, gradient: Tensor) -> Result<()> {
+        if self.whole.len() <= module {
+            self.whole.resize(module + 1, None);
+        }
+        let sum = match self.whole[module].take() {
+            None => gradient,
+            Some(old) => (old + gradient)?,
+        };
+        self.whole[module] = Some(sum);
+        Ok(())
+    }
+
+    /// Gradient of a module that is trained whole, once something was added.
+    pub fn whole(&self, module: usize) -> Option<&Tensor> {
+        self.whole.get(module)?.as_ref()
+    }
+
     /// Gradients of A `[r, in]` and B `[out, r]`, once something was added.
     pub fn get(&self, module: usize) -> Option<&(Tensor, Tensor)> {
         self.modules[module].as_ref()
+    }
+
+    /// Gradient of DoRA's magnitude `[out]`, once something was added.
+    pub fn magnitude(&self, module: usize) -> Option<&Tensor> {
+        self.magnitudes[module].as_ref()
     }
 
     /// Euclidean norm over all elements, accumulated in f64.
@@ -88,6 +140,9 @@ impl LoraGradients {
         let mut total = 0.0;
         for (a, b) in self.modules.iter().flatten() {
             total += sum_of_squares(a)? + sum_of_squares(b)?;
+        }
+        for gradient in self.magnitudes.iter().chain(&self.whole).flatten() {
+            total += sum_of_squares(gradient)?;
         }
         Ok(total.sqrt())
     }

@@ -1,10 +1,11 @@
 //! The weights of a decoder, found in a checkpoint by its [`Spec`].
 
 use super::lora::LoraModule;
+use super::whole::WholeModule;
 use super::{Linear, NormLayout, QkNorm, Spec};
 use crate::Result;
 use crate::device::Device;
-use crate::model::{Adapter, Checkpoint, ModelError, ModelFolder};
+use crate::model::{Adapter, Checkpoint, ModelError, ModelFolder, QuantisedBase};
 use crate::ops::FrozenWeight;
 use candle_core::{DType, Tensor};
 
@@ -21,6 +22,8 @@ pub struct Decoder {
     pub(super) final_norm: Tensor,
     pub(super) head: FrozenWeight,
     pub(super) lora: Vec<LoraModule>,
+    /// Modules that are trained whole.
+    pub(super) whole: Vec<WholeModule>,
 }
 
 /// One decoder layer; norms are f32 `[n]`, one already added where the checkpoint stores offsets.
@@ -64,8 +67,22 @@ impl Decoder {
     /// # Errors
     /// A missing or misshapen tensor, or no room on the device.
     pub fn new(spec: Spec, checkpoint: &Checkpoint, dtype: DType, device: &Device) -> Result<Decoder> {
+        Decoder::with_base(spec, checkpoint, None, dtype, device)
+    }
+
+    /// As [`Decoder::new`], but the linear layers of the decoder come from `quantised`, where there is one.
+    ///
+    /// # Errors
+    /// As [`Decoder::new`].
+    pub fn with_base(
+        spec: Spec,
+        checkpoint: &Checkpoint,
+        quantised: Option<&QuantisedBase>,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Decoder> {
         let dtype = if device.is_cpu() { DType::F32 } else { dtype };
-        let loader = Loader { spec: &spec, checkpoint, dtype, device };
+        let loader = Loader { spec: &spec, checkpoint, quantised, dtype, device };
         let vocab_shape = [spec.vocab_size, spec.hidden_size];
         let embedding = loader.matrix(Spec::EMBEDDING, &vocab_shape)?;
         let head =
@@ -80,6 +97,7 @@ impl Decoder {
             final_norm,
             head,
             lora: Vec::new(),
+            whole: Vec::new(),
             spec,
         })
     }
@@ -112,6 +130,10 @@ impl Decoder {
             }
         }
         self.lora = lora;
+        self.attach_whole(adapter.whole.iter())?;
+        if adapter.config.use_dora {
+            self.split_lengths(|name| adapter.modules.get(name).and_then(|pair| pair.magnitude.clone()))?;
+        }
         Ok(())
     }
 
@@ -120,7 +142,7 @@ impl Decoder {
         &self.lora
     }
 
-    /// For the optimiser, which replaces A and B.
+    /// For whoever replaces A and B; with DoRA, [`Decoder::refresh`] must follow.
     pub fn lora_mut(&mut self) -> &mut [LoraModule] {
         &mut self.lora
     }
@@ -137,6 +159,7 @@ impl Decoder {
 struct Loader<'a> {
     spec: &'a Spec,
     checkpoint: &'a Checkpoint,
+    quantised: Option<&'a QuantisedBase>,
     dtype: DType,
     device: &'a Device,
 }
@@ -189,7 +212,10 @@ impl Loader<'_> {
 
     fn linear(&self, linear: Linear) -> Result<LinearWeights> {
         let name = format!("{}.weight", linear.module);
-        let weight = self.matrix(&name, &[linear.out_features, linear.in_features])?;
+        let weight = match self.quantised.and_then(|quantised| quantised.get(&name)) {
+            None => self.matrix(&name, &[linear.out_features, linear.in_features])?,
+            Some(matrix) => FrozenWeight::four_bit(matrix, self.dtype, self.device)?,
+        };
         let bias = match linear.bias {
             false => None,
             true => {

@@ -5,6 +5,7 @@ use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -52,18 +53,14 @@ impl ContentHashes {
         {
             return Ok(known.hash.clone());
         }
-        let hash = blake3::Hasher::new()
-            .update_mmap_rayon(&canonical)
-            .at("read", path)?
-            .finalize()
-            .to_hex()
-            .to_string();
+        let hash = hash_file(&canonical).at("read", path)?;
         let settled = meta
             .modified()
             .ok()
             .and_then(|time| SystemTime::now().duration_since(time).ok())
             .is_some_and(|age| age >= SETTLED);
-        if settled {
+        // The memory is JSON, which has no room for a path that is not text.
+        if settled && canonical.to_str().is_some() {
             let known = Known { size: stamp.0, mtime: stamp.1, inode: stamp.2, hash: hash.clone() };
             self.known.borrow_mut().insert(canonical, known);
             *self.dirty.borrow_mut() = true;
@@ -88,6 +85,20 @@ impl ContentHashes {
         temporary.persist(file).map_err(|e| e.error).at("write", file)?;
         *self.dirty.borrow_mut() = false;
         Ok(())
+    }
+}
+
+/// Read in pieces: a mapping would count as memory of this process, as much as the whole file.
+fn hash_file(path: &Path) -> std::io::Result<String> {
+    const PIECE: usize = 1 << 24;
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; PIECE.min(usize::try_from(file.metadata()?.len()).unwrap_or(PIECE).max(1))];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finalize().to_hex().to_string()),
+            read => hasher.update_rayon(&piece[..read]),
+        };
     }
 }
 

@@ -12,6 +12,8 @@ pub enum EngineError {
     Check { pass: String, pass_type: &'static str, source: Box<crate::Error> },
     #[error("pass `{pass}` ({pass_type}) failed")]
     Pass { pass: String, pass_type: &'static str, source: Box<crate::Error> },
+    #[error("the result would overwrite the input model in `{}`", path.display())]
+    OverInput { path: PathBuf },
     #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
     NoArtefact { key: String, found: usize },
 }
@@ -22,6 +24,7 @@ impl EngineError {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             EngineError::Lock { .. } => Some("use a cache folder on a local file system".into()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
+            EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
             EngineError::NoArtefact { .. } => Some("`olive cache ls` lists the keys".into()),
         }
     }
@@ -29,7 +32,10 @@ impl EngineError {
     /// 2 where the configuration or the call is to blame, else 1.
     pub fn exit_code(&self) -> u8 {
         match self {
-            EngineError::Plan { .. } | EngineError::Check { .. } | EngineError::NoArtefact { .. } => 2,
+            EngineError::Plan { .. }
+            | EngineError::Check { .. }
+            | EngineError::OverInput { .. }
+            | EngineError::NoArtefact { .. } => 2,
             EngineError::Lock { .. } => 1,
             EngineError::Pass { source, .. } => source.exit_code(),
         }

@@ -2,9 +2,8 @@
 
 use crate::Result;
 use crate::config::InputModel;
-use crate::model::ModelHandle;
 use crate::model::source::{self, SourceOptions};
-use crate::passes::ModelKind;
+use crate::model::{ModelError, ModelHandle, ModelKind, adapter};
 use crate::report::EventSink;
 
 /// What the configuration's input will be, before it is looked for.
@@ -26,7 +25,11 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
             let dir = source::resolve(model_path, revision.as_deref(), options, events)?;
             match adapter_path {
                 None => ModelHandle::Hf { dir },
-                Some(adapter) => ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() },
+                Some(path) if !path.join(adapter::CONFIG).is_file() => {
+                    let reason = format!("{} is missing", adapter::CONFIG);
+                    return Err(ModelError::Adapter { path: path.clone(), reason }.into());
+                }
+                Some(path) => ModelHandle::HfWithAdapter { base: dir, adapter: path.clone() },
             }
         }
         InputModel::Onnx { model_path } => ModelHandle::Onnx { dir: model_path.clone() },

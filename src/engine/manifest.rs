@@ -1,6 +1,6 @@
 //! `manifest.json`: what an artefact of the cache is and how it came to be, for people and for the next run.
 
-use crate::passes::ModelKind;
+use crate::model::ModelKind;
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -55,12 +55,22 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// The first file that is missing or has another size.
-    pub fn first_damaged<'a>(&'a self, output: &Path) -> Option<&'a FileEntry> {
-        self.files
-            .iter()
-            .find(|file| output.join(&file.path).metadata().map_or(true, |meta| meta.len() != file.bytes))
+    /// The first file that is not as it was when this manifest was written to `dir`.
+    pub fn first_damaged<'a>(&'a self, dir: &Path, output: &Path) -> Option<&'a FileEntry> {
+        first_changed(&self.files, output, &dir.join(Self::NAME))
     }
+}
+
+/// The first of `files`, below `dir`, that is missing, has another size, or was written to after `list`, the file that
+/// lists them. The cache and the output folder share large files: one that is edited in place changes in both, and
+/// often keeps its size.
+pub fn first_changed<'a>(files: &'a [FileEntry], dir: &Path, list: &Path) -> Option<&'a FileEntry> {
+    let modified = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    let listed = modified(list);
+    files.iter().find(|file| {
+        let path = dir.join(&file.path);
+        path.metadata().map_or(true, |meta| meta.len() != file.bytes) || modified(&path) > listed
+    })
 }
 
 /// All files below `dir`, sorted, relative to it.

@@ -1,6 +1,6 @@
 //! From a configuration to artefacts: plan, cache, runner, output folder.
 
-pub mod cancel;
+pub mod artefacts;
 pub mod content;
 pub mod error;
 pub mod input;
@@ -11,7 +11,8 @@ pub mod plan;
 pub mod runner;
 pub mod store;
 
-pub use cancel::CancelFlag;
+pub use crate::cancel::CancelFlag;
+pub use artefacts::Artefacts;
 pub use content::ContentHashes;
 pub use error::EngineError;
 pub use key::KeyHasher;

@@ -1,14 +1,15 @@
 //! The user's output folder, in the layout of today's Olive: ONNX files lie directly in it, a Hugging Face model in
 //! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be.
 
-use super::manifest::{FileEntry, list_files};
+use super::EngineError;
+use super::manifest::{FileEntry, first_changed, list_files};
 use super::runner::StepOutcome;
 use super::store::remove_if_there;
-use crate::model::ModelHandle;
+use crate::model::{ModelHandle, ModelKind, adapter};
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Files at least this large are linked, not copied, where the file system can: weights are not edited in place, a
 /// `genai_config.json` is.
@@ -24,47 +25,96 @@ struct History {
     steps: serde_json::Value,
 }
 
+/// Where in the output folder a model lies.
+fn below(kind: ModelKind) -> &'static str {
+    match kind {
+        ModelKind::Onnx => "",
+        ModelKind::Hf => "model",
+        ModelKind::HfWithAdapter => "adapter",
+    }
+}
+
+/// Finds out, before the work begins, whether its result can be put into this folder. Makes the folder.
+///
+/// # Errors
+/// [`EngineError::OverInput`]: the result would take the place of the model that it is made from. Or the folder cannot
+/// be made or written to.
+pub fn check(output_dir: &Path, input: &ModelHandle, result: ModelKind) -> Result<()> {
+    let target = output_dir.join(below(result));
+    if target.canonicalize().is_ok_and(|folder| folders(input).contains(&folder)) {
+        return Err(EngineError::OverInput { path: target }.into());
+    }
+    std::fs::create_dir_all(output_dir).at("create", output_dir)?;
+    tempfile::NamedTempFile::new_in(output_dir).map(drop).at("write into", output_dir)
+}
+
+/// The folders of a model, as the file system knows them.
+fn folders(model: &ModelHandle) -> Vec<PathBuf> {
+    let dirs = match model {
+        ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => vec![dir],
+        ModelHandle::HfWithAdapter { base, adapter } => vec![base, adapter],
+    };
+    dirs.into_iter().filter_map(|dir| dir.canonicalize().ok()).collect()
+}
+
 /// Brings the output folder up to date. Gives false if it already was. Files of an earlier run of ours that are no
-/// longer part of the result are removed; other files are left alone.
+/// longer part of the result are removed, unless they belong to the model that this run began with (`input`); other
+/// files are left alone.
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(output_dir: &Path, model: &ModelHandle, steps: &[StepOutcome], artifacts: bool) -> Result<bool> {
+pub fn write(
+    output_dir: &Path,
+    input: &ModelHandle,
+    model: &ModelHandle,
+    steps: &[StepOutcome],
+    artifacts: bool,
+) -> Result<bool> {
     let key = steps.last().map_or("input", |step| step.key.as_str());
-    let earlier = read_history(output_dir);
+    let history = output_dir.join(HISTORY);
+    let earlier = read_history(&history);
     if let Some(earlier) = &earlier
         && earlier.key == key
-        && earlier.files.iter().all(|file| is_there(output_dir, file))
+        && first_changed(&earlier.files, output_dir, &history).is_none()
     {
         return Ok(false);
     }
     std::fs::create_dir_all(output_dir).at("create", output_dir)?;
-    let below = match model {
-        ModelHandle::Onnx { .. } => "",
-        ModelHandle::Hf { .. } => "model",
-        ModelHandle::HfWithAdapter { .. } => "adapter",
-    };
+    let below = below(model.kind());
     let mut files = Vec::new();
     for file in list_files(model.dir())? {
         let target = Path::new(below).join(&file.path);
         place(&model.dir().join(&file.path), &output_dir.join(&target), file.bytes)?;
         files.push(FileEntry { path: target, bytes: file.bytes });
     }
+    if let ModelHandle::HfWithAdapter { base, .. } = model {
+        // The cached adapter may have been trained when the base lay elsewhere.
+        let path = output_dir.join(below).join(adapter::CONFIG);
+        let bytes = adapter::name_base(&path, &absolute(base))?;
+        files
+            .iter_mut()
+            .filter(|file| file.path.ends_with(adapter::CONFIG))
+            .for_each(|file| file.bytes = bytes);
+    }
     let config = model_config(model, below);
     let config_path = PathBuf::from("model_config.json");
     let bytes = write_json(&output_dir.join(&config_path), &config)?;
     files.push(FileEntry { path: config_path, bytes });
+    let inputs = folders(input);
     for old in earlier.iter().flat_map(|earlier| &earlier.files) {
-        if !files.iter().any(|file| file.path == old.path) {
-            remove_if_there(&output_dir.join(&old.path))?;
+        let path = output_dir.join(&old.path);
+        let inside = old.path.components().all(|part| matches!(part, Component::Normal(_)));
+        let is_input = path.canonicalize().is_ok_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
+        if inside && !is_input && !files.iter().any(|file| file.path == old.path) {
+            remove_if_there(&path)?;
         }
     }
     if artifacts {
         let steps = serde_json::to_value(steps).expect("plain data");
-        let history = History { key: key.into(), files, steps };
-        write_json(&output_dir.join(HISTORY), &serde_json::to_value(history).expect("plain data"))?;
+        let value = History { key: key.into(), files, steps };
+        write_json(&history, &serde_json::to_value(value).expect("plain data"))?;
     } else {
-        remove_if_there(&output_dir.join(HISTORY))?;
+        remove_if_there(&history)?;
     }
     Ok(true)
 }
@@ -78,18 +128,17 @@ fn model_config(model: &ModelHandle, below: &str) -> serde_json::Value {
         }),
         ModelHandle::Hf { .. } => json!({"type": "HfModel", "config": {"model_path": below}}),
         ModelHandle::HfWithAdapter { base, .. } => {
-            let base = base.canonicalize().unwrap_or_else(|_| base.clone());
-            json!({"type": "HfModel", "config": {"model_path": base, "adapter_path": below}})
+            json!({"type": "HfModel", "config": {"model_path": absolute(base), "adapter_path": below}})
         }
     }
 }
 
-fn read_history(output_dir: &Path) -> Option<History> {
-    serde_json::from_slice(&std::fs::read(output_dir.join(HISTORY)).ok()?).ok()
+fn absolute(dir: &Path) -> String {
+    dir.canonicalize().unwrap_or_else(|_| dir.to_owned()).to_string_lossy().into_owned()
 }
 
-fn is_there(dir: &Path, file: &FileEntry) -> bool {
-    dir.join(&file.path).metadata().is_ok_and(|meta| meta.len() == file.bytes)
+fn read_history(path: &Path) -> Option<History> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
 /// Puts a file in place under a temporary name and renames it, so that a reader never sees half of it.

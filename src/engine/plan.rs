@@ -5,8 +5,8 @@ use super::{ContentHashes, EngineError, KeyHasher, input};
 use crate::Result;
 use crate::config::{PassConfig, RunConfig};
 use crate::device::DeviceChoice;
-use crate::model::ModelHandle;
-use crate::passes::{self, ModelKind, Pass};
+use crate::model::{ModelHandle, ModelKind};
+use crate::passes::{self, Pass};
 
 /// Flows of steps; most configurations have one.
 pub struct Plan {

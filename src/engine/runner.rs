@@ -2,9 +2,9 @@
 
 use super::manifest::Manifest;
 use super::plan::{Flow, StepKey};
-use super::{EngineError, Step, Store};
-use crate::model::ModelHandle;
-use crate::passes::{ModelKind, RunContext};
+use super::{Artefacts, EngineError, Step, Store};
+use crate::model::{ModelHandle, ModelKind};
+use crate::passes::RunContext;
 use crate::report::Event;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub fn run(
             step.config.clean_run_cache,
             context.cancel,
             context.events,
-            |dir| run_step(step, key, &model, dir, context),
+            |dir| run_step(step, key, &model, dir, store, context),
         )?;
         let outcome = StepOutcome {
             pass: step.config.name.clone(),
@@ -82,8 +82,14 @@ fn run_step(
     key: &StepKey,
     model: &ModelHandle,
     dir: &Path,
+    store: &Store,
     context: &RunContext,
 ) -> Result<(ModelKind, Manifest)> {
+    let context = &RunContext {
+        device: context.device.clone(),
+        artefacts: Some(Artefacts { store, input_key: &key.input }),
+        ..*context
+    };
     let clock = Instant::now();
     let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
     step.pass.run(model, dir, context).map_err(|error| match error {

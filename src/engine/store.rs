@@ -14,7 +14,7 @@
 
 use super::manifest::{FileEntry, Manifest, list_files};
 use super::{CancelFlag, EngineError};
-use crate::passes::ModelKind;
+use crate::model::ModelKind;
 use crate::report::{Event, EventSink};
 use crate::{Result, error::IoContext};
 use std::fs::{File, TryLockError};
@@ -56,7 +56,7 @@ impl Store {
         let dir = self.path(slot, "");
         let manifest = Manifest::read(&dir)?;
         let output = dir.join(OUTPUT);
-        if let Some(file) = manifest.first_damaged(&output) {
+        if let Some(file) = manifest.first_damaged(&dir, &output) {
             tracing::warn!(artefact = %dir.display(), file = %file.path.display(), "cached artefact is damaged, not used");
             return None;
         }
@@ -225,8 +225,12 @@ mod tests {
         assert!(!first.cached);
         let second = store.get_or_run(&slot, false, &cancel, &(), |_| panic!("cached")).unwrap();
         assert!(second.cached);
-        std::fs::write(second.output.join("file"), "shorter").unwrap();
         std::fs::write(second.output.join("file"), "less").unwrap();
+        let third = store.get_or_run(&slot, false, &cancel, &(), write).unwrap();
+        assert!(!third.cached);
+        // An edit in place that keeps the size.
+        let file = File::options().write(true).open(third.output.join("file")).unwrap();
+        file.set_modified(std::time::SystemTime::now() + Duration::from_secs(2)).unwrap();
         assert!(!store.get_or_run(&slot, false, &cancel, &(), write).unwrap().cached);
     }
 

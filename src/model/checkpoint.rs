@@ -3,7 +3,7 @@
 use super::ModelError;
 use crate::{Result, error::IoContext};
 use candle_core::DType;
-use half::{bf16, f16};
+use half::f16;
 use memmap2::Mmap;
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct Tensor {
     map: Arc<Mmap>,
     offset: usize,
     len: usize,
+    /// Pages that are dropped can be read again.
+    in_file: bool,
 }
 
 impl Checkpoint {
@@ -104,11 +106,32 @@ impl Checkpoint {
     pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
         self.tensors.values()
     }
+
+    /// Bytes of all tensors.
+    pub fn size(&self) -> u64 {
+        self.tensors().map(|t| t.len as u64).sum()
+    }
 }
 
 impl Tensor {
     pub fn bytes(&self) -> &[u8] {
         &self.map[self.offset..self.offset + self.len]
+    }
+
+    /// A matrix of this process's own memory.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn in_memory(name: &str, shape: &[usize], values: &[f32]) -> std::io::Result<Tensor> {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "the shape is that of the values");
+        let len = 4 * values.len();
+        let mut map = memmap2::MmapMut::map_anon(len.max(1))?;
+        for (bytes, value) in map.chunks_exact_mut(4).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        let map = Arc::new(map.make_read_only()?);
+        let name = name.to_owned();
+        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), map, offset: 0, len, in_file: false })
     }
 
     pub fn element_count(&self) -> usize {
@@ -132,7 +155,7 @@ impl Tensor {
             }
             DType::BF16 => {
                 for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *value = bf16::from_le_bytes([b[0], b[1]]).to_f32();
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
                 }
             }
             DType::F16 => {
@@ -153,7 +176,7 @@ impl Tensor {
     /// come back from the file if they are.
     pub fn release(&self) {
         #[cfg(unix)]
-        {
+        if self.in_file {
             #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
             // SAFETY: the mapping is of a file and never written to, so a dropped page is read again with the same
             // content.
@@ -209,6 +232,7 @@ fn map_file(path: &Path) -> Result<Vec<Tensor>> {
                 offset: view.data().as_ptr() as usize - start,
                 len: view.data().len(),
                 map: map.clone(),
+                in_file: true,
             })
         })
         .collect()

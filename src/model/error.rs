@@ -18,6 +18,8 @@ pub enum ModelError {
     Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("tensor `{name}` is of type {found}, which is not a float type")]
     Dtype { name: String, found: String },
+    #[error("tensor `{name}` holds values that are not finite, near element {near}")]
+    NotFinite { name: String, near: usize },
     #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
     Adapter { path: PathBuf, reason: String },
     #[error("the adapter does not fit the model: {reason}")]
@@ -28,7 +30,7 @@ pub enum ModelError {
     NotFound { path: String, why: &'static str },
     #[error("the GGUF file `{}` cannot be used: {reason}", path.display())]
     Gguf { path: PathBuf, reason: String },
-    #[error("`{repo}` could not be fetched from the hub: {reason}")]
+    #[error("`{repo}` is no folder here, and could not be fetched from the hub: {reason}")]
     Hub { repo: String, reason: String, hint: String },
 }
 
@@ -48,7 +50,7 @@ impl ModelError {
             ModelError::UnsupportedArchitecture { supported, .. } => {
                 Some(format!("supported are {}", supported.join(", ")))
             }
-            ModelError::Damaged { .. } => Some("download or copy the file again".into()),
+            ModelError::Damaged { .. } | ModelError::NotFinite { .. } => Some("download or copy the file again".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
             _ => None,
         }

@@ -16,6 +16,14 @@ pub enum ModelHandle {
 }
 
 impl ModelHandle {
+    pub fn kind(&self) -> ModelKind {
+        match self {
+            ModelHandle::Hf { .. } => ModelKind::Hf,
+            ModelHandle::HfWithAdapter { .. } => ModelKind::HfWithAdapter,
+            ModelHandle::Onnx { .. } => ModelKind::Onnx,
+        }
+    }
+
     /// For messages: "a Hugging Face model", …
     pub fn describe(&self) -> &'static str {
         match self {
@@ -32,4 +40,13 @@ impl ModelHandle {
             ModelHandle::HfWithAdapter { adapter, .. } => adapter,
         }
     }
+}
+
+/// The shape of a [`ModelHandle`] before it exists, for checking a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    Hf,
+    HfWithAdapter,
+    Onnx,
 }

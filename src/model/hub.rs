@@ -94,8 +94,7 @@ fn fetch(
     });
     // The sender goes with the download, which ends the loop in there. The hub client has no time limit of its own:
     // a download that stalls is left behind.
-    let files = follow(id, &receiver, events)
-        .ok_or_else(|| Failure::Unreachable(format!("nothing arrived for {} seconds", STALL.as_secs())))?;
+    let files = follow(id, &receiver, options, events)?;
     let result = download.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     let dir = result.map_err(failed)?;
     verify(id, &dir, &files).map_err(Failure::Other)?;
@@ -117,23 +116,26 @@ impl ProgressHandler for Forward {
     }
 }
 
-/// Reports the download until it ends; gives the files fetched and their announced sizes. `None`: it stalled.
+/// Reports the download until it ends; gives the files fetched and their announced sizes. Fails when it stalls or is
+/// not wanted any more.
 fn follow(
     id: &str,
     receiver: &mpsc::Receiver<DownloadEvent>,
+    options: &SourceOptions,
     events: &dyn EventSink,
-) -> Option<BTreeMap<String, u64>> {
+) -> std::result::Result<BTreeMap<String, u64>, Failure> {
     let mut files: BTreeMap<String, u64> = BTreeMap::new();
     let mut done: BTreeMap<String, u64> = BTreeMap::new();
     let mut started = false;
     let mut changed = false;
     let mut heard = Instant::now();
     loop {
+        options.cancel.check().map_err(Failure::Other)?;
         let event = receiver.recv_timeout(Duration::from_millis(100));
         if event.is_ok() {
             heard = Instant::now();
         } else if heard.elapsed() > STALL {
-            return None;
+            return Err(Failure::Unreachable(format!("nothing arrived for {} seconds", STALL.as_secs())));
         }
         match event {
             Ok(DownloadEvent::Start { total_bytes, .. }) if !started && total_bytes > 0 => {
@@ -171,7 +173,7 @@ fn follow(
     if started {
         events.emit(Event::PhaseFinished { phase: PHASE });
     }
-    Some(files)
+    Ok(files)
 }
 
 /// Checks what was fetched: announced size, and SHA-256 where the hub's entity tag is one. A damaged file is taken

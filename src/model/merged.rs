@@ -4,8 +4,9 @@
 //! see the same values: a merged row is computed the same way, and rounded to the base's type, wherever it is asked
 //! for.
 
-use super::{Adapter, Checkpoint, ModelError, adapter::LoraPair};
+use super::{Adapter, Checkpoint, ModelError, QuantisedBase, adapter::LoraPair, adapter::WholeTensor};
 use crate::Result;
+use crate::quant::FloatType;
 use candle_core::DType;
 use half::{bf16, f16};
 use std::collections::BTreeMap;
@@ -64,11 +65,16 @@ impl WeightSource for Checkpoint {
     }
 }
 
-/// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, rounded once to W's type.
+/// A checkpoint with a LoRA adapter on it: `W + scale · B · A`, with DoRA its rows scaled to their magnitudes, rounded once
+/// to W's type.
 pub struct MergedCheckpoint {
     base: Checkpoint,
+    /// Takes the place of the base's linear layers.
+    quantised: Option<QuantisedBase>,
     /// By weight name.
     pairs: BTreeMap<String, LoraPair>,
+    /// Weights that take the place of the base's, by name.
+    whole: BTreeMap<String, WholeTensor>,
 }
 
 /// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
@@ -119,16 +125,37 @@ impl MergedCheckpoint {
                 .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
             pairs.insert(name, pair);
         }
-        Ok(MergedCheckpoint { base, pairs })
+        let mut whole = BTreeMap::new();
+        for (module, tensor) in adapter.whole {
+            let name = weight_name(&module);
+            base.tensor_of(&name, &tensor.shape)
+                .map_err(|e| refuse(format!("`{module}` does not fit: {e}")))?;
+            if tied && name == crate::decoder::Spec::EMBEDDING {
+                let what = "which this model uses as its head, too";
+                return Err(refuse(format!("it replaces `{module}`, {what}")).into());
+            }
+            whole.insert(name, tensor);
+        }
+        Ok(MergedCheckpoint { base, quantised: None, pairs, whole })
+    }
+
+    /// The adapter on what 4 bits leave of the linear layers, also of those that it does not change.
+    #[must_use]
+    pub fn onto(self, quantised: QuantisedBase) -> MergedCheckpoint {
+        MergedCheckpoint { quantised: Some(quantised), ..self }
     }
 
     pub fn base(&self) -> &Checkpoint {
         &self.base
     }
 
-    /// Whether the adapter changes this tensor.
+    /// Whether this tensor differs from the base's.
     pub fn changes(&self, name: &str) -> bool {
-        self.pairs.contains_key(name)
+        self.pairs.contains_key(name) || self.whole.contains_key(name) || self.quantised(name).is_some()
+    }
+
+    fn quantised(&self, name: &str) -> Option<&super::FourBitMatrix> {
+        self.quantised.as_ref()?.get(name)
     }
 }
 
@@ -142,9 +169,24 @@ impl WeightSource for MergedCheckpoint {
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        self.base.read_rows(name, rows.clone(), out)?;
-        let Some(pair) = self.pairs.get(name) else { return Ok(()) };
+        if let Some(tensor) = self.whole.get(name) {
+            let width: usize = tensor.shape[1..].iter().product();
+            out.copy_from_slice(&tensor.values[rows.start * width..rows.end * width]);
+            round(out, self.base.tensor(name)?.dtype);
+            return Ok(());
+        }
         let dtype = self.base.tensor(name)?.dtype;
+        match self.quantised(name) {
+            None => self.base.read_rows(name, rows.clone(), out)?,
+            Some(matrix) => {
+                let width = matrix.shape[1];
+                matrix.read_f32(rows.start * width..rows.end * width, out);
+            }
+        }
+        let Some(pair) = self.pairs.get(name) else {
+            round(out, dtype);
+            return Ok(());
+        };
         let width = pair.in_features;
         let mut delta = vec![0.0; TILE * width];
         let mut start = rows.start / TILE * TILE;
@@ -154,7 +196,19 @@ impl WeightSource for MergedCheckpoint {
             product(&pair.b[start * pair.rank..end * pair.rank], &pair.a, pair.rank, delta);
             let (from, to) = (start.max(rows.start), end.min(rows.end));
             let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
-            add_rounded(target, &delta[(from - start) * width..(to - start) * width], pair.scale, dtype);
+            let delta = &delta[(from - start) * width..(to - start) * width];
+            match &pair.magnitude {
+                None => add_rounded(target, delta, pair.scale, dtype),
+                Some(magnitude) => {
+                    add_rounded(target, delta, pair.scale, DType::F32);
+                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
+                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
+                        let factor = magnitude / norm as f32;
+                        row.iter_mut().for_each(|w| *w *= factor);
+                    });
+                    round(target, dtype);
+                }
+            }
             start = end;
         }
         Ok(())
@@ -162,10 +216,22 @@ impl WeightSource for MergedCheckpoint {
 
     fn release(&self, name: &str) {
         self.base.release(name);
+        if let Some(matrix) = self.quantised(name) {
+            matrix.release();
+        }
     }
 
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
         self.base.expect_shape(name, shape)
+    }
+}
+
+/// To the type on disk; nothing where the values come from there.
+fn round(values: &mut [f32], dtype: DType) {
+    match dtype {
+        DType::BF16 => FloatType::Bf16.round(values),
+        DType::F16 => FloatType::F16.round(values),
+        _ => {}
     }
 }
 

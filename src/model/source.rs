@@ -2,6 +2,7 @@
 
 use super::{ModelError, gguf, hub};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::report::EventSink;
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ pub struct SourceOptions {
     pub token: Option<String>,
     /// `HF_ENDPOINT`; `None` for the public hub.
     pub endpoint: Option<String>,
+    /// Stops a download.
+    pub cancel: CancelFlag,
     /// Where GGUF files are kept in their converted form; `None` refuses such files.
     pub conversions: Option<PathBuf>,
     /// Convert nothing: what is not there yet counts as missing.

@@ -14,21 +14,22 @@ impl Decoder<'_> {
         let spec = self.spec;
         let a = &spec.attention;
         let base = format!("/model/layers.{layer}/attn");
-        let packed = self.qkv_matrix(layer)?;
-        let qkv = self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, false)?;
-        let mut query = [qkv, String::new(), String::new()];
+        let mut query = self.project(layer, input)?;
         let mut norm_weights = None;
         if let Some(norm) = a.qk_norm {
-            let (q, kv) = (a.q_size() as i64, a.kv_size() as i64);
-            let sizes = self.graph.ints(&[q, kv, kv]);
-            let node = format!("{base}/qkv_proj/Split");
-            let parts = [0, 1, 2].map(|i| format!("{node}/output_{i}"));
-            let outputs = [parts[0].as_str(), &parts[1], &parts[2]];
-            let axis = vec![attr_int("axis", -1)];
-            self.graph.node("Split", "", &node, &[&query[0], &sizes], &outputs, axis);
-            query = parts;
-            // Only the GPU kernels normalise queries and keys themselves.
-            if norm == QkNorm::PerHead && self.options.provider != Provider::Cpu {
+            if self.options.fuse_qkv {
+                let (q, kv) = (a.q_size() as i64, a.kv_size() as i64);
+                let sizes = self.graph.ints(&[q, kv, kv]);
+                let node = format!("{base}/qkv_proj/Split");
+                let parts = [0, 1, 2].map(|i| format!("{node}/output_{i}"));
+                let outputs = [parts[0].as_str(), &parts[1], &parts[2]];
+                let axis = vec![attr_int("axis", -1)];
+                self.graph.node("Split", "", &node, &[&query[0], &sizes], &outputs, axis);
+                query = parts;
+            }
+            // Only these kernels normalise queries and keys themselves.
+            let fused = matches!(self.options.provider, Provider::Cuda | Provider::WebGpu);
+            if norm == QkNorm::PerHead && fused {
                 norm_weights =
                     Some((self.qk_norm_weight(layer, "q_norm")?, self.qk_norm_weight(layer, "k_norm")?));
             } else {
@@ -36,12 +37,70 @@ impl Decoder<'_> {
                 query[1] = self.qk_norm(layer, "k_norm", &query[1], a.kv_size())?;
             }
         }
+        if self.options.rotates_outside() && spec.layers[layer].rope != RopeUse::None {
+            query[0] = self.rotate(layer, "q_rotary", &query[0], a.heads)?;
+            query[1] = self.rotate(layer, "k_rotary", &query[1], a.kv_heads)?;
+        }
         let attended = self.group_query_attention(layer, &query, norm_weights)?;
         let linear = spec.linears(layer).into_iter().find(|l| l.kind == LinearKind::O);
         let module = linear.expect("every layer has one").module;
         let (hidden, q_size) = (spec.hidden_size, a.q_size());
         let output = self.rows(&module, hidden, 0, hidden, q_size)?;
         self.linear_with_bias(&format!("{base}/o_proj"), &attended, output, true)
+    }
+
+    /// The packed projection and two empty names, or queries, keys and values.
+    fn project(&mut self, layer: usize, input: &str) -> Result<[String; 3]> {
+        let base = format!("/model/layers.{layer}/attn");
+        let packed = self.qkv_matrix(layer)?;
+        if self.options.fuse_qkv {
+            let qkv = self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, false)?;
+            return Ok([qkv, String::new(), String::new()]);
+        }
+        let a = &self.spec.attention;
+        let sizes = [a.q_size(), a.kv_size(), a.kv_size()];
+        let parts = match packed.parts.as_slice() {
+            [whole] => {
+                let mut start = 0;
+                sizes.map(|count| {
+                    start += count;
+                    Rows { tensor: whole.tensor.clone(), start: start - count, count }
+                })
+            }
+            [q, k, v] => [q.clone(), k.clone(), v.clone()],
+            _ => unreachable!("a checkpoint has them in one matrix or in three"),
+        };
+        let cols = packed.cols;
+        let mut projected = [const { String::new() }; 3];
+        for ((slot, part), name) in projected.iter_mut().zip(parts).zip(["q_proj", "k_proj", "v_proj"]) {
+            let matrix = Matrix { parts: vec![part], cols };
+            *slot = self.linear_with_bias(&format!("{base}/{name}"), input, matrix, false)?;
+        }
+        Ok(projected)
+    }
+
+    /// The rotation as a node of its own; `input [batch, seq, heads · head_dim]`.
+    fn rotate(&mut self, layer: usize, which: &str, input: &str, heads: usize) -> Result<String> {
+        let use_of = self.spec.layers[layer].rope;
+        let (cos, sin) = self.rope_caches(use_of)?;
+        let rope = match (use_of, &self.spec.rope_local) {
+            (RopeUse::Local, Some(local)) => local,
+            _ => &self.spec.rope,
+        };
+        // Zeros: all of a head is rotated, and its size follows from the tables.
+        let partial = rope.rotary_dim != self.spec.attention.head_dim;
+        let (heads, width) = if partial { (heads, rope.rotary_dim) } else { (0, 0) };
+        let positions = self.rotary_positions(use_of);
+        let node = format!("/model/layers.{layer}/attn/{which}/RotaryEmbedding");
+        let output = format!("{node}/output_0");
+        let attributes = vec![
+            attr_int("interleaved", 0),
+            attr_int("num_heads", heads as i64),
+            attr_int("rotary_embedding_dim", width as i64),
+        ];
+        let inputs = [input, &positions, &cos, &sin];
+        self.graph.node("RotaryEmbedding", MICROSOFT, &node, &inputs, &[&output], attributes);
+        Ok(output)
     }
 
     /// Rows `[q; k; v]`, whether the checkpoint has them in one matrix or in three.
@@ -101,10 +160,8 @@ impl Decoder<'_> {
     ) -> Result<String> {
         let a = &self.spec.attention;
         let facts = self.spec.layers[layer];
-        let (cos, sin) = match facts.rope {
-            RopeUse::None => (String::new(), String::new()),
-            rope => self.rope_caches(rope)?,
-        };
+        let rotates = facts.rope != RopeUse::None && !self.options.rotates_outside();
+        let (cos, sin) = if rotates { self.rope_caches(facts.rope)? } else { (String::new(), String::new()) };
         let past = ["key", "value"].map(|kind| format!("past_key_values.{layer}.{kind}"));
         let present = ["key", "value"].map(|kind| format!("present.{layer}.{kind}"));
         let mut inputs = vec![
@@ -128,7 +185,7 @@ impl Decoder<'_> {
             attr_float("scale", a.scale),
             attr_int("local_window_size", window),
             attr_float("softcap", a.softcap.unwrap_or(0.0)),
-            attr_int("do_rotary", i64::from(facts.rope != RopeUse::None)),
+            attr_int("do_rotary", i64::from(rotates)),
             attr_int("rotary_interleaved", 0),
         ];
         if facts.window.is_some() && self.options.windowed_kv_cache {
@@ -155,7 +212,7 @@ impl Decoder<'_> {
     /// A rotary width that the fused rotation of the kernel refuses.
     pub(crate) fn check_rotary_width(&self, half: usize) -> Result<()> {
         // The kernel's own rule, checked here because a model that does not load helps nobody.
-        if half.is_multiple_of(8) {
+        if half.is_multiple_of(8) || self.options.rotates_outside() {
             return Ok(());
         }
         Err(OnnxError::Unsupported(format!(

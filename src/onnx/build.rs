@@ -1,11 +1,14 @@
 //! From a model folder to an ONNX folder.
 
+use super::calibration::{self, Calibration, QuantisationReport};
+use super::data_file::ChosenCodes;
 use super::decoder::Decoder;
 use super::genai_config;
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::side_files::{self, SpecialTokens};
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
+use crate::decoder::Spec;
 use crate::model::{ModelFolder, WeightSource};
 use crate::report::EventSink;
 use crate::{Result, error::IoContext};
@@ -17,7 +20,8 @@ use std::path::Path;
 const DATA_FILE: &str = "model.onnx.data";
 
 /// Writes `model.onnx`, `model.onnx.data`, `genai_config.json` and what belongs to them into `dir`. `source` has the
-/// weights of the model that `folder` describes.
+/// weights of the model that `folder` describes. With a calibration the codes of its int4 or int8 weights are chosen by
+/// its data, and `quantisation_report.json` says what quantisation costs.
 ///
 /// # Errors
 /// Whatever the model lacks or ONNX Runtime cannot run, a file that cannot be written, an interruption.
@@ -25,6 +29,7 @@ pub fn build(
     folder: &ModelFolder,
     source: &dyn WeightSource,
     options: &BuildOptions,
+    calibration: Option<Calibration>,
     dir: &Path,
     cancel: &CancelFlag,
     events: &dyn EventSink,
@@ -34,6 +39,18 @@ pub fn build(
     let genai_config = genai_config::text(folder, &spec, options, &tokens)?;
     let (graph, mut data) = Decoder::new(&spec, options, source).build()?;
     cancel.check()?;
+    let chosen = match calibration {
+        None => ChosenCodes::new(),
+        Some(calibration) => {
+            let formats = data.block_formats();
+            let shared = formats.contains_key(Spec::EMBEDDING) && !data.has_float(Spec::EMBEDDING);
+            let (chosen, report) =
+                calibration::choose(calibration, source, &formats, shared, cancel, events)?;
+            let text = serde_json::to_string_pretty(&report).expect("plain data") + "\n";
+            write_synced(&dir.join(QuantisationReport::NAME), text.as_bytes())?;
+            chosen
+        }
+    };
 
     let model = ModelProto {
         ir_version: 10,
@@ -44,7 +61,7 @@ pub fn build(
     };
     write_synced(&dir.join("model.onnx"), &model.encode_to_vec())?;
     drop(model);
-    data.write(&dir.join(DATA_FILE), source, cancel, events)?;
+    data.write(&dir.join(DATA_FILE), source, &chosen, cancel, events)?;
     write_synced(&dir.join("genai_config.json"), genai_config.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)
 }

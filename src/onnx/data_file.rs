@@ -4,13 +4,14 @@
 //! memory holds a few rows per thread.
 
 use super::proto::{StringStringEntry, TensorProto, data_type};
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::model::WeightSource;
-use crate::quant::{BlockFormat, FloatType, QuantisedRows};
+use crate::quant::{BlockFormat, FloatType, QuantisedRows, TableFormat};
 use crate::report::EventSink;
 use crate::report::event::{Event, Unit};
 use crate::{Result, error::IoContext};
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -63,7 +64,25 @@ enum Content {
         matrix: Matrix,
         format: BlockFormat,
     },
+    /// Codes `[cols, rows]`, as `DequantizeLinear` wants them: bytes have codes of two rows, so one task writes all.
+    Dequantised {
+        codes: SlotId,
+        scales: SlotId,
+        zero_points: Option<SlotId>,
+        matrix: Matrix,
+        format: BlockFormat,
+    },
+    Table {
+        codes: SlotId,
+        scales: SlotId,
+        zero_points: Option<SlotId>,
+        matrix: Matrix,
+        format: TableFormat,
+    },
 }
+
+/// Codes of whole tensors that were chosen beforehand, by the tensor's name in the checkpoint.
+pub(crate) type ChosenCodes = BTreeMap<String, QuantisedRows>;
 
 /// Names of the initializers that a quantised matrix became.
 pub(crate) struct QuantisedNames {
@@ -131,6 +150,53 @@ impl DataPlan {
         self.contents.push(Content::Quantised { codes, scales, zero_points, matrix, format });
     }
 
+    pub(crate) fn dequantised(&mut self, names: &QuantisedNames, matrix: Matrix, format: BlockFormat) {
+        let (n, k) = (matrix.rows(), matrix.cols);
+        let blocks = format.blocks(k);
+        let kind = if format.symmetric { data_type::INT4 } else { data_type::UINT4 };
+        let codes = self.quantised_slot(names.codes.clone(), kind, vec![k, n], (k * n).div_ceil(2));
+        let float = super::graph::onnx_type(format.float);
+        let size = blocks * n * format.float.size();
+        let scales = self.quantised_slot(names.scales.clone(), float, vec![blocks, n], size);
+        let zero_points = names.zero_points.clone().map(|name| {
+            self.quantised_slot(name, data_type::UINT4, vec![blocks, n], (blocks * n).div_ceil(2))
+        });
+        self.contents.push(Content::Dequantised { codes, scales, zero_points, matrix, format });
+    }
+
+    pub(crate) fn table(&mut self, names: &QuantisedNames, matrix: Matrix, format: TableFormat) {
+        let (n, k) = (matrix.rows(), matrix.cols);
+        let blocks = format.blocks(k);
+        let kind = if format.symmetric { data_type::INT4 } else { data_type::UINT4 };
+        let codes = self.quantised_slot(names.codes.clone(), kind, vec![n, k], n * k / 2);
+        let float = super::graph::onnx_type(format.float);
+        let size = n * blocks * format.float.size();
+        let scales = self.quantised_slot(names.scales.clone(), float, vec![n, blocks], size);
+        let zero_points = names.zero_points.clone().map(|name| {
+            self.quantised_slot(name, data_type::UINT4, vec![n, blocks], (n * blocks).div_ceil(2))
+        });
+        self.contents.push(Content::Table { codes, scales, zero_points, matrix, format });
+    }
+
+    /// The tensors of the checkpoint that products take in blocks, with their formats.
+    pub(crate) fn block_formats(&self) -> BTreeMap<String, BlockFormat> {
+        let quantised = self.contents.iter().filter_map(|content| match content {
+            Content::Quantised { matrix, format, .. } | Content::Dequantised { matrix, format, .. } => {
+                Some((matrix, *format))
+            }
+            _ => None,
+        });
+        quantised
+            .flat_map(|(matrix, format)| matrix.parts.iter().map(move |part| (part.tensor.clone(), format)))
+            .collect()
+    }
+
+    /// The tensor is stored in float, whatever else is stored of it.
+    pub(crate) fn has_float(&self, tensor: &str) -> bool {
+        let float = |content: &Content| matches!(content, Content::Plain(..) | Content::Transposed(..));
+        self.contents.iter().any(|content| float(content) && content.tensors().any(|name| name == tensor))
+    }
+
     fn slot(&mut self, name: String, data_type: i32, dims: Vec<usize>, bytes: usize) -> SlotId {
         self.slots.push(Slot { name, data_type, dims, bytes: bytes as u64, offset: 0 });
         SlotId(self.slots.len() - 1)
@@ -179,6 +245,7 @@ impl DataPlan {
         &self,
         path: &Path,
         source: &dyn WeightSource,
+        chosen: &ChosenCodes,
         cancel: &CancelFlag,
         events: &dyn EventSink,
     ) -> Result<()> {
@@ -203,7 +270,7 @@ impl DataPlan {
             })
             .collect();
         let done = AtomicU64::new(0);
-        let writer = Writer { plan: self, file: &file, path, source };
+        let writer = Writer { plan: self, file: &file, path, source, chosen };
         tasks.par_iter().try_for_each_init(Scratch::default, |scratch, task| {
             cancel.check()?;
             writer.run(task, scratch)?;
@@ -247,7 +314,9 @@ impl Content {
             Content::Bytes(..) => None,
             Content::Plain(_, matrix, _)
             | Content::Transposed(_, matrix, _)
-            | Content::Quantised { matrix, .. } => Some(matrix),
+            | Content::Quantised { matrix, .. }
+            | Content::Dequantised { matrix, .. }
+            | Content::Table { matrix, .. } => Some(matrix),
         }
     }
 
@@ -256,15 +325,26 @@ impl Content {
     }
 
     fn panels(&self) -> Vec<Panel> {
-        let Some(matrix) = self.matrix() else {
-            return vec![Panel { part: 0, start: 0, count: 0, row: 0 }];
-        };
-        let elements = if matches!(self, Content::Transposed(..)) { TRANSPOSED_PANEL } else { PANEL };
+        match self {
+            Content::Bytes(..) | Content::Dequantised { .. } => {
+                vec![Panel { part: 0, start: 0, count: 0, row: 0 }]
+            }
+            Content::Transposed(_, matrix, _) => matrix.panels(TRANSPOSED_PANEL),
+            Content::Plain(_, matrix, _)
+            | Content::Quantised { matrix, .. }
+            | Content::Table { matrix, .. } => matrix.panels(PANEL),
+        }
+    }
+}
+
+impl Matrix {
+    /// Pieces of about so many elements.
+    fn panels(&self, elements: usize) -> Vec<Panel> {
         // Whole tiles of 64 rows, which is what merging an adapter works in.
-        let height = (elements / matrix.cols.max(1)).next_multiple_of(64);
+        let height = (elements / self.cols.max(1)).next_multiple_of(64);
         let mut panels = Vec::new();
         let mut row = 0;
-        for (part, rows) in matrix.parts.iter().enumerate() {
+        for (part, rows) in self.parts.iter().enumerate() {
             let mut start = 0;
             while start < rows.count {
                 let count = height.min(rows.count - start);
@@ -291,6 +371,7 @@ struct Writer<'a> {
     file: &'a File,
     path: &'a Path,
     source: &'a dyn WeightSource,
+    chosen: &'a ChosenCodes,
 }
 
 impl Writer<'_> {
@@ -330,7 +411,7 @@ impl Writer<'_> {
                 Ok(())
             }
             Content::Quantised { codes, scales, zero_points, matrix, format } => {
-                format.quantise(values, matrix.cols, quantised);
+                self.quantise(matrix, panel, *format, values, quantised);
                 let blocks = format.blocks(matrix.cols);
                 self.put(*codes, panel.row * blocks * format.block_bytes(), &quantised.codes)?;
                 format.float.extend_bytes(&quantised.scales, bytes);
@@ -341,7 +422,91 @@ impl Writer<'_> {
                 }
                 Ok(())
             }
+            Content::Dequantised { codes, scales, zero_points, matrix, format } => {
+                let whole = self.transposed_codes(matrix, *format, values, quantised)?;
+                self.put(*codes, 0, &whole.codes)?;
+                format.float.extend_bytes(&whole.scales, bytes);
+                self.put(*scales, 0, bytes)?;
+                match zero_points {
+                    Some(slot) => self.put(*slot, 0, &whole.zero_points),
+                    None => Ok(()),
+                }
+            }
+            Content::Table { codes, scales, zero_points, matrix, format } => {
+                format.quantise(values, matrix.cols, quantised);
+                let blocks = format.blocks(matrix.cols);
+                self.put(*codes, panel.row * matrix.cols / 2, &quantised.codes)?;
+                format.float.extend_bytes(&quantised.scales, bytes);
+                self.put(*scales, panel.row * blocks * format.float.size(), bytes)?;
+                match zero_points {
+                    Some(slot) => self.put(*slot, panel.row * blocks / 2, &quantised.zero_points),
+                    None => Ok(()),
+                }
+            }
         }
+    }
+
+    /// The codes of some rows: those that were chosen for them, or what the format makes of their `values`.
+    fn quantise(
+        &self,
+        matrix: &Matrix,
+        panel: &Panel,
+        format: BlockFormat,
+        values: &mut [f32],
+        out: &mut QuantisedRows,
+    ) {
+        match self.chosen.get(&matrix.parts[panel.part].tensor) {
+            Some(chosen) => {
+                chosen.copy_rows(format, matrix.cols, panel.start..panel.start + panel.count, out);
+            }
+            None => format.quantise(values, matrix.cols, out),
+        }
+    }
+
+    /// A whole matrix: codes `[cols, rows]`, scales and zero points `[blocks, rows]`.
+    fn transposed_codes(
+        &self,
+        matrix: &Matrix,
+        format: BlockFormat,
+        values: &mut Vec<f32>,
+        rows: &mut QuantisedRows,
+    ) -> Result<QuantisedRows> {
+        let (n, k) = (matrix.rows(), matrix.cols);
+        let blocks = format.blocks(k);
+        let mut whole = QuantisedRows {
+            codes: vec![0; (k * n).div_ceil(2)],
+            scales: vec![0.0; blocks * n],
+            zero_points: if format.has_zero_points() {
+                vec![0; (blocks * n).div_ceil(2)]
+            } else {
+                Vec::new()
+            },
+        };
+        let nibble = |bytes: &[u8], at: usize| bytes[at / 2] >> (4 * (at % 2)) & 15;
+        let put = |bytes: &mut [u8], at: usize, code: u8| bytes[at / 2] |= code << (4 * (at % 2));
+        // Without zero points the codes are signed.
+        let sign = if format.has_zero_points() { 0 } else { 8 };
+        for panel in matrix.panels(PANEL) {
+            values.resize(panel.count * k, 0.0);
+            let part = &matrix.parts[panel.part].tensor;
+            self.source.read_rows(part, panel.start..panel.start + panel.count, values)?;
+            self.quantise(matrix, &panel, format, values, rows);
+            for r in 0..panel.count {
+                let row = panel.row + r;
+                let codes = &rows.codes[r * blocks * format.block_bytes()..];
+                for c in 0..k {
+                    put(&mut whole.codes, c * n + row, nibble(codes, c) ^ sign);
+                }
+                for b in 0..blocks {
+                    whole.scales[b * n + row] = rows.scales[r * blocks + b];
+                    if format.has_zero_points() {
+                        let zeros = &rows.zero_points[r * format.zero_point_bytes(k)..];
+                        put(&mut whole.zero_points, b * n + row, nibble(zeros, b));
+                    }
+                }
+            }
+        }
+        Ok(whole)
     }
 
     /// Writes at an offset inside an initializer.

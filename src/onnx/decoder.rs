@@ -2,14 +2,14 @@
 //! rotary embedding in `rope_caches`.
 
 use super::OnnxError;
-use super::data_file::{DataPlan, Matrix, Rows};
+use super::data_file::{DataPlan, Matrix, QuantisedNames, Rows};
 use super::graph::{Dim, GraphBuilder, MICROSOFT, attr_float, attr_int, attr_ints, attr_string, onnx_type};
 use super::options::BuildOptions;
 use super::proto::data_type;
 use crate::Result;
 use crate::decoder::{Activation, NormLayout, Spec};
 use crate::model::WeightSource;
-use crate::quant::FloatType;
+use crate::quant::{BlockFormat, FloatType, TableFormat};
 use std::collections::BTreeSet;
 
 /// Builds the graph and plans the weights of one model.
@@ -23,6 +23,8 @@ pub(crate) struct Decoder<'a> {
     pub(crate) matmuls: Vec<String>,
     /// Names of the cos/sin tables that exist already.
     pub(crate) rope_caches: BTreeSet<&'static str>,
+    /// The nodes that shift positions into the tables of long sequences exist already.
+    pub(crate) long_positions: bool,
 }
 
 /// The residual stream between layers.
@@ -32,6 +34,8 @@ struct Stream {
     branch: Option<String>,
 }
 
+/// Looks the embeddings of the tokens up.
+const GATHER: &str = "/model/embed_tokens/Gather";
 const MASK: &str = "/model/attn_mask_reformat/attn_mask_subgraph";
 
 impl<'a> Decoder<'a> {
@@ -48,6 +52,7 @@ impl<'a> Decoder<'a> {
             data: DataPlan::default(),
             matmuls: Vec::new(),
             rope_caches: BTreeSet::new(),
+            long_positions: false,
         }
     }
 
@@ -75,7 +80,9 @@ impl<'a> Decoder<'a> {
                 self.skip_norm(&name, &stream.residual, &branch, &weight, None)
             }
         };
-        self.head(&hidden)?;
+        if !self.options.exclude_lm_head {
+            self.head(&hidden)?;
+        }
         self.check_excluded()?;
         Ok((self.graph, self.data))
     }
@@ -83,7 +90,7 @@ impl<'a> Decoder<'a> {
     fn check_excluded(&self) -> Result<()> {
         let excluded = self.options.quantisation.iter().flat_map(|q| &q.exclude);
         for name in excluded {
-            if !self.matmuls.contains(name) {
+            if !self.matmuls.contains(name) && name != GATHER {
                 let known = self.matmuls.iter().take(7).cloned().collect();
                 return Err(OnnxError::UnknownNode { name: name.clone(), known }.into());
             }
@@ -104,12 +111,27 @@ impl<'a> Decoder<'a> {
         use Dim::{Fixed, Symbol};
         let (batch, a) = (Symbol("batch_size"), &self.spec.attention);
         let graph = &mut self.graph;
-        graph.input("input_ids", data_type::INT64, &[batch, Symbol("sequence_length")]);
-        graph.input("attention_mask", data_type::INT64, &[batch, Symbol("total_sequence_length")]);
         let float = onnx_type(self.options.float);
+        let sequence = Symbol("sequence_length");
+        let states = [batch, sequence, Fixed(self.spec.hidden_size)];
+        if self.options.exclude_embeds {
+            graph.input("inputs_embeds", float, &states);
+        } else {
+            graph.input("input_ids", data_type::INT64, &[batch, sequence]);
+        }
+        graph.input("attention_mask", data_type::INT64, &[batch, Symbol("total_sequence_length")]);
+        if self.options.rotates_outside() {
+            graph.input("position_ids", data_type::INT64, &[batch, sequence]);
+        }
+        if self.options.gives_hidden_states() {
+            graph.output("hidden_states", float, &states);
+        }
         // Logits of a bf16 model are widened, for samplers do not take bf16.
         let logits = if self.options.float == FloatType::Bf16 { data_type::FLOAT } else { float };
-        graph.output("logits", logits, &[batch, Symbol("sequence_length"), Fixed(self.spec.vocab_size)]);
+        if !self.options.exclude_lm_head {
+            let positions = if self.options.prune_lm_head { Fixed(1) } else { sequence };
+            graph.output("logits", logits, &[batch, positions, Fixed(self.spec.vocab_size)]);
+        }
         for kind in ["key", "value"] {
             for (i, layer) in self.spec.layers.iter().enumerate() {
                 let windowed = self.options.windowed_kv_cache && layer.window.is_some();
@@ -155,10 +177,13 @@ impl<'a> Decoder<'a> {
         "/model/attn_mask_reformat/attn_mask_subgraph/Gather/Cast/output_0";
 
     fn embedding(&mut self) -> Result<String> {
-        let mut hidden = self.embedding_lookup()?; // [batch, seq, hidden]
-        if let Some(multiplier) = self.spec.embedding_multiplier {
-            let factor = self.graph.float(multiplier, self.options.float);
-            hidden = self.graph.op("Mul", "/model/embed_tokens/Mul", &[&hidden, &factor], vec![]);
+        let mut hidden = "inputs_embeds".to_owned(); // [batch, seq, hidden]
+        if !self.options.exclude_embeds {
+            hidden = self.embedding_lookup()?;
+            if let Some(multiplier) = self.spec.embedding_multiplier {
+                let factor = self.graph.float(multiplier, self.options.float);
+                hidden = self.graph.op("Mul", "/model/embed_tokens/Mul", &[&hidden, &factor], vec![]);
+            }
         }
         if self.wide_norms() {
             hidden = self.cast("/model/embed_tokens/Cast", &hidden, data_type::FLOAT);
@@ -243,7 +268,7 @@ impl<'a> Decoder<'a> {
         let weight = self.norm_weight(layer, location, tensor)?;
         let name = norm_name(layer, location);
         let node = format!("{name}/LayerNorm");
-        let output = format!("{name}/output_0");
+        let output = self.norm_output(&name);
         let raw = self.before_cast(&node, &output, narrow);
         let attributes = self.norm_attributes();
         self.graph.node("SimplifiedLayerNormalization", "", &node, &[input, &weight], &[&raw], attributes);
@@ -260,7 +285,7 @@ impl<'a> Decoder<'a> {
         sum: Option<&str>,
     ) -> String {
         let node = format!("{name}/SkipLayerNorm");
-        let output = format!("{name}/output_0");
+        let output = self.norm_output(name);
         let mut branch = branch.to_owned();
         if self.wide_norms() && self.spec.norm_layout == NormLayout::Pre {
             branch = self.cast(&format!("{node}/root_input/Cast"), &branch, data_type::FLOAT);
@@ -280,6 +305,16 @@ impl<'a> Decoder<'a> {
         );
         self.cast_norm_output(&node, &raw, &output);
         output
+    }
+
+    /// What a norm gives; the last one may be an output of the model.
+    fn norm_output(&self, name: &str) -> String {
+        let last = name == norm_name(self.spec.num_layers(), "final_norm");
+        if last && self.options.gives_hidden_states() {
+            "hidden_states".into()
+        } else {
+            format!("{name}/output_0")
+        }
     }
 
     /// Name of a norm's own output: another one if a cast makes the final one of it.
@@ -365,8 +400,15 @@ impl<'a> Decoder<'a> {
         let widen = self.options.float == FloatType::Bf16;
         let followed = scale.is_some() || cap.is_some() || widen;
         let own = "/lm_head/MatMul/output_0";
+        let mut hidden = hidden.to_owned();
+        if self.options.prune_lm_head {
+            let (last, axis) = (self.graph.int(-1), self.graph.ints(&[1]));
+            let axes = vec![attr_int("axis", 1)];
+            let row = self.graph.op("Gather", "/lm_head/prune/Gather", &[&hidden, &last], axes); // [batch, hidden]
+            hidden = self.graph.op("Unsqueeze", "/lm_head/prune/Unsqueeze", &[&row, &axis], vec![]);
+        }
         let mut logits = if followed { own.to_owned() } else { "logits".to_owned() };
-        self.matmul("/lm_head/MatMul", hidden, &logits, matrix);
+        self.matmul("/lm_head/MatMul", &hidden, &logits, matrix);
         // The last of these nodes names its output `logits`.
         let g = &mut self.graph;
         let float = self.options.float;
@@ -403,11 +445,23 @@ impl<'a> Decoder<'a> {
         let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
         let base = "/model/embed_tokens";
         let head = self.quantised_as("/lm_head/MatMul");
+        if self.options.shared_embeddings == Some(true) && !self.spec.tied {
+            return Err(OnnxError::Option {
+                option: "shared_embeddings",
+                found: "true".into(),
+                expected: "possible with a model that does not tie them",
+            }
+            .into());
+        }
+        let shared =
+            self.spec.tied && self.options.shared_embeddings != Some(false) && !self.options.exclude_lm_head;
+        let quantisation = self.options.quantisation.as_ref().filter(|q| !q.excludes(GATHER));
         // The reference shares a quantised head in int4 models only; in int8 ones the embedding stays float.
-        let shares_codes = self.options.quantisation.as_ref().is_some_and(|q| q.format.bits == 4);
-        let gather = format!("{base}/Gather");
-        match head {
-            Some(format) if self.spec.tied && shares_codes => {
+        let shares_codes = quantisation.is_some_and(|q| q.format.bits == 4 && !q.qdq);
+        let own_codes = quantisation.filter(|q| q.gather).map(|q| q.format);
+        let gather = GATHER;
+        match (head, own_codes) {
+            (Some(format), _) if shared && shares_codes => {
                 let names = super::matmul::quantised_names("lm_head.MatMul.weight", format);
                 let blocks = format.blocks(hidden);
                 let shape = self.graph.ints(&[vocab as i64, (blocks * format.block_bytes()) as i64]);
@@ -433,20 +487,53 @@ impl<'a> Decoder<'a> {
                 let slice = format!("{base}/Slice");
                 Ok(self.graph.op("Slice", &slice, &[&output, &from, &to, &axis], vec![]))
             }
-            None if self.spec.tied => {
+            (None, None) if shared => {
                 let node = format!("{base}/Transpose");
                 let perm = vec![attr_ints("perm", &[1, 0])];
                 let matrix = self.graph.op("Transpose", &node, &["lm_head.MatMul.weight"], perm);
-                Ok(self.graph.op("Gather", &gather, &[&matrix, "input_ids"], vec![]))
+                Ok(self.graph.op("Gather", gather, &[&matrix, "input_ids"], vec![]))
             }
+            (_, Some(format)) => self.quantised_gather(format),
             _ => {
                 self.source.expect_shape(Spec::EMBEDDING, &[vocab, hidden])?;
                 let matrix = whole(Spec::EMBEDDING, vocab, hidden);
                 self.data.plain("model.embed_tokens.weight", matrix, self.options.float);
                 let inputs = ["model.embed_tokens.weight", "input_ids"];
-                Ok(self.graph.op("Gather", &gather, &inputs, vec![]))
+                Ok(self.graph.op("Gather", gather, &inputs, vec![]))
             }
         }
+    }
+
+    /// The embedding matrix in 4 bits of its own.
+    fn quantised_gather(&mut self, format: BlockFormat) -> Result<String> {
+        let (vocab, hidden) = (self.spec.vocab_size, self.spec.hidden_size);
+        self.source.expect_shape(Spec::EMBEDDING, &[vocab, hidden])?;
+        if hidden % 2 == 1 {
+            let why = format!(
+                "its embeddings have {hidden} elements, and a row of 4-bit codes needs an even number"
+            );
+            return Err(OnnxError::Unsupported(why).into());
+        }
+        let table =
+            TableFormat { block_size: format.block_size, symmetric: format.symmetric, float: format.float };
+        let name = |suffix: &str| format!("{}_{suffix}", Spec::EMBEDDING);
+        let names = QuantisedNames {
+            codes: name("Q4"),
+            scales: name("scales"),
+            zero_points: (!format.symmetric).then(|| name("zero_points")),
+        };
+        let mut inputs = vec![names.codes.as_str(), "input_ids", names.scales.as_str()];
+        inputs.extend(names.zero_points.as_deref());
+        let output = format!("{GATHER}/output_0");
+        let attributes = vec![
+            attr_int("gather_axis", 0),
+            attr_int("quantize_axis", 1),
+            attr_int("block_size", format.block_size as i64),
+        ];
+        let node = format!("{GATHER}_Q4");
+        self.graph.node("GatherBlockQuantized", MICROSOFT, &node, &inputs, &[&output], attributes);
+        self.data.table(&names, whole(Spec::EMBEDDING, vocab, hidden), table);
+        Ok(output)
     }
 
     pub(crate) fn cast(&mut self, name: &str, input: &str, to: i32) -> String {

@@ -8,7 +8,7 @@ pub enum OnnxError {
     Unsupported(String),
     #[error("`{option}` is {found}, which is not {expected}")]
     Option { option: &'static str, found: String, expected: &'static str },
-    #[error("`nodes_to_exclude` names `{name}`, which is not a MatMul of this model")]
+    #[error("`nodes_to_exclude` names `{name}`, which is no node of this model that could be quantised")]
     UnknownNode { name: String, known: Vec<String> },
     #[error("neither config.json nor the tokenizer says which token ends a text")]
     NoEndOfText,

@@ -71,22 +71,13 @@ pub(crate) fn text(
     let mut decoder = json!({
         "session_options": {
             "log_id": "onnxruntime-genai",
-            "provider_options": provider_options(options.provider),
+            "provider_options": provider_options(options),
         },
         "filename": "model.onnx",
         "head_size": a.head_dim,
         "hidden_size": spec.hidden_size,
-        "inputs": {
-            "input_ids": "input_ids",
-            "attention_mask": "attention_mask",
-            "past_key_names": "past_key_values.%d.key",
-            "past_value_names": "past_key_values.%d.value",
-        },
-        "outputs": {
-            "logits": "logits",
-            "present_key_names": "present.%d.key",
-            "present_value_names": "present.%d.value",
-        },
+        "inputs": inputs(options),
+        "outputs": outputs(options),
         "num_attention_heads": a.heads,
         "num_hidden_layers": spec.num_layers(),
         "num_key_value_heads": a.kv_heads,
@@ -158,10 +149,45 @@ fn model_type(spec: &Spec) -> String {
     }
 }
 
-fn provider_options(provider: Provider) -> Value {
-    match provider {
+/// Names of the graph's inputs, by what onnxruntime-genai calls them.
+fn inputs(options: &BuildOptions) -> Value {
+    let mut inputs = Map::new();
+    let mut add = |key: &str, name: &str| inputs.insert(key.to_owned(), json!(name));
+    if options.exclude_embeds {
+        add("inputs_embeds", "inputs_embeds");
+    } else {
+        add("input_ids", "input_ids");
+    }
+    add("attention_mask", "attention_mask");
+    if options.rotates_outside() {
+        add("position_ids", "position_ids");
+    }
+    add("past_key_names", "past_key_values.%d.key");
+    add("past_value_names", "past_key_values.%d.value");
+    Value::Object(inputs)
+}
+
+fn outputs(options: &BuildOptions) -> Value {
+    let mut outputs = Map::new();
+    let mut add = |key: &str, name: &str| outputs.insert(key.to_owned(), json!(name));
+    if options.gives_hidden_states() {
+        add("hidden_states", "hidden_states");
+    }
+    if !options.exclude_lm_head {
+        add("logits", "logits");
+    }
+    add("present_key_names", "present.%d.key");
+    add("present_value_names", "present.%d.value");
+    Value::Object(outputs)
+}
+
+fn provider_options(options: &BuildOptions) -> Value {
+    match options.provider {
         Provider::Cpu => json!([]),
-        Provider::Cuda => json!([{"cuda": {"enable_cuda_graph": "0"}}]),
+        Provider::Cuda => {
+            json!([{"cuda": {"enable_cuda_graph": if options.enable_cuda_graph { "1" } else { "0" }}}])
+        }
+        Provider::Dml => json!([{"dml": {"enable_graph_capture": "1"}}]),
         Provider::WebGpu => {
             json!([{"webgpu": {"enableGraphCapture": "0", "validationMode": "basic"}}])
         }

@@ -41,6 +41,10 @@ impl Decoder<'_> {
             self.data.transposed(&weight, matrix, self.options.float);
             return;
         };
+        if self.options.quantisation.as_ref().is_some_and(|q| q.qdq) {
+            self.dequantised_matmul(node, &weight, input, output, matrix, format);
+            return;
+        }
         let names = quantised_names(&weight, format);
         let mut inputs = vec![input, names.codes.as_str(), names.scales.as_str()];
         inputs.extend(names.zero_points.as_deref());
@@ -54,6 +58,32 @@ impl Decoder<'_> {
         let name = format!("{node}_Q{}", format.bits);
         self.graph.node("MatMulNBits", MICROSOFT, &name, &inputs, &[output], attributes);
         self.data.quantised(&names, matrix, format);
+    }
+
+    /// The weight goes through a `DequantizeLinear`, whose layout is that of ONNX's MatMul, `[cols, rows]`.
+    fn dequantised_matmul(
+        &mut self,
+        node: &str,
+        weight: &str,
+        input: &str,
+        output: &str,
+        matrix: Matrix,
+        format: BlockFormat,
+    ) {
+        let names = QuantisedNames {
+            codes: format!("{weight}_DQ_Q{}", format.bits),
+            scales: format!("{weight}_DQ_scales"),
+            zero_points: format.has_zero_points().then(|| format!("{weight}_DQ_zero_points")),
+        };
+        let mut inputs = vec![names.codes.as_str(), names.scales.as_str()];
+        inputs.extend(names.zero_points.as_deref());
+        let float = format!("{}_output", names.codes);
+        let attributes = vec![attr_int("axis", 0), attr_int("block_size", format.block_size as i64)];
+        let name = format!("{node}_DQ_Q{}", format.bits);
+        self.graph.node("DequantizeLinear", "", &name, &inputs, &[&float], attributes);
+        let name = format!("{node}_matmul_Q{}", format.bits);
+        self.graph.node("MatMul", "", &name, &[input, &float], &[output], vec![]);
+        self.data.dequantised(&names, matrix, format);
     }
 
     /// A linear layer `base/MatMul`, with `base/Add` if the checkpoint has a bias that is not all zero, or any bias

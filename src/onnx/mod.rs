@@ -5,6 +5,7 @@
 
 pub mod attention;
 pub mod build;
+pub mod calibration;
 pub mod data_file;
 pub mod decoder;
 pub mod error;
@@ -17,5 +18,6 @@ pub mod rope_caches;
 pub mod side_files;
 
 pub use build::build;
+pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
-pub use options::{BuildOptions, EightBit, Provider};
+pub use options::{BuildOptions, Provider};

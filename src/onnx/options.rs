@@ -1,30 +1,20 @@
 //! What to build, checked: provider, storage types, quantisation.
 
 use super::OnnxError;
-use crate::config::canonical::{ModelBuilderOptions, Precision, QuantAlgorithm};
+use crate::config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use crate::quant::{Algorithm, BlockFormat, FloatType};
 
 /// For the message about combinations that cannot be built.
-pub(crate) const COMBINATIONS: &str =
-    "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16, int8 and int4 for webgpu";
+pub(crate) const COMBINATIONS: &str = "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16 and int4 for dml; fp16, int8 and int4 for webgpu";
 
 /// The execution provider a graph is made for; the operators it may contain depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     Cpu,
     Cuda,
+    /// DirectML.
+    Dml,
     WebGpu,
-}
-
-/// Which matrices get 8 bits where the rest gets 4.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EightBit {
-    #[default]
-    None,
-    /// The head (`rtn_last`, `k_quant_last`).
-    LastMatMul,
-    /// The head, and in every first, last and third layer the projections that suffer most (`k_quant_mixed`).
-    Mixed,
 }
 
 /// Everything the graph and the weights depend on, besides the model.
@@ -38,6 +28,19 @@ pub struct BuildOptions {
     /// Give layers with a sliding window a key-value cache of that length (`sliding_window_cache`), as
     /// onnxruntime-genai 0.18 does. Off: only the attention is windowed, and the graph runs in plain ONNX Runtime.
     pub windowed_kv_cache: bool,
+    /// Queries, keys and values come from one product.
+    pub fuse_qkv: bool,
+    /// `None`: embedding and head share their matrix if the model ties them.
+    pub shared_embeddings: Option<bool>,
+    /// `inputs_embeds` instead of `input_ids`.
+    pub exclude_embeds: bool,
+    /// `hidden_states` instead of `logits`.
+    pub exclude_lm_head: bool,
+    /// `hidden_states` beside `logits`.
+    pub include_hidden_states: bool,
+    /// Logits of the last position only.
+    pub prune_lm_head: bool,
+    pub enable_cuda_graph: bool,
     /// Merged over `search` of genai_config.json.
     pub search: serde_json::Map<String, serde_json::Value>,
 }
@@ -45,10 +48,14 @@ pub struct BuildOptions {
 #[derive(Debug, Clone)]
 pub struct Quantisation {
     pub format: BlockFormat,
-    pub eight_bit: EightBit,
+    pub mixed: MixedPrecision,
+    pub matmul: bool,
+    pub gather: bool,
+    /// `DequantizeLinear` nodes in front of ordinary products.
+    pub qdq: bool,
     /// 0 leaves the kernel its choice.
     pub accuracy_level: u8,
-    /// Names of MatMul nodes that stay in float.
+    /// Names of nodes that stay in float.
     pub exclude: Vec<String>,
 }
 
@@ -62,17 +69,26 @@ impl BuildOptions {
         let provider = match options.execution_provider.as_str() {
             "cpu" => Provider::Cpu,
             "cuda" => Provider::Cuda,
+            "dml" => Provider::Dml,
             "webgpu" => Provider::WebGpu,
             _ => return Err(refuse()),
         };
         let float = match (provider, precision) {
             (Provider::Cpu, Precision::Fp32 | Precision::Int4 | Precision::Int8) => FloatType::F32,
             (Provider::Cuda, Precision::Bf16) => FloatType::Bf16,
+            (Provider::Cuda, Precision::Int4) if options.use_cuda_bf16 => FloatType::Bf16,
+            (Provider::WebGpu, Precision::Fp16 | Precision::Int4 | Precision::Int8)
+                if options.use_webgpu_fp32 =>
+            {
+                FloatType::F32
+            }
+            (Provider::Dml, Precision::Fp16 | Precision::Int4) => FloatType::F16,
             (Provider::Cuda | Provider::WebGpu, Precision::Fp16 | Precision::Int4 | Precision::Int8) => {
                 FloatType::F16
             }
             _ => return Err(refuse()),
         };
+        options.check_outputs()?;
         let bits = match precision {
             Precision::Int4 => Some(4),
             Precision::Int8 => Some(8),
@@ -84,8 +100,25 @@ impl BuildOptions {
             float,
             quantisation,
             windowed_kv_cache: false,
+            // DirectML's attention takes three inputs that are rotated already.
+            fuse_qkv: options.fuse_qkv && provider != Provider::Dml,
+            shared_embeddings: options.shared_embeddings,
+            exclude_embeds: options.exclude_embeds,
+            exclude_lm_head: options.exclude_lm_head,
+            include_hidden_states: options.include_hidden_states,
+            prune_lm_head: options.prune_lm_head && !options.exclude_lm_head,
+            enable_cuda_graph: options.enable_cuda_graph,
             search: options.search.clone().unwrap_or_default(),
         })
+    }
+
+    /// Queries and keys are rotated by nodes of their own, not by the attention.
+    pub(crate) fn rotates_outside(&self) -> bool {
+        self.provider == Provider::Dml
+    }
+
+    pub(crate) fn gives_hidden_states(&self) -> bool {
+        self.include_hidden_states || self.exclude_lm_head
     }
 
     fn quantisation(
@@ -101,7 +134,10 @@ impl BuildOptions {
                 expected: "16, 32, 64, 128 or 256",
             });
         }
-        let default_level = if provider == Provider::Cuda { 0 } else { 4 };
+        let default_level = match provider {
+            Provider::Cpu | Provider::WebGpu => 4,
+            Provider::Cuda | Provider::Dml => 0,
+        };
         let accuracy_level = options.accuracy_level.unwrap_or(default_level);
         if accuracy_level > 4 {
             return Err(OnnxError::Option {
@@ -120,12 +156,59 @@ impl BuildOptions {
                 bits,
                 block_size: options.block_size,
                 symmetric: options.is_symmetric,
+                signed: options.use_qdq && options.is_symmetric,
                 float,
             },
-            eight_bit: EightBit::None,
+            mixed: options.mixed_precision,
+            matmul: options.quantise_matmul,
+            gather: options.quantise_gather,
+            qdq: options.use_qdq,
             accuracy_level,
             exclude: options.nodes_to_exclude.clone(),
         })
+    }
+}
+
+impl ModelBuilderOptions {
+    fn check_outputs(&self) -> Result<(), OnnxError> {
+        let refuse = |option, found: &str, expected| {
+            Err(OnnxError::Option { option, found: found.to_owned(), expected })
+        };
+        if self.exclude_lm_head && self.include_hidden_states {
+            return refuse(
+                "include_hidden_states",
+                "true",
+                "possible beside `exclude_lm_head`, which gives them alone",
+            );
+        }
+        let mixed = self.mixed_precision;
+        let eight = |bits: Option<u8>| bits == Some(8);
+        if self.use_qdq {
+            if self.precision == Precision::Int8 || eight(mixed.last_matmul) || eight(mixed.mixed_layers) {
+                return refuse("use_qdq", "true", "possible with 8-bit weights");
+            }
+            if self.algorithm != QuantAlgorithm::Default {
+                return refuse("use_qdq", "true", "possible with another algorithm than `default`");
+            }
+            if self.quantise_gather {
+                return refuse("use_qdq", "true", "possible with a quantised Gather");
+            }
+        }
+        if self.quantise_gather && self.precision != Precision::Int4 {
+            return refuse("op_types_to_quantize", "Gather", "possible but in int4 models");
+        }
+        if self.calibration.is_some() {
+            if !matches!(self.precision, Precision::Int4 | Precision::Int8) {
+                return refuse("calibration", "given", "of use unless the precision is int4 or int8");
+            }
+            if self.quantise_gather {
+                return refuse("calibration", "given", "possible with a Gather that is quantised by itself");
+            }
+            if self.algorithm != QuantAlgorithm::Default {
+                return refuse("calibration", "given", "possible with another algorithm than `default`");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -142,15 +225,19 @@ fn precision_name(precision: Precision) -> &'static str {
 impl Quantisation {
     /// The format of a MatMul node's weight, or `None` if it stays in float. `layers` is the model's layer count.
     pub(crate) fn format_of(&self, node: &str, layers: usize) -> Option<BlockFormat> {
-        if self.exclude.iter().any(|name| name == node) {
+        if !self.matmul || self.excludes(node) {
             return None;
         }
-        let promoted = match self.eight_bit {
-            EightBit::None => false,
-            EightBit::LastMatMul => node == "/lm_head/MatMul",
-            EightBit::Mixed => node == "/lm_head/MatMul" || is_sensitive(node, layers),
+        let bits = if node == "/lm_head/MatMul" {
+            self.mixed.last_matmul
+        } else {
+            self.mixed.mixed_layers.filter(|_| is_sensitive(node, layers))
         };
-        Some(if promoted { BlockFormat { bits: 8, ..self.format } } else { self.format })
+        Some(BlockFormat { bits: bits.unwrap_or(self.format.bits), ..self.format })
+    }
+
+    pub(crate) fn excludes(&self, node: &str) -> bool {
+        self.exclude.iter().any(|name| name == node)
     }
 }
 

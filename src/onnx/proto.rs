@@ -113,6 +113,8 @@ pub mod data_type {
     pub const INT64: i32 = 7;
     pub const FLOAT16: i32 = 10;
     pub const BFLOAT16: i32 = 16;
+    pub const UINT4: i32 = 21;
+    pub const INT4: i32 = 22;
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,8 +1,8 @@
 //! The cos and sin tables of the rotary embedding, shared by all layers that rotate alike.
 
 use super::decoder::Decoder;
-use super::graph::{Dim, GraphBuilder, attr_graph, attr_tensor, onnx_type};
-use super::proto::{GraphProto, TensorProto};
+use super::graph::{Dim, GraphBuilder, attr_graph, attr_int, attr_tensor, onnx_type};
+use super::proto::{GraphProto, TensorProto, data_type};
 use crate::Result;
 use crate::decoder::{Rope, RopeScaling, RopeUse};
 
@@ -22,18 +22,63 @@ impl Decoder<'_> {
         self.check_rotary_width(rope.rotary_dim / 2)?;
         let context = spec.context_length;
         match rope.scaling {
+            RopeScaling::LongRope { original_context, .. }
+                if original_context < context && self.options.rotates_outside() =>
+            {
+                let (mut cos, mut sin) = rope.tables(original_context, original_context);
+                let (long_cos, long_sin) = rope.tables(context, context);
+                cos.extend(long_cos);
+                sin.extend(long_sin);
+                self.table(&names.0, rope, &cos);
+                self.table(&names.1, rope, &sin);
+            }
             RopeScaling::LongRope { original_context, .. } if original_context < context => {
                 self.long_rope(rope, original_context, &names);
             }
             _ => {
-                let float = self.float();
                 let (cos, sin) = rope.tables(context, context);
-                let dims = [context, rope.rotary_dim / 2];
-                self.data.bytes(&names.0, onnx_type(float), &dims, float.to_bytes(&cos));
-                self.data.bytes(&names.1, onnx_type(float), &dims, float.to_bytes(&sin));
+                self.table(&names.0, rope, &cos);
+                self.table(&names.1, rope, &sin);
             }
         }
         Ok(names)
+    }
+
+    fn table(&mut self, name: &str, rope: &Rope, values: &[f32]) {
+        let (float, half) = (self.float(), rope.rotary_dim / 2);
+        let dims = [values.len() / half, half];
+        self.data.bytes(name, onnx_type(float), &dims, float.to_bytes(values));
+    }
+
+    /// Rows of the tables for every position, where nodes of their own rotate. With LongRoPE the tables for long
+    /// sequences follow those for short ones, and a batch with a long sequence takes its rows from there.
+    pub(crate) fn rotary_positions(&mut self, rope: RopeUse) -> String {
+        let spec = self.spec;
+        let rope = match (rope, &spec.rope_local) {
+            (RopeUse::Local, Some(local)) => local,
+            _ => &spec.rope,
+        };
+        let original = match rope.scaling {
+            RopeScaling::LongRope { original_context, .. } if original_context < spec.context_length => {
+                original_context
+            }
+            _ => return "position_ids".into(),
+        };
+        let base = "/model/pos_ids_reformat";
+        let add = format!("{base}/Add_1");
+        if self.long_positions {
+            return format!("{add}/output_0");
+        }
+        self.long_positions = true;
+        let g = &mut self.graph;
+        let original = g.int(original as i64);
+        let keep = vec![attr_int("keepdims", 0)];
+        let last = g.op("ReduceMax", &format!("{base}/ReduceMax"), &["position_ids"], keep);
+        let long = g.op("GreaterOrEqual", &format!("{base}/GreaterOrEqual"), &[&last, &original], vec![]);
+        let to = vec![attr_int("to", i64::from(data_type::INT64))];
+        let long = g.op("Cast", &format!("{base}/Cast"), &[&long], to);
+        let shift = g.op("Mul", &format!("{base}/Mul"), &[&long, &original], vec![]);
+        g.op("Add", &add, &[&shift, "position_ids"], vec![])
     }
 
     /// LongRoPE has two pairs of tables, and the length of the sequence decides: an `If` node with the tables as

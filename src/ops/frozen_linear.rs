@@ -1,17 +1,16 @@
 //! Linear layers whose weight is frozen: the weight stays in its storage form, gets no gradient and no f32 copy.
 //!
-//! Forward `Y = X·Wᵀ` and backward `dX = dY·W` go panel by panel: some rows of W are decoded into a scratch buffer
-//! that fits the cache, then multiplied. A few rows of X (generation) skip the panels: each row of W is decoded into
-//! a row buffer and used at once.
+//! Forward `Y = X·Wᵀ` and backward `dX = dY·W` decode W while the product packs it. A few rows of X (generation) need no
+//! packing: each row of W is decoded into a row buffer and used at once.
 
-use super::gemm::{Mat, MatMut, Write, gemm};
+use super::gemm::{Decode, Mat, MatMut, Right, Stored, Write, gemm, gemm_values};
 use super::host::{HostRows, kernels_run, matrix};
 use super::vector::{dot, dot_bf16, simd};
 use crate::Result;
-use crate::model;
+use crate::model::{self, FourBitMatrix};
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
-use std::cell::Cell;
+use std::ops::Range;
 
 /// A frozen matrix `[out, in]`.
 #[derive(Clone)]
@@ -25,6 +24,8 @@ pub struct FrozenWeight {
 enum Storage {
     /// Bytes of the mapped checkpoint, decoded when they are used.
     Mapped(model::Tensor),
+    /// Blocks of 4 bits, decoded when they are used.
+    FourBit(FourBitMatrix),
     /// On a device with memory of its own.
     Device(Tensor),
 }
@@ -52,6 +53,49 @@ impl FrozenWeight {
         Ok(FrozenWeight { out_features, in_features, storage })
     }
 
+    /// Keeps the 4 bits on the CPU; any other device gets the decoded values, as `dtype`.
+    ///
+    /// # Errors
+    /// The device has no room.
+    pub fn four_bit(matrix: &FourBitMatrix, dtype: DType, device: &Device) -> Result<FrozenWeight> {
+        let [out_features, in_features] = matrix.shape;
+        let storage = if device.is_cpu() {
+            Storage::FourBit(matrix.clone())
+        } else {
+            let host = Tensor::from_vec(matrix.to_f32(), (out_features, in_features), &Device::Cpu)?;
+            Storage::Device(host.to_dtype(dtype)?.to_device(device)?)
+        };
+        Ok(FrozenWeight { out_features, in_features, storage })
+    }
+
+    /// Says that the weight will not be used again soon; see [`model::Tensor::release`].
+    pub fn release(&self) {
+        match &self.storage {
+            Storage::Mapped(tensor) => tensor.release(),
+            Storage::FourBit(matrix) => matrix.release(),
+            Storage::Device(_) => {}
+        }
+    }
+
+    /// A matrix in memory, for a weight that is trained whole: plain operations work on it.
+    ///
+    /// # Errors
+    /// The tensor has not two dimensions.
+    pub fn dense(weight: Tensor) -> Result<FrozenWeight> {
+        let (out_features, in_features) = weight.dims2()?;
+        Ok(FrozenWeight { out_features, in_features, storage: Storage::Device(weight) })
+    }
+
+    /// A matrix of f32 values in this process's memory, `[out, in]`.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn from_values(values: &[f32], out_features: usize, in_features: usize) -> Result<FrozenWeight> {
+        let tensor = model::Tensor::in_memory("a weight", &[out_features, in_features], values)
+            .map_err(|e| super::invalid(format!("no room for a weight: {e}")))?;
+        Ok(FrozenWeight { out_features, in_features, storage: Storage::Mapped(tensor) })
+    }
+
     /// Rows `ids`, as the embedding looks them up: `[ids, in]`.
     ///
     /// # Errors
@@ -65,23 +109,52 @@ impl FrozenWeight {
         }
         match &self.storage {
             Storage::Device(weight) => Ok(weight.index_select(&Tensor::new(ids, weight.device())?, 0)?),
-            Storage::Mapped(tensor) => {
+            Storage::Mapped(_) | Storage::FourBit(_) => {
                 let width = self.in_features;
                 let mut rows = vec![0.0; ids.len() * width];
                 for (row, id) in rows.chunks_exact_mut(width).zip(ids) {
                     let start = *id as usize * width;
-                    tensor.read_f32(start..start + width, row)?;
+                    self.decode(start..start + width, row);
                 }
                 matrix(rows, ids.len(), width)
             }
         }
     }
 
-    fn mapped(&self) -> Option<&model::Tensor> {
+    /// Elements `range` of a weight in host memory, as f32.
+    fn decode(&self, range: Range<usize>, out: &mut [f32]) {
         match &self.storage {
-            Storage::Mapped(tensor) => Some(tensor),
-            Storage::Device(_) => None,
+            Storage::Mapped(tensor) => {
+                tensor.read_f32(range, out).expect("a float type, as `load` checked");
+            }
+            Storage::FourBit(matrix) => matrix.read_f32(range, out),
+            Storage::Device(_) => unreachable!("kernels run on weights in host memory only"),
         }
+    }
+
+    /// The bytes, if they are of this type.
+    fn stored_as(&self, dtype: DType) -> Option<&[u8]> {
+        match &self.storage {
+            Storage::Mapped(tensor) if tensor.dtype == dtype => Some(tensor.bytes()),
+            _ => None,
+        }
+    }
+
+    /// The weight as the right operand of a product, `[out, in]`.
+    fn operand(&self) -> Right<'_> {
+        let floats = |bytes| bytemuck::try_cast_slice::<u8, f32>(bytes).ok();
+        let stored = if let Some(bytes) = self.stored_as(DType::BF16) {
+            Stored::Bf16(bytes)
+        } else if let Some(bytes) = self.stored_as(DType::F16) {
+            Stored::F16(bytes)
+        } else if let Some(values) = self.stored_as(DType::F32).and_then(floats)
+            && cfg!(target_endian = "little")
+        {
+            Stored::F32(values)
+        } else {
+            Stored::Coded(self)
+        };
+        Right::new(stored, self.out_features, self.in_features)
     }
 
     /// The weight as a tensor of `like`'s type, for plain operations.
@@ -91,12 +164,21 @@ impl FrozenWeight {
             Storage::Mapped(tensor) => {
                 Ok(Tensor::from_vec(tensor.to_f32()?, tensor.shape.as_slice(), &Device::Cpu)?)
             }
+            Storage::FourBit(matrix) => {
+                Ok(Tensor::from_vec(matrix.to_f32(), matrix.shape.as_slice(), &Device::Cpu)?)
+            }
         }
     }
 
     /// Whether kernels of the CPU can work on it.
     pub(crate) fn on_host(&self) -> bool {
-        kernels_run(self.mapped().is_some())
+        kernels_run(!matches!(self.storage, Storage::Device(_)))
+    }
+}
+
+impl Decode for FrozenWeight {
+    fn decode(&self, range: Range<usize>, out: &mut [f32]) {
+        FrozenWeight::decode(self, range, out);
     }
 }
 
@@ -109,8 +191,7 @@ pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
         return plain_forward(x, w);
     }
     let x = HostRows::new(x)?;
-    let mut y = vec![0.0; x.rows * w.out_features];
-    forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), w, &mut y);
+    let y = forward_values(Mat::new(x.data(), x.rows, x.cols, x.stride), w);
     matrix(y, x.rows, w.out_features)
 }
 
@@ -123,8 +204,7 @@ pub fn backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
         return plain_backward(dy, w);
     }
     let dy = HostRows::new(dy)?;
-    let mut dx = vec![0.0; dy.rows * w.in_features];
-    backward_host(Mat::new(dy.data(), dy.rows, dy.cols, dy.stride), w, &mut dx);
+    let dx = backward_values(Mat::new(dy.data(), dy.rows, dy.cols, dy.stride), w);
     matrix(dx, dy.rows, w.in_features)
 }
 
@@ -136,8 +216,6 @@ fn plain_backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
     Ok(dy.contiguous()?.matmul(&w.on_device(dy)?)?)
 }
 
-/// Elements of W decoded at a time: 4 MB as f32, so that a panel stays in the cache until it is used.
-const PANEL: usize = 1 << 20;
 /// Rows of X up to which a dot product per row of W beats the packing of a matrix product.
 const FEW: usize = 4;
 
@@ -147,86 +225,29 @@ pub(crate) fn forward_host(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
     if x.rows <= FEW {
         return few_rows(x, w, y);
     }
-    let (rows, out) = (x.rows, w.out_features);
-    for_panels(w, |panel, start| {
-        // SAFETY: blocks of different panels are different columns, and only one lives at a time.
-        #[expect(unsafe_code, reason = "a panel of rows of W gives a block of columns of Y")]
-        let mut block = unsafe { MatMut::new(y, rows, out, out).block(0, start, rows, panel.rows) };
-        gemm(&mut block, Write::Replace, 1.0, x, panel.t());
-    });
+    let out = w.out_features;
+    gemm(&mut MatMut::new(y, x.rows, out, out), Write::Replace, 1.0, x, w.operand().t());
 }
 
-/// Overwrites `dx`, `[dy.rows, in]`.
-pub(crate) fn backward_host(dy: Mat, w: &FrozenWeight, dx: &mut [f32]) {
+/// [`forward_host`] into new memory.
+pub(crate) fn forward_values(x: Mat, w: &FrozenWeight) -> Vec<f32> {
+    if x.rows <= FEW {
+        let mut y = vec![0.0; x.rows * w.out_features];
+        forward_host(x, w, &mut y);
+        return y;
+    }
+    assert_eq!(x.cols, w.in_features, "the input has the width of the weight");
+    gemm_values(1.0, x, w.operand().t())
+}
+
+/// `[dy.rows, in]`.
+pub(crate) fn backward_values(dy: Mat, w: &FrozenWeight) -> Vec<f32> {
     assert_eq!(dy.cols, w.out_features, "the gradient has the height of the weight");
-    let (rows, width) = (dy.rows, w.in_features);
-    for_panels(w, |panel, start| {
-        let write = if start == 0 { Write::Replace } else { Write::Add };
-        gemm(&mut MatMut::new(dx, rows, width, width), write, 1.0, dy.columns(start, panel.rows), panel);
-    });
-}
-
-thread_local! {
-    static SCRATCH: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
-
-/// Calls `use_panel` with successive panels of rows, as f32, and the first row of each.
-fn for_panels(w: &FrozenWeight, mut use_panel: impl FnMut(Mat, usize)) {
-    let tensor = w.mapped().expect("the caller checked that the weight is mapped");
-    let width = w.in_features;
-    let panel_rows = (PANEL / width).max(1).next_multiple_of(16);
-    let stored_f32 = (tensor.dtype == DType::F32)
-        .then(|| bytemuck::try_cast_slice::<u8, f32>(tensor.bytes()).ok())
-        .flatten();
-    // Taken out of its cell while in use, so that nested calls on one thread do not meet.
-    let mut scratch = SCRATCH.take();
-    let mut start = 0;
-    while start < w.out_features {
-        let rows = panel_rows.min(w.out_features - start);
-        let range = start * width..(start + rows) * width;
-        let panel = match stored_f32 {
-            Some(values) if cfg!(target_endian = "little") => &values[range],
-            _ => {
-                if scratch.len() < range.len() {
-                    scratch.resize(range.len(), 0.0);
-                }
-                let panel = &mut scratch[..range.len()];
-                const CHUNK: usize = 1 << 15;
-                panel.par_chunks_mut(CHUNK).enumerate().for_each(|(i, chunk)| {
-                    let from = range.start + i * CHUNK;
-                    decode(tensor, from..from + chunk.len(), chunk);
-                });
-                &*panel
-            }
-        };
-        use_panel(Mat::new(panel, rows, width, width), start);
-        start += rows;
-    }
-    SCRATCH.set(scratch);
-}
-
-/// Elements `range` as f32.
-fn decode(tensor: &model::Tensor, range: std::ops::Range<usize>, out: &mut [f32]) {
-    if tensor.dtype == DType::BF16 {
-        // The common type, in a loop small enough to be compiled for AVX2.
-        let bytes = &tensor.bytes()[2 * range.start..2 * range.end];
-        return simd(
-            #[inline(always)]
-            || widen_bf16(bytes, out),
-        );
-    }
-    tensor.read_f32(range, out).expect("a float type, as `load` checked");
-}
-
-#[inline(always)]
-fn widen_bf16(bytes: &[u8], out: &mut [f32]) {
-    for (value, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-        *value = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
-    }
+    gemm_values(1.0, dy, w.operand())
 }
 
 fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
-    let tensor = w.mapped().expect("the caller checked that the weight is mapped");
+    let stored_bf16 = w.stored_as(DType::BF16);
     let (rows, width, out) = (x.rows, w.in_features, w.out_features);
     if rows == 0 {
         return;
@@ -237,15 +258,15 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
         let mut weight_row = vec![0.0; width];
         for (j, y) in chunk.chunks_exact_mut(rows).enumerate() {
             let start = (i * CHUNK + j) * width;
-            if let (DType::BF16, [y]) = (tensor.dtype, &mut *y) {
-                let bytes = &tensor.bytes()[2 * start..2 * (start + width)];
+            if let (Some(bytes), [y]) = (stored_bf16, &mut *y) {
+                let bytes = &bytes[2 * start..2 * (start + width)];
                 *y = simd(
                     #[inline(always)]
                     || dot_bf16(x.row(0), bytes),
                 );
                 continue;
             }
-            decode(tensor, start..start + width, &mut weight_row);
+            w.decode(start..start + width, &mut weight_row);
             for (r, y) in y.iter_mut().enumerate() {
                 *y = simd(
                     #[inline(always)]
@@ -265,6 +286,35 @@ fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
 mod tests {
     use super::*;
     use crate::ops::plain::oracle::{assert_close, random, weight};
+
+    #[test]
+    fn four_bit_weights_act_like_the_values_they_decode_to() -> Result<()> {
+        use crate::quant::nf4::Code;
+        // A width that cuts blocks, and more rows than a panel has.
+        for (quant_type, double_quant, width) in
+            [(Code::Nf4, true, 700), (Code::Nf4, false, 701), (Code::Fp4, true, 64)]
+        {
+            let out = 1600;
+            let Storage::Mapped(tensor) = weight(out, width, DType::BF16, 4)?.storage else {
+                unreachable!("a mapped weight")
+            };
+            let matrix = FourBitMatrix::quantise(&tensor, model::FourBitFormat { quant_type, double_quant })?;
+            let w = FrozenWeight::four_bit(&matrix, DType::F32, &Device::Cpu)?;
+            let values = Tensor::from_vec(matrix.to_f32(), (out, width), &Device::Cpu)?;
+            for rows in [1, 3, 21] {
+                let x = random(&[rows, width], 2)?;
+                let dy = random(&[rows, out], 3)?;
+                assert_close(&forward(&x, &w)?, &x.matmul(&values.t()?)?, 1e-5);
+                assert_close(&backward(&dy, &w)?, &dy.matmul(&values)?, 1e-5);
+            }
+            assert_close(
+                &w.gather(&[1599, 1])?,
+                &values.index_select(&Tensor::new(&[1599u32, 1], &Device::Cpu)?, 0)?,
+                0.0,
+            );
+        }
+        Ok(())
+    }
 
     #[test]
     fn kernel_agrees_with_plain_operations_in_every_storage_type() -> Result<()> {

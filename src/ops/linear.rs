@@ -2,7 +2,7 @@
 
 use super::dropout::Dropout;
 use super::frozen_linear::{self, FrozenWeight};
-use super::gemm::{Mat, MatMut, Write, gemm};
+use super::gemm::{Mat, MatMut, Write, gemm, gemm_values};
 use super::host::{HostRows, matrix};
 use crate::Result;
 use candle_core::Tensor;
@@ -44,8 +44,7 @@ pub fn forward(
     }
     let out = weight.out_features;
     let rows = HostRows::new(x)?;
-    let mut y = vec![0.0; rows.rows * out];
-    frozen_linear::forward_host(mat(&rows), weight, &mut y);
+    let mut y = frozen_linear::forward_values(mat(&rows), weight);
     if let Some(bias) = bias {
         let bias = HostRows::new(bias)?;
         y.par_chunks_mut(out).for_each(|y| y.iter_mut().zip(bias.data()).for_each(|(y, b)| *y += b));
@@ -56,14 +55,7 @@ pub fn forward(
             let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
             let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
             let (a, b) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?);
-            let mut inner = vec![0.0; x.rows * a.rows];
-            gemm(
-                &mut MatMut::new(&mut inner, x.rows, a.rows, a.rows),
-                Write::Replace,
-                1.0,
-                mat(&x),
-                mat(&a).t(),
-            );
+            let inner = gemm_values(1.0, mat(&x), mat(&a).t());
             let branch = Mat::new(&inner, x.rows, a.rows, a.rows);
             gemm(
                 &mut MatMut::new(&mut y, x.rows, out, out),
@@ -97,37 +89,23 @@ pub fn backward(
     }
     let d_rows = HostRows::new(dy)?;
     let (tokens, width) = (d_rows.rows, weight.in_features);
-    let mut dx = None;
-    if need_x {
-        let mut values = vec![0.0; tokens * width];
-        frozen_linear::backward_host(mat(&d_rows), weight, &mut values);
-        dx = Some(values);
-    }
+    let mut dx = need_x.then(|| frozen_linear::backward_values(mat(&d_rows), weight));
     let mut gradients = None;
     if let (Some(lora), Some(inner)) = (lora, inner) {
         let (a, b, u) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?, HostRows::new(inner)?);
         let (rank, out, scale) = (a.rows, b.rows, lora.scale as f32);
         let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
         let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
-        let mut du = vec![0.0; tokens * rank];
-        gemm(&mut MatMut::new(&mut du, tokens, rank, rank), Write::Replace, scale, mat(&d_rows), mat(&b));
+        let du = gemm_values(scale, mat(&d_rows), mat(&b));
         let du = Mat::new(&du, tokens, rank, rank);
-        let (mut da, mut db) = (vec![0.0; rank * width], vec![0.0; out * rank]);
-        gemm(&mut MatMut::new(&mut da, rank, width, width), Write::Replace, 1.0, du.t(), mat(&x));
-        gemm(&mut MatMut::new(&mut db, out, rank, rank), Write::Replace, scale, mat(&d_rows).t(), mat(&u));
+        let da = gemm_values(1.0, du.t(), mat(&x));
+        let db = gemm_values(scale, mat(&d_rows).t(), mat(&u));
         gradients = Some((matrix(da, rank, width)?, matrix(db, out, rank)?));
         if let Some(dx) = &mut dx {
             match lora.dropout {
                 None => gemm(&mut MatMut::new(dx, tokens, width, width), Write::Add, 1.0, du, mat(&a)),
                 Some(dropout) => {
-                    let mut branch = vec![0.0; tokens * width];
-                    gemm(
-                        &mut MatMut::new(&mut branch, tokens, width, width),
-                        Write::Replace,
-                        1.0,
-                        du,
-                        mat(&a),
-                    );
+                    let branch = gemm_values(1.0, du, mat(&a));
                     let branch = dropout.apply(&matrix(branch, tokens, width)?)?;
                     let branch = HostRows::new(&branch)?;
                     dx.iter_mut().zip(branch.data()).for_each(|(dx, b)| *dx += b);

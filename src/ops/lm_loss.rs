@@ -38,6 +38,11 @@ const fn counts(target: i32) -> bool {
 /// Elements of a chunk's logits, 32 MB as f32.
 const CHUNK: usize = 1 << 23;
 
+/// Rows whose logits exist at a time.
+pub(crate) fn chunk_rows(vocab: usize) -> usize {
+    (CHUNK / vocab.max(1)).max(64)
+}
+
 /// Cross-entropy of `softmax(head(hidden))` against `targets`, one per row of `hidden` `[rows, hidden]`; negative
 /// targets do not count and cost nothing. `factor` asks for the gradient of `factor · sum`.
 ///
@@ -57,16 +62,18 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     let index = Tensor::new(counted.as_slice(), hidden.device())?;
     let all = counted.len() == rows;
     let kept = if all { hidden.clone() } else { hidden.contiguous()?.index_select(&index, 0)? };
-    let chunk_rows = (CHUNK / vocab).max(64);
+    let chunk_rows = chunk_rows(vocab);
     let mut sum = 0.0;
     let mut gradients = Vec::new();
+    // Shared by the chunks: fresh memory of this size costs a page fault per 4 KB.
+    let mut logits = Vec::new();
     let mut start = 0;
     while start < counted.len() {
         let len = chunk_rows.min(counted.len() - start);
         let part = kept.narrow(0, start, len)?;
         let labels = &labels[start..start + len];
         let (loss, gradient) = if head.weight.on_host() {
-            chunk_on_host(&part, labels, head, factor)?
+            chunk_on_host(&part, labels, head, factor, &mut logits)?
         } else {
             plain_chunk(&part, labels, head, factor)?
         };
@@ -89,16 +96,38 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     Ok(LmLoss { sum, count: counted.len(), d_hidden })
 }
 
+/// Gradient of `factor · sum` with respect to the head's weight, `[vocab, hidden]`, where that is trained.
+///
+/// # Errors
+/// As [`lm_loss`].
+pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) -> Result<Tensor> {
+    let vocab = head.weight.out_features;
+    let counted: Vec<u32> = (0..targets.len() as u32).filter(|row| counts(targets[*row as usize])).collect();
+    let mut total: Option<Tensor> = None;
+    for rows in counted.chunks((CHUNK / vocab).max(64)) {
+        let labels: Vec<u32> = rows.iter().map(|row| targets[*row as usize] as u32).collect();
+        let kept = hidden.contiguous()?.index_select(&Tensor::new(rows, hidden.device())?, 0)?;
+        let d_raw = raw_gradient(&kept, &labels, head, factor)?.1;
+        let part = d_raw.t()?.matmul(&kept.to_dtype(d_raw.dtype())?)?;
+        total = Some(match total {
+            None => part,
+            Some(sum) => (sum + part)?,
+        });
+    }
+    total.ok_or_else(|| super::invalid("no position has a label, so there is no loss".into()))
+}
+
 fn chunk_on_host(
     hidden: &Tensor,
     labels: &[u32],
     head: Head,
     factor: Option<f64>,
+    logits: &mut Vec<f32>,
 ) -> Result<(f64, Option<Tensor>)> {
     let x = HostRows::new(hidden)?;
     let vocab = head.weight.out_features;
-    let mut logits = vec![0.0; x.rows * vocab];
-    frozen_linear::forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), head.weight, &mut logits);
+    logits.resize(x.rows * vocab, 0.0);
+    frozen_linear::forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), head.weight, logits);
     let multiplier = head.multiplier.unwrap_or(1.0) as f32;
     let cap = head.softcap.map(|cap| cap as f32);
     let losses: Vec<f64> = logits
@@ -114,8 +143,7 @@ fn chunk_on_host(
     let gradient = match factor {
         None => None,
         Some(_) => {
-            let mut dx = vec![0.0; x.rows * x.cols];
-            frozen_linear::backward_host(Mat::new(&logits, x.rows, vocab, vocab), head.weight, &mut dx);
+            let dx = frozen_linear::backward_values(Mat::new(logits, x.rows, vocab, vocab), head.weight);
             Some(matrix(dx, x.rows, x.cols)?)
         }
     };
@@ -134,19 +162,35 @@ fn row_loss(row: &mut [f32], label: usize, multiplier: f32, cap: Option<f32>, fa
     let own = row[label];
     let top = max(row);
     // Parts are summed in f64, because a vocabulary has up to 2¹⁸ entries.
-    let mut terms = [0.0; 1024];
+    const PART: usize = 1024;
     let mut total = 0.0;
-    for part in row.chunks(terms.len()) {
-        let terms = &mut terms[..part.len()];
-        terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top));
-        total += f64::from(sum(terms));
+    match (factor, cap) {
+        (Some(_), None) => {
+            // The terms stay in place of the logits: they are the gradient but for a factor.
+            for part in row.chunks_mut(PART) {
+                part.iter_mut().for_each(|l| *l = exp(*l - top));
+                total += f64::from(sum(part));
+            }
+        }
+        _ => {
+            let mut terms = [0.0; PART];
+            for part in row.chunks(PART) {
+                let terms = &mut terms[..part.len()];
+                terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top));
+                total += f64::from(sum(terms));
+            }
+        }
     }
     let log_sum = f64::from(top) + total.ln();
     if let Some(factor) = factor {
-        let (scale, shift) = (factor as f32 * multiplier, log_sum as f32);
+        let scale = factor as f32 * multiplier;
         match cap {
-            None => row.iter_mut().for_each(|l| *l = scale * exp(*l - shift)),
+            None => {
+                let share = (f64::from(scale) / total) as f32;
+                row.iter_mut().for_each(|term| *term *= share);
+            }
             Some(cap) => {
+                let shift = log_sum as f32;
                 let slope = |l: f32| 1.0 - (l / cap) * (l / cap);
                 row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * slope(*l));
             }
@@ -180,22 +224,32 @@ fn plain_chunk(
     head: Head,
     factor: Option<f64>,
 ) -> Result<(f64, Option<Tensor>)> {
-    let labels = Tensor::new(labels, hidden.device())?.unsqueeze(1)?;
+    let Some(factor) = factor else {
+        return Ok((raw_loss(hidden, labels, head)?.1, None));
+    };
+    let (sum, d_raw) = raw_gradient(hidden, labels, head, factor)?;
+    Ok((sum, Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)))
+}
+
+/// Logits before multiplier and cap, and the loss.
+fn raw_loss(hidden: &Tensor, labels: &[u32], head: Head) -> Result<(Tensor, f64)> {
     let raw = frozen_linear::forward(hidden, head.weight)?.to_dtype(DType::F32)?;
-    let loss = |raw: &Tensor| -> Result<Tensor> {
-        let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
-        Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
-    };
-    let sum = f64::from(loss(&raw)?.to_scalar::<f32>()?);
-    let gradient = match factor {
-        None => None,
-        Some(factor) => {
-            let seed = Tensor::new(factor as f32, hidden.device())?;
-            let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss(raw))?;
-            Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)
-        }
-    };
-    Ok((sum, gradient))
+    let sum = f64::from(loss_of(&raw, labels, head)?.to_scalar::<f32>()?);
+    Ok((raw, sum))
+}
+
+fn loss_of(raw: &Tensor, labels: &[u32], head: Head) -> Result<Tensor> {
+    let labels = Tensor::new(labels, raw.device())?.unsqueeze(1)?;
+    let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
+    Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
+}
+
+/// The loss, and the gradient of `factor · loss` with respect to the raw logits.
+fn raw_gradient(hidden: &Tensor, labels: &[u32], head: Head, factor: f64) -> Result<(f64, Tensor)> {
+    let (raw, sum) = raw_loss(hidden, labels, head)?;
+    let seed = Tensor::new(factor as f32, hidden.device())?;
+    let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss_of(raw, labels, head))?;
+    Ok((sum, d_raw))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 
 pub mod adamw;
 pub mod attention;
+pub mod dora;
 pub mod dropout;
 pub mod frozen_linear;
 pub(crate) mod gemm;
@@ -17,6 +18,7 @@ pub mod glu;
 pub(crate) mod host;
 pub mod linear;
 pub mod lm_loss;
+pub mod noise;
 pub(crate) mod plain;
 pub mod residual;
 pub mod rms_norm;
@@ -24,9 +26,10 @@ pub mod rotary;
 pub(crate) mod vector;
 
 pub use attention::{AttentionSpec, Segment};
+pub use dora::Dora;
 pub use dropout::Dropout;
 pub use frozen_linear::FrozenWeight;
-pub use gemm::rate as gemm_rate;
+pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
 pub use rotary::RotaryTables;

@@ -72,6 +72,16 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Te
     matrix(dx, x.rows, x.cols)
 }
 
+/// Gradient of the weight `[n]`, where that is trained: the sum over the rows of `dy · x / √(mean(x²) + eps)`.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn weight_gradient(x: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
+    let (x, dy) = (x.to_dtype(DType::F32)?, dy.to_dtype(DType::F32)?);
+    let rms = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
+    Ok((x.broadcast_div(&rms)? * dy)?.sum(0)?)
+}
+
 #[inline(always)]
 fn inverse_rms(x: &[f32], eps: f64) -> f32 {
     (dot(x, x) / x.len() as f32 + eps as f32).sqrt().recip()
@@ -95,6 +105,8 @@ mod tests {
         assert_close(&forward(&x, &weight, 1e-5)?, &plain(&x, &weight, 1e-5)?, 1e-5);
         let [dx] = vjp([&x], &dy, |[x]| plain(x, &weight, 1e-5))?;
         assert_close(&backward(&x, &weight, 1e-5, &dy)?, &dx, 1e-5);
+        let [dw] = vjp([&weight], &dy, |[weight]| plain(&x, weight, 1e-5))?;
+        assert_close(&weight_gradient(&x, 1e-5, &dy)?, &dw, 1e-5);
         Ok(())
     }
 }

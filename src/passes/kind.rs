@@ -1,7 +1,7 @@
 //! Which kind of model a pass takes and which it gives, so that a plan can be checked before anything runs.
 
-use super::ModelKind;
 use crate::config::PassOptions;
+use crate::model::ModelKind;
 
 /// The kind of model that a pass makes of `input`.
 ///

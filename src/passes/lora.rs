@@ -1,16 +1,19 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
-use super::{Pass, RunContext};
+use super::{Pass, RunContext, data_key};
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
-use crate::data::{self, Dataset};
-use crate::decoder::{Decoder, lora};
+use crate::data::{self, Dataset, Sample};
+use crate::decoder::{Decoder, Linear, Spec, whole};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
-use crate::model::{ModelFolder, ModelHandle};
+use crate::model::{Checkpoint, ModelFolder, ModelHandle, QuantisedBase};
 use crate::report::Event;
 use crate::train::metrics::Metrics;
-use crate::train::{Checkpoints, Fit, LoraShape, TrainError, Trainer, TrainerOptions, targets};
+use crate::train::{
+    Checkpoints, Fit, LoraShape, MemoryEstimate, Saver, TrainError, Trainer, TrainerOptions, Workload,
+    memory, targets,
+};
 use crate::{Error, Result, train};
 use candle_core::DType;
 use std::path::Path;
@@ -18,6 +21,8 @@ use std::time::Duration;
 
 /// Time between two checkpoints of a run that nobody interrupts.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// Folder of the adapters that are saved on the way.
+const SAVED: &str = "checkpoints";
 
 pub struct LoraPass {
     pub options: LoraOptions,
@@ -29,14 +34,14 @@ impl Pass for LoraPass {
     }
 
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn check(&self) -> Result<()> {
         self.check_options()?;
         for data in [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten() {
             data::check(&data.pre_process)?;
-            data::input_files(&data.load)?;
+            data::inputs(&data.load)?;
         }
         Ok(())
     }
@@ -46,17 +51,41 @@ impl Pass for LoraPass {
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
-        let data = [("train", Some(&self.options.train_data)), ("eval", self.options.eval_data.as_ref())];
-        for (name, data) in data {
-            for file in data.map(|d| data::input_files(&d.load)).transpose()?.into_iter().flatten() {
-                hasher.file(name, &file)?;
-            }
+        let mut options = self.options.clone();
+        data_key::feed("train", &mut options.train_data, hasher)?;
+        if let Some(data) = &mut options.eval_data {
+            data_key::feed("eval", data, hasher)?;
         }
+        hasher.field("lora", &options);
         Ok(())
     }
 
+    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        let ModelHandle::Hf { dir } = input else { return Ok(None) };
+        let folder = ModelFolder::open(dir)?;
+        let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
+        let targets = targets::select(&spec, self.options.target_modules.as_ref())?;
+        // Samples are as long as they may be; only the data could tell that they are shorter.
+        let batch = self.options.training.per_device_train_batch_size;
+        let tokens = batch * self.options.train_data.pre_process.max_seq_len;
+        let run = self.workload(&spec, checkpoint.size(), &targets, tokens);
+        Ok(Some(MemoryEstimate::of(&run)))
+    }
+
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        self.train(input, dir, context, |_, _, _| Ok(None))
+    }
+}
+
+impl LoraPass {
+    /// The whole pass, on the linear layers that `quantised` gives for the base's folder, or on the base as it is.
+    pub(super) fn train(
+        &self,
+        input: &ModelHandle,
+        dir: &Path,
+        context: &RunContext,
+        quantised: impl FnOnce(&Path, &Spec, &Checkpoint) -> Result<Option<QuantisedBase>>,
+    ) -> Result<ModelHandle> {
         let ModelHandle::Hf { dir: base } = input else {
             unreachable!("`output_kind` admits Hugging Face models only")
         };
@@ -64,27 +93,52 @@ impl Pass for LoraPass {
         let folder = ModelFolder::open(base)?;
         let spec = folder.spec()?;
         let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
+        let whole_modules =
+            targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
         let (train, eval) = self.datasets(&folder, context)?;
 
+        let checkpoint = folder.checkpoint()?;
+        if context.device.is_cpu()
+            && let Some(available) = memory::available()
+        {
+            let tokens = longest_batch(&train, self.options.training.per_device_train_batch_size);
+            memory::check(&self.workload(&spec, checkpoint.size(), &selected, tokens), available)?;
+        }
+
         let dtype = self.dtype(context);
-        let mut decoder = Decoder::new(spec, &folder.checkpoint()?, dtype, &context.device)?;
-        let adapter = train::fresh_adapter(
+        let quantised = quantised(base, &spec, &checkpoint)?;
+        let mut decoder = Decoder::with_base(spec, &checkpoint, quantised.as_ref(), dtype, &context.device)?;
+        let mut adapter = train::fresh_adapter(
             &selected,
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
-            Some(base.display().to_string()),
+            Some(base.canonicalize().at("read", base)?.display().to_string()),
         );
+        for (module, shape) in whole_modules {
+            adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
+        }
+        adapter.config.modules_to_save = self.options.modules_to_save.clone();
         decoder.attach(&adapter)?;
+        let adapter_config = adapter.config;
+        drop((adapter.modules, adapter.whole)); // The decoder has its own.
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
+        let training = &self.options.training;
+        let saver = Saver {
+            saving: &training.saving,
+            config: &adapter_config,
+            dir: training.saving.output_dir.clone().unwrap_or_else(|| checkpoints.dir().join(SAVED)),
+            keeps_best: training.selection.load_best_model_at_end,
+        };
         let fitted = train::fit(
             &mut trainer,
             &Fit {
                 train: &train,
                 eval: eval.as_ref(),
-                args: &self.options.training,
+                args: training,
                 checkpoints: &checkpoints,
+                saver: Some(&saver),
                 save_every: SAVE_EVERY,
                 events: context.events,
                 cancel: context.cancel,
@@ -96,23 +150,19 @@ impl Pass for LoraPass {
         }
         fitted?;
 
-        lora::to_adapter(trainer.decoder.lora(), adapter.config)?.save(dir)?;
-        let metrics = dir.join(Metrics::NAME);
-        std::fs::rename(checkpoints.dir().join(Metrics::NAME), &metrics).at("write", &metrics)?;
+        trainer.decoder.to_adapter(adapter_config.clone())?.save(dir)?;
+        for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
+            let from = checkpoints.dir().join(name);
+            if from.exists() {
+                std::fs::rename(&from, dir.join(name)).at("write", &from)?;
+            }
+        }
         checkpoints.clear()?;
         Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
     }
-}
 
-impl LoraPass {
     fn check_options(&self) -> Result<(), TrainError> {
         let options = &self.options;
-        if options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty()) {
-            return Err(TrainError::Unsupported {
-                what: "training whole modules beside the adapter (`modules_to_save`)",
-                hint: "remove `modules_to_save`, or name linear layers in `target_modules`",
-            });
-        }
         let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
         if options.r == 0 {
             return refuse("r", "0".into(), "it must be at least 1");
@@ -125,7 +175,13 @@ impl LoraPass {
 
     fn shape(&self) -> LoraShape {
         let o = &self.options;
-        LoraShape { rank: o.r, alpha: o.alpha, dropout: o.lora_dropout, use_rslora: o.use_rslora }
+        LoraShape {
+            rank: o.r,
+            alpha: o.alpha,
+            dropout: o.lora_dropout,
+            use_rslora: o.use_rslora,
+            use_dora: o.use_dora,
+        }
     }
 
     fn trainer_options(&self) -> TrainerOptions {
@@ -135,8 +191,20 @@ impl LoraPass {
             max_grad_norm: args.max_grad_norm,
             dropout: self.options.lora_dropout,
             gradient_checkpointing: args.gradient_checkpointing,
+            neftune_noise_alpha: args.neftune_noise_alpha.unwrap_or(0.0),
             seed: args.seed,
         }
+    }
+
+    fn workload<'a>(
+        &self,
+        spec: &'a Spec,
+        weights: u64,
+        targets: &'a [Linear],
+        tokens: usize,
+    ) -> Workload<'a> {
+        let checkpointing = self.options.training.gradient_checkpointing;
+        Workload { spec, weights, targets, rank: self.options.r, tokens, checkpointing }
     }
 
     /// Type of activations; says so once when it is not what was asked for.
@@ -149,7 +217,7 @@ impl LoraPass {
         if context.device.is_cpu() && asked != DType::F32 {
             context.events.emit(Event::Info {
                 message: format!(
-                    "`torch_dtype` is {}; on the CPU everything is computed in float32",
+                    "{} was asked for; on the CPU everything is computed in float32",
                     self.options.torch_dtype
                 ),
             });
@@ -182,6 +250,17 @@ impl LoraPass {
         });
         Ok((train, eval))
     }
+}
+
+/// Tokens of the largest micro-batch that shuffling could make.
+fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
+    let real = |s: &Sample| match &s.attention_mask {
+        None => s.input_ids.len(),
+        Some(mask) => mask.iter().filter(|m| **m != 0).count(),
+    };
+    let mut lengths: Vec<usize> = data.samples.iter().map(real).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.iter().take(batch_size).sum()
 }
 
 /// What `adapter_config.json` says was selected: the names or the pattern as asked for, the resolved names otherwise.

@@ -1,25 +1,29 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+mod data_key;
+mod kind;
 pub mod lora;
 pub mod merge_adapter_weights;
+mod merge_error;
 pub mod model_builder;
 pub mod qlora;
+mod quantised_base;
 
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
 pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
-mod kind;
 
 pub use kind::output_kind;
 
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
-use crate::engine::{CancelFlag, KeyHasher};
+use crate::engine::{Artefacts, KeyHasher};
 use crate::model::ModelHandle;
 use crate::report::EventSink;
-use serde::{Deserialize, Serialize};
+use crate::train::MemoryEstimate;
 use std::path::Path;
 
 /// One step: takes a model, writes another one into a folder of its own.
@@ -49,6 +53,14 @@ pub trait Pass {
         false
     }
 
+    /// What the pass needs at its peak, where that can be predicted from the input and the options alone.
+    ///
+    /// # Errors
+    /// The input cannot be read.
+    fn memory(&self, _input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        Ok(None)
+    }
+
     /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may
     /// have left; it becomes the artefact when this returns.
     ///
@@ -67,19 +79,12 @@ pub fn build(options: &PassOptions) -> Box<dyn Pass> {
     }
 }
 
-/// The shape of a [`ModelHandle`] before it exists, for checking a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelKind {
-    Hf,
-    HfWithAdapter,
-    Onnx,
-}
-
 /// What a pass may use of the world.
 pub struct RunContext<'a> {
     pub device: Device,
     pub device_choice: DeviceChoice,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
+    pub artefacts: Option<Artefacts<'a>>,
 }

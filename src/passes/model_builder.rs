@@ -1,11 +1,14 @@
 //! The `ModelBuilder` pass: a Hugging Face model, or one with an adapter, to an ONNX folder for onnxruntime-genai.
 
-use super::{Pass, RunContext};
+use super::{Pass, RunContext, data_key};
 use crate::Result;
-use crate::config::canonical::ModelBuilderOptions;
+use crate::config::canonical::{DataConfig, EvalSize, ModelBuilderOptions};
+use crate::data;
+use crate::decoder::Decoder;
+use crate::device::Device;
 use crate::engine::KeyHasher;
 use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, WeightSource};
-use crate::onnx::{self, BuildOptions};
+use crate::onnx::{self, BuildOptions, Calibration};
 use std::path::Path;
 
 #[derive(Debug, Clone)]
@@ -23,31 +26,49 @@ impl Pass for ModelBuilderPass {
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
+        let mut options = self.options.clone();
+        if let Some(data) = &mut options.calibration {
+            data_key::feed("calibration", data, hasher)?;
+        }
+        hasher.field("options", &options);
         Ok(())
     }
 
     fn check(&self) -> Result<()> {
         BuildOptions::new(&self.options)?;
+        if let Some(data) = &self.options.calibration {
+            data::check(&data.pre_process)?;
+            data::inputs(&data.load)?;
+        }
         Ok(())
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let options = BuildOptions::new(&self.options)?;
-        let build = |folder: &ModelFolder, source: &dyn WeightSource| {
-            onnx::build(folder, source, &options, dir, context.cancel, context.events)
+        let build = |folder: &ModelFolder, source: &dyn WeightSource, adapter: Option<&Adapter>| {
+            let calibration =
+                self.options.calibration.as_ref().map(|data| calibration(data, folder, adapter, context));
+            onnx::build(
+                folder,
+                source,
+                &options,
+                calibration.transpose()?,
+                dir,
+                context.cancel,
+                context.events,
+            )
         };
         match input {
             ModelHandle::Hf { dir: base } => {
                 let folder = ModelFolder::open(base)?;
-                build(&folder, &folder.checkpoint()?)?;
+                build(&folder, &folder.checkpoint()?, None)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
                 let folder = ModelFolder::open(base)?;
                 let tied = folder.spec()?.tied;
-                let merged =
-                    MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
-                build(&folder, &merged)?;
+                let opened = Adapter::open(adapter)?;
+                let merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
+                build(&folder, &merged, Some(&opened))?;
             }
             ModelHandle::Onnx { .. } => {
                 unreachable!("`output_kind` refuses ONNX models before anything runs")
@@ -55,4 +76,21 @@ impl Pass for ModelBuilderPass {
         }
         Ok(ModelHandle::Onnx { dir: dir.to_owned() })
     }
+}
+
+/// Share of the data that measures what the rest has chosen.
+const HELD_OUT: f64 = 0.25;
+const HELD_OUT_SEED: u64 = 42;
+
+/// The data that chooses codes, and the model as it runs in float. Codes are chosen on the CPU, wherever the rest runs.
+fn calibration(
+    config: &DataConfig,
+    folder: &ModelFolder,
+    adapter: Option<&Adapter>,
+    context: &RunContext,
+) -> Result<Calibration> {
+    let dataset = data::prepare(config, folder, context.events, context.cancel)?;
+    let (samples, held_out) = data::hold_out(dataset, EvalSize::Fraction(HELD_OUT), HELD_OUT_SEED)?;
+    let load = |adapter| Decoder::load(folder, adapter, &Device::Cpu);
+    Ok(Calibration { float: load(adapter)?, work: load(None)?, samples, held_out })
 }

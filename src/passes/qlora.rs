@@ -1,13 +1,13 @@
-//! LoRA on a base whose linear layers are stored in 4 bits. Planned and checked; running it comes with the NF4
-//! storage.
+//! QLoRA: trains a low-rank adapter on a base whose linear layers are held in 4 bits.
 
-use super::{Pass, RunContext};
+use super::{LoraPass, Pass, RunContext, quantised_base};
 use crate::Result;
-use crate::config::QloraOptions;
-use crate::data;
+use crate::config::{QloraOptions, QuantType};
 use crate::engine::KeyHasher;
-use crate::model::ModelHandle;
-use crate::train::TrainError;
+use crate::error::IoContext;
+use crate::model::{BaseFormat, FourBitFormat, ModelHandle};
+use crate::quant::nf4::Code;
+use crate::report::Event;
 use std::path::Path;
 
 pub struct QloraPass {
@@ -24,25 +24,55 @@ impl Pass for QloraPass {
     }
 
     fn check(&self) -> Result<()> {
-        Err(TrainError::Unsupported {
-            what: "training on a base of 4 bits",
-            hint: "the pass is read and planned, but not run; a LoRA pass with the same options can be run",
-        }
-        .into())
+        self.lora().check()
+    }
+
+    fn uses_device(&self) -> bool {
+        true
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
-        let lora = &self.options.lora;
-        for (name, data) in [("train", Some(&lora.train_data)), ("eval", lora.eval_data.as_ref())] {
-            for file in data.map(|d| data::input_files(&d.load)).transpose()?.into_iter().flatten() {
-                hasher.file(name, &file)?;
-            }
-        }
-        Ok(())
+        hasher.field("base", &self.format());
+        self.lora().key(hasher)
     }
 
-    fn run(&self, _: &ModelHandle, _: &Path, _: &RunContext) -> Result<ModelHandle> {
-        unreachable!("`check` refuses before anything runs")
+    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        let format = self.format();
+        let artefacts = context.artefacts.as_ref();
+        let output = self.lora().train(input, dir, context, |base, spec, checkpoint| {
+            let quantised = quantised_base::open(base, spec, checkpoint, format, artefacts, context)?;
+            context.events.emit(Event::Info {
+                message: format!(
+                    "linear layers in {} bits a weight ({}{})",
+                    (100.0 * format.bits()).round() / 100.0,
+                    format.quant_type.name(),
+                    if format.double_quant { ", scales quantised" } else { "" },
+                ),
+            });
+            Ok(Some(quantised))
+        })?;
+        // For whoever wants to know, or to have, the weights that the adapter was trained on.
+        let record = BaseFormat { format, base_key: artefacts.map(|a| a.input_key.to_owned()) };
+        let path = dir.join(BaseFormat::NAME);
+        let text = serde_json::to_string_pretty(&record).expect("plain data");
+        std::fs::write(&path, text + "\n").at("write", &path)?;
+        Ok(output)
+    }
+}
+
+impl QloraPass {
+    /// The pass that does the training; activations are of `compute_dtype` where the device has a choice.
+    fn lora(&self) -> LoraPass {
+        let mut options = self.options.lora.clone();
+        options.torch_dtype.clone_from(&self.options.compute_dtype);
+        LoraPass { options }
+    }
+
+    fn format(&self) -> FourBitFormat {
+        let quant_type = match self.options.quant_type {
+            QuantType::Nf4 => Code::Nf4,
+            QuantType::Fp4 => Code::Fp4,
+        };
+        FourBitFormat { quant_type, double_quant: self.options.double_quant }
     }
 }

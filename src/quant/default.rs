@@ -13,6 +13,7 @@ fn limits(bits: u8) -> (f32, f32) {
 pub(super) fn symmetric(
     block: &[f32],
     bits: u8,
+    signed: bool,
     round_scale: impl Fn(f32) -> f32,
     codes: &mut [u8],
 ) -> (f32, u8) {
@@ -20,7 +21,11 @@ pub(super) fn symmetric(
     let (min, max) = range(block, f32::MAX, f32::MIN);
     let extreme = if max.abs() > min.abs() { max } else { min };
     let scale = round_scale(-extreme / middle);
-    encode(block, scale, middle, top, codes);
+    if signed {
+        encode_signed(block, scale, middle, codes);
+    } else {
+        encode(block, scale, middle, top, codes);
+    }
     (scale, middle as u8)
 }
 
@@ -57,6 +62,17 @@ fn range(block: &[f32], min: f32, max: f32) -> (f32, f32) {
         }
     }
     (lows.into_iter().fold(min, f32::min), highs.into_iter().fold(max, f32::max))
+}
+
+fn encode_signed(block: &[f32], scale: f32, middle: f32, codes: &mut [u8]) {
+    let reciprocal = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+    for (code, value) in codes.iter_mut().zip(block) {
+        let scaled = (value * reciprocal).clamp(-middle, middle - 1.0);
+        let whole = scaled as i32;
+        let rest = scaled - whole as f32;
+        let rounded = whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5);
+        *code = (rounded + middle as i32) as u8;
+    }
 }
 
 fn encode(block: &[f32], scale: f32, zero: f32, top: f32, codes: &mut [u8]) {

@@ -4,6 +4,7 @@
 
 use super::{FloatType, default, k_quant, rtn};
 use half::f16;
+use std::ops::Range;
 
 /// How scale and codes of a block are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,9 @@ pub struct BlockFormat {
     /// 16, 32, 64, 128 or 256 elements.
     pub block_size: usize,
     pub symmetric: bool,
+    /// Codes are rounded as signed numbers, for `DequantizeLinear`: halves away from zero, not upwards. They are stored
+    /// unsigned here all the same.
+    pub signed: bool,
     /// Type of the scales, and type the weights are rounded to first.
     pub float: FloatType,
 }
@@ -38,6 +42,41 @@ pub struct QuantisedRows {
     pub scales: Vec<f32>,
     /// `[rows, ceil(blocks · bits / 8)]`; empty when the middle code is implied.
     pub zero_points: Vec<u8>,
+}
+
+impl QuantisedRows {
+    /// Replaces what `out` holds by some rows of `k` elements.
+    pub fn copy_rows(&self, format: BlockFormat, k: usize, rows: Range<usize>, out: &mut QuantisedRows) {
+        fn copy<T: Copy>(from: &[T], width: usize, rows: &Range<usize>, to: &mut Vec<T>) {
+            to.clear();
+            to.extend_from_slice(&from[rows.start * width..rows.end * width]);
+        }
+        let blocks = format.blocks(k);
+        copy(&self.codes, blocks * format.block_bytes(), &rows, &mut out.codes);
+        copy(&self.scales, blocks, &rows, &mut out.scales);
+        let zeros = if format.has_zero_points() { format.zero_point_bytes(k) } else { 0 };
+        copy(&self.zero_points, zeros, &rows, &mut out.zero_points);
+    }
+
+    /// The values that the kernel sees for row `row` of `k` elements.
+    pub fn decode_row(&self, format: BlockFormat, k: usize, row: usize, out: &mut [f32]) {
+        let (blocks, width) = (format.blocks(k), format.block_bytes());
+        let zeros = if format.has_zero_points() { format.zero_point_bytes(k) } else { 0 };
+        let zeros = &self.zero_points[row * zeros..(row + 1) * zeros];
+        for (b, values) in out.chunks_mut(format.block_size).enumerate() {
+            let scale = self.scales[row * blocks + b];
+            let codes = &self.codes[(row * blocks + b) * width..][..width];
+            let zero = match (zeros.is_empty(), format.bits) {
+                (true, bits) => 1 << (bits - 1),
+                (false, 4) => zeros[b / 2] >> (4 * (b % 2)) & 15,
+                (false, _) => zeros[b],
+            };
+            for (i, value) in values.iter_mut().enumerate() {
+                let code = if format.bits == 4 { codes[i / 2] >> (4 * (i % 2)) & 15 } else { codes[i] };
+                *value = (f32::from(code) - f32::from(zero)) * scale;
+            }
+        }
+    }
 }
 
 impl BlockFormat {
@@ -88,7 +127,7 @@ impl BlockFormat {
         self.float.round(&mut out.scales);
     }
 
-    fn pack_zero_points(&self, zeros: &[u8], out: &mut Vec<u8>) {
+    pub(super) fn pack_zero_points(&self, zeros: &[u8], out: &mut Vec<u8>) {
         if self.bits == 8 {
             out.extend_from_slice(zeros);
             return;
@@ -120,7 +159,7 @@ impl BlockEncoder {
 
     /// Scale, before its rounding to the float type, and zero point; the codes go to `bytes`.
     fn encode(&mut self, block: &[f32], bytes: &mut [u8]) -> (f32, u8) {
-        let BlockFormat { algorithm, bits, symmetric, float, .. } = self.format;
+        let BlockFormat { algorithm, bits, symmetric, signed, float, .. } = self.format;
         let codes = &mut self.codes[..];
         let (scale, zero) = match algorithm {
             Algorithm::Default => {
@@ -132,7 +171,7 @@ impl BlockEncoder {
                     FloatType::F32 | FloatType::Bf16 => scale,
                 };
                 if symmetric {
-                    default::symmetric(block, bits, round, codes)
+                    default::symmetric(block, bits, signed, round, codes)
                 } else {
                     default::asymmetric(block, bits, round, codes)
                 }
@@ -171,7 +210,14 @@ mod tests {
         [0.10, -0.70, 0.35, 0.62, 0.05, -0.21, 0.48, -0.33, 0.0, 0.29, -0.55, 0.17, 0.66, -0.08, 0.41, -0.12];
 
     fn format(symmetric: bool, float: FloatType) -> BlockFormat {
-        BlockFormat { algorithm: Algorithm::Default, bits: 4, block_size: 16, symmetric, float }
+        BlockFormat {
+            algorithm: Algorithm::Default,
+            bits: 4,
+            block_size: 16,
+            symmetric,
+            signed: false,
+            float,
+        }
     }
 
     fn quantise(format: BlockFormat, row: &[f32]) -> QuantisedRows {
@@ -225,6 +271,16 @@ mod tests {
     }
 
     #[test]
+    fn signed_codes_round_halves_away_from_zero() {
+        let mut block = [0.0; 16];
+        (block[0], block[1], block[2], block[3]) = (-8.0, -1.5, 1.5, -0.499_999_97);
+        let unsigned = quantise(format(true, FloatType::F32), &block);
+        let signed = quantise(BlockFormat { signed: true, ..format(true, FloatType::F32) }, &block);
+        assert_eq!(unsigned.codes[..2], [0x70, 0x8a]);
+        assert_eq!(signed.codes[..2], [0x60, 0x8a]);
+    }
+
+    #[test]
     fn a_partial_block_ignores_what_is_not_there() {
         let format = format(true, FloatType::F32);
         let out = quantise(format, &WORKED[..10]);
@@ -249,8 +305,14 @@ mod tests {
     fn every_format_gives_back_what_it_was_given() {
         for algorithm in [Algorithm::Default, Algorithm::Rtn, Algorithm::KQuant] {
             for (bits, symmetric) in [(4, true), (4, false), (8, true), (8, false)] {
-                let format =
-                    BlockFormat { algorithm, bits, block_size: 32, symmetric, float: FloatType::F32 };
+                let format = BlockFormat {
+                    algorithm,
+                    bits,
+                    block_size: 32,
+                    symmetric,
+                    signed: false,
+                    float: FloatType::F32,
+                };
                 let row: Vec<f32> = (0..80).map(|i| ((i * 37) as f32).sin()).collect();
                 let out = quantise(format, &row);
                 for (i, x) in row.iter().enumerate() {

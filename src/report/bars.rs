@@ -1,6 +1,6 @@
 //! Progress bars on a terminal.
 
-use super::{Event, EventSink, Unit, plain};
+use super::{Event, EventSink, Unit, number, plain};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -26,13 +26,12 @@ impl EventSink for Bars {
         match &event {
             Event::PhaseStarted { phase, total, unit } => self.begin(phase, *total, *unit),
             Event::PhaseProgress { done } => self.with_bar(|bar| bar.set_position(*done)),
-            Event::TrainStep { step, total_steps, .. } => {
-                let (step, total, text) = (*step as u64, *total_steps as u64, plain::train_step(&event));
+            Event::TrainStep { step, total_steps, loss, tokens_per_second, seconds_left, .. } => {
+                let left = number::duration(*seconds_left);
                 self.with_bar(|bar| {
-                    bar.set_length(total);
-                    bar.set_position(step);
-                    // The bar shows the count itself.
-                    bar.set_message(text.split_once("  ").map_or(String::new(), |(_, rest)| rest.to_owned()));
+                    bar.set_length(*total_steps as u64);
+                    bar.set_position(*step as u64);
+                    bar.set_message(format!("loss {loss:.4}  {tokens_per_second:.0} tokens/s  left {left}"));
                 });
             }
             Event::PhaseFinished { .. } | Event::PassFinished { .. } => self.end(),
@@ -46,6 +45,10 @@ impl EventSink for Bars {
             let _ = self.screen.println(line);
         }
     }
+
+    fn finish(&self) {
+        self.end();
+    }
 }
 
 impl Bars {
@@ -55,8 +58,9 @@ impl Bars {
             Unit::Steps | Unit::Rows | Unit::Tensors | Unit::Tokens => "{pos}/{len}",
         };
         let template = match total {
-            Some(_) => format!("  {{prefix:<10}} {{bar:30}} {count}  {{msg}}"),
-            None => "  {prefix:<10} {spinner} {elapsed}  {msg}".to_owned(),
+            // It fits 80 columns; elsewhere the message is cut, as a bar that wraps leaves traces.
+            Some(_) => format!("  {{prefix}} {{bar:16}} {count}  {{wide_msg}}"),
+            None => "  {prefix} {spinner} {elapsed}  {wide_msg}".to_owned(),
         };
         let style = ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())

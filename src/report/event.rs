@@ -6,6 +6,9 @@ use std::path::PathBuf;
 /// Takes events, from any thread.
 pub trait EventSink: Sync {
     fn emit(&self, event: Event);
+
+    /// Nothing more will come: what was drawn only for a while goes away.
+    fn finish(&self) {}
 }
 
 /// Discards everything.
@@ -88,5 +91,10 @@ pub enum Event {
     },
     Warning {
         message: String,
+    },
+    /// What stopped the program, and what to do about it.
+    Error {
+        message: String,
+        hint: Option<String>,
     },
 }

@@ -9,6 +9,6 @@ pub mod json_lines;
 pub mod log;
 pub mod number;
 pub mod plain;
-pub mod table;
+pub mod tensorboard;
 
 pub use event::{Event, EventSink, Unit};

@@ -39,12 +39,14 @@ pub(super) fn line(event: &Event) -> Option<String> {
         Event::PhaseStarted { .. }
         | Event::PhaseProgress { .. }
         | Event::PhaseFinished { .. }
-        | Event::TrainStep { .. } => return None,
+        | Event::TrainStep { .. }
+        // The last word is the command line's.
+        | Event::Error { .. } => return None,
     })
 }
 
 /// `step 10/60  loss 2.3145  lr 1.0e-4  812 tokens/s  left 12.1 s`.
-pub(super) fn train_step(event: &Event) -> String {
+fn train_step(event: &Event) -> String {
     let Event::TrainStep {
         step,
         total_steps,

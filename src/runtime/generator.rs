@@ -2,13 +2,13 @@
 
 use super::{CacheMode, GenaiConfig, Library, OnnxSession};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::data::chat_template::{ChatTemplate, Message};
 use crate::decoder::{
     Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions,
     TextStream,
 };
 use crate::device::Device;
-use crate::engine::CancelFlag;
 use crate::model::{Adapter, ModelFolder, ModelHandle};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! resume/
-//!   metrics.jsonl                the run so far
+//!   metrics.jsonl, runs/         the run so far
+//!   checkpoints/                 adapters that were saved on the way
 //!   step-000040/                 complete when state.json is there, which is written last
-//!     state.safetensors          A and B of every module, and their two moments
+//!     state.safetensors          every parameter, its two moments, and the best parameters so far
 //!     state.json                 what else the loop carries along
 //! ```
 //!
 //! The schedule, the order of the data and every random number follow from the step, so they need no room here.
 
+use super::plateau::Plateau;
+use super::selection::Standing;
 use super::{TrainError, Trainer};
-use crate::model::{Checkpoint, safetensors_file};
+use crate::model::Checkpoint;
+use crate::model::safetensors_file::{Entry, Writer};
 use crate::{Result, error::IoContext};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -19,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 /// What the loop carries from step to step beside tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(default)]
 pub struct LoopState {
     /// Optimiser steps done.
     pub step: usize,
@@ -27,6 +32,8 @@ pub struct LoopState {
     pub losses_since_log: Vec<f64>,
     /// Loss of the evaluation before the first step, if there was one.
     pub first_eval: Option<f64>,
+    pub standing: Standing,
+    pub plateau: Plateau,
 }
 
 /// A folder of checkpoints, of which the newest counts.
@@ -37,6 +44,8 @@ pub struct Checkpoints {
 
 const STATE: &str = "state.json";
 const TENSORS: &str = "state.safetensors";
+const MOMENTS: [&str; 2] = [".m", ".v"];
+const BEST: &str = ".best";
 
 impl Checkpoints {
     /// Name of the folder within a pass's own.
@@ -63,12 +72,7 @@ impl Checkpoints {
             return Ok(());
         }
         std::fs::create_dir_all(&dir).at("create", &dir)?;
-        let mut tensors = Vec::new();
-        for (name, tensor) in named_tensors(trainer) {
-            tensors.push((name, tensor.dims().to_vec(), tensor.flatten_all()?.to_vec1::<f32>()?));
-        }
-        let views: Vec<_> = tensors.iter().map(|(n, s, v)| (n.clone(), s.clone(), v.as_slice())).collect();
-        safetensors_file::write_f32(&dir.join(TENSORS), &views)?;
+        write_tensors(trainer, &dir.join(TENSORS))?;
         let temporary = dir.join("state.json.partial");
         let text = serde_json::to_string_pretty(state).expect("plain data");
         std::fs::write(&temporary, text).at("write", &temporary)?;
@@ -95,19 +99,25 @@ impl Checkpoints {
         let state: LoopState = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
         let saved = Checkpoint::open_file(&dir.join(TENSORS))?;
         let device = trainer.decoder.device().clone();
-        let mut values = Vec::new();
-        for (name, tensor) in named_tensors(trainer) {
-            let stored = saved.tensor_of(&name, tensor.dims())?.to_f32()?;
-            values.push(Tensor::from_vec(stored, tensor.shape().clone(), &device)?);
-        }
-        let mut values = values.into_iter();
-        let mut next = || values.next().expect("as many as were named");
+        let stored = |name: &str, like: &Tensor| -> Result<Tensor> {
+            let values = saved.tensor_of(name, like.dims())?.to_f32()?;
+            Ok(Tensor::from_vec(values, like.shape().clone(), &device)?)
+        };
+        let mut best = Vec::new();
+        let has_best = saved.tensors().any(|tensor| tensor.name.ends_with(BEST));
         let Trainer { decoder, optimiser, .. } = trainer;
-        for (module, moments) in decoder.lora_mut().iter_mut().zip(&mut optimiser.moments) {
-            (module.a, module.b) = (next(), next());
-            (moments.a, moments.b) = ([next(), next()], [next(), next()]);
+        for (parameter, moments) in decoder.parameters_mut(None).zip(&mut optimiser.moments) {
+            let [m, v] =
+                MOMENTS.map(|suffix| stored(&format!("{}{suffix}", parameter.name), parameter.value));
+            *moments = [m?, v?];
+            if has_best {
+                best.push(stored(&format!("{}{BEST}", parameter.name), parameter.value)?);
+            }
+            *parameter.value = stored(&parameter.name, parameter.value)?;
         }
-        optimiser.steps = state.step;
+        decoder.refresh()?;
+        trainer.best = has_best.then_some(best);
+        trainer.optimiser.steps = state.step;
         trainer.first_loss = state.first_loss;
         Ok(Some(state))
     }
@@ -131,17 +141,32 @@ impl Checkpoints {
     }
 }
 
-/// In the order that [`Checkpoints::restore`] takes them.
+/// One tensor after the other: adapter and moments of a large model are not to be in memory twice.
+fn write_tensors(trainer: &Trainer, path: &Path) -> Result<()> {
+    let entry = |(name, tensor): (String, &Tensor)| Entry {
+        name,
+        dtype: "F32",
+        shape: tensor.dims().to_vec(),
+        bytes: 4 * tensor.elem_count(),
+    };
+    let entries: Vec<Entry> = named_tensors(trainer).map(entry).collect();
+    let mut writer = Writer::create(path, &entries)?;
+    for (_, tensor) in named_tensors(trainer) {
+        writer.write(bytemuck::cast_slice(&tensor.flatten_all()?.to_vec1::<f32>()?))?;
+    }
+    writer.finish()
+}
+
+/// Everything that is saved as a tensor.
 fn named_tensors(trainer: &Trainer) -> impl Iterator<Item = (String, &Tensor)> {
-    trainer.decoder.lora().iter().zip(&trainer.optimiser.moments).flat_map(|(module, moments)| {
-        let name = |part: &str| format!("{}.{part}", module.name);
-        [
-            (name("lora_A"), &module.a),
-            (name("lora_B"), &module.b),
-            (name("lora_A.m"), &moments.a[0]),
-            (name("lora_A.v"), &moments.a[1]),
-            (name("lora_B.m"), &moments.b[0]),
-            (name("lora_B.v"), &moments.b[1]),
-        ]
-    })
+    let parameters = trainer.decoder.parameters().zip(&trainer.optimiser.moments);
+    let now = parameters.flat_map(|((name, value), [m, v])| {
+        let [name_m, name_v] = MOMENTS.map(|suffix| format!("{name}{suffix}"));
+        [(name, value), (name_m, m), (name_v, v)]
+    });
+    let best = trainer
+        .best
+        .iter()
+        .flat_map(|best| trainer.decoder.parameters().zip(best).map(|((name, _), best)| (name + BEST, best)));
+    now.chain(best)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong in training.
 
+use super::memory::gigabytes;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,10 @@ pub enum TrainError {
     NotALinearLayer { target: String, existing: Vec<String> },
     #[error("the target module pattern `{pattern}` is not a regular expression: {reason}")]
     BadPattern { pattern: String, reason: String },
+    #[error("`{module}` cannot be trained whole")]
+    NotWhole { module: String, existing: Vec<String> },
+    #[error("`{module}` cannot be trained whole: the model uses one matrix as embedding and as head")]
+    Tied { module: String },
     #[error("{what} is not supported yet")]
     Unsupported { what: &'static str, hint: &'static str },
     #[error("`{name}` is {value}, but {expected}")]
@@ -22,6 +27,18 @@ pub enum TrainError {
     NoEvaluationLabels { samples: usize },
     #[error("training diverged in step {step} on {}: {what} is {value}", rows_of(.rows))]
     Diverged { step: usize, rows: Vec<usize>, what: &'static str, value: f64 },
+    #[error(
+        "a micro-batch of {tokens} tokens needs {} of memory beside the weights, but {} is available",
+        gigabytes(*.needed),
+        gigabytes(*.available)
+    )]
+    Memory {
+        tokens: usize,
+        needed: u64,
+        available: u64,
+        /// What it would need with checkpointing, where that is off.
+        checkpointed: Option<u64>,
+    },
     #[error("the state in `{}` cannot be resumed: {reason}", path.display())]
     Resume { path: PathBuf, reason: String },
 }
@@ -31,6 +48,13 @@ impl TrainError {
         match self {
             TrainError::NoSuchTarget { existing, .. } | TrainError::NotALinearLayer { existing, .. } => {
                 Some(format!("`target_modules` can name {}, or be \"all-linear\"", existing.join(", ")))
+            }
+            TrainError::NotWhole { existing, .. } => Some(format!(
+                "`modules_to_save` can name {}; linear layers belong into `target_modules`",
+                existing.join(", ")
+            )),
+            TrainError::Tied { .. } => {
+                Some("remove it from `modules_to_save`; adapters on more layers learn more, too".into())
             }
             TrainError::Unsupported { hint, .. } => Some((*hint).into()),
             TrainError::NoBatches { .. } => {
@@ -44,6 +68,14 @@ impl TrainError {
                  adapter was written"
                     .into(),
             ),
+            TrainError::Memory { checkpointed: Some(saved), available, .. } if saved <= available => {
+                Some(format!("set `gradient_checkpointing` to true: it then needs {}", gigabytes(*saved)))
+            }
+            TrainError::Memory { checkpointed, .. } => Some(format!(
+                "lower `max_seq_len` or `per_device_train_batch_size` (with `gradient_accumulation_steps` the result \
+                 stays the same){}",
+                if checkpointed.is_some() { ", and set `gradient_checkpointing` to true" } else { "" }
+            )),
             TrainError::Resume { path, .. } => {
                 Some(format!("delete `{}` to start this training again", path.display()))
             }
@@ -57,7 +89,7 @@ fn rows_of(rows: &[usize]) -> String {
     const SHOWN: usize = 6;
     let shown = |rows: &[usize]| rows.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match rows {
-        [] => "no row".into(),
+        [] => "the evaluation samples".into(),
         [row] => format!("training sample {row}"),
         [first @ .., last] if rows.len() <= SHOWN + 1 => {
             format!("training samples {} and {last}", shown(first))

@@ -2,9 +2,9 @@
 
 use super::{MicroBatch, TrainError};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::data::Dataset;
 use crate::decoder::Decoder;
-use crate::engine::CancelFlag;
 
 /// Mean cross-entropy over all labels of a dataset, and their number.
 ///

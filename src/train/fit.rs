@@ -3,10 +3,12 @@
 use super::checkpoint::LoopState;
 use super::evaluate::evaluate;
 use super::metrics::{Metrics, Record};
+use super::saving::{Moment, Saver};
+use super::selection::Best;
 use super::{BatchPlan, Checkpoints, MicroBatch, Schedule, Trainer};
-use crate::config::canonical::{EvalStrategy, TrainingArgs};
+use crate::cancel::CancelFlag;
+use crate::config::canonical::{EvalStrategy, Scheduler, TrainingArgs};
 use crate::data::Dataset;
-use crate::engine::CancelFlag;
 use crate::report::event::Unit;
 use crate::report::{Event, EventSink};
 use crate::{Error, Result};
@@ -19,6 +21,8 @@ pub struct Fit<'a> {
     pub eval: Option<&'a Dataset>,
     pub args: &'a TrainingArgs,
     pub checkpoints: &'a Checkpoints,
+    /// Writes adapters on the way, if some are wanted.
+    pub saver: Option<&'a Saver<'a>>,
     /// Time between checkpoints; zero saves after every step. Results do not depend on it.
     pub save_every: Duration,
     pub events: &'a dyn EventSink,
@@ -31,6 +35,8 @@ pub struct Fitted {
     pub steps: usize,
     /// Loss on the evaluation data before the first step and after the last.
     pub eval: Option<(f64, f64)>,
+    /// The evaluation whose state is in the trainer, if the best one was asked for.
+    pub best: Option<Best>,
 }
 
 /// Trains to the end, from wherever the newest checkpoint is.
@@ -61,9 +67,10 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
             Some(record) => Some(record.loss()),
             None => fit.evaluate(trainer, &mut log)?,
         };
+        fit.after_step(trainer, &mut state, last_eval, total_steps, &plan)?;
     }
     let mut clock = Clock::start();
-    while state.step < total_steps {
+    while state.step < total_steps && !state.standing.stopped {
         let started = Instant::now();
         let first = state.step * plan.accumulation();
         let batches: Vec<MicroBatch> = (first..first + plan.accumulation())
@@ -72,7 +79,10 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
                 MicroBatch::new(rows.into_iter().map(|row| (row, &fit.train.samples[row])))
             })
             .collect();
-        let learning_rate = schedule.learning_rate(state.step);
+        let learning_rate = match args.lr_scheduler_type {
+            Scheduler::ReduceLrOnPlateau => state.plateau.learning_rate(args.learning_rate),
+            _ => schedule.learning_rate(state.step),
+        };
         let report = match trainer.step(&batches, learning_rate, fit.cancel) {
             Err(Error::Interrupted) => return fit.interrupted(trainer, &state),
             other => other?,
@@ -113,18 +123,42 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
             state.losses_since_log.clear();
         }
         // Saved before the evaluation, which a resumed run makes up for when it was cut short.
-        if state.step < total_steps && clock.save_due(fit.save_every) {
+        let saves = fit.saves_after(&state, total_steps, &plan, false);
+        if state.step < total_steps && (clock.save_due(fit.save_every) || saves) {
             fit.checkpoints.save(trainer, &state)?;
         }
-        if evaluates {
-            last_eval = match fit.evaluate(trainer, &mut log) {
+        let evaluation = match evaluates {
+            false => None,
+            true => match fit.evaluate(trainer, &mut log) {
                 Err(Error::Interrupted) => return fit.interrupted(trainer, &state),
                 other => other?,
-            };
+            },
+        };
+        last_eval = evaluation.or(last_eval);
+        if state.step == total_steps && fit.eval.is_none() {
+            match trainer.check_last_step(&batches, fit.cancel) {
+                Err(Error::Interrupted) => return fit.interrupted(trainer, &state),
+                other => other?,
+            }
         }
+        fit.after_step(trainer, &mut state, evaluation, total_steps, &plan)?;
     }
     fit.events.emit(Event::PhaseFinished { phase: "train" });
-    Ok(Fitted { steps: total_steps, eval: state.first_eval.zip(last_eval) })
+    let steps = state.step;
+    if state.standing.stopped && steps < total_steps {
+        fit.info(format!(
+            "stopped after step {steps}: {} evaluations without a lower loss",
+            state.standing.stale
+        ));
+    }
+    let best = state.standing.best.filter(|_| args.selection.load_best_model_at_end);
+    if let Some(Best { step, loss }) = best {
+        fit.info(format!(
+            "the state after step {step} is kept, whose evaluation loss {loss:.4} is the lowest"
+        ));
+        trainer.restore_best()?;
+    }
+    Ok(Fitted { steps, eval: state.first_eval.zip(last_eval), best })
 }
 
 impl Fit<'_> {
@@ -142,10 +176,48 @@ impl Fit<'_> {
         let started = Instant::now();
         let batch_size = self.args.per_device_eval_batch_size;
         let (loss, tokens) = evaluate(&trainer.decoder, dataset, batch_size, self.cancel)?;
+        trainer.check_evaluation(loss)?;
         let (step, seconds) = (trainer.steps(), started.elapsed().as_secs_f64());
         log.write(&Record::Eval { step, loss, tokens, seconds })?;
         self.events.emit(Event::Evaluated { step, loss, tokens, seconds });
         Ok(Some(loss))
+    }
+
+    /// Draws the conclusions of an evaluation, if there was one, and saves the adapter if that is due. Doing it again after
+    /// the same step changes nothing.
+    fn after_step(
+        &self,
+        trainer: &mut Trainer,
+        state: &mut LoopState,
+        evaluation: Option<f64>,
+        total_steps: usize,
+        plan: &BatchPlan,
+    ) -> Result<()> {
+        let new_best = evaluation.is_some_and(|loss| self.judge(trainer, state, loss));
+        if let Some(saver) = self.saver.filter(|_| self.saves_after(state, total_steps, plan, new_best)) {
+            saver.save(trainer, state.standing.best)?;
+        }
+        Ok(())
+    }
+
+    /// True if the evaluation is better than all before.
+    fn judge(&self, trainer: &mut Trainer, state: &mut LoopState, loss: f64) -> bool {
+        if state.standing.judged == Some(state.step) {
+            return state.standing.best.is_some_and(|best| best.step == state.step);
+        }
+        state.plateau.evaluated(loss, self.args.learning_rate, &self.args.lr_scheduler_kwargs);
+        let selection = &self.args.selection;
+        let better = state.standing.judge(state.step, loss, selection);
+        if better && selection.load_best_model_at_end {
+            trainer.keep_as_best();
+        }
+        better
+    }
+
+    fn saves_after(&self, state: &LoopState, total: usize, plan: &BatchPlan, new_best: bool) -> bool {
+        let (step, last) = (state.step, state.step == total || state.standing.stopped);
+        let moment = Moment { step, total, ends_epoch: plan.ends_epoch(step - 1), last, new_best };
+        self.saver.is_some_and(|saver| saver.due(&moment))
     }
 
     /// Whether an evaluation follows step `step`, counted from 0; one always follows the last.
@@ -174,7 +246,7 @@ fn eval_interval(args: &TrainingArgs, total_steps: usize) -> usize {
 fn open_metrics(dir: &Path, step: usize) -> Result<(Metrics, Vec<Record>)> {
     let path = dir.join(Metrics::NAME);
     let earlier = if step > 0 && path.is_file() { Metrics::read(&path, step)? } else { Vec::new() };
-    Ok((Metrics::create(&path, &earlier)?, earlier))
+    Ok((Metrics::create(dir, &earlier)?, earlier))
 }
 
 struct Clock {

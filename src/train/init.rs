@@ -11,6 +11,7 @@ pub struct LoraShape {
     pub alpha: f64,
     pub dropout: f64,
     pub use_rslora: bool,
+    pub use_dora: bool,
 }
 
 /// An adapter that changes nothing yet: A uniform in ±1/√in (Kaiming with a = √5), B zero, as PEFT begins.
@@ -35,7 +36,7 @@ pub fn fresh_adapter(
         alpha_pattern: Default::default(),
         target_modules,
         task_type: Some("CAUSAL_LM".into()),
-        use_dora: false,
+        use_dora: shape.use_dora,
         use_rslora: shape.use_rslora,
     };
     let scale = config.scale();
@@ -52,9 +53,11 @@ pub fn fresh_adapter(
                 in_features: linear.in_features,
                 out_features: linear.out_features,
                 scale,
+                // The rows' own lengths, once the adapter lies on its base.
+                magnitude: None,
             };
             (linear.module.clone(), pair)
         })
         .collect();
-    Adapter { config, modules }
+    Adapter { config, modules, whole: Default::default() }
 }

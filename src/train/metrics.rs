@@ -1,5 +1,6 @@
-//! `metrics.jsonl`: one line per optimiser step and per evaluation.
+//! `metrics.jsonl`: one line per optimiser step and per evaluation; the same numbers in `runs/` for TensorBoard.
 
+use crate::report::tensorboard::EventFile;
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -45,22 +46,29 @@ impl Record {
     }
 }
 
-/// The file under writing.
+/// The files under writing.
 pub struct Metrics {
     path: PathBuf,
     file: File,
+    board: EventFile,
 }
 
 impl Metrics {
     pub const NAME: &'static str = "metrics.jsonl";
+    /// Folder of the event files.
+    pub const RUNS: &'static str = "runs";
 
-    /// Writes to `path`, after `earlier` lines of the part of the run that is not repeated.
+    /// Writes to `dir`, after `earlier` records of the part of the run that is not repeated.
     ///
     /// # Errors
-    /// The file cannot be written.
-    pub fn create(path: &Path, earlier: &[Record]) -> Result<Metrics> {
-        let file = File::create(path).at("create", path)?;
-        let mut metrics = Metrics { path: path.to_owned(), file };
+    /// The files cannot be written.
+    pub fn create(dir: &Path, earlier: &[Record]) -> Result<Metrics> {
+        let (path, runs) = (dir.join(Self::NAME), dir.join(Self::RUNS));
+        let file = File::create(&path).at("create", &path)?;
+        if runs.is_dir() {
+            std::fs::remove_dir_all(&runs).at("remove", &runs)?;
+        }
+        let mut metrics = Metrics { path, file, board: EventFile::create(&runs)? };
         earlier.iter().try_for_each(|record| metrics.write(record))?;
         Ok(metrics)
     }
@@ -69,7 +77,19 @@ impl Metrics {
     /// The file cannot be written.
     pub fn write(&mut self, record: &Record) -> Result<()> {
         let line = serde_json::to_string(record).expect("plain data") + "\n";
-        self.file.write_all(line.as_bytes()).at("write", &self.path)
+        self.file.write_all(line.as_bytes()).at("write", &self.path)?;
+        match record {
+            Record::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
+                *step,
+                &[
+                    ("train/loss", *loss),
+                    ("train/learning_rate", *learning_rate),
+                    ("train/grad_norm", *grad_norm),
+                    ("train/epoch", *epoch),
+                ],
+            ),
+            Record::Eval { step, loss, .. } => self.board.scalars(*step, &[("eval/loss", *loss)]),
+        }
     }
 
     /// Records of a file up to step `last`; whatever a crash left half-written is passed over.

@@ -2,7 +2,8 @@
 
 use crate::Result;
 use crate::config::canonical::TrainingArgs;
-use crate::decoder::{LoraGradients, LoraModule};
+use crate::decoder::parameters::Role;
+use crate::decoder::{Decoder, LoraGradients};
 use crate::ops::adamw::{self, Update};
 use candle_core::Tensor;
 
@@ -12,6 +13,9 @@ pub struct AdamWOptions {
     pub beta2: f64,
     pub epsilon: f64,
     pub weight_decay: f64,
+    /// Learning rate of B and of vectors relative to that of A (LoRA+, <https://arxiv.org/abs/2402.12354>); 1 is plain
+    /// LoRA.
+    pub fast_ratio: f64,
 }
 
 impl From<&TrainingArgs> for AdamWOptions {
@@ -21,39 +25,28 @@ impl From<&TrainingArgs> for AdamWOptions {
             beta2: args.adam_beta2,
             epsilon: args.adam_epsilon,
             weight_decay: args.weight_decay,
+            fast_ratio: args.loraplus_lr_ratio.unwrap_or(1.0),
         }
     }
 }
 
-/// First and second moments of A and B of one module.
-#[derive(Debug, Clone)]
-pub struct Moments {
-    /// `[m, v]` of A, then of B.
-    pub a: [Tensor; 2],
-    pub b: [Tensor; 2],
-}
-
-/// The optimiser's state, one entry per adapter module.
+/// The optimiser's state, one entry per parameter of the decoder.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     pub options: AdamWOptions,
     /// Steps done.
     pub steps: usize,
-    pub moments: Vec<Moments>,
+    /// First and second moments.
+    pub moments: Vec<[Tensor; 2]>,
 }
 
 impl AdamW {
     /// # Errors
     /// The device has no room.
-    pub fn new(options: AdamWOptions, modules: &[LoraModule]) -> Result<AdamW> {
-        let moments = modules
-            .iter()
-            .map(|m| {
-                Ok(Moments {
-                    a: [m.a.zeros_like()?, m.a.zeros_like()?],
-                    b: [m.b.zeros_like()?, m.b.zeros_like()?],
-                })
-            })
+    pub fn new(options: AdamWOptions, decoder: &Decoder) -> Result<AdamW> {
+        let moments = decoder
+            .parameters()
+            .map(|(_, value)| Ok([value.zeros_like()?, value.zeros_like()?]))
             .collect::<Result<_>>()?;
         Ok(AdamW { options, steps: 0, moments })
     }
@@ -64,7 +57,7 @@ impl AdamW {
     /// A device error.
     pub fn step(
         &mut self,
-        modules: &mut [LoraModule],
+        decoder: &mut Decoder,
         gradients: &LoraGradients,
         gradient_factor: f64,
         learning_rate: f64,
@@ -72,7 +65,7 @@ impl AdamW {
         self.steps += 1;
         let o = self.options;
         let power = |beta: f64| beta.powi(i32::try_from(self.steps).unwrap_or(i32::MAX));
-        let update = Update {
+        let update = |learning_rate: f64| Update {
             gradient_factor,
             decay: 1.0 - learning_rate * o.weight_decay,
             beta1: o.beta1,
@@ -81,11 +74,15 @@ impl AdamW {
             step_size: learning_rate / (1.0 - power(o.beta1)),
             correction: (1.0 - power(o.beta2)).sqrt(),
         };
-        for (index, (module, moments)) in modules.iter_mut().zip(&mut self.moments).enumerate() {
-            let Some((da, db)) = gradients.get(index) else { continue };
-            adamw::step(&update, &mut module.a, &mut moments.a, da)?;
-            adamw::step(&update, &mut module.b, &mut moments.b, db)?;
+        let (base, fast) = (update(learning_rate), update(learning_rate * o.fast_ratio));
+        for (parameter, moments) in decoder.parameters_mut(Some(gradients)).zip(&mut self.moments) {
+            let Some(gradient) = parameter.gradient else { continue };
+            let update = match parameter.role {
+                Role::Base => &base,
+                Role::Fast => &fast,
+            };
+            adamw::step(update, parameter.value, moments, gradient)?;
         }
-        Ok(())
+        decoder.refresh()
     }
 }

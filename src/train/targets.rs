@@ -2,7 +2,7 @@
 
 use super::TrainError;
 use crate::config::canonical::Targets;
-use crate::decoder::{Linear, Spec};
+use crate::decoder::{Linear, Spec, whole};
 use regex::Regex;
 
 /// The layers that `targets` selects, in the order of the model; `None` selects PEFT's default for the architecture.
@@ -50,6 +50,34 @@ fn by_name(all: &[Linear], names: &[&str]) -> Result<Vec<Linear>, TrainError> {
         return Err(TrainError::NoSuchTarget { target: String::new(), existing: existing(all) });
     }
     Ok(all.iter().filter(|l| names.iter().any(|name| named(l, name))).cloned().collect())
+}
+
+/// The modules that `names` selects to be trained whole, with their shapes: those whose path ends with a name, as in PEFT.
+///
+/// # Errors
+/// A name that selects nothing, or something that cannot be trained whole.
+pub fn select_whole(spec: &Spec, names: &[String]) -> Result<Vec<(String, Vec<usize>)>, TrainError> {
+    let all = whole::candidates(spec);
+    for name in names {
+        let tied = spec.tied
+            && !name.is_empty()
+            && ["model.embed_tokens", "lm_head"].iter().any(|m| m.ends_with(name.as_str()));
+        if tied {
+            return Err(TrainError::Tied { module: name.clone() });
+        }
+        if name.is_empty() || !all.iter().any(|(module, ..)| module.ends_with(name.as_str())) {
+            let mut existing: Vec<String> = Vec::new();
+            for (module, ..) in &all {
+                let last = module.rsplit('.').next().unwrap_or(module);
+                if !existing.iter().any(|e| e == last) {
+                    existing.push(last.into());
+                }
+            }
+            return Err(TrainError::NotWhole { module: name.clone(), existing });
+        }
+    }
+    let selected = |module: &str| names.iter().any(|name| module.ends_with(name.as_str()));
+    Ok(all.into_iter().filter(|(m, ..)| selected(m)).map(|(module, _, shape)| (module, shape)).collect())
 }
 
 /// Last parts of the paths, each once.

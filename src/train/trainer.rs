@@ -2,9 +2,10 @@
 
 use super::{AdamW, AdamWOptions, MicroBatch, TrainError, rng};
 use crate::Result;
-use crate::decoder::gradients::DropoutKey;
+use crate::cancel::CancelFlag;
+use crate::decoder::gradients::{DropoutKey, NoiseKey};
 use crate::decoder::{Decoder, LoraGradients, TrainingMode};
-use crate::engine::CancelFlag;
+use candle_core::Tensor;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainerOptions {
@@ -14,6 +15,8 @@ pub struct TrainerOptions {
     /// On the inputs of the adapter branches.
     pub dropout: f64,
     pub gradient_checkpointing: bool,
+    /// Strength of NEFTune's noise on embeddings; 0 switches that off.
+    pub neftune_noise_alpha: f64,
     pub seed: u64,
 }
 
@@ -24,6 +27,8 @@ pub struct Trainer {
     pub options: TrainerOptions,
     /// Loss of the first step, against which a later one counts as diverged.
     pub(super) first_loss: Option<f64>,
+    /// The parameters as they were at the best evaluation, in the order of `Decoder::parameters`.
+    pub(super) best: Option<Vec<Tensor>>,
 }
 
 /// What happened in one step.
@@ -45,8 +50,23 @@ impl Trainer {
     /// # Errors
     /// The device has no room for the optimiser's state.
     pub fn new(decoder: Decoder, options: TrainerOptions) -> Result<Trainer> {
-        let optimiser = AdamW::new(options.adamw, decoder.lora())?;
-        Ok(Trainer { decoder, optimiser, options, first_loss: None })
+        let optimiser = AdamW::new(options.adamw, &decoder)?;
+        Ok(Trainer { decoder, optimiser, options, first_loss: None, best: None })
+    }
+
+    /// Keeps the present parameters as the best ones. They are not copied: the optimiser replaces tensors.
+    pub fn keep_as_best(&mut self) {
+        self.best = Some(self.decoder.parameters().map(|(_, value)| value.clone()).collect());
+    }
+
+    /// Puts the best parameters in place of the present ones, if some were kept.
+    ///
+    /// # Errors
+    /// A device error.
+    pub fn restore_best(&mut self) -> Result<()> {
+        let Some(best) = self.best.take() else { return Ok(()) };
+        self.decoder.parameters_mut(None).zip(best).for_each(|(parameter, best)| *parameter.value = best);
+        self.decoder.refresh()
     }
 
     /// Steps done.
@@ -73,7 +93,13 @@ impl Trainer {
                 rate: self.options.dropout,
                 key: rng::key(self.options.seed, "dropout", &[&self.steps(), &index]),
             });
-            let mode = TrainingMode { checkpointing: self.options.gradient_checkpointing, dropout };
+            let alpha = self.options.neftune_noise_alpha;
+            let noise = (alpha > 0.0).then(|| NoiseKey {
+                alpha,
+                key: rng::key(self.options.seed, "neftune", &[&self.steps(), &index]),
+            });
+            let checkpointing = self.options.gradient_checkpointing;
+            let mode = TrainingMode { checkpointing, dropout, noise };
             let loss = self.decoder.loss_and_gradients(
                 &batch.tokens,
                 &batch.targets,
@@ -84,6 +110,43 @@ impl Trainer {
             sum += loss.sum;
         }
         Ok((sum * factor, gradients))
+    }
+
+    /// A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
+    fn is_sane(&self, loss: f64) -> bool {
+        let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
+        loss.is_finite() && loss <= 3.0 * start
+    }
+
+    /// Looks at the loss of an evaluation after some steps, as the step before it was the last to look at one.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`].
+    pub fn check_evaluation(&self, loss: f64) -> Result<(), TrainError> {
+        let diverged = || TrainError::Diverged {
+            step: self.steps(),
+            rows: Vec::new(),
+            what: "the evaluation loss",
+            value: loss,
+        };
+        if self.steps() == 0 || self.is_sane(loss) { Ok(()) } else { Err(diverged()) }
+    }
+
+    /// Looks at the loss of samples after the last step, where no evaluation follows.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`], a raised `cancel`, or a device error.
+    pub fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
+        for batch in batches.iter().filter(|b| b.labels > 0).take(1) {
+            cancel.check()?;
+            let loss = self.decoder.loss(&batch.tokens, &batch.targets)?;
+            let mean = loss.sum / loss.count as f64;
+            if !self.is_sane(mean) {
+                let (step, what, value) = (self.steps(), "the loss after it", mean);
+                return Err(TrainError::Diverged { step, rows: batch.rows.clone(), what, value }.into());
+            }
+        }
+        Ok(())
     }
 
     /// One optimiser step.
@@ -100,19 +163,18 @@ impl Trainer {
         let grad_norm = gradients.norm()?;
         let diverged =
             |what, value| TrainError::Diverged { step: self.steps() + 1, rows: rows(batches), what, value };
-        // A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
-        let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
-        if !loss.is_finite() || loss > 3.0 * start {
+        if !self.is_sane(loss) {
             return Err(diverged("the loss", loss).into());
         }
-        if !grad_norm.is_finite() {
+        // Where activations overflow, norms give zeros: the loss looks sound, but nothing depends on the parameters any more.
+        if !grad_norm.is_finite() || (grad_norm == 0.0 && loss > 0.1) {
             return Err(diverged("the gradient norm", grad_norm).into());
         }
         self.first_loss.get_or_insert(loss);
         let limit = self.options.max_grad_norm;
         // torch's `clip_grad_norm_`.
         let clip = if limit > 0.0 { (limit / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-        self.optimiser.step(self.decoder.lora_mut(), &gradients, clip, learning_rate)?;
+        self.optimiser.step(&mut self.decoder, &gradients, clip, learning_rate)?;
         Ok(StepReport {
             loss,
             grad_norm,

@@ -2,6 +2,7 @@
 
 use crate::support::{complaint, fixture, fixture_json, ids, load, options, prepare, toy_model, write};
 use olive::config::canonical::{DataFiles, Era, LoadDataset, Strategy};
+use olive::data::files::{Loader, SplitFiles};
 use olive::data::{self, Rows, Value, python_text};
 use std::path::Path;
 
@@ -214,12 +215,14 @@ fn files_are_given_by_path_pattern_list_and_split() {
         ..load("json", &[])
     };
     assert_eq!(printed(&rows(&per_split)), ["b.jsonl"]);
-    assert_eq!(data::input_files(&per_split).unwrap(), [dir.path().join("b.jsonl")]);
+    let (loader, splits) = data::inputs(&per_split).unwrap();
+    assert_eq!(loader, Loader::Json);
+    assert_eq!(splits, [SplitFiles { split: "train".into(), files: vec![dir.path().join("b.jsonl")] }]);
     let other = LoadDataset { split: "tets[:1]".into(), ..per_split };
     let error = complaint(data::load_rows(&other));
     assert!(error.contains("no split `tets`; there is `test`, `train` | did you mean `test`?"), "{error}");
     let plain = LoadDataset { split: "validation".into(), ..load("json", &[&path("a.jsonl")]) };
-    assert!(complaint(data::input_files(&plain)).contains("are all in the split `train`"));
+    assert!(complaint(data::inputs(&plain)).contains("are all in the split `train`"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From files to token blocks, as a data configuration asks for.
 
 mod chat;
+mod completion;
 mod files;
 mod format;
 mod goldens;

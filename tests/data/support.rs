@@ -75,6 +75,8 @@ pub(crate) fn options(era: Era, strategy: Strategy, length: usize, template: &st
         processing_batch_size: 1024,
         random_seed: None,
         random_retries: 10,
+        loss_on: Default::default(),
+        response_template: None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! `models/<architecture>/ort-<precision>-<provider>[-<variant>]`: our model builder against onnxruntime-genai's.
 
-use olive::config::canonical::{ModelBuilderOptions, Precision, QuantAlgorithm};
+use olive::config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use olive::engine::CancelFlag;
 use olive::model::{ModelFolder, WeightSource};
 use olive::onnx::proto::{ModelProto, TensorProto, data_type};
-use olive::onnx::{BuildOptions, EightBit, build};
+use olive::onnx::{BuildOptions, Provider, build};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -63,17 +63,7 @@ fn options(case: &str) -> Option<BuildOptions> {
         "int4" => Precision::Int4,
         _ => return None,
     };
-    let mut options = ModelBuilderOptions {
-        precision,
-        execution_provider: words.next()?.to_owned(),
-        block_size: 32,
-        accuracy_level: None,
-        is_symmetric: true,
-        algorithm: QuantAlgorithm::Default,
-        nodes_to_exclude: Vec::new(),
-        search: None,
-    };
-    let mut eight_bit = EightBit::None;
+    let mut options = ModelBuilderOptions::new(precision, words.next()?);
     let mut windowed = true;
     match words.next() {
         None => {}
@@ -81,21 +71,33 @@ fn options(case: &str) -> Option<BuildOptions> {
         Some("rtn") => (options.algorithm, options.block_size) = (QuantAlgorithm::Rtn, 64),
         Some("rtnlast") => {
             options.algorithm = QuantAlgorithm::Rtn;
-            eight_bit = EightBit::LastMatMul;
+            options.mixed_precision.last_matmul = Some(8);
         }
         Some("kquantmixed") => {
             options.algorithm = QuantAlgorithm::KQuant;
-            eight_bit = EightBit::Mixed;
+            options.mixed_precision = MixedPrecision { last_matmul: Some(8), mixed_layers: Some(8) };
         }
+        Some("qdq") => options.use_qdq = true,
+        Some("asymqdq") => (options.use_qdq, options.is_symmetric) = (true, false),
+        Some("gather") => options.quantise_gather = true,
+        Some("asymgather") => (options.quantise_gather, options.is_symmetric) = (true, false),
+        Some("mixed") => {
+            options.mixed_precision = MixedPrecision { last_matmul: Some(8), mixed_layers: Some(8) };
+        }
+        Some("hidden") => (options.include_hidden_states, options.prune_lm_head) = (true, true),
+        Some("nohead") => options.exclude_lm_head = true,
+        Some("noembeds") => options.exclude_embeds = true,
+        Some("unshared") => options.shared_embeddings = Some(false),
+        Some("unfused") => options.fuse_qkv = false,
+        Some("bf16") => options.use_cuda_bf16 = true,
+        Some("fp32") => options.use_webgpu_fp32 = true,
         Some("b128") => (options.block_size, options.accuracy_level) = (128, Some(0)),
         Some("fullkv") => windowed = false,
         Some(_) => return None,
     }
     let mut options = BuildOptions::new(&options).ok()?;
-    options.windowed_kv_cache = windowed;
-    if let Some(quantisation) = &mut options.quantisation {
-        quantisation.eight_bit = eight_bit;
-    }
+    // The other providers' attention has no short cache.
+    options.windowed_kv_cache = windowed && matches!(options.provider, Provider::Cpu | Provider::Cuda);
     Some(options)
 }
 
@@ -111,7 +113,8 @@ fn compare(hf: &ModelFolder, golden: &Path, mut options: BuildOptions) -> Result
     options.windowed_kv_cache &= !lost_window;
 
     let out = tempfile::tempdir().unwrap();
-    build(hf, &checkpoint, &options, out.path(), &CancelFlag::default(), &()).map_err(|e| e.to_string())?;
+    build(hf, &checkpoint, &options, None, out.path(), &CancelFlag::default(), &())
+        .map_err(|e| e.to_string())?;
     let ours = Onnx::read(out.path());
     let theirs = Onnx::read(golden);
 

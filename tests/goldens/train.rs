@@ -95,7 +95,7 @@ fn batches(io: &Checkpoint) -> Vec<MicroBatch> {
                 tensor.bytes().chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8 bytes")));
             let input_ids: Vec<u32> = ids.map(|id| u32::try_from(id).expect("an id")).collect();
             let labels = input_ids.iter().map(|id| *id as i32).collect();
-            MicroBatch::new([(row, &Sample { input_ids, labels, attention_mask: None })])
+            MicroBatch::new([(row, &Sample { input_ids, labels, ..Sample::default() })])
         })
         .collect()
 }
@@ -108,12 +108,14 @@ fn trainer(model: &ModelFolder, adapter: &Adapter, trajectory: &serde_json::Valu
         beta2: trajectory["betas"][1].as_f64().expect("a number"),
         epsilon: number("eps"),
         weight_decay: number("weight_decay"),
+        fast_ratio: 1.0,
     };
     let options = TrainerOptions {
         adamw,
         max_grad_norm: number("max_grad_norm"),
         dropout: 0.0,
         gradient_checkpointing: false,
+        neftune_noise_alpha: 0.0,
         seed: 0,
     };
     Trainer::new(decoder, options).expect("a trainer")

@@ -1,5 +1,6 @@
 //! What the tests of the binary share.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::print_stderr, reason = "what is skipped is said")]
 
 use assert_cmd::Command;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ pub fn olive() -> Command {
 }
 
 /// A folder of the shared reference material, or `None` with a message when it is not on this machine.
+#[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
 pub fn shared(relative: &str) -> Option<PathBuf> {
     let base = std::env::var_os("OLIVE_SHARED").map_or_else(|| root().join("../shared"), PathBuf::from);
     let path = base.join(relative);

@@ -83,6 +83,7 @@ pub(crate) fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
     const RANK: usize = 3;
     let pairs = modules.iter().map(|(module, out, inp)| {
         let pair = LoraPair {
+            magnitude: None,
             a: values(&format!("{module}.a"), RANK * inp),
             b: values(&format!("{module}.b"), out * RANK),
             rank: RANK,
@@ -110,6 +111,7 @@ pub(crate) fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
             use_dora: false,
             use_rslora: false,
         },
+        whole: BTreeMap::new(),
         modules: pairs.collect(),
     }
 }

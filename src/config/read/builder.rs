@@ -6,7 +6,9 @@ use crate::config::fields::Fields;
 use crate::config::findings::Findings;
 use crate::config::tables::EXTRA_OPTIONS;
 use crate::config::values::Values;
-use crate::config::{Era, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm, ResolvedOption};
+use crate::config::{
+    Era, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm, ResolvedOption,
+};
 use serde_json::{Value as Json, json};
 
 pub(super) fn read(
@@ -37,8 +39,19 @@ pub(super) fn read(
     let precision = values.choice::<Precision>("precision")?;
     check_pair(precision, &provider, &values, findings);
 
+    let calibration = fields.found("calibration").and_then(|found| context.data.reference(found, findings));
+    let (algorithm, mixed_precision) = algorithm(&mut values, findings);
+    let [quantise_matmul, quantise_gather] = op_types(&values, findings);
     let mut resolved = values.resolved("");
-    resolved.retain(|option| option.name != "extra_options");
+    resolved.retain(|option| !["extra_options", "calibration"].contains(&option.name.as_str()));
+    let calibration = calibration.map(|(data, options)| {
+        resolved.extend(
+            options
+                .into_iter()
+                .map(|option| ResolvedOption { name: format!("calibration.{}", option.name), ..option }),
+        );
+        data
+    });
     let name = "execution_provider".to_owned();
     resolved.push(ResolvedOption { name, value: json!(provider), origin: context.target_origin });
     let options = ModelBuilderOptions {
@@ -47,9 +60,29 @@ pub(super) fn read(
         block_size: values.usize("int4_block_size"),
         accuracy_level: values.u64("int4_accuracy_level").and_then(|level| level.try_into().ok()),
         is_symmetric: values.bool("int4_is_symmetric"),
-        algorithm: values.choice("int4_algo_config").unwrap_or(QuantAlgorithm::Default),
-        nodes_to_exclude: values.texts("int4_nodes_to_exclude").unwrap_or_default(),
+        algorithm,
+        mixed_precision,
+        quantise_matmul,
+        quantise_gather,
+        nodes_to_exclude: values
+            .texts("int4_nodes_to_exclude")
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|names| names.split(','))
+            .map(|name| name.trim().to_owned())
+            .collect(),
+        use_qdq: values.bool("use_qdq"),
+        shared_embeddings: values.get("shared_embeddings").json.as_bool(),
+        fuse_qkv: values.bool("fuse_qkv"),
+        exclude_embeds: values.bool("exclude_embeds"),
+        exclude_lm_head: values.bool("exclude_lm_head"),
+        include_hidden_states: values.bool("include_hidden_states"),
+        prune_lm_head: values.bool("prune_lm_head"),
+        use_webgpu_fp32: values.bool("use_webgpu_fp32"),
+        use_cuda_bf16: values.bool("use_cuda_bf16"),
+        enable_cuda_graph: values.bool("enable_cuda_graph"),
         search,
+        calibration,
     };
     Some((PassOptions::ModelBuilder(options), resolved))
 }
@@ -64,12 +97,108 @@ fn extra_options(fields: &Fields<'_>, values: &mut Values, findings: &mut Findin
         "int4_is_symmetric",
         "int4_algo_config",
         "int4_nodes_to_exclude",
+        "int4_op_types_to_quantize",
+        "matmul_mixed_precision",
+        "shared_embeddings",
+        "exclude_embeds",
+        "exclude_lm_head",
+        "include_hidden_states",
+        "prune_lm_head",
+        "fuse_qkv",
+        "enable_cuda_graph",
+        "use_qdq",
+        "use_webgpu_fp32",
+        "use_cuda_bf16",
     ];
     for name in shared {
         if extra.given(name) {
             values.override_with(name, extra.get(name));
         }
     }
+    if extra.given("disable_qkv_fusion") && !extra.given("fuse_qkv") {
+        let fuse = !extra.bool("disable_qkv_fusion");
+        values.override_with("fuse_qkv", extra.get("disable_qkv_fusion"));
+        values.set("fuse_qkv", json!(fuse));
+    }
+}
+
+/// The method, and the widths that an old word for it or `matmul_mixed_precision` asks for.
+fn algorithm(values: &mut Values, findings: &mut Findings) -> (QuantAlgorithm, MixedPrecision) {
+    let mut mixed = MixedPrecision::default();
+    let text = values.text("int4_algo_config").unwrap_or("default").to_owned();
+    let (method, suffix) = match text.split_once("_last").or_else(|| text.split_once("_mixed")) {
+        Some((method, _)) => (method, &text[method.len()..]),
+        None => (text.as_str(), ""),
+    };
+    if !suffix.is_empty() {
+        mixed.last_matmul = Some(8);
+        mixed.mixed_layers = (suffix == "_mixed").then_some(8);
+    }
+    let method = match method {
+        "rtn" => QuantAlgorithm::Rtn,
+        "k_quant" => QuantAlgorithm::KQuant,
+        _ => QuantAlgorithm::Default,
+    };
+    mixed_precision(values, &mut mixed, findings);
+    (method, mixed)
+}
+
+/// `selector:type` entries, as a text with commas or a list, or an object of selectors.
+fn mixed_precision(values: &Values, mixed: &mut MixedPrecision, findings: &mut Findings) {
+    const NAME: &str = "matmul_mixed_precision";
+    let pair = |entry: &str| entry.split_once(':').map(|(a, b)| (a.trim().to_owned(), b.trim().to_owned()));
+    let entries: Option<Vec<(String, String)>> = match &values.get(NAME).json {
+        Json::Null => return,
+        Json::String(text) => text.split(',').map(pair).collect(),
+        Json::Array(items) => items.iter().map(|item| item.as_str().and_then(pair)).collect(),
+        Json::Object(map) => {
+            map.iter().map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        }
+        _ => None,
+    };
+    let hint = || Some("for example \"last_matmul:int8,mixed_layers:int8\"".to_owned());
+    let Some(entries) = entries else {
+        values.error(NAME, "expected `selector:type` entries", hint(), findings);
+        return;
+    };
+    for (selector, kind) in entries {
+        let bits = match kind.as_str() {
+            "int4" => 4,
+            "int8" => 8,
+            _ => {
+                let message = format!("`{kind}` is not a type that some nodes can have: int4, int8");
+                values.error(NAME, message, hint(), findings);
+                continue;
+            }
+        };
+        match selector.as_str() {
+            "last_matmul" => mixed.last_matmul = Some(bits),
+            "mixed_layers" => mixed.mixed_layers = Some(bits),
+            _ => {
+                let message = format!("there is no selector `{selector}`: last_matmul, mixed_layers");
+                values.error(NAME, message, hint(), findings);
+            }
+        }
+    }
+}
+
+/// Whether MatMul and Gather nodes are quantised. On the command line of the builder the types are joined by slashes.
+fn op_types(values: &Values, findings: &mut Findings) -> [bool; 2] {
+    const NAME: &str = "int4_op_types_to_quantize";
+    let mut found = [false; 2];
+    for text in values.texts(NAME).unwrap_or_default() {
+        for word in text.split('/') {
+            match word {
+                "MatMul" => found[0] = true,
+                "Gather" => found[1] = true,
+                _ => {
+                    let message = format!("nodes of type `{word}` cannot be quantised");
+                    values.refuse(NAME, message, "possible are MatMul and Gather".into(), findings);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Pairs for which onnxruntime has the kernels.

@@ -4,7 +4,8 @@ use super::passes::Passes;
 use crate::config::fields::Fields;
 use crate::config::findings::{Findings, join, list_names, nearest};
 use crate::config::node::{Node, Value};
-use crate::passes::{ModelKind, output_kind};
+use crate::model::ModelKind;
+use crate::passes::output_kind;
 
 /// The flows as indices into the passes. Without `pass_flows` there is one, in the order of the file.
 pub(super) fn read(
@@ -49,6 +50,10 @@ fn flow(node: &Node, path: &str, passes: &Passes, findings: &mut Findings) -> Ve
         return Vec::new();
     };
     let names = || passes.names.iter().map(|(name, _)| name.as_str());
+    if items.is_empty() {
+        let hint = format!("`passes` has {}", list_names(names()));
+        findings.error(node.at, path, "a flow needs at least one pass", Some(hint));
+    }
     let mut flow = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let path = format!("{path}[{index}]");

@@ -1,15 +1,14 @@
 //! The options of LoRA and QLoRA.
 
 use super::passes::{Context, PassRead};
+use super::training::training;
 use crate::config::fields::Fields;
 use crate::config::findings::Findings;
 use crate::config::node::{Node, Value};
-use crate::config::tables::TRAINING_ARGS;
 use crate::config::value::number;
 use crate::config::values::Values;
 use crate::config::{
-    Era, EvalSize, EvalStrategy, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption,
-    Scheduler, Targets, TrainingArgs,
+    Era, EvalSize, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption, Targets,
 };
 use serde_json::{Value as Json, json};
 
@@ -42,6 +41,13 @@ pub(super) fn read(
     if quantised && target_modules.is_none() {
         values.set("target_modules", json!("all-linear"));
     }
+    if fields.block.name == "DoRA" {
+        if values.given("use_dora") && !values.bool("use_dora") {
+            let hint = "use the pass LoRA".to_owned();
+            values.error("use_dora", "a DoRA pass without DoRA", Some(hint), findings);
+        }
+        values.set("use_dora", json!(true));
+    }
     let dtype = values.text("torch_dtype").unwrap_or("bfloat16").to_owned();
     let compute = values_text(&mut values, "compute_dtype", quantised, &dtype);
 
@@ -58,6 +64,7 @@ pub(super) fn read(
         alpha: values.f64("alpha"),
         lora_dropout: values.f64("lora_dropout"),
         use_rslora: values.bool("use_rslora"),
+        use_dora: values.bool("use_dora"),
         target_modules: match target_modules {
             None if quantised => Some(Targets::AllLinear),
             targets => targets,
@@ -165,87 +172,4 @@ fn targets(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> Opt
             None,
         ),
     }
-}
-
-fn training(
-    fields: &Fields<'_>,
-    quantised: bool,
-    evaluates: bool,
-    context: &Context<'_, '_>,
-    findings: &mut Findings,
-) -> (TrainingArgs, Values) {
-    let found = fields.found("training_args");
-    let path = crate::config::findings::join(&fields.path, "training_args");
-    let args = match found {
-        Some(found) => Fields::open(found.node, &found.path, &TRAINING_ARGS, findings),
-        None => Fields::empty(&path, fields.at, &TRAINING_ARGS),
-    };
-    let era = args.era().unwrap_or(context.model.era);
-    let mut values = args.resolve(era, findings);
-    if quantised && !values.given("optim") {
-        values.set("optim", json!("paged_adamw_32bit"));
-    }
-
-    let max_steps = values.positive("max_steps");
-    let logging = values.f64("logging_steps");
-    let logging_steps = match max_steps {
-        _ if logging >= 1.0 => logging as usize,
-        Some(steps) => ((steps as f64 * logging).ceil() as usize).max(1),
-        None => {
-            values.error("logging_steps", "a share of all steps needs `max_steps`", None, findings);
-            1
-        }
-    };
-    let eval_steps = values.get("eval_steps").json.as_f64();
-    if let Some(steps) = eval_steps.filter(|steps| *steps >= 1.0 && steps.fract() != 0.0) {
-        let message = format!("expected a whole number of steps, or a share below 1, found {steps}");
-        values.error("eval_steps", message, None, findings);
-    }
-    let asked = values.choice::<EvalStrategy>("eval_strategy");
-    let eval_strategy = match (asked, evaluates) {
-        (Some(EvalStrategy::Steps | EvalStrategy::Epoch), false) => {
-            let message = "nothing is evaluated: there is neither `eval_dataset_size` nor `eval_data_config`";
-            values.warn("eval_strategy", message, findings);
-            EvalStrategy::No
-        }
-        // Since Olive 0.7 an evaluation set is always used.
-        (None | Some(EvalStrategy::No), true) if era == Era::New => EvalStrategy::Steps,
-        (asked, _) => asked.unwrap_or(EvalStrategy::No),
-    };
-    values.set("eval_strategy", serde_json::to_value(eval_strategy).unwrap_or_default());
-    if let (EvalStrategy::Steps, Some(all), Some(every)) = (eval_strategy, max_steps, eval_steps)
-        && every > all as f64
-    {
-        let message = format!(
-            "`eval_steps` is {every}, and there are {all} steps: the held-out rows are evaluated before the first and \
-             after the last step only"
-        );
-        values.warn("eval_steps", message, findings);
-    }
-    let args = TrainingArgs {
-        seed: values.u64("seed").unwrap_or(42),
-        data_seed: values.u64("data_seed").unwrap_or(42),
-        optim: values.text("optim").unwrap_or_default().to_owned(),
-        per_device_train_batch_size: values.usize("per_device_train_batch_size"),
-        per_device_eval_batch_size: values.usize("per_device_eval_batch_size"),
-        gradient_accumulation_steps: values.usize("gradient_accumulation_steps"),
-        gradient_checkpointing: values.bool("gradient_checkpointing"),
-        learning_rate: values.f64("learning_rate"),
-        weight_decay: values.f64("weight_decay"),
-        adam_beta1: values.f64("adam_beta1"),
-        adam_beta2: values.f64("adam_beta2"),
-        adam_epsilon: values.f64("adam_epsilon"),
-        max_grad_norm: values.f64("max_grad_norm"),
-        num_train_epochs: values.f64("num_train_epochs"),
-        max_steps,
-        lr_scheduler_type: values.choice("lr_scheduler_type").unwrap_or(Scheduler::Constant),
-        warmup_ratio: values.f64("warmup_ratio"),
-        warmup_steps: values.usize("warmup_steps"),
-        logging_steps,
-        eval_strategy,
-        eval_steps,
-        group_by_length: values.bool("group_by_length"),
-        dataloader_drop_last: values.bool("dataloader_drop_last"),
-    };
-    (args, values)
 }

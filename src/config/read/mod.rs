@@ -9,6 +9,7 @@ mod model;
 mod passes;
 mod system;
 mod text;
+mod training;
 
 use super::fields::Fields;
 use super::findings::{Findings, list_names};
@@ -94,9 +95,7 @@ fn engine(
         cache_dir: PathBuf::from(cache_dir),
         clean_cache,
         output_dir: PathBuf::from(values.text("output_dir").unwrap_or(".")),
-        output_name: values.text("output_name").map(str::to_owned),
         log_severity_level: values.usize("log_severity_level").try_into().unwrap_or(1),
-        log_to_file: values.bool("log_to_file"),
         no_artifacts: values.bool("no_artifacts"),
     }
 }

@@ -5,7 +5,7 @@ use crate::config::findings::{Findings, join, list_names, nearest};
 use crate::config::node::{At, Node, Value};
 use crate::config::tables::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
 use crate::config::{Era, InputModel};
-use crate::passes::ModelKind;
+use crate::model::ModelKind;
 use std::path::PathBuf;
 
 /// What the rest of the configuration needs to know of the model.

@@ -165,18 +165,19 @@ fn read_pass(
     let values = fields.resolve(era, findings);
     let host = systems.reference(fields.found("host"), findings);
     let clean_run_cache = values.bool("clean_run_cache");
-    let output_name = values.text("output_name").map(str::to_owned);
     let (pass, resolved) = match block.name {
-        "LoRA" | "QLoRA" => lora::read(&fields, values, era, context, findings)?,
+        "LoRA" | "QLoRA" | "DoRA" => lora::read(&fields, values, era, context, findings)?,
         "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
-        _ => (PassOptions::MergeAdapterWeights(MergeOptions {}), Vec::new()),
+        _ => {
+            let base_weights = values.choice("base_weights").unwrap_or_default();
+            (PassOptions::MergeAdapterWeights(MergeOptions { base_weights }), values.resolved(""))
+        }
     };
     Some(PassConfig {
         name: entry.key.clone(),
         pass,
         host: host.filter(|_| !systems.local()),
         clean_run_cache,
-        output_name,
         era,
         resolved,
         position: entry.at.or(node.at),

@@ -3,7 +3,7 @@
 use super::data::Shape;
 use crate::config::findings::Findings;
 use crate::config::values::Values;
-use crate::config::{Era, PaddingSide, Strategy, TextGeneration, TextSource};
+use crate::config::{Era, LossOn, PaddingSide, Strategy, TextGeneration, TextSource};
 
 /// The pre-processing that is Olive's own, and not somebody's Python.
 const PRE_PROCESSING: [&str; 2] = ["text_generation_huggingface_pre_process", "huggingface_pre_process"];
@@ -27,6 +27,20 @@ impl Shape<'_> {
         let strategy: Strategy = values.choice("strategy").unwrap_or(Strategy::Join);
         let max_seq_len = values.usize("max_seq_len");
         let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
+        let packs = strategy == Strategy::Pack;
+        let loss_on = values.choice("loss_on").unwrap_or_default();
+        let response_template =
+            values.text("response_template").filter(|text| !text.is_empty()).map(str::to_owned);
+        let chat = matches!(source, Some(TextSource::ChatTemplate { .. }));
+        if loss_on == LossOn::Completion && response_template.is_none() && !chat {
+            let message = "where a completion begins is not said";
+            let hint = "give `response_template`, for example \"### Answer:\", or use `chat_template`";
+            values.error("loss_on", message, Some(hint.into()), findings);
+        }
+        if loss_on == LossOn::All && response_template.is_some() {
+            let message = "`response_template` is not used: `loss_on` is `all`";
+            values.warn("response_template", message, findings);
+        }
         let random = matches!(strategy, Strategy::LineByLineRandom | Strategy::JoinRandom);
         if by_line && values.bool("pad_to_max_len") && !values.bool("use_attention_mask") {
             let hint = "set `pad_to_max_len` to false, or leave `use_attention_mask` on";
@@ -84,9 +98,10 @@ impl Shape<'_> {
             );
         }
         // Defaults without a meaning here would only clutter the plan.
-        if by_line {
+        if by_line || packs {
             values.hide(&["joiner"]);
-        } else {
+        }
+        if !by_line {
             values.hide(&["pad_to_max_len", "padding_side", "drop_short_sequences"]);
         }
         if !random {
@@ -111,6 +126,8 @@ impl Shape<'_> {
             processing_batch_size: values.usize("processing_batch_size"),
             random_seed: values.u64("random_seed"),
             random_retries: values.usize("random_retries"),
+            loss_on,
+            response_template,
         })
     }
 

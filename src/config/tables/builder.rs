@@ -1,14 +1,19 @@
 //! The passes MergeAdapterWeights and ModelBuilder.
 
 use super::super::Era;
-use super::super::option::{Block, Kind, Opt};
+use super::super::option::{Block, Kind, Opt, Special};
 
 pub(crate) static MERGE: Block = Block {
     name: "MergeAdapterWeights",
     doc: "Adds an adapter to the weights of its base model.",
     wrapper: Some("config"),
     outer: super::PASS,
-    parts: &[],
+    parts: &[&[Opt::new(
+        "base_weights",
+        Kind::Choice(&["float", "quantised|quantized"]),
+        "What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on.",
+    )
+    .default("\"float\"")]],
     open: None,
 };
 
@@ -30,7 +35,7 @@ pub(crate) static MODEL_BUILDER: Block = Block {
             .only(Era::New)
             .also(&["is_symmetric"])
             .default("true"),
-        Opt::new("int4_algo_config", ALGORITHMS, "How weights are rounded.")
+        Opt::new("int4_algo_config", ALGORITHMS, ALGORITHMS_DOC)
             .only(Era::New)
             .also(&["algo_config"])
             .default("\"default\""),
@@ -51,30 +56,31 @@ pub(crate) static MODEL_BUILDER: Block = Block {
         .only(Era::New),
         Opt::new("metadata_only", Kind::Bool, "Only genai_config.json and the tokenizer.")
             .refused_unless("false", "the whole model is always written"),
-        Opt::new("int4_op_types_to_quantize", Kind::Texts, "Operators that are quantised.")
+        Opt::new("int4_op_types_to_quantize", Kind::Texts, OP_TYPES_DOC)
             .only(Era::New)
             .also(&["op_types_to_quantize"])
-            .refused_unless("[\"MatMul\"]", MATMUL),
-        Opt::new("exclude_embeds", Kind::Bool, "Take embeddings as input.").refused_unless("false", WHOLE),
-        Opt::new("exclude_lm_head", Kind::Bool, "Give hidden states instead of logits.")
-            .refused_unless("false", WHOLE),
-        Opt::new("include_hidden_states", Kind::Bool, "Give hidden states too.")
-            .only(Era::New)
-            .refused_unless("false", WHOLE),
-        Opt::new("enable_cuda_graph", Kind::Bool, "Let the session capture CUDA graphs.")
-            .ignored_unless("false", "set it in genai_config.json"),
-        Opt::new("use_qdq", Kind::Bool, "Write DequantizeLinear nodes.")
-            .only(Era::New)
-            .refused_unless("false", "weights are written as MatMulNBits"),
+            .default("[\"MatMul\"]"),
+        Opt::new("matmul_mixed_precision", Kind::Any, MIXED_DOC),
+        Opt::new(
+            "calibration",
+            Kind::Special(Special::DataConfig),
+            "Dataset by which the codes of the weights are chosen: a name in `data_configs`. A quarter of it is held out, \
+             to measure what quantisation costs.",
+        )
+        .also(&["calibration_data_config"]),
+        Opt::new("shared_embeddings", Kind::Bool, SHARED_DOC),
+        Opt::new("exclude_embeds", Kind::Bool, EMBEDS_DOC).default("false"),
+        Opt::new("exclude_lm_head", Kind::Bool, HEAD_DOC).default("false"),
+        Opt::new("include_hidden_states", Kind::Bool, HIDDEN_DOC).only(Era::New).default("false"),
+        Opt::new("prune_lm_head", Kind::Bool, PRUNE_DOC).default("false"),
+        Opt::new("fuse_qkv", Kind::Bool, FUSE_DOC).default("true"),
+        Opt::new("enable_cuda_graph", Kind::Bool, GRAPH_DOC).default("false"),
+        Opt::new("use_qdq", Kind::Bool, QDQ_DOC).only(Era::New).default("false"),
         Opt::new("use_8bits_moe", Kind::Bool, "For mixtures of experts.")
             .only(Era::New)
             .ignored_unless("false", EXPERTS),
-        Opt::new("use_webgpu_fp32", Kind::Bool, "Inputs and outputs in float32.")
-            .only(Era::New)
-            .refused_unless("false", IO_TYPE),
-        Opt::new("use_cuda_bf16", Kind::Bool, "Inputs and outputs in bfloat16.")
-            .only(Era::New)
-            .refused_unless("false", IO_TYPE),
+        Opt::new("use_webgpu_fp32", Kind::Bool, WEBGPU_DOC).only(Era::New).default("false"),
+        Opt::new("use_cuda_bf16", Kind::Bool, BF16_DOC).only(Era::New).default("false"),
     ]],
     open: None,
 };
@@ -83,11 +89,24 @@ const BLOCK_SIZES: Kind = Kind::IntChoice(&[16, 32, 64, 128, 256]);
 const ACCURACY: Kind = Kind::Int { min: 0, max: 4 };
 const ACCURACY_DOC: &str = "Type of activations in the kernel: 1 float32, 2 float16, 3 bfloat16, 4 int8; null is 4 on the CPU, else the \
      kernel's own.";
-const ALGORITHMS: Kind = Kind::Choice(&["default", "rtn", "k_quant"]);
-const MATMUL: &str = "only MatMul nodes are quantised";
+const ALGORITHMS: Kind =
+    Kind::Choice(&["default", "rtn", "k_quant", "rtn_last", "k_quant_last", "k_quant_mixed"]);
+const ALGORITHMS_DOC: &str = "How weights are rounded. `rtn_last`, `k_quant_last` and `k_quant_mixed` are the old words for `rtn` or `k_quant` \
+     with `matmul_mixed_precision`.";
+const OP_TYPES_DOC: &str = "Operators that are quantised: `MatMul`, `Gather` (the embedding).";
+const MIXED_DOC: &str = "Other widths for some nodes: `last_matmul:int8` is the head, `mixed_layers:int8` the most sensitive projections.";
+const SHARED_DOC: &str = "One matrix for embedding and head; null is what the model does.";
+const EMBEDS_DOC: &str = "Take `inputs_embeds` instead of `input_ids`.";
+const HEAD_DOC: &str = "Give `hidden_states` instead of `logits`.";
+const HIDDEN_DOC: &str = "Give `hidden_states` beside `logits`.";
+const PRUNE_DOC: &str = "Logits of the last position only.";
+const FUSE_DOC: &str = "One MatMul for q, k and v, where the target's attention takes that.";
+const GRAPH_DOC: &str = "Let the session capture CUDA graphs.";
+const QDQ_DOC: &str = "Write DequantizeLinear and MatMul instead of MatMulNBits.";
+const WEBGPU_DOC: &str = "Inputs and outputs of a WebGPU model in float32.";
+const BF16_DOC: &str = "Inputs and outputs of an int4 model for CUDA in bfloat16.";
 const WHOLE: &str = "the model is written from token ids to logits";
 const EXPERTS: &str = "mixtures of experts are not supported";
-const IO_TYPE: &str = "the type of inputs and outputs follows from precision and target";
 const CONTINUOUS: &str = "continuous batching is not supported";
 
 /// Names of options as the builder's own command line has them.
@@ -100,13 +119,10 @@ pub(crate) static EXTRA_OPTIONS: Block = Block {
         Opt::new("int4_block_size", BLOCK_SIZES, "Weights per scale.").also(&["block_size"]),
         Opt::new("int4_accuracy_level", ACCURACY, ACCURACY_DOC).also(&["accuracy_level"]),
         Opt::new("int4_is_symmetric", Kind::Bool, "No zero points.").also(&["is_symmetric"]),
-        Opt::new("int4_algo_config", ALGORITHMS, "How weights are rounded.").also(&["algo_config"]),
+        Opt::new("int4_algo_config", ALGORITHMS, ALGORITHMS_DOC).also(&["algo_config"]),
         Opt::new("int4_nodes_to_exclude", Kind::Texts, "Nodes that stay float.").also(&["nodes_to_exclude"]),
-        Opt::new("int4_op_types_to_quantize", Kind::Texts, "Operators that are quantised.")
-            .also(&["op_types_to_quantize"])
-            .refused_unless("[\"MatMul\"]", MATMUL),
-        Opt::new("matmul_mixed_precision", Kind::Any, "Other widths for some nodes.")
-            .refused_unless("null", "all nodes have the same width"),
+        Opt::new("int4_op_types_to_quantize", Kind::Texts, OP_TYPES_DOC).also(&["op_types_to_quantize"]),
+        Opt::new("matmul_mixed_precision", Kind::Any, MIXED_DOC),
         Opt::new("num_hidden_layers", Kind::Any, "Build the first layers only.")
             .refused_unless("null", WHOLE),
         Opt::new("filename", Kind::Text, "Name of the ONNX file.")
@@ -115,34 +131,25 @@ pub(crate) static EXTRA_OPTIONS: Block = Block {
         Opt::new("hf_token", Kind::Any, "Token for the Hub.")
             .ignored("the token comes from the Hub's login or `HF_TOKEN`"),
         Opt::new("hf_remote", Kind::Bool, "Trust code of models.").quiet(),
-        Opt::new("exclude_embeds", Kind::Bool, "Take embeddings as input.").refused_unless("false", WHOLE),
-        Opt::new("exclude_lm_head", Kind::Bool, "Give hidden states.").refused_unless("false", WHOLE),
-        Opt::new("include_hidden_states", Kind::Bool, "Give hidden states too.")
-            .refused_unless("false", WHOLE),
-        Opt::new("prune_lm_head", Kind::Bool, "Logits of the last token only.")
-            .refused_unless("false", WHOLE),
-        Opt::new("shared_embeddings", Kind::Bool, "Share embeddings with the head.")
-            .refused_unless("false", "it follows from the model"),
-        Opt::new("enable_cuda_graph", Kind::Bool, "Capture CUDA graphs.")
-            .ignored_unless("false", "set it in genai_config.json"),
+        Opt::new("exclude_embeds", Kind::Bool, EMBEDS_DOC),
+        Opt::new("exclude_lm_head", Kind::Bool, HEAD_DOC),
+        Opt::new("include_hidden_states", Kind::Bool, HIDDEN_DOC),
+        Opt::new("prune_lm_head", Kind::Bool, PRUNE_DOC),
+        Opt::new("shared_embeddings", Kind::Bool, SHARED_DOC),
+        Opt::new("enable_cuda_graph", Kind::Bool, GRAPH_DOC),
         Opt::new("enable_dml_graph", Kind::Bool, "Capture graphs.")
             .ignored_unless("false", "set it in genai_config.json"),
         Opt::new("enable_webgpu_graph", Kind::Bool, "Capture graphs.")
             .ignored_unless("false", "set it in genai_config.json"),
-        Opt::new("use_webgpu_fp32", Kind::Bool, "Inputs and outputs in float32.")
-            .refused_unless("false", IO_TYPE),
-        Opt::new("use_cuda_bf16", Kind::Bool, "Inputs and outputs in bfloat16.")
-            .refused_unless("false", IO_TYPE),
-        Opt::new("use_qdq", Kind::Bool, "Write DequantizeLinear nodes.")
-            .refused_unless("false", "weights are written as MatMulNBits"),
+        Opt::new("use_webgpu_fp32", Kind::Bool, WEBGPU_DOC),
+        Opt::new("use_cuda_bf16", Kind::Bool, BF16_DOC),
+        Opt::new("use_qdq", Kind::Bool, QDQ_DOC),
         Opt::new("use_8bits_moe", Kind::Bool, "For mixtures of experts.").ignored_unless("false", EXPERTS),
         Opt::new("qmoe_block_size", Kind::Any, "For mixtures of experts.").ignored(EXPERTS),
         Opt::new("qmoe_weights_prepacked", Kind::Any, "For mixtures of experts.").ignored(EXPERTS),
         Opt::new("moe_quant_type", Kind::Any, "For mixtures of experts.").ignored(EXPERTS),
-        Opt::new("fuse_qkv", Kind::Bool, "One MatMul for q, k and v.")
-            .ignored_unless("true", "it follows from the target"),
-        Opt::new("disable_qkv_fusion", Kind::Bool, "Separate MatMuls.")
-            .ignored_unless("false", "it follows from the target"),
+        Opt::new("fuse_qkv", Kind::Bool, FUSE_DOC),
+        Opt::new("disable_qkv_fusion", Kind::Bool, "The opposite of `fuse_qkv`."),
         Opt::new("fuse_mlp_gate_up", Kind::Bool, "One MatMul for gate and up.")
             .ignored_unless("false", "they stay separate"),
         Opt::new("fuse_qk_norm_gqa", Kind::Bool, "Norms in the attention.")

@@ -121,8 +121,10 @@ pub(crate) static PRE_PROCESS: Block = Block {
                 "join",
                 "join-random",
                 "join-sliding-window",
+                "pack",
             ]),
-            "How texts become blocks: one per row, or cut from the joined texts.",
+            "How texts become blocks: one per row, cut from the joined texts, or whole rows side by side that do not \
+             see one another (`pack`).",
         )
         .was(&["corpus_strategy"])
         .defaults(Default::Json("\"line-by-line\""), Default::Json("\"join\"")),
@@ -147,6 +149,13 @@ pub(crate) static PRE_PROCESS: Block = Block {
         Opt::new("processing_batch_size", at_least(1), "Rows that are tokenised together.").default("1024"),
         Opt::new("random_seed", at_least(0), "Seed of the random strategies."),
         Opt::new("random_retries", at_least(0), "How often a random draw is repeated.").default("10"),
+        Opt::new(
+            "loss_on",
+            Kind::Choice(&["all", "completion"]),
+            "Which tokens count in the loss: all, or those after `response_template`, or in a chat the assistant's.",
+        )
+        .default("\"all\""),
+        Opt::new("response_template", Kind::Text, "Text after whose last occurrence the completion begins."),
         Opt::new("dataset_type", Kind::Choice(&["corpus", "pair"]), "Kind of dataset, up to Olive 0.6.")
             .only(Era::Old)
             .refused_unless("\"corpus\"", "write the pair as one text with `text_template`"),

@@ -20,6 +20,16 @@ pub(crate) static LORA: Block = Block {
     open: None,
 };
 
+/// Olive's own name for LoRA with `use_dora`.
+pub(crate) static DORA: Block = Block {
+    name: "DoRA",
+    doc: "Trains a weight-decomposed low-rank adapter: LoRA with `use_dora`.",
+    wrapper: Some("config"),
+    outer: super::PASS,
+    parts: &[ADAPTER, TRAINING],
+    open: None,
+};
+
 pub(crate) static QLORA: Block = Block {
     name: "QLoRA",
     doc: "Trains a low-rank adapter on a model whose linear layers are held in 4 bits.",
@@ -51,6 +61,12 @@ const ADAPTER: &[Opt] = &[
         .defaults(Default::Json("0.0"), Default::Json("0.05")),
     Opt::new("use_rslora", Kind::Bool, "Scale by alpha / √r instead.").default("false"),
     Opt::new(
+        "use_dora",
+        Kind::Bool,
+        "DoRA: the length of every row of a weight is trained apart from its direction.",
+    )
+    .default("false"),
+    Opt::new(
         "target_modules",
         Kind::Special(Special::TargetModules),
         "Names of the layers that get an adapter, `all-linear`, or a regular expression; null is the architecture's \
@@ -80,8 +96,6 @@ const TRAINING: &[Opt] = &[
     Opt::new("bias", Kind::Text, "Train biases too.")
         .only(Era::Old)
         .refused_unless("\"none\"", "only adapters are trained"),
-    Opt::new("use_dora", Kind::Bool, "Weight-decomposed adapters.")
-        .refused_unless("false", "DoRA is not implemented"),
     Opt::new("use_ort_trainer", Kind::Bool, "Train with ONNX Runtime.")
         .only(Era::Old)
         .ignored_unless("false", "there is one trainer, which needs neither torch nor ONNX Runtime"),

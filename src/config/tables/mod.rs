@@ -10,13 +10,13 @@ mod training;
 
 pub(crate) use builder::{EXTRA_OPTIONS, MERGE, MODEL_BUILDER};
 pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
-pub(crate) use lora::{LORA, QLORA};
+pub(crate) use lora::{DORA, LORA, QLORA};
 pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
 pub(crate) use root::{AZUREML_CLIENT, CACHE_CONFIG, ROOT};
 pub(crate) use system::{
     ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
 };
-pub(crate) use training::TRAINING_ARGS;
+pub(crate) use training::{SCHEDULER, TRAINING_ARGS};
 
 use super::option::{Block, Kind, Opt, Special};
 
@@ -25,7 +25,7 @@ const PASS: &[Opt] = &[
     Opt::new(
         "type",
         Kind::Text,
-        "The pass: `LoRA`, `QLoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.",
+        "The pass: `LoRA`, `QLoRA`, `DoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.",
     )
     .required(),
     Opt::new(
@@ -38,11 +38,12 @@ const PASS: &[Opt] = &[
         .ignored_unless("true", "nothing is searched"),
     Opt::new("clean_run_cache", Kind::Bool, "Run the pass again even if its result is in the cache.")
         .default("false"),
-    Opt::new("output_name", Kind::Text, "Also save the result of this pass under this name."),
+    Opt::new("output_name", Kind::Text, "Also save the result of this pass under this name.")
+        .ignored("the result of every pass is in the cache; `olive cache ls` lists them"),
 ];
 
 /// The pass types that this program implements, in Olive's spelling.
-pub(crate) const PASSES: [&Block; 4] = [&LORA, &QLORA, &MERGE, &MODEL_BUILDER];
+pub(crate) const PASSES: [&Block; 5] = [&LORA, &QLORA, &DORA, &MERGE, &MODEL_BUILDER];
 
 /// What Olive also has, so that a pass of its is told from a typing error.
 pub(crate) const FOREIGN_PASSES: &[&str] = &[
@@ -54,7 +55,6 @@ pub(crate) const FOREIGN_PASSES: &[&str] = &[
     "AutoGPTQ",
     "CaptureSplitInfo",
     "ComposeOnnxModels",
-    "DoRA",
     "DynamicToFixedShape",
     "EPContextBinaryGenerator",
     "ExtractAdapters",
@@ -161,7 +161,9 @@ pub(crate) const BLOCKS: &[&Block] = &[
     &LEGACY_PARAMS,
     &LORA,
     &QLORA,
+    &DORA,
     &TRAINING_ARGS,
+    &SCHEDULER,
     &MERGE,
     &MODEL_BUILDER,
     &EXTRA_OPTIONS,

@@ -53,7 +53,8 @@ const ENGINE: &[Opt] = &[
     Opt::new("enable_shared_cache", Kind::Bool, "Keep the cache in an Azure storage account.")
         .ignored_unless("false", "the cache is a folder on this machine"),
     Opt::new("output_dir", Kind::Text, "Folder for the result; null is the working folder."),
-    Opt::new("output_name", Kind::Text, "Prefix of the names in the output folder."),
+    Opt::new("output_name", Kind::Text, "Prefix of the names in the output folder.")
+        .ignored("files keep the names that ONNX Runtime and transformers look for"),
     Opt::new("evaluate_input_model", Kind::Bool, "Evaluate the input model too.").quiet(),
     Opt::new("plot_pareto_frontier", Kind::Bool, "Plot the results of a search.")
         .ignored_unless("false", "nothing is searched"),
@@ -74,7 +75,8 @@ const ENGINE: &[Opt] = &[
         "The same for ONNX Runtime's Python side.",
     )
     .quiet(),
-    Opt::new("log_to_file", Kind::Bool, "Also write the log to a file in the cache folder.").default("false"),
+    Opt::new("log_to_file", Kind::Bool, "Also write the log to a file in the cache folder.")
+        .ignored_unless("false", "the log goes to stderr, which can be sent to a file"),
     Opt::new(
         "execution_providers",
         Kind::Texts,

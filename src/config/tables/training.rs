@@ -36,6 +36,42 @@ pub(crate) static TRAINING_ARGS: Block = Block {
     open: None,
 };
 
+const RAMP: Kind = Kind::Choice(&["linear", "cosine", "1-sqrt"]);
+
+/// By the names of transformers' and torch's functions.
+pub(crate) static SCHEDULER: Block = Block {
+    name: "lr_scheduler_kwargs",
+    doc: "Arguments of the scheduler; what is left out has the default of transformers.",
+    wrapper: None,
+    outer: &[],
+    parts: &[&[
+        Opt::new("num_cycles", NOT_NEGATIVE, "Waves of a cosine (0.5), or its restarts (1)."),
+        Opt::new("power", NOT_NEGATIVE, "Power of `polynomial` (1)."),
+        Opt::new("lr_end", NOT_NEGATIVE, "Last rate of `polynomial` (1e-7)."),
+        Opt::new(
+            "min_lr",
+            NOT_NEGATIVE,
+            "Lowest rate of the cosines with one and of `reduce_lr_on_plateau`.",
+        ),
+        Opt::new("min_lr_rate", SHARE, "The same as a share of the learning rate."),
+        Opt::new("warmup_lr_rate", SHARE, "First rate of `cosine_warmup_with_min_lr`, as a share."),
+        Opt::new("timescale", POSITIVE, "Of `inverse_sqrt`, in steps (the warm-up, or 10000)."),
+        Opt::new("num_stable_steps", at_least(0), "Of `warmup_stable_decay` (whatever the others leave)."),
+        Opt::new("num_decay_steps", at_least(0), "Of `warmup_stable_decay`, which needs it."),
+        Opt::new("warmup_type", RAMP, "Rise of `warmup_stable_decay` (linear)."),
+        Opt::new("decay_type", RAMP, "Fall of `warmup_stable_decay` (cosine)."),
+        Opt::new("min_lr_ratio", SHARE, "Lowest rate of `warmup_stable_decay` as a share (0)."),
+        Opt::new("factor", BELOW_ONE, "What a plateau multiplies the rate with (0.1)."),
+        Opt::new("patience", at_least(0), "Evaluations without progress before the rate falls (10)."),
+        Opt::new("threshold", NOT_NEGATIVE, "Relative progress that counts (1e-4)."),
+        Opt::new("cooldown", at_least(0), "Evaluations after a fall that do not count (0)."),
+        Opt::new("eps", NOT_NEGATIVE, "A smaller fall than this is none (1e-8)."),
+        Opt::new("mode", Kind::Choice(&["min"]), "Less is better."),
+        Opt::new("threshold_mode", Kind::Choice(&["rel"]), "Progress is relative."),
+    ]],
+    open: None,
+};
+
 const HONOURED: &[Opt] = &[
     Opt::new("seed", at_least(0), "Seed of initialisation, dropout and shuffling.").default("42"),
     Opt::new("data_seed", at_least(0), "Seed of the hold-out split.").default("42"),
@@ -60,10 +96,23 @@ const HONOURED: &[Opt] = &[
         .defaults(Json("10000"), Json("-1")),
     Opt::new(
         "lr_scheduler_type",
-        Kind::Choice(&["constant", "constant_with_warmup", "linear", "cosine"]),
+        Kind::Choice(&[
+            "constant",
+            "constant_with_warmup",
+            "linear",
+            "cosine",
+            "cosine_with_restarts",
+            "cosine_with_min_lr",
+            "cosine_warmup_with_min_lr",
+            "polynomial",
+            "inverse_sqrt",
+            "warmup_stable_decay",
+            "reduce_lr_on_plateau",
+        ]),
         "Course of the learning rate.",
     )
     .default("\"constant\""),
+    Opt::new("lr_scheduler_kwargs", Kind::Block(&SCHEDULER), "Arguments of the scheduler."),
     Opt::new("warmup_ratio", SHARE, "Share of the steps over which the learning rate rises.").default("0.03"),
     Opt::new("warmup_steps", at_least(0), "Steps over which the learning rate rises; overrides the ratio.")
         .default("0"),
@@ -80,16 +129,45 @@ const HONOURED: &[Opt] = &[
     Opt::new("group_by_length", Kind::Bool, "Put blocks of like length together.")
         .defaults(Json("true"), Json("false")),
     Opt::new("dataloader_drop_last", Kind::Bool, "Drop an incomplete last batch.").default("false"),
+    Opt::new(
+        "loraplus_lr_ratio",
+        POSITIVE,
+        "LoRA+: learning rate of B (and of magnitudes) relative to that of A; 16 is usual.",
+    ),
+    Opt::new(
+        "neftune_noise_alpha",
+        NOT_NEGATIVE,
+        "NEFTune: uniform noise of ±alpha/√(tokens · width) on embeddings in training; 5 is usual.",
+    ),
+    Opt::new(
+        "save_strategy",
+        Kind::Choice(&["no", "steps", "epoch", "best"]),
+        "When to write `checkpoints/checkpoint-N`, an adapter of its own; null: `steps` if `save_steps` is given.",
+    ),
+    Opt::new("save_steps", POSITIVE, "Steps between checkpoints; below 1, a share of all steps.")
+        .default("500"),
+    Opt::new("save_total_limit", at_least(1), "How many checkpoints to keep: the newest, and the best."),
+    Opt::new("output_dir", Kind::Text, "Folder of checkpoints; null is `checkpoints` beside the adapter."),
+    Opt::new(
+        "load_best_model_at_end",
+        Kind::Bool,
+        "Keep the state with the lowest evaluation loss, not the last.",
+    )
+    .default("false"),
+    Opt::new("metric_for_best_model", Kind::Choice(&["eval_loss|loss"]), "What the best state is."),
+    Opt::new(
+        "early_stopping_patience",
+        at_least(1),
+        "Stop after so many evaluations in a row without a lower loss.",
+    ),
+    Opt::new("early_stopping_threshold", NOT_NEGATIVE, "By how much the loss must fall to count as lower.")
+        .default("0.0"),
 ];
 
 const IGNORED: &[Opt] = &[
     // What decides about numbers is refused unless it is neutral.
     Opt::new("label_smoothing_factor", NUMBER, "Label smoothing.")
         .refused_unless("0", "there is no label smoothing"),
-    Opt::new("neftune_noise_alpha", NUMBER, "Noise on embeddings.")
-        .refused_unless("null", "there is no NEFTune noise"),
-    Opt::new("lr_scheduler_kwargs", Kind::Any, "Arguments of the scheduler.")
-        .refused_unless("{}", "schedules have no options"),
     Opt::new("optim_args", Kind::Any, "Arguments of the optimiser.")
         .refused_unless("\"\"", "give adam_beta1 and the like"),
     Opt::new("optim_target_modules", Kind::Any, "Layers of the optimiser.")
@@ -111,34 +189,26 @@ const IGNORED: &[Opt] = &[
     Opt::new("fp16_backend", Kind::Any, "Option of mixed precision.").quiet(),
     Opt::new("half_precision_backend", Kind::Any, "Option of mixed precision.").quiet(),
     // Checkpoints.
-    Opt::new("output_dir", Kind::Text, "Folder of checkpoints.").ignored(CHECKPOINTS),
     Opt::new("overwrite_output_dir", Kind::Bool, "Overwrite checkpoints.")
         .ignored_unless("false", CHECKPOINTS),
     Opt::new("resume_from_checkpoint", Kind::Any, "Checkpoint to go on from.").ignored(CHECKPOINTS),
-    Opt::new("save_strategy", Kind::Any, "When to save checkpoints.").ignored(CHECKPOINTS),
-    Opt::new("save_steps", NOT_NEGATIVE, "Steps between checkpoints.").ignored(CHECKPOINTS),
-    Opt::new("save_total_limit", INT, "How many checkpoints to keep.").ignored(CHECKPOINTS),
     Opt::new("save_safetensors", Kind::Bool, "Format of checkpoints.").quiet(),
     Opt::new("save_on_each_node", Kind::Bool, "Checkpoints of several machines.").quiet(),
     Opt::new("save_only_model", Kind::Bool, "Content of checkpoints.").quiet(),
     Opt::new("restore_callback_states_from_checkpoint", Kind::Bool, "Content of checkpoints.").quiet(),
     Opt::new("ignore_data_skip", Kind::Bool, "Begin the data anew on resuming.")
         .ignored_unless("false", CHECKPOINTS),
-    Opt::new("load_best_model_at_end", Kind::Bool, "Keep the best state.")
-        .ignored_unless("false", "the adapter of the last step is kept"),
-    Opt::new("metric_for_best_model", Kind::Any, "What the best state is.")
-        .ignored("the adapter of the last step is kept"),
-    Opt::new("greater_is_better", Kind::Any, "What the best state is.")
-        .ignored("the adapter of the last step is kept"),
+    Opt::new("greater_is_better", Kind::Bool, "What the best state is.")
+        .refused_unless("false", "the metric is a loss, of which less is better"),
     // Logs.
     Opt::new("report_to", Kind::Any, "Services that get the log.")
-        .ignored_unless("\"none\"", "see the global option --log-format"),
+        .ignored_unless("\"none\"", "`metrics.jsonl` and TensorBoard's `runs/` are always written"),
     Opt::new("run_name", Kind::Text, "Name in the log.").quiet(),
     Opt::new("disable_tqdm", Kind::Bool, "No progress bar.").ignored(LOGS),
     Opt::new("log_level", Kind::Any, "Verbosity.").ignored(LOGS),
     Opt::new("log_level_replica", Kind::Any, "Verbosity.").quiet(),
     Opt::new("log_on_each_node", Kind::Bool, "Verbosity.").quiet(),
-    Opt::new("logging_dir", Kind::Text, "Folder of the log.").ignored("see the global option --log-format"),
+    Opt::new("logging_dir", Kind::Text, "Folder of the log.").ignored("it is `runs` beside the adapter"),
     Opt::new("logging_strategy", Kind::Choice(&["steps", "no", "epoch"]), "When to log.")
         .ignored_unless("\"steps\"", "`logging_steps` decides"),
     Opt::new("logging_first_step", Kind::Bool, "Log the first step.")

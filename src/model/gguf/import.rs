@@ -252,6 +252,6 @@ mod tests {
     #[test]
     fn a_type_holds_what_survives_it() {
         assert!(Storage::Bf16.holds(1.5) && !Storage::Bf16.holds(1.001));
-        assert!(Storage::F16.holds(1.0009765625) && !Storage::F16.holds(1e-9));
+        assert!(Storage::F16.holds(1.0 + 1.0 / 1024.0) && !Storage::F16.holds(1e-9));
     }
 }

@@ -175,7 +175,10 @@ pub(super) fn backward(
             gemm_serial(&mut block, Write::Replace, 1.0, d_out, key_block(&v).t());
             let out = query_block(&output);
             for row in 0..rows {
-                let pull = dot(out.row(row), d_out.row(row));
+                let pull = simd(
+                    #[inline(always)]
+                    || dot(out.row(row), d_out.row(row)),
+                );
                 let range = row * cols..(row + 1) * cols;
                 let (d_weights, weights) = (&mut d_weights[range.clone()], &weights[range]);
                 simd(

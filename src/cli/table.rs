@@ -1,10 +1,10 @@
 //! The closing table of a run.
 
-use super::number;
 use crate::engine::StepOutcome;
+use crate::report::number;
 
 /// One row per pass, in columns: pass, type, time, cached or run, size, path.
-pub fn render(steps: &[StepOutcome]) -> String {
+pub(crate) fn render(steps: &[StepOutcome]) -> String {
     let mut rows = vec![["pass", "type", "time", "", "size", "artefact"].map(str::to_owned)];
     for step in steps {
         rows.push([

@@ -1,0 +1,327 @@
+//! The blocked product over packed panels.
+//!
+//! The depth is cut into blocks of a size that depends on the depth alone, and an element of C is the sum over these
+//! blocks in order, each summed in order: it does not matter which task, tile or thread computes it. A is packed once and
+//! shared; each task takes some columns of C and packs (and decodes) its own columns of B, so that nothing waits for B.
+
+use super::kernel::{Kernel, Tile};
+use super::operand::{Right, Stored};
+use super::pack::{self, Bf16, Element, F16, F32};
+use super::{Mat, MatMut, Write};
+use rayon::prelude::*;
+use std::cell::Cell;
+
+/// Largest block of the depth: a panel of B then takes 20 to 24 KB, so that it stays in an L1 cache.
+const DEPTH: usize = 384;
+/// Rows of A worked on at a time, so that they stay in an L2 cache.
+const ROWS: usize = 144;
+/// Columns of B that a task packs at a time.
+const COLS: usize = 128;
+/// Floats of A packed at a time, 8 MB.
+const PACKED: usize = 1 << 21;
+/// Multiply-adds below which a second task does not pay.
+const SMALL: usize = 1 << 20;
+
+/// What buffers consist of, so that they start on a cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+thread_local! {
+    static LEFT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static RIGHT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+}
+
+/// Scratch of this thread with room for `len` floats, taken out of its cell: nested calls on one thread do not meet.
+fn take(cell: &'static std::thread::LocalKey<Cell<Vec<Line>>>, len: usize) -> Vec<Line> {
+    let mut lines = cell.take();
+    if lines.len() * 16 < len {
+        lines = vec![Line([0.0; 16]); len.div_ceil(16)];
+    }
+    lines
+}
+
+fn as_floats(lines: &mut [Line]) -> &mut [f32] {
+    #[expect(unsafe_code, reason = "aligned floats as floats")]
+    // SAFETY: a line is 16 floats without padding.
+    unsafe {
+        std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), 16 * lines.len())
+    }
+}
+
+/// A pointer that tasks share; each writes or reads its own part.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+#[expect(unsafe_code, reason = "panels of one buffer are written by several threads")]
+// SAFETY: only the code of this file uses it, on disjoint parts.
+unsafe impl Send for Shared {}
+#[expect(unsafe_code, reason = "panels of one buffer are written by several threads")]
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    fn at(self, index: usize) -> *mut f32 {
+        self.0.wrapping_add(index)
+    }
+}
+
+/// The blocks of a depth.
+#[derive(Clone, Copy)]
+struct Depth {
+    total: usize,
+    block: usize,
+}
+
+impl Depth {
+    fn new(total: usize) -> Depth {
+        let blocks = total.div_ceil(DEPTH).max(1);
+        Depth { total, block: total.div_ceil(blocks).next_multiple_of(32) }
+    }
+
+    fn blocks(self) -> usize {
+        self.total.div_ceil(self.block).max(1)
+    }
+
+    /// First step and length of block `index`.
+    fn range(self, index: usize) -> (usize, usize) {
+        let start = index * self.block;
+        (start, self.block.min(self.total - start))
+    }
+}
+
+/// What tasks of one product share.
+struct Product<'a> {
+    kernel: &'a Kernel,
+    c: &'a MatMut<'a>,
+    write: Write,
+    alpha: f32,
+    b: Right<'a>,
+    depth: Depth,
+    /// Packed A: blocks `first..first + blocks` of the depth, all rows of each.
+    a: Shared,
+    rows: usize,
+    first: usize,
+    blocks: usize,
+}
+
+/// `c = [c +] alpha · a · b`, on the threads of the current rayon pool or on this one alone.
+pub(super) fn product(
+    kernel: &Kernel,
+    c: &mut MatMut,
+    write: Write,
+    alpha: f32,
+    a: Mat,
+    b: Right,
+    parallel: bool,
+) {
+    let (m, n, depth) = (c.rows, c.cols, Depth::new(a.cols));
+    let threads = match parallel && m * n * a.cols >= SMALL {
+        true => rayon::current_num_threads(),
+        false => 1,
+    };
+    let panels = m.div_ceil(kernel.mr);
+    let at_once = (PACKED / (panels * kernel.mr * depth.block)).clamp(1, depth.blocks());
+    let mut left = take(&LEFT, panels * kernel.mr * depth.block * at_once);
+    let packed = Shared(as_floats(&mut left).as_mut_ptr());
+    for first in (0..depth.blocks()).step_by(at_once) {
+        let blocks = at_once.min(depth.blocks() - first);
+        // A task packs some panels of one block.
+        let part = if threads > 1 { (1 << 14) / (depth.block * kernel.mr) + 1 } else { panels };
+        let parts = panels.div_ceil(part);
+        for_each(parts * blocks, threads, |task| {
+            let (block, panel) = (task / parts, task % parts * part);
+            let (start, len) = depth.range(first + block);
+            let row = panel * kernel.mr;
+            let rows = (part * kernel.mr).min(m - row);
+            let out = packed.at(panels * kernel.mr * depth.block * block + row * len);
+            pack_left(kernel.mr, a, row, rows, start, len, out);
+        });
+        let product = Product {
+            kernel,
+            c: &*c,
+            write: if first == 0 { write } else { Write::Add },
+            alpha,
+            b,
+            depth,
+            a: packed,
+            rows: panels * kernel.mr,
+            first,
+            blocks,
+        };
+        let (height, width) = tile(kernel, m, n, threads);
+        let across = n.div_ceil(width);
+        for_each(m.div_ceil(height) * across, threads, |task| {
+            let (row, col) = (task / across * height, task % across * width);
+            product.block(row, height.min(m - row), col, width.min(n - col));
+        });
+    }
+    LEFT.set(left);
+}
+
+fn for_each(tasks: usize, threads: usize, run: impl Fn(usize) + Send + Sync) {
+    if threads == 1 || tasks == 1 {
+        (0..tasks).for_each(run);
+    } else {
+        (0..tasks).into_par_iter().with_max_len(1).for_each(run);
+    }
+}
+
+/// Rows and columns of C per task: columns first, because each task packs its columns of B.
+fn tile(kernel: &Kernel, m: usize, n: usize, threads: usize) -> (usize, usize) {
+    if threads == 1 {
+        return (m, COLS.min(n.next_multiple_of(kernel.nr)));
+    }
+    // Enough tasks that none waits long for the last.
+    let tasks = 4 * threads;
+    let width = n.div_ceil(tasks).next_multiple_of(kernel.nr).min(COLS);
+    let across = n.div_ceil(width);
+    let down = tasks.div_ceil(across).min(m.div_ceil(ROWS)).max(1);
+    (m.div_ceil(down).next_multiple_of(kernel.mr), width)
+}
+
+impl Product<'_> {
+    /// Computes `height` × `width` of C at (`row`, `col`); `row` is a multiple of `mr`.
+    #[expect(unsafe_code, reason = "micro-kernels take pointers")]
+    fn block(&self, row: usize, height: usize, col: usize, width: usize) {
+        let Kernel { mr, nr, run } = *self.kernel;
+        let mut right = take(&RIGHT, width.next_multiple_of(nr) * self.depth.block);
+        let panels = as_floats(&mut right);
+        let mut write = self.write;
+        for block in 0..self.blocks {
+            let (start, len) = self.depth.range(self.first + block);
+            pack_right(nr, &self.b, start, len, col, width, panels);
+            let b = panels.as_ptr();
+            let a = self.a.at(self.rows * self.depth.block * block);
+            for above in (0..height).step_by(ROWS) {
+                let rows = ROWS.min(height - above);
+                for left in (0..width).step_by(nr) {
+                    for above in (above..above + rows).step_by(mr) {
+                        let at = row + above;
+                        // SAFETY: the panels were packed above and by `product`; the tile lies in C, and no other
+                        // task writes it. `kernel` is one that this machine runs.
+                        unsafe {
+                            let tile = Tile {
+                                c: self.c.data.add(at * self.c.stride + col + left),
+                                stride: self.c.stride,
+                                rows: mr.min(height - above),
+                                cols: nr.min(width - left),
+                                alpha: self.alpha,
+                                add: write == Write::Add,
+                            };
+                            run(len, a.add(at * len), b.add(left * len), tile);
+                        }
+                    }
+                }
+            }
+            write = Write::Add;
+        }
+        RIGHT.set(right);
+    }
+}
+
+/// Packs the panels of `rows` rows from `row` on, `len` steps from `start` on.
+#[expect(unsafe_code, reason = "the packing takes pointers")]
+fn pack_left(mr: usize, a: Mat, row: usize, rows: usize, start: usize, len: usize, out: *mut f32) {
+    if len == 0 {
+        return;
+    }
+    let (above, steps) = (a.row_stride, a.col_stride);
+    let data = &a.data[row * above + start * steps..];
+    assert!((rows - 1) * above + (len - 1) * steps < data.len(), "the panels lie in the matrix");
+    let data = data.as_ptr();
+    // SAFETY: the elements lie in the matrix, `out` is the place of these panels, and a kernel was given out only
+    // where the machine has the features.
+    unsafe {
+        match mr {
+            6 if above == 1 => return pack::copy::<F32, 6, 8>(data, steps, rows, len, out),
+            12 if above == 1 => return pack::copy::<F32, 12, 4>(data, steps, rows, len, out),
+            _ => {}
+        }
+        for first in (0..rows).step_by(mr) {
+            let (data, out, count) = (data.add(first * above), out.add(first * len), mr.min(rows - first));
+            match mr {
+                6 => pack::interleave::<F32, 6>(data, above, count, len, out),
+                12 => pack::interleave::<F32, 12>(data, above, count, len, out),
+                _ => unreachable!("the heights of the kernels"),
+            }
+        }
+    }
+}
+
+/// Packs panels of `len` steps from `start` on: `width` columns from `col` on.
+fn pack_right(nr: usize, b: &Right, start: usize, len: usize, col: usize, width: usize, out: &mut [f32]) {
+    if len == 0 || width == 0 {
+        return;
+    }
+    let (steps, columns) = (b.row_stride, b.col_stride);
+    let from = start * steps + col * columns;
+    let last = from + (len - 1) * steps + (width - 1) * columns;
+    match b.stored {
+        Stored::F32(values) => {
+            pack_stored::<F32>(nr, &values[from..=last], [steps, columns], [len, width], out)
+        }
+        Stored::Bf16(bytes) => {
+            let values = &bytes.as_chunks().0[from..=last];
+            pack_stored::<Bf16>(nr, values, [steps, columns], [len, width], out);
+        }
+        Stored::F16(bytes) => {
+            let values = &bytes.as_chunks().0[from..=last];
+            pack_stored::<F16>(nr, values, [steps, columns], [len, width], out);
+        }
+        Stored::Coded(_) if columns == 1 => {
+            // Step by step: a row is decoded once for all panels.
+            let mut row = vec![0.0; width];
+            for k in 0..len {
+                b.run(from + k * steps, &mut row);
+                for (values, panel) in row.chunks(nr).zip(out.chunks_exact_mut(len * nr)) {
+                    let step = &mut panel[k * nr..][..nr];
+                    step[..values.len()].copy_from_slice(values);
+                    step[values.len()..].fill(0.0);
+                }
+            }
+        }
+        Stored::Coded(_) => {
+            // Panel by panel, through rows that fit an L1 cache.
+            let mut rows = vec![0.0; nr * len];
+            for (panel, first) in out.chunks_exact_mut(len * nr).zip((0..width).step_by(nr)) {
+                let count = nr.min(width - first);
+                for (j, row) in rows.chunks_exact_mut(len).take(count).enumerate() {
+                    b.run(from + (first + j) * columns, row);
+                }
+                pack_stored::<F32>(nr, &rows[..count * len], [1, len], [len, count], panel);
+            }
+        }
+    }
+}
+
+/// `data` begins with the first element and ends with the last.
+fn pack_stored<E: Element>(
+    nr: usize,
+    data: &[E::Raw],
+    [steps, columns]: [usize; 2],
+    [len, width]: [usize; 2],
+    out: &mut [f32],
+) {
+    assert!((len - 1) * steps + (width - 1) * columns < data.len(), "the panels lie in the matrix");
+    assert!(width.next_multiple_of(nr) * len <= out.len(), "there is room for the panels");
+    let (out, data) = (out.as_mut_ptr(), data.as_ptr());
+    #[expect(unsafe_code, reason = "the packing takes pointers")]
+    // SAFETY: just checked; a kernel was given out only where the machine has the features.
+    unsafe {
+        match (nr, columns) {
+            (16, 1) => pack::copy::<E, 16, 2>(data, steps, width, len, out),
+            (32, 1) => pack::copy::<E, 32, 1>(data, steps, width, len, out),
+            _ => {
+                for first in (0..width).step_by(nr) {
+                    let (data, out) = (data.add(first * columns), out.add(first * len));
+                    let count = nr.min(width - first);
+                    match nr {
+                        16 => pack::interleave::<E, 16>(data, columns, count, len, out),
+                        32 => pack::interleave::<E, 32>(data, columns, count, len, out),
+                        _ => unreachable!("the widths of the kernels"),
+                    }
+                }
+            }
+        }
+    }
+}

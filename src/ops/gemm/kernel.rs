@@ -1,0 +1,166 @@
+//! Micro-kernels: one tile of C from a packed panel of A and one of B, held in registers over the whole depth.
+//!
+//! The scheme is that of BLIS (Van Zee and van de Geijn, <https://doi.org/10.1145/2764454>).
+
+use std::arch::x86_64::*;
+use std::sync::LazyLock;
+
+/// Where a kernel writes and what of its tile it keeps.
+pub(super) struct Tile {
+    pub(super) c: *mut f32,
+    /// Elements between rows of C.
+    pub(super) stride: usize,
+    /// At most the kernel's.
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) alpha: f32,
+    /// Adds to C instead of overwriting it.
+    pub(super) add: bool,
+}
+
+/// A micro-kernel and the panels it takes: `depth` times `mr` values of A, `depth` times `nr` of B.
+pub(super) struct Kernel {
+    pub(super) mr: usize,
+    pub(super) nr: usize,
+    /// `(depth, a, b, tile)`: `tile = [tile +] alpha · a · b`.
+    ///
+    /// Safe to call where the kernel was given out by [`best`] and the panels and the tile lie in live buffers; B
+    /// starts on a multiple of 64 bytes.
+    pub(super) run: unsafe fn(usize, *const f32, *const f32, Tile),
+}
+
+const AVX2: Kernel = Kernel { mr: 6, nr: 16, run: avx2 };
+const AVX512: Kernel = Kernel { mr: 12, nr: 32, run: avx512 };
+
+/// The kernels that this machine runs, the fastest first.
+pub(super) fn available() -> Vec<&'static Kernel> {
+    let mut kernels = Vec::new();
+    // The packing is written for AVX2.
+    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c")
+    {
+        if is_x86_feature_detected!("avx512f") {
+            kernels.push(&AVX512);
+        }
+        kernels.push(&AVX2);
+    }
+    kernels
+}
+
+/// The fastest kernel of this machine; `None` where there is none.
+pub(super) fn best() -> Option<&'static Kernel> {
+    static BEST: LazyLock<Option<&'static Kernel>> = LazyLock::new(|| available().first().copied());
+    *BEST
+}
+
+/// Steps of the depth per loop: enough to hide the loop itself.
+const UNROLL: usize = 4;
+
+macro_rules! kernel {
+    ($name:ident, $feature:literal, $rows:literal, $vectors:literal, $lanes:literal,
+     $zero:ident, $load:ident, $loadu:ident, $storeu:ident, $splat:ident, $fma:ident, $mul:ident, $add:ident) => {
+        #[expect(unsafe_code, reason = "a SIMD kernel over packed panels")]
+        #[target_feature(enable = $feature)]
+        unsafe fn $name(depth: usize, mut a: *const f32, mut b: *const f32, tile: Tile) {
+            // SAFETY: the caller gives panels of `depth` steps and a tile that lies in C; the machine has the feature.
+            unsafe {
+                for row in 0..tile.rows {
+                    let c = tile.c.wrapping_add(row * tile.stride);
+                    _mm_prefetch::<_MM_HINT_T0>(c.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(tile.cols - 1).cast());
+                }
+                let mut sums = [[$zero(); $vectors]; $rows];
+                // A narrow tile, as of a rank-8 adapter, leaves the vectors beyond it out.
+                macro_rules! step {
+                    ($used:expr) => {
+                        let mut right = [$zero(); $vectors];
+                        for (v, right) in right.iter_mut().enumerate().take($used) {
+                            *right = $load(b.add(v * $lanes));
+                        }
+                        for (i, sums) in sums.iter_mut().enumerate() {
+                            let left = $splat(*a.add(i));
+                            for (sum, right) in sums.iter_mut().zip(&right).take($used) {
+                                *sum = $fma(left, *right, *sum);
+                            }
+                        }
+                        a = a.add($rows);
+                        b = b.add($vectors * $lanes);
+                    };
+                }
+                macro_rules! steps {
+                    ($used:expr) => {
+                        for _ in 0..depth / UNROLL {
+                            for _ in 0..UNROLL {
+                                step!($used);
+                            }
+                        }
+                        for _ in 0..depth % UNROLL {
+                            step!($used);
+                        }
+                    };
+                }
+                if tile.cols <= $lanes {
+                    steps!(1);
+                } else {
+                    steps!($vectors);
+                }
+                let alpha = $splat(tile.alpha);
+                if tile.rows == $rows && tile.cols == $vectors * $lanes {
+                    for (i, sums) in sums.iter().enumerate() {
+                        for (v, sum) in sums.iter().enumerate() {
+                            let c = tile.c.add(i * tile.stride + v * $lanes);
+                            let value = $mul(alpha, *sum);
+                            $storeu(c, if tile.add { $add(value, $loadu(c)) } else { value });
+                        }
+                    }
+                } else {
+                    let mut edge = [0.0; $rows * $vectors * $lanes];
+                    for (i, sums) in sums.iter().enumerate() {
+                        for (v, sum) in sums.iter().enumerate() {
+                            let at = (i * $vectors + v) * $lanes;
+                            $storeu(edge.as_mut_ptr().add(at), $mul(alpha, *sum));
+                        }
+                    }
+                    for (i, values) in edge.chunks_exact($vectors * $lanes).take(tile.rows).enumerate() {
+                        // By pointer, because C may not hold values yet.
+                        let c = tile.c.add(i * tile.stride);
+                        for (j, value) in values.iter().enumerate().take(tile.cols) {
+                            let c = c.add(j);
+                            c.write(if tile.add { value + *c } else { *value });
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+kernel!(
+    avx2,
+    "avx2,fma",
+    6,
+    2,
+    8,
+    _mm256_setzero_ps,
+    _mm256_load_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps,
+    _mm256_mul_ps,
+    _mm256_add_ps
+);
+kernel!(
+    avx512,
+    "avx512f",
+    12,
+    2,
+    16,
+    _mm512_setzero_ps,
+    _mm512_load_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps,
+    _mm512_mul_ps,
+    _mm512_add_ps
+);

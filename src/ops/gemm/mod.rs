@@ -1,0 +1,288 @@
+//! Matrix products on the CPU.
+//!
+//! On x86-64 with AVX2 they are our own ([`blocked`]): packed panels and micro-kernels chosen at run time. Elsewhere the
+//! `gemm` crate computes them ([`portable`]). No result depends on the number of threads.
+
+#[cfg(target_arch = "x86_64")]
+mod blocked;
+#[cfg(target_arch = "x86_64")]
+mod kernel;
+mod operand;
+#[cfg(target_arch = "x86_64")]
+mod pack;
+mod portable;
+
+pub(crate) use operand::Right;
+pub use operand::{Decode, Stored};
+use std::marker::PhantomData;
+
+/// A read-only matrix with arbitrary strides.
+#[derive(Clone, Copy)]
+pub(crate) struct Mat<'a> {
+    data: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    row_stride: usize,
+    col_stride: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Rows of `cols` adjacent elements, `stride` apart.
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Mat<'a> {
+        assert!(
+            rows == 0 || cols == 0 || (rows - 1) * stride + cols <= data.len(),
+            "the matrix fits its data"
+        );
+        Mat { data, rows, cols, row_stride: stride, col_stride: 1 }
+    }
+
+    /// Columns `start..start + cols`.
+    pub(crate) fn columns(self, start: usize, cols: usize) -> Mat<'a> {
+        assert!(start + cols <= self.cols, "the columns lie inside");
+        Mat { data: self.data.get(start * self.col_stride..).unwrap_or_default(), cols, ..self }
+    }
+
+    /// Row `index` of a matrix of adjacent elements.
+    pub(crate) fn row(self, index: usize) -> &'a [f32] {
+        assert!(index < self.rows && self.col_stride == 1, "a row of a row-major matrix");
+        &self.data[index * self.row_stride..][..self.cols]
+    }
+
+    /// The transpose, without moving anything.
+    pub(crate) fn t(self) -> Mat<'a> {
+        Mat {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+}
+
+/// A matrix to write: rows of adjacent elements, `stride` apart.
+///
+/// Several may view disjoint blocks of one buffer, which a slice per row block could not express.
+pub(crate) struct MatMut<'a> {
+    data: *mut f32,
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    lifetime: PhantomData<&'a mut [f32]>,
+}
+
+#[expect(unsafe_code, reason = "blocks of one buffer are written by several threads")]
+// SAFETY: it is a mutable borrow of f32 values, which may move between threads.
+unsafe impl Send for MatMut<'_> {}
+#[expect(unsafe_code, reason = "blocks of one buffer are written by several threads")]
+// SAFETY: a shared reference only hands out blocks, through the unsafe `block`.
+unsafe impl Sync for MatMut<'_> {}
+
+impl<'a> MatMut<'a> {
+    pub(crate) fn new(data: &'a mut [f32], rows: usize, cols: usize, stride: usize) -> MatMut<'a> {
+        assert!(
+            rows == 0 || cols == 0 || (rows - 1) * stride + cols <= data.len(),
+            "the matrix fits its data"
+        );
+        MatMut { data: data.as_mut_ptr(), rows, cols, stride, lifetime: PhantomData }
+    }
+
+    /// The block of `rows` × `cols` at (`row`, `col`).
+    ///
+    /// # Safety
+    /// No two live blocks of one matrix may overlap, and the matrix itself is not used while one lives.
+    #[expect(unsafe_code, reason = "blocks of one buffer are written by several threads")]
+    pub(crate) unsafe fn block(&self, row: usize, col: usize, rows: usize, cols: usize) -> MatMut<'a> {
+        assert!(row + rows <= self.rows && col + cols <= self.cols, "the block lies inside");
+        // SAFETY: the assertion keeps the pointer inside the buffer that `new` checked.
+        let data = unsafe { self.data.add(row * self.stride + col) };
+        MatMut { data, rows, cols, stride: self.stride, lifetime: PhantomData }
+    }
+
+    /// Row `index`.
+    pub(crate) fn row(&mut self, index: usize) -> &mut [f32] {
+        assert!(index < self.rows, "the row lies inside");
+        #[expect(unsafe_code, reason = "a row of a strided matrix")]
+        // SAFETY: the row lies in the buffer, and `&mut self` makes the borrow unique.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.data.add(index * self.stride), self.cols)
+        }
+    }
+}
+
+/// What happens to the old content of the destination.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    Replace,
+    Add,
+}
+
+/// `c = [c +] alpha · a · b` on the current thread.
+pub(crate) fn gemm_serial(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat) {
+    product(c, write, alpha, a, b.into(), false);
+}
+
+/// `c = [c +] alpha · a · b` on all threads of the current rayon pool.
+pub(crate) fn gemm<'a>(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: impl Into<Right<'a>>) {
+    product(c, write, alpha, a, b.into(), true);
+}
+
+/// `alpha · a · b` as values of their own, row-major. What is overwritten at once needs no zeros before.
+pub(crate) fn gemm_values<'a>(alpha: f32, a: Mat, b: impl Into<Right<'a>>) -> Vec<f32> {
+    let b = b.into();
+    let (rows, cols) = (a.rows, b.cols);
+    if a.cols == 0 {
+        return vec![0.0; rows * cols];
+    }
+    let mut values = Vec::with_capacity(rows * cols);
+    let data = values.as_mut_ptr();
+    let mut c = MatMut { data, rows, cols, stride: cols, lifetime: PhantomData };
+    gemm(&mut c, Write::Replace, alpha, a, b);
+    #[expect(unsafe_code, reason = "values that the product has just written")]
+    // SAFETY: the capacity is there, and replacing writes every element of C, through pointers only.
+    unsafe {
+        values.set_len(rows * cols);
+    }
+    values
+}
+
+fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Right, parallel: bool) {
+    assert!(a.rows == c.rows && b.cols == c.cols && a.cols == b.rows, "the shapes fit");
+    if c.rows == 0 || c.cols == 0 {
+        return;
+    }
+    if a.cols == 0 {
+        if write == Write::Replace {
+            (0..c.rows).for_each(|row| c.row(row).fill(0.0));
+        }
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if let Some(kernel) = kernel::best() {
+        return blocked::product(kernel, c, write, alpha, a, b, parallel);
+    }
+    portable::product(c, write, alpha, a, b, parallel);
+}
+
+/// `c = a · b` on all threads of the current rayon pool, for benchmarks: c is `[m, n]`, a `[m, k]` and b `[k, n]`, each
+/// row-major, or stored as its transpose where `turned` says so.
+pub fn matmul(c: &mut [f32], a: &[f32], b: Stored, [m, n, k]: [usize; 3], turned: [bool; 2]) {
+    let a = if turned[0] { Mat::new(a, k, m, m).t() } else { Mat::new(a, m, k, k) };
+    let b = if turned[1] { Right::new(b, n, k).t() } else { Right::new(b, k, n) };
+    gemm(&mut MatMut::new(c, m, n, n), Write::Replace, 1.0, a, b);
+}
+
+/// GFLOP/s of a large product on the current pool, the best of some runs: what benchmarks set the training's rate against.
+pub fn rate() -> f64 {
+    const N: usize = 2048;
+    let (a, b) = (vec![0.5; N * N], vec![0.25; N * N]);
+    let mut c = vec![0.0; N * N];
+    let mut best = f64::INFINITY;
+    for _ in 0..5 {
+        let started = std::time::Instant::now();
+        let (a, b) = (Mat::new(&a, N, N, N), Mat::new(&b, N, N, N));
+        gemm(&mut MatMut::new(&mut c, N, N, N), Write::Replace, 1.0, a, b);
+        best = best.min(started.elapsed().as_secs_f64());
+    }
+    2.0 * (N * N * N) as f64 / best / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 1013) as f32 / 506.0 - 1.0).collect()
+    }
+
+    /// A product with a writer of its own, so that every way to compute it can be tested.
+    type Product<'p> = dyn Fn(&mut MatMut, Mat, Right) + 'p;
+
+    fn check(name: &str, product: &Product) {
+        for (m, n, k) in [(1, 5, 3), (33, 70, 129), (300, 520, 40), (64, 8, 900), (7, 300, 1)] {
+            let (a, b) = (values(m * k, 1), values(k * n, 2));
+            // Values that every storage type holds exactly.
+            let b: Vec<f32> = b.iter().map(|b| half::bf16::from_f32(*b).to_f32().clamp(-1.0, 1.0)).collect();
+            let b: Vec<f32> = b.iter().map(|b| if b.abs() < 1e-3 { 0.0 } else { *b }).collect();
+            let bf16: Vec<u8> = b.iter().flat_map(|b| half::bf16::from_f32(*b).to_le_bytes()).collect();
+            let f16: Vec<u8> = b.iter().flat_map(|b| half::f16::from_f32(*b).to_le_bytes()).collect();
+            let coded = Coded(&b);
+            let stored = [Stored::F32(&b), Stored::Bf16(&bf16), Stored::F16(&f16), Stored::Coded(&coded)];
+            let turns = [(false, false), (true, false), (false, true), (true, true)];
+            for (stored, (ta, tb)) in stored.iter().flat_map(|s| turns.map(|t| (*s, t))) {
+                let at = |i: usize, l: usize| if ta { a[l * m + i] } else { a[i * k + l] };
+                let bt = |l: usize, j: usize| if tb { b[j * k + l] } else { b[l * n + j] };
+                let left = if ta { Mat::new(&a, k, m, m).t() } else { Mat::new(&a, m, k, k) };
+                let right = if tb { Right::new(stored, n, k).t() } else { Right::new(stored, k, n) };
+                let stride = n + 3;
+                let mut c = values(m * stride, 3);
+                let before = c.clone();
+                product(&mut MatMut::new(&mut c, m, n, stride), left, right);
+                for i in 0..m {
+                    for j in 0..n {
+                        let exact: f64 = (0..k).map(|l| f64::from(at(i, l)) * f64::from(bt(l, j))).sum();
+                        let want = f64::from(before[i * stride + j]) + 0.5 * exact;
+                        let got = f64::from(c[i * stride + j]);
+                        assert!((got - want).abs() < 2e-4, "{name} {m}x{n}x{k} at {i},{j}: {got} not {want}");
+                    }
+                    let gap = n..if i + 1 < m { stride } else { n };
+                    for j in gap {
+                        assert_eq!(c[i * stride + j], before[i * stride + j], "the gap stays");
+                    }
+                }
+            }
+        }
+    }
+
+    /// The contract of the AVX-512 kernel in plain code: machines without it test its packing and blocking at least.
+    #[cfg(target_arch = "x86_64")]
+    #[expect(unsafe_code, reason = "a kernel takes pointers")]
+    unsafe fn plain_12x32(depth: usize, a: *const f32, b: *const f32, tile: kernel::Tile) {
+        // SAFETY: as for the kernels proper.
+        let (a, b) =
+            unsafe { (std::slice::from_raw_parts(a, 12 * depth), std::slice::from_raw_parts(b, 32 * depth)) };
+        for (i, j) in (0..tile.rows).flat_map(|i| (0..tile.cols).map(move |j| (i, j))) {
+            let sum: f32 = (0..depth).map(|k| a[12 * k + i] * b[32 * k + j]).sum();
+            // SAFETY: as above.
+            let c = unsafe { &mut *tile.c.add(i * tile.stride + j) };
+            *c = if tile.add { *c } else { 0.0 } + tile.alpha * sum;
+        }
+    }
+
+    struct Coded<'a>(&'a [f32]);
+
+    impl Decode for Coded<'_> {
+        fn decode(&self, range: std::ops::Range<usize>, out: &mut [f32]) {
+            out.copy_from_slice(&self.0[range]);
+        }
+    }
+
+    #[test]
+    fn products_of_every_orientation_and_storage_agree_with_loops() {
+        check("portable", &|c, a, b| portable::product(c, Write::Add, 0.5, a, b, true));
+        #[cfg(target_arch = "x86_64")]
+        for kernel in
+            kernel::available().into_iter().chain([&kernel::Kernel { mr: 12, nr: 32, run: plain_12x32 }])
+        {
+            let name = format!("{}x{}", kernel.mr, kernel.nr);
+            for parallel in [true, false] {
+                check(&name, &|c, a, b| blocked::product(kernel, c, Write::Add, 0.5, a, b, parallel));
+            }
+        }
+    }
+
+    #[test]
+    fn results_do_not_depend_on_the_number_of_threads() {
+        let (m, n, k) = (200, 330, 1500);
+        let (a, b) = (values(m * k, 1), values(k * n, 2));
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let mut c = vec![0.0; m * n];
+            let (a, b) = (Mat::new(&a, m, k, k), Mat::new(&b, k, n, n));
+            pool.install(|| gemm(&mut MatMut::new(&mut c, m, n, n), Write::Replace, 0.7, a, b));
+            c
+        };
+        let one = run(1);
+        assert!([2, 3, 8].into_iter().all(|threads| run(threads) == one));
+    }
+}

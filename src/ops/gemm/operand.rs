@@ -1,0 +1,82 @@
+//! The operands of a product: matrices in memory, and frozen weights that are decoded while they are packed.
+
+use super::Mat;
+use std::ops::Range;
+
+/// A row-major matrix in a form of its own.
+pub trait Decode: Sync {
+    /// Elements `range`, counted row by row, as f32.
+    fn decode(&self, range: Range<usize>, out: &mut [f32]);
+}
+
+/// How the elements of a stored matrix lie.
+#[derive(Clone, Copy)]
+pub enum Stored<'a> {
+    F32(&'a [f32]),
+    /// Two little-endian bytes per element.
+    Bf16(&'a [u8]),
+    F16(&'a [u8]),
+    Coded(&'a dyn Decode),
+}
+
+/// The right operand, or its transpose: element (k, j) is `stored[k · row_stride + j · col_stride]`, where one stride is 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Right<'a> {
+    pub(super) stored: Stored<'a>,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    pub(super) row_stride: usize,
+    pub(super) col_stride: usize,
+}
+
+impl<'a> Right<'a> {
+    /// A row-major matrix of adjacent rows.
+    pub(crate) fn new(stored: Stored<'a>, rows: usize, cols: usize) -> Right<'a> {
+        let held = match stored {
+            Stored::F32(values) => values.len(),
+            Stored::Bf16(bytes) | Stored::F16(bytes) => bytes.len() / 2,
+            Stored::Coded(_) => rows * cols,
+        };
+        assert!(rows * cols <= held, "the matrix fits its data");
+        Right { stored, rows, cols, row_stride: cols, col_stride: 1 }
+    }
+
+    /// The transpose, without moving anything.
+    pub(crate) fn t(self) -> Right<'a> {
+        Right {
+            rows: self.cols,
+            cols: self.rows,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+            ..self
+        }
+    }
+
+    /// Adjacent elements from `start` on.
+    pub(super) fn run(&self, start: usize, out: &mut [f32]) {
+        let range = start..start + out.len();
+        match self.stored {
+            Stored::F32(values) => out.copy_from_slice(&values[range]),
+            Stored::Bf16(bytes) => {
+                let bytes = &bytes[2 * range.start..2 * range.end];
+                for (out, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *out = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
+                }
+            }
+            Stored::F16(bytes) => {
+                let bytes = &bytes[2 * range.start..2 * range.end];
+                for (out, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *out = half::f16::from_le_bytes(*b).to_f32();
+                }
+            }
+            Stored::Coded(matrix) => matrix.decode(range, out),
+        }
+    }
+}
+
+impl<'a> From<Mat<'a>> for Right<'a> {
+    fn from(m: Mat<'a>) -> Right<'a> {
+        let Mat { data, rows, cols, row_stride, col_stride } = m;
+        Right { stored: Stored::F32(data), rows, cols, row_stride, col_stride }
+    }
+}

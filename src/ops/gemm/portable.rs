@@ -1,0 +1,115 @@
+//! The product by the `gemm` crate, for machines that our kernels do not run on.
+//!
+//! The crate's own threading makes the order of sums depend on the number of threads. Blocks here depend on the shape
+//! alone, and the summed dimension is cut where the weight's panels are cut only.
+
+use super::operand::{Right, Stored};
+use super::{Mat, MatMut, Write};
+use rayon::prelude::*;
+
+/// Elements of a stored operand decoded at a time: 4 MB, so that a panel stays in the cache until it is used.
+const PANEL: usize = 1 << 20;
+/// Edge of a block: large enough that packing its operands costs little beside the product.
+const EDGE: usize = 256;
+/// Multiply-adds below which a second task does not pay.
+const SMALL: usize = 1 << 20;
+
+/// `c = [c +] alpha · a · b`.
+pub(super) fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Right, parallel: bool) {
+    if let Stored::F32(data) = b.stored {
+        let Right { rows, cols, row_stride, col_stride, .. } = b;
+        return plain(c, write, alpha, a, Mat { data, rows, cols, row_stride, col_stride }, parallel);
+    }
+    // Panels are rows as stored: steps of the depth, or columns of C.
+    let by_steps = b.col_stride == 1;
+    let (outer, inner) = if by_steps { (b.rows, b.cols) } else { (b.cols, b.rows) };
+    let height = (PANEL / inner.max(1)).max(1).next_multiple_of(16);
+    let mut scratch = vec![0.0; height.min(outer) * inner];
+    for start in (0..outer).step_by(height) {
+        let count = height.min(outer - start);
+        let panel = &mut scratch[..count * inner];
+        let stride = b.row_stride.max(b.col_stride);
+        let decode = |(i, row): (usize, &mut [f32])| b.run((start + i) * stride, row);
+        match parallel {
+            true => panel.par_chunks_mut(inner.max(1)).enumerate().for_each(decode),
+            false => panel.chunks_mut(inner.max(1)).enumerate().for_each(decode),
+        }
+        let panel = Mat::new(panel, count, inner, inner);
+        if by_steps {
+            let write = if start == 0 { write } else { Write::Add };
+            plain(c, write, alpha, a.columns(start, count), panel, parallel);
+        } else {
+            #[expect(unsafe_code, reason = "a panel gives a block of columns")]
+            // SAFETY: only one block lives at a time.
+            let mut block = unsafe { c.block(0, start, c.rows, count) };
+            plain(&mut block, write, alpha, a, panel.t(), parallel);
+        }
+    }
+}
+
+fn plain(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat, parallel: bool) {
+    let (down, across) = if parallel { grid(c.rows, c.cols, a.cols) } else { (1, 1) };
+    if down * across == 1 {
+        return serial(c, write, alpha, a, b);
+    }
+    let height = c.rows.div_ceil(down).next_multiple_of(16);
+    let width = c.cols.div_ceil(across).next_multiple_of(16);
+    let c = &*c;
+    (0..down * across).into_par_iter().for_each(|task| {
+        let (row, col) = (task / across * height, task % across * width);
+        let rows = height.min(c.rows.saturating_sub(row));
+        let cols = width.min(c.cols.saturating_sub(col));
+        if rows == 0 || cols == 0 {
+            return;
+        }
+        #[expect(unsafe_code, reason = "every task writes its own block")]
+        // SAFETY: the blocks tile the matrix without overlap.
+        let mut block = unsafe { c.block(row, col, rows, cols) };
+        let a = Mat { data: &a.data[row * a.row_stride..], rows, ..a };
+        let b = Mat { data: &b.data[col * b.col_stride..], cols, ..b };
+        serial(&mut block, write, alpha, a, b);
+    });
+}
+
+/// Blocks down and across.
+fn grid(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
+    if rows * cols * depth < SMALL {
+        return (1, 1);
+    }
+    let down = ((rows + EDGE / 2) / EDGE).max(1);
+    let across = ((cols + EDGE / 2) / EDGE).max(1);
+    match (down, across) {
+        (1, 1) if rows >= cols => (2, 1),
+        (1, 1) => (1, 2),
+        other => other,
+    }
+}
+
+fn serial(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat) {
+    #[expect(unsafe_code, reason = "the crate takes pointers")]
+    // SAFETY: the constructors checked that every element lies in its buffer; `c` is borrowed mutably, so that it
+    // overlaps neither `a` nor `b`.
+    unsafe {
+        gemm::gemm(
+            c.rows,
+            c.cols,
+            a.cols,
+            c.data,
+            1,
+            c.stride as isize,
+            write == Write::Add,
+            a.data.as_ptr(),
+            a.col_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.col_stride as isize,
+            b.row_stride as isize,
+            1.0,
+            alpha,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! Which labels count with `loss_on: "completion"`, and how rows are packed.
+
+use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
+use olive::config::canonical::{Era, LossOn, Strategy, TextGeneration, TextSource};
+use olive::data::{Dataset, IGNORED};
+use olive::model::ModelFolder;
+use std::path::Path;
+
+fn labels(dataset: &Dataset) -> Vec<Vec<i32>> {
+    dataset.samples.iter().map(|s| s.labels.clone()).collect()
+}
+
+fn after(marker: &str, strategy: Strategy, length: usize) -> TextGeneration {
+    let response_template = Some(marker.to_owned());
+    TextGeneration {
+        loss_on: LossOn::Completion,
+        response_template,
+        ..options(Era::New, strategy, length, "{t}")
+    }
+}
+
+fn rows(dir: &Path, texts: &[&str]) -> olive::config::canonical::LoadDataset {
+    let lines: String = texts.iter().map(|t| serde_json::json!({"t": t}).to_string() + "\n").collect();
+    load("json", &[&write(dir, "rows.jsonl", lines)])
+}
+
+const X: i32 = IGNORED;
+
+#[test]
+fn what_follows_the_last_marker_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    let texts = ["10 20 21 11 12", "20 21 13 20 21 14", "15 16", "17 18 19 30 20 21 40"];
+    let recorder = Recorder::default();
+    let line = after("20 21", Strategy::LineByLine, 6);
+    let data = prepare_with(rows(dir.path(), &texts), line.clone(), &model, &recorder).unwrap();
+    // The third row has no marker, and of the fourth the completion is cut off.
+    assert_eq!(ids(&data), [vec![10, 20, 21, 11, 12], vec![20, 21, 13, 20, 21, 14]]);
+    assert_eq!(labels(&data), [vec![X, X, X, 11, 12], vec![X, X, X, X, X, 14]]);
+    assert!(
+        recorder.warnings()[0].contains("2 of 4 samples have no completion"),
+        "{:?}",
+        recorder.warnings()
+    );
+
+    let padded = TextGeneration { pad_to_max_len: true, ..line.clone() };
+    let data = prepare(rows(dir.path(), &texts[..1]), padded, &model).unwrap();
+    assert_eq!(labels(&data), [[X, X, X, 11, 12, X]]);
+
+    // Tokens around the text are part of the completion, as its end is something to learn.
+    let surrounded = TextGeneration { add_special_tokens: true, max_seq_len: 9, ..line.clone() };
+    let data = prepare(rows(dir.path(), &texts[..1]), surrounded, &model).unwrap();
+    assert_eq!(
+        (ids(&data), labels(&data)),
+        (vec![vec![1, 10, 20, 21, 11, 12, 2]], vec![vec![X, X, X, X, 11, 12, 2]])
+    );
+
+    // Joined rows keep their masks; what is between them is nobody's completion. A block whose only label is that of its
+    // first token, which nothing predicts, is left out.
+    let joined = TextGeneration { joiner: Some("99".into()), ..after("20 21", Strategy::Join, 4) };
+    let data = prepare(rows(dir.path(), &texts[..2]), joined, &model).unwrap();
+    assert_eq!(labels(&data), [[X, X, X, 11], [X, X, X, 14]]);
+
+    let none = complaint(prepare(rows(dir.path(), &["10 11"]), line, &model));
+    assert!(none.contains("not one of the tokens"), "{none}");
+}
+
+#[test]
+fn what_the_assistant_says_counts_in_every_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    // 90 begins a user's turn, 91 an assistant's, 92 ends both, 93 ends a conversation.
+    let template = "{% for m in messages %}{{ '91 ' if m.role == 'assistant' else '90 ' }}{{ m.content }} 92 \
+                    {% endfor %}{{ '91 ' if add_generation_prompt else '93' }}";
+    let message = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
+    let talk = [
+        message("user", "10 11"),
+        message("assistant", "12"),
+        message("user", "13"),
+        message("assistant", "14 15"),
+    ];
+    let row = serde_json::json!({ "messages": talk }).to_string() + "\n";
+    let source = |text: &str| TextGeneration {
+        loss_on: LossOn::Completion,
+        source: TextSource::ChatTemplate { source: Some(text.into()), message_col: "messages".into() },
+        ..options(Era::New, Strategy::LineByLine, 40, "")
+    };
+    let load = || load("json", &[&write(dir.path(), "talk.jsonl", &row)]);
+    let data = prepare(load(), source(template), &model).unwrap();
+    assert_eq!(ids(&data), [[90, 10, 11, 92, 91, 12, 92, 90, 13, 92, 91, 14, 15, 92, 93]]);
+    assert_eq!(labels(&data), [[X, X, X, X, X, 12, 92, X, X, X, X, 14, 15, 92, 93]]);
+
+    // A template that drops earlier answers cannot be followed turn by turn.
+    let drops = "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content }} {% endif %}\
+                 {% endfor %}{{ '91' if add_generation_prompt }}";
+    let error = complaint(prepare(load(), source(drops), &model));
+    assert!(error.contains("turn 2") && error.contains("response_template"), "{error}");
+    let marked = TextGeneration { response_template: Some("13".into()), ..source(template) };
+    let data = prepare(load(), marked, &model).unwrap();
+    assert_eq!(labels(&data)[0][8..], [X, 92, 91, 14, 15, 92, 93]);
+}
+
+#[test]
+fn a_real_tokenizer_cuts_at_the_marker() {
+    let model =
+        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("model-cache/tiny-phi3")).unwrap();
+    let tokenizer = model.tokenizer().unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/olive-qa.jsonl");
+    let template = "Question: {Question}\nAnswer: {Best Answer}<|end|>";
+    // With the space after the colon, which belongs to the answer's first token.
+    for marker in ["Answer:", "Answer: "] {
+        let complete = TextGeneration {
+            loss_on: LossOn::Completion,
+            response_template: Some(marker.into()),
+            ..options(Era::New, Strategy::LineByLine, 256, template)
+        };
+        let data = prepare(load("json", &[file.to_str().unwrap()]), complete, &model).unwrap();
+        let rows = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(data.samples.len(), rows.lines().count());
+        for (sample, row) in data.samples.iter().zip(rows.lines()) {
+            let row: serde_json::Value = serde_json::from_str(row).unwrap();
+            let counted: Vec<u32> =
+                sample.labels.iter().filter(|l| **l != X).map(|l| u32::try_from(*l).unwrap()).collect();
+            let text = tokenizer.decode(&counted, false).unwrap();
+            assert_eq!(text.trim(), format!("{}<|end|>", row["Best Answer"].as_str().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn rows_are_packed_into_the_fullest_block_with_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    let texts = ["10 11 12 13", "20 21 22", "30 31", "40", "50 51 52 53 54 55 56 57 58", "60 61 62", "70"];
+    let pack = options(Era::New, Strategy::Pack, 6, "{t}");
+    let data = prepare(rows(dir.path(), &texts), pack.clone(), &model).unwrap();
+    assert_eq!(
+        ids(&data),
+        [
+            vec![10, 11, 12, 13, 30, 31],
+            vec![20, 21, 22, 40, 70],
+            vec![50, 51, 52, 53, 54, 55],
+            vec![60, 61, 62]
+        ]
+    );
+    let documents: Vec<_> = data.samples.iter().map(|s| s.documents.clone().unwrap()).collect();
+    assert_eq!(documents, [vec![4, 2], vec![3, 1, 1], vec![6], vec![3]]);
+    assert_eq!(data.samples[1].document_ranges(), [0..3, 3..4, 4..5]);
+    let limited = TextGeneration { max_samples: Some(2), ..pack };
+    assert_eq!(prepare(rows(dir.path(), &texts), limited, &model).unwrap().samples[..], data.samples[..2]);
+    let marked = after("20 21", Strategy::Pack, 8);
+    let data = prepare(rows(dir.path(), &["10 20 21 11", "20 21 12"]), marked, &model).unwrap();
+    assert_eq!(labels(&data), [[X, X, X, 11, X, X, 12]]);
+}

@@ -1,0 +1,207 @@
+//! The best state, early stopping and checkpoints on the way, in whole trainings.
+
+use crate::{fixture, plain_options, sample, trainer, values};
+use olive::Result;
+use olive::config::canonical::{EvalStrategy, SaveStrategy, Saving, Scheduler, Selection, TrainingArgs};
+use olive::data::Dataset;
+use olive::engine::CancelFlag;
+use olive::model::Adapter;
+use olive::report::{Event, EventSink};
+use olive::train::evaluate::evaluate;
+use olive::train::{Checkpoints, Fit, Fitted, Saver, fit};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+pub fn arguments(change: impl FnOnce(&mut TrainingArgs)) -> TrainingArgs {
+    let mut args = TrainingArgs {
+        seed: 5,
+        data_seed: 42,
+        optim: "adamw_torch".into(),
+        per_device_train_batch_size: 1,
+        per_device_eval_batch_size: 2,
+        gradient_accumulation_steps: 1,
+        gradient_checkpointing: false,
+        learning_rate: 3e-2,
+        weight_decay: 0.0,
+        adam_beta1: 0.9,
+        adam_beta2: 0.999,
+        adam_epsilon: 1e-8,
+        max_grad_norm: 1.0,
+        num_train_epochs: 1.0,
+        max_steps: Some(20),
+        lr_scheduler_type: Scheduler::Constant,
+        lr_scheduler_kwargs: Default::default(),
+        loraplus_lr_ratio: None,
+        neftune_noise_alpha: None,
+        warmup_ratio: 0.0,
+        warmup_steps: 0,
+        logging_steps: 100,
+        eval_strategy: EvalStrategy::Steps,
+        eval_steps: Some(2.0),
+        group_by_length: false,
+        dataloader_drop_last: false,
+        saving: Saving::default(),
+        selection: Selection::default(),
+    };
+    change(&mut args);
+    args
+}
+
+/// Notes evaluations, and raises a flag after a step.
+struct Sink {
+    stop: usize,
+    cancel: CancelFlag,
+    losses: Mutex<Vec<(usize, f64)>>,
+}
+
+impl EventSink for Sink {
+    fn emit(&self, event: Event) {
+        match event {
+            Event::TrainStep { step, .. } if step == self.stop => self.cancel.raise(),
+            Event::Evaluated { step, loss, .. } => self.losses.lock().expect("no panic").push((step, loss)),
+            _ => {}
+        }
+    }
+}
+
+struct Outcome {
+    fitted: Result<Fitted>,
+    losses: Vec<(usize, f64)>,
+    weights: Vec<Vec<f32>>,
+    /// Of the adapter that comes out.
+    loss: f64,
+}
+
+/// Two samples that repeat, so that what was held out gets worse after a while.
+fn run(dir: &Path, args: &TrainingArgs, stop: usize) -> Outcome {
+    let data = |seed: u32, n: u32| {
+        let ids = move |row: u32| (0..24).map(move |i| (i * (row + seed) + i * i) % 90 + 4).collect();
+        Dataset { samples: (0..n).map(|row| sample(ids(row))).collect(), rows: n as usize }
+    };
+    let (train, eval) = (data(1, 2), data(9, 3));
+    let mut trainer = trainer("dora", plain_options());
+    let config = Adapter::open(&fixture("dora/init")).expect("an adapter").config;
+    let sink = Sink { stop, cancel: CancelFlag::default(), losses: Mutex::default() };
+    let checkpoints = Checkpoints::open(dir.join("resume")).expect("a folder");
+    let saver = Saver {
+        saving: &args.saving,
+        config: &config,
+        dir: dir.join("checkpoints"),
+        keeps_best: args.selection.load_best_model_at_end,
+    };
+    let fitted = fit(
+        &mut trainer,
+        &Fit {
+            train: &train,
+            eval: Some(&eval),
+            args,
+            checkpoints: &checkpoints,
+            saver: Some(&saver),
+            save_every: Duration::from_secs(3600),
+            events: &sink,
+            cancel: &sink.cancel,
+        },
+    );
+    let loss = evaluate(&trainer.decoder, &eval, 2, &CancelFlag::default()).expect("a loss").0;
+    let weights = trainer.decoder.parameters().map(|(_, value)| values(value)).collect();
+    Outcome { fitted, losses: sink.losses.into_inner().expect("no panic"), weights, loss }
+}
+
+fn lowest(losses: &[(usize, f64)]) -> (usize, f64) {
+    losses
+        .iter()
+        .filter(|(step, _)| *step > 0)
+        .copied()
+        .reduce(|a, b| if b.1 < a.1 { b } else { a })
+        .expect("losses")
+}
+
+fn saved(dir: &Path) -> Vec<usize> {
+    let Ok(entries) = std::fs::read_dir(dir.join("checkpoints")) else { return Vec::new() };
+    let number = |name: String| name.strip_prefix("checkpoint-").and_then(|n| n.parse().ok());
+    let names = entries.flatten().map(|e| e.file_name().into_string().expect("a name"));
+    let mut steps: Vec<usize> = names.map(|name| number(name).expect("nothing else lies here")).collect();
+    steps.sort_unstable();
+    steps
+}
+
+#[test]
+fn the_state_with_the_lowest_evaluation_is_kept_also_across_an_interruption() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let best = arguments(|args| args.selection.load_best_model_at_end = true);
+    let whole = run(&dir.path().join("whole"), &best, usize::MAX);
+    let (step, loss) = lowest(&whole.losses);
+    let kept = whole.fitted.expect("trained").best.expect("a best state");
+    assert_eq!((kept.step, kept.loss), (step, loss));
+    assert!((2..20).contains(&step), "the best state is on the way: {:?}", whole.losses);
+    assert_eq!(whole.loss, loss, "the adapter is the one that was evaluated then");
+    let last = run(&dir.path().join("last"), &arguments(|_| {}), usize::MAX);
+    assert!(last.fitted.expect("trained").best.is_none());
+    assert!(last.loss > loss);
+    assert_eq!(last.loss, last.losses.last().expect("losses").1);
+
+    // Before and after the best state, and right after an evaluation.
+    for stop in [1, step, step + 1, 19] {
+        let broken = dir.path().join(format!("broken-{stop}"));
+        assert!(run(&broken, &best, stop).fitted.is_err());
+        let second = run(&broken, &best, usize::MAX);
+        assert_eq!(second.fitted.expect("trained").best, Some(kept), "interrupted after step {stop}");
+        assert_eq!(second.weights, whole.weights, "interrupted after step {stop}");
+    }
+}
+
+#[test]
+fn training_stops_when_evaluations_get_worse() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let args = arguments(|args| args.selection.early_stopping_patience = Some(2));
+    let whole = run(&dir.path().join("whole"), &args, usize::MAX);
+    let fitted = whole.fitted.expect("trained");
+    let (best, _) = lowest(&whole.losses);
+    assert_eq!(fitted.steps, best + 4, "two evaluations after the best: {:?}", whole.losses);
+    assert!(fitted.steps < 20);
+    for stop in [best + 1, best + 2, best + 3] {
+        let broken = dir.path().join(format!("broken-{stop}"));
+        assert!(run(&broken, &args, stop).fitted.is_err());
+        let second = run(&broken, &args, usize::MAX);
+        assert_eq!(second.fitted.expect("trained").steps, fitted.steps);
+        assert_eq!(second.weights, whole.weights);
+    }
+}
+
+#[test]
+fn checkpoints_are_adapters_of_their_step() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let saving = |strategy, steps, total_limit| {
+        arguments(|args| {
+            args.saving = Saving { strategy, steps, total_limit, output_dir: None };
+            args.selection.load_best_model_at_end = total_limit.is_some();
+        })
+    };
+    let every = dir.path().join("every");
+    run(&every, &saving(SaveStrategy::Steps, 6.0, None), usize::MAX);
+    assert_eq!(saved(&every), [6, 12, 18, 20]);
+    let share = dir.path().join("share");
+    run(&share, &saving(SaveStrategy::Steps, 0.25, None), usize::MAX);
+    assert_eq!(saved(&share), [5, 10, 15, 20]);
+    let epochs = dir.path().join("epochs");
+    run(&epochs, &saving(SaveStrategy::Epoch, 1.0, None), usize::MAX);
+    assert_eq!(saved(&epochs).len(), 10, "two samples are an epoch");
+
+    // The newest two, of which one is the best.
+    let limited = dir.path().join("limited");
+    let outcome = run(&limited, &saving(SaveStrategy::Steps, 2.0, Some(2)), usize::MAX);
+    let (best, _) = lowest(&outcome.losses);
+    assert_eq!(saved(&limited), [best, 20]);
+    let one = dir.path().join("one");
+    run(&one, &saving(SaveStrategy::Steps, 2.0, Some(1)), usize::MAX);
+    assert_eq!(saved(&one), [best, 20], "as in transformers, the best outlives a limit of one");
+    let kept = Adapter::open(&limited.join(format!("checkpoints/checkpoint-{best}"))).expect("an adapter");
+    let flat: Vec<Vec<f32>> = outcome.weights;
+    let module = kept.modules.values().next().expect("a module");
+    assert!(flat.contains(&module.a) && flat.contains(&module.b), "the best checkpoint is the result");
+    assert!(flat.contains(module.magnitude.as_ref().expect("a magnitude")));
+    let bests = dir.path().join("bests");
+    run(&bests, &saving(SaveStrategy::Best, 1.0, None), usize::MAX);
+    assert_eq!(saved(&bests).last(), Some(&best));
+}

@@ -1,0 +1,127 @@
+//! What `olive run` does to the output folder, and what it leaves alone.
+
+mod support;
+
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Output;
+use support::{Quickstart, olive, root, text};
+
+/// A small rank, so that training is quick.
+const RANK: &str = "passes.lora.config.lora_r=4";
+
+fn base_model() -> std::path::PathBuf {
+    root().join("model-cache/tiny-phi3")
+}
+
+/// Runs the quickstart with these of its passes only, from this model.
+fn run(quickstart: &Quickstart, passes: &[&str], model: &Path) -> Output {
+    let text = std::fs::read_to_string(root().join("configs/quickstart/olive-config.json")).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["passes"].as_object_mut().unwrap().retain(|name, _| passes.contains(&name.as_str()));
+    config["input_model"]["config"]["hf_config"]["model_name"] = json!(model);
+    let path = quickstart.dir.path().join("config.json");
+    std::fs::write(&path, config.to_string()).unwrap();
+    let mut command = olive();
+    command.arg("run").arg("--config").arg(path);
+    if passes.contains(&"lora") {
+        command.args(quickstart.arguments(&[RANK.to_owned()]));
+    } else {
+        command.arg("--set").arg(format!("engine.output_dir={}", quickstart.output().display()));
+        command.arg("--set").arg(format!("engine.cache_dir={}", quickstart.cache().display()));
+    }
+    command.output().unwrap()
+}
+
+fn run_well(quickstart: &Quickstart, passes: &[&str], model: &Path) -> String {
+    let output = run(quickstart, passes, model);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn copy_model(to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(base_model()).unwrap().flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[test]
+fn the_result_never_takes_the_place_of_the_input_model() {
+    let quickstart = Quickstart::new(1);
+    let model = quickstart.output().join("model");
+    copy_model(&model);
+    let weights = std::fs::read(model.join("model.safetensors")).unwrap();
+    let refused = run(&quickstart, &["lora", "merge_adapter_weights"], &model);
+    assert_eq!(refused.status.code(), Some(2));
+    let message = text(&refused.stderr);
+    assert!(message.contains("overwrite the input model") && message.contains("output_dir"), "{message}");
+    assert!(!quickstart.cache().join("passes-v1").exists(), "it is said before anything runs");
+    assert_eq!(std::fs::read(model.join("model.safetensors")).unwrap(), weights);
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_is_said_before_the_work() {
+    let quickstart = Quickstart::new(1);
+    std::fs::write(quickstart.output(), "a file").unwrap();
+    let refused = run(&quickstart, &["lora"], &base_model());
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("failed to create"), "{}", text(&refused.stderr));
+    assert!(!quickstart.cache().join("passes-v1").exists());
+}
+
+#[test]
+fn files_of_an_earlier_run_go_unless_they_are_the_input_and_others_stay() {
+    let quickstart = Quickstart::new(1);
+    let output = quickstart.output();
+    run_well(&quickstart, &["lora"], &base_model());
+    assert!(output.join("adapter/adapter_model.safetensors").is_file());
+    std::fs::write(output.join("notes.txt"), "mine").unwrap();
+    let outside = quickstart.dir.path().join("outside.txt");
+    std::fs::write(&outside, "mine").unwrap();
+    let history = output.join("run_history.json");
+    let mut listed: Value = serde_json::from_slice(&std::fs::read(&history).unwrap()).unwrap();
+    listed["files"].as_array_mut().unwrap().push(json!({"path": "../outside.txt", "bytes": 4}));
+    std::fs::write(&history, listed.to_string()).unwrap();
+
+    run_well(&quickstart, &["lora", "merge_adapter_weights"], &base_model());
+    assert!(!output.join("adapter/adapter_model.safetensors").exists());
+    assert!(output.join("notes.txt").is_file() && outside.is_file());
+
+    // The merged model of the last run is now the input: it must outlive the run.
+    let merged = output.join("model");
+    run_well(&quickstart, &["builder"], &merged);
+    assert!(output.join("model.onnx").is_file());
+    assert!(merged.join("model.safetensors").is_file());
+}
+
+#[test]
+fn weights_that_were_edited_in_place_are_made_again() {
+    let quickstart = Quickstart::new(1);
+    let passes = ["lora", "merge_adapter_weights"];
+    run_well(&quickstart, &passes, &base_model());
+    let weights = quickstart.output().join("model/model.safetensors");
+    let right = std::fs::read(&weights).unwrap();
+    // The time stamps of files are as coarse as the kernel's clock.
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    std::fs::write(&weights, vec![7; right.len()]).unwrap();
+    run_well(&quickstart, &passes, &base_model());
+    assert!(std::fs::read(&weights).unwrap() == right, "neither the cache nor the folder keeps the edit");
+}
+
+#[test]
+fn an_adapter_names_its_base_where_it_lies_now() {
+    let quickstart = Quickstart::new(1);
+    let base = || {
+        let config = std::fs::read(quickstart.output().join("adapter/adapter_config.json")).unwrap();
+        serde_json::from_slice::<Value>(&config).unwrap()["base_model_name_or_path"].clone()
+    };
+    run_well(&quickstart, &["lora"], Path::new("model-cache/tiny-phi3"));
+    assert_eq!(base(), json!(base_model().canonicalize().unwrap()));
+
+    let moved = quickstart.dir.path().join("moved");
+    copy_model(&moved);
+    std::fs::remove_dir_all(quickstart.output()).unwrap();
+    assert!(run_well(&quickstart, &["lora"], &moved).contains(" cached "));
+    assert_eq!(base(), json!(moved.canonicalize().unwrap()));
+}
