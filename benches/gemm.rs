@@ -1,6 +1,8 @@
 //! Matrix products at the shapes of training: ours, the `gemm` crate with its own threading, and OpenBLAS through numpy.
 //!
-//! `cargo bench --bench gemm [-- --threads N] [--seconds 0.05] [--rounds 5] [FILTER]`
+//! `cargo bench --bench gemm [-- --threads N] [--seconds 0.05] [--rounds 5] [--cpu] [FILTER]`
+//!
+//! `--cpu` counts the processor time of one thread each instead of the clock: what other programs take does not count.
 //!
 //! numpy is run by `OLIVE_PYTHON`, or `python3`; without it its column stays empty. The three take turns, and the best
 //! time of each counts, because other programs disturb the clock. Weights are bf16 for ours, which decodes them while it
@@ -11,6 +13,7 @@
 use olive::ops::{Stored, matmul};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Instant;
 
 /// One product: `c[m, n] = a[m, k] · b[k, n]`.
@@ -63,8 +66,14 @@ fn shapes() -> Vec<Shape> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let cpu = arguments.iter().any(|a| a == "--cpu");
+    let arguments: Vec<String> = arguments.into_iter().filter(|a| a != "--cpu").collect();
     let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|i| arguments.get(i + 1));
-    let threads: Option<usize> = value("--threads").map(|v| v.parse()).transpose()?;
+    let threads: Option<usize> = match cpu {
+        true => Some(1),
+        false => value("--threads").map(|v| v.parse()).transpose()?,
+    };
+    let clock = if cpu { processor_seconds } else { wall_seconds };
     let seconds: f64 = value("--seconds").map_or(Ok(0.05), |v| v.parse())?;
     let rounds: usize = value("--rounds").map_or(Ok(5), |v| v.parse())?;
     let filter = match arguments.len() % 2 {
@@ -77,7 +86,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     pool.build_global()?;
     let threads = rayon::current_num_threads();
-    let mut numpy = Numpy::start(threads);
+    let mut numpy = Numpy::start(threads, cpu);
     let kernel = numpy.as_mut().map_or("no numpy", |n| &n.kernel);
     println!("{threads} threads; OpenBLAS: {kernel}\n");
     println!(
@@ -86,7 +95,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let mut worst: Option<(f64, String)> = None;
     for shape in shapes().into_iter().filter(|s| s.name.contains(&filter)) {
-        let (ours, krate, openblas) = measure(&shape, numpy.as_mut(), seconds, rounds)?;
+        let (ours, krate, openblas) = measure(&shape, numpy.as_mut(), seconds, rounds, clock)?;
         let cell = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.2}"));
         let ratio = openblas.map(|o| ours / o);
         println!(
@@ -114,6 +123,7 @@ fn measure(
     mut numpy: Option<&mut Numpy>,
     seconds: f64,
     rounds: usize,
+    clock: fn() -> f64,
 ) -> Result<(f64, f64, Option<f64>), Box<dyn std::error::Error>> {
     let [m, n, k] = shape.size;
     let values =
@@ -126,8 +136,9 @@ fn measure(
     let stored = if shape.weight { Stored::Bf16(&narrow) } else { Stored::F32(&b) };
     let mut best = [f64::INFINITY; 3];
     for _ in 0..rounds {
-        best[0] = best[0].min(fastest(seconds, || matmul(&mut c, &a, stored, [m, n, k], shape.turned)));
-        best[1] = best[1].min(fastest(seconds, || by_crate(&mut c, &a, &b, shape)));
+        best[0] =
+            best[0].min(fastest(seconds, clock, || matmul(&mut c, &a, stored, [m, n, k], shape.turned)));
+        best[1] = best[1].min(fastest(seconds, clock, || by_crate(&mut c, &a, &b, shape)));
         if let Some(numpy) = numpy.as_deref_mut() {
             best[2] = best[2].min(numpy.run(shape, seconds)?);
         }
@@ -136,13 +147,42 @@ fn measure(
     Ok((rate(best[0]), rate(best[1]), numpy.map(|_| rate(best[2]))))
 }
 
+fn wall_seconds() -> f64 {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGUN.elapsed().as_secs_f64()
+}
+
+/// Processor time of this process.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the standard library has no such clock")]
+fn processor_seconds() -> f64 {
+    #[repr(C)]
+    struct Time {
+        seconds: i64,
+        nanoseconds: i64,
+    }
+    unsafe extern "C" {
+        fn clock_gettime(clock: i32, time: *mut Time) -> i32;
+    }
+    const PROCESS_CPUTIME: i32 = 2;
+    let mut time = Time { seconds: 0, nanoseconds: 0 };
+    // SAFETY: `time` has the layout of `timespec` on 64-bit Linux.
+    unsafe { clock_gettime(PROCESS_CPUTIME, &raw mut time) };
+    time.seconds as f64 + time.nanoseconds as f64 * 1e-9
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processor_seconds() -> f64 {
+    wall_seconds()
+}
+
 /// The shortest of the runs that fit into `seconds`.
-fn fastest(seconds: f64, mut run: impl FnMut()) -> f64 {
+fn fastest(seconds: f64, clock: fn() -> f64, mut run: impl FnMut()) -> f64 {
     let (begun, mut best) = (Instant::now(), f64::INFINITY);
     while begun.elapsed().as_secs_f64() < seconds {
-        let started = Instant::now();
+        let started = clock();
         run();
-        best = best.min(started.elapsed().as_secs_f64());
+        best = best.min(clock() - started);
     }
     best
 }
@@ -194,6 +234,7 @@ struct Numpy {
 /// Reads `m n k turned_a turned_b seconds` and answers with the best time.
 const SERVER: &str = "
 import sys, time, numpy
+clock = getattr(time, sys.argv[1])
 print(numpy.__version__, flush=True)
 held = {}
 for line in sys.stdin:
@@ -206,17 +247,17 @@ for line in sys.stdin:
     a, b, c = held[key]
     begun, best = time.perf_counter(), 9e9
     while time.perf_counter() - begun < float(seconds):
-        started = time.perf_counter()
+        started = clock()
         numpy.matmul(a, b, out=c)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, clock() - started)
     print(best, flush=True)
 ";
 
 impl Numpy {
-    fn start(threads: usize) -> Option<Numpy> {
+    fn start(threads: usize, cpu: bool) -> Option<Numpy> {
         let python = std::env::var("OLIVE_PYTHON").unwrap_or_else(|_| "python3".into());
         let mut child = Command::new(python)
-            .args(["-c", SERVER])
+            .args(["-c", SERVER, if cpu { "process_time" } else { "perf_counter" }])
             // Settings for other programs' sake that slow it down.
             .env_remove("OPENBLAS_CORETYPE")
             .env_remove("OPENBLAS_L2_SIZE")
