@@ -76,7 +76,8 @@ fn onnx_logits_are_those_of_transformers() {
         let mut session = OnnxSession::open(&temp.path().join("onnx"), &library, CacheMode::Auto).unwrap();
         // A graph has the keys of earlier positions as they were rotated then, so LongRoPE is compared up to where
         // its factors change.
-        let original = ModelFolder::open(&family).unwrap().config["original_max_position_embeddings"].as_u64();
+        let original =
+            ModelFolder::open(&family).unwrap().config["original_max_position_embeddings"].as_u64();
         let count = original.map_or(usize::MAX, |n| n as usize);
         let difference = largest_difference(&mut session, &family, count);
         println!("{name}: ONNX differs by {difference:.1e}");
