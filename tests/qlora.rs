@@ -1,5 +1,4 @@
 //! QLoRA: gradients, the stored base, and the pipeline as a user runs it.
-#![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
 mod runtime_support;
 mod support;

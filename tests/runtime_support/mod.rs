@@ -1,5 +1,6 @@
 //! What the tests of running models share.
 #![allow(dead_code, reason = "every test file uses its own part of this")]
+#![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
 use assert_cmd::Command;
 use olive::runtime::{Library, LibrarySearch};
