@@ -310,6 +310,8 @@ pub struct ModelBuilderOptions {
     pub num_hidden_layers: Option<usize>,
     /// Name of the ONNX file; `None`: `model.onnx`.
     pub filename: Option<String>,
+    /// What becomes of an adapter.
+    pub adapters: Adapters,
     /// Merged over `search` of genai_config.json.
     pub search: Option<serde_json::Map<String, serde_json::Value>>,
     /// Data by which the codes of an int4 model are chosen.
@@ -343,6 +345,7 @@ impl ModelBuilderOptions {
             metadata_only: false,
             num_hidden_layers: None,
             filename: None,
+            adapters: Adapters::Merged,
             search: None,
             calibration: None,
         }
@@ -361,6 +364,16 @@ impl ModelBuilderOptions {
         let mut parts = Path::new(name).components();
         matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.ends_with('/')
     }
+}
+
+/// How ModelBuilder exports a model with an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Adapters {
+    /// In the weights.
+    Merged,
+    /// In a file of its own, for a session to switch on.
+    Separate,
 }
 
 /// Bits of some matrices, where they differ from those of the rest.

@@ -7,9 +7,10 @@ use super::genai_config::{self, Interface};
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::side_files::{self, SpecialTokens};
+use super::{OnnxError, adapter, adapter_file};
 use crate::cancel::CancelFlag;
 use crate::decoder::Spec;
-use crate::model::{ModelFolder, WeightSource};
+use crate::model::{Adapter, ModelFolder, WeightSource};
 use crate::report::EventSink;
 use crate::{Result, error::IoContext};
 use prost::Message;
@@ -19,15 +20,23 @@ use std::path::Path;
 
 pub(crate) const GENAI_CONFIG: &str = "genai_config.json";
 
+/// The weights of a model.
+#[derive(Clone, Copy)]
+pub struct Weights<'a> {
+    pub source: &'a dyn WeightSource,
+    /// An adapter that `source` does not have in it: it goes into a file of its own, `adapter_weights.onnx_adapter`.
+    pub adapter: Option<&'a Adapter>,
+}
+
 /// Writes `model.onnx`, `model.onnx.data` (or what the options call them), `genai_config.json` and what belongs to them
-/// into `dir`. `source` has the weights of the model that `folder` describes. With a calibration the codes of its int4
+/// into `dir`. `weights` are those of the model that `folder` describes. With a calibration the codes of its int4
 /// or int8 weights are chosen by its data, and `quantisation_report.json` says what quantisation costs.
 ///
 /// # Errors
 /// Whatever the model lacks or ONNX Runtime cannot run, a file that cannot be written, an interruption.
 pub fn build(
     folder: &ModelFolder,
-    source: &dyn WeightSource,
+    weights: Weights,
     options: &BuildOptions,
     calibration: Option<Calibration>,
     dir: &Path,
@@ -43,7 +52,11 @@ pub fn build(
     };
     let genai_config = genai_config::text(folder, &spec, options, &tokens, &interface)?;
     let data_file = format!("{}.data", interface.filename);
-    let (graph, mut data) = Decoder::new(&spec, options, source).build()?;
+    if let Some(adapter) = weights.adapter {
+        adapter::check(adapter, &spec)?;
+    }
+    let source = weights.source;
+    let (graph, mut data, parameters) = Decoder::new(&spec, options, weights).build()?;
     cancel.check()?;
     let chosen = match calibration {
         None => ChosenCodes::new(),
@@ -68,6 +81,11 @@ pub fn build(
     write_synced(&dir.join(&interface.filename), &model.encode_to_vec())?;
     drop(model);
     data.write(&dir.join(&data_file), source, &chosen, cancel, events)?;
+    if weights.adapter.is_some() {
+        let too_large = || OnnxError::SeparateAdapter("it is larger than 2 GiB".into());
+        let bytes = adapter_file::encode(&parameters).ok_or_else(too_large)?;
+        write_synced(&dir.join(adapter_file::FILE), &bytes)?;
+    }
     write_synced(&dir.join(GENAI_CONFIG), genai_config.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)
 }

@@ -2,13 +2,15 @@
 //! rotary embedding in `rope_caches`.
 
 use super::OnnxError;
+use super::adapter_file::Parameter;
+use super::build::Weights;
 use super::data_file::{DataPlan, Matrix, QuantisedNames, Rows};
 use super::graph::{Dim, GraphBuilder, MICROSOFT, attr_float, attr_int, attr_ints, attr_string, onnx_type};
 use super::options::BuildOptions;
 use super::proto::data_type;
 use crate::Result;
 use crate::decoder::{Activation, NormLayout, Spec};
-use crate::model::WeightSource;
+use crate::model::{Adapter, WeightSource};
 use crate::quant::{BlockFormat, FloatType, TableFormat};
 use std::collections::BTreeSet;
 
@@ -17,6 +19,10 @@ pub(crate) struct Decoder<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) options: &'a BuildOptions,
     pub(crate) source: &'a dyn WeightSource,
+    /// An adapter that stays apart from the model.
+    pub(crate) adapter: Option<&'a Adapter>,
+    /// Its matrices.
+    pub(crate) parameters: Vec<Parameter>,
     pub(crate) graph: GraphBuilder,
     pub(crate) data: DataPlan,
     /// MatMul nodes so far, by the name they have before quantisation.
@@ -39,15 +45,13 @@ const GATHER: &str = "/model/embed_tokens/Gather";
 const MASK: &str = "/model/attn_mask_reformat/attn_mask_subgraph";
 
 impl<'a> Decoder<'a> {
-    pub(crate) fn new(
-        spec: &'a Spec,
-        options: &'a BuildOptions,
-        source: &'a dyn WeightSource,
-    ) -> Decoder<'a> {
+    pub(crate) fn new(spec: &'a Spec, options: &'a BuildOptions, weights: Weights<'a>) -> Decoder<'a> {
         Decoder {
             spec,
             options,
-            source,
+            source: weights.source,
+            adapter: weights.adapter,
+            parameters: Vec::new(),
             graph: GraphBuilder::default(),
             data: DataPlan::default(),
             matmuls: Vec::new(),
@@ -56,12 +60,12 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The whole graph and the plan of its weights.
+    /// The whole graph, the plan of its weights, and the matrices of an adapter that stays apart.
     ///
     /// # Errors
     /// Weights that are missing or of another shape than the configuration says, something that ONNX Runtime's
     /// kernels cannot run, a node to exclude that does not exist.
-    pub(crate) fn build(mut self) -> Result<(GraphBuilder, DataPlan)> {
+    pub(crate) fn build(mut self) -> Result<(GraphBuilder, DataPlan, Vec<Parameter>)> {
         self.inputs_and_outputs();
         self.attention_mask();
         let embedding = self.embedding()?;
@@ -84,7 +88,7 @@ impl<'a> Decoder<'a> {
             self.head(&hidden)?;
         }
         self.check_excluded()?;
-        Ok((self.graph, self.data))
+        Ok((self.graph, self.data, self.parameters))
     }
 
     fn check_excluded(&self) -> Result<()> {

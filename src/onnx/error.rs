@@ -14,6 +14,8 @@ pub enum OnnxError {
     UnknownNode { name: String, known: Vec<String> },
     #[error("genai_config.json cannot be written for `{}`: {reason}", path.display())]
     Graph { path: PathBuf, reason: String },
+    #[error("the adapter cannot be kept apart from the model: {0}")]
+    SeparateAdapter(String),
     #[error("neither config.json nor the tokenizer says which token ends a text")]
     NoEndOfText,
 }
@@ -31,6 +33,7 @@ impl OnnxError {
             OnnxError::Graph { .. } => Some(
                 "`metadata_only` takes a folder with the graph of a decoder, its config.json and its tokenizer".into(),
             ),
+            OnnxError::SeparateAdapter(_) => Some("`adapters: merged` puts it into the weights".into()),
             OnnxError::Unsupported(_) | OnnxError::Option { .. } => None,
         }
     }

@@ -23,6 +23,7 @@ pub(crate) fn onnx_type(float: FloatType) -> i32 {
 pub(crate) enum Dim {
     Fixed(usize),
     Symbol(&'static str),
+    Any,
 }
 
 #[derive(Default)]
@@ -31,6 +32,8 @@ pub(crate) struct GraphBuilder {
     inputs: Vec<ValueInfoProto>,
     outputs: Vec<ValueInfoProto>,
     constants: BTreeSet<String>,
+    /// Of inputs that may be left out.
+    defaults: Vec<TensorProto>,
 }
 
 impl GraphBuilder {
@@ -68,6 +71,18 @@ impl GraphBuilder {
 
     pub(crate) fn input(&mut self, name: &str, elem_type: i32, dims: &[Dim]) {
         self.inputs.push(value(name, elem_type, dims));
+    }
+
+    /// An input that may be left out; then its `Any` dimensions are zero.
+    pub(crate) fn optional_input(&mut self, name: &str, elem_type: i32, dims: &[Dim]) {
+        self.input(name, elem_type, dims);
+        let size = |dim: &Dim| if let Dim::Fixed(n) = dim { *n as i64 } else { 0 };
+        self.defaults.push(TensorProto {
+            dims: dims.iter().map(size).collect(),
+            data_type: elem_type,
+            name: name.to_owned(),
+            ..TensorProto::default()
+        });
     }
 
     pub(crate) fn output(&mut self, name: &str, elem_type: i32, dims: &[Dim]) {
@@ -115,7 +130,8 @@ impl GraphBuilder {
         output
     }
 
-    pub(crate) fn finish(self, name: &str, initializer: Vec<TensorProto>) -> GraphProto {
+    pub(crate) fn finish(self, name: &str, mut initializer: Vec<TensorProto>) -> GraphProto {
+        initializer.extend(self.defaults);
         GraphProto {
             node: self.nodes,
             name: name.to_owned(),
@@ -131,6 +147,7 @@ fn value(name: &str, elem_type: i32, dims: &[Dim]) -> ValueInfoProto {
         .iter()
         .map(|dim| match dim {
             Dim::Fixed(n) => Dimension { dim_value: Some(*n as i64), dim_param: None },
+            Dim::Any => Dimension { dim_value: None, dim_param: None },
             Dim::Symbol(s) => Dimension { dim_value: None, dim_param: Some((*s).to_owned()) },
         })
         .collect();

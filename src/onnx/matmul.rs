@@ -21,7 +21,7 @@ pub(crate) fn quantised_names(name: &str, format: BlockFormat) -> QuantisedNames
 }
 
 /// `/model/layers.0/mlp/up_proj/MatMul` → `model.layers.0.mlp.up_proj.MatMul`.
-fn initializer_name(node: &str) -> String {
+pub(super) fn initializer_name(node: &str) -> String {
     node.trim_start_matches('/').replace('/', ".")
 }
 
@@ -97,7 +97,9 @@ impl Decoder<'_> {
     ) -> Result<String> {
         let bias = self.bias(&matrix, keep_zero)?;
         let product = format!("{base}/MatMul/output_0");
+        let parts = matrix.parts.clone();
         self.matmul(&format!("{base}/MatMul"), input, &product, matrix);
+        let product = self.with_adapter(base, input, product, &parts);
         let Some(bias) = bias else { return Ok(product) };
         let node = format!("{base}/Add");
         let name = format!("{}.bias", initializer_name(&node));

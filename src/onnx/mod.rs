@@ -3,6 +3,8 @@
 //! What is written is what onnxruntime-genai 0.18's own builder writes: names, nodes, inputs, outputs and the bytes
 //! of every weight. `docs/model_builder.md` lists where it differs on purpose.
 
+mod adapter;
+mod adapter_file;
 pub mod attention;
 pub mod build;
 pub mod calibration;
@@ -18,7 +20,7 @@ pub mod proto;
 pub mod rope_caches;
 pub mod side_files;
 
-pub use build::build;
+pub use build::{Weights, build};
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
 pub use metadata::{add_metadata, write_metadata};

@@ -1,7 +1,7 @@
 //! What to build, checked: provider, storage types, quantisation.
 
 use super::OnnxError;
-use crate::config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
+use crate::config::canonical::{Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use crate::quant::{Algorithm, BlockFormat, FloatType};
 
 /// For the message about combinations that cannot be built.
@@ -106,8 +106,8 @@ impl BuildOptions {
             float,
             quantisation,
             windowed_kv_cache: false,
-            // DirectML's attention takes three inputs that are rotated already.
-            fuse_qkv: options.fuse_qkv && provider != Provider::Dml,
+            // DirectML's attention takes three inputs that are rotated already; each projection has an adapter of its own.
+            fuse_qkv: options.fuse_qkv && provider != Provider::Dml && options.adapters == Adapters::Merged,
             shared_embeddings: options.shared_embeddings,
             exclude_embeds: options.exclude_embeds,
             exclude_lm_head: options.exclude_lm_head,
@@ -200,6 +200,9 @@ impl ModelBuilderOptions {
         }
         if self.metadata_only && self.calibration.is_some() {
             return refuse("calibration", "given", "of use with `metadata_only`, which quantises nothing");
+        }
+        if self.adapters == Adapters::Separate && (self.calibration.is_some() || self.metadata_only) {
+            return refuse("adapters", "separate", "possible with `calibration` or `metadata_only`");
         }
         let mixed = self.mixed_precision;
         let eight = |bits: Option<u8>| bits == Some(8);

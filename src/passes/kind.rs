@@ -1,6 +1,6 @@
 //! Which kind of model a pass takes and which it gives, so that a plan can be checked before anything runs.
 
-use crate::config::PassOptions;
+use crate::config::canonical::{Adapters, PassOptions};
 use crate::model::ModelKind;
 
 /// The kind of model that a pass makes of `input`.
@@ -20,6 +20,9 @@ pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, St
             Err("there is no adapter to merge; a LoRA or QLoRA pass makes one".into())
         }
         (PassOptions::MergeAdapterWeights(_), Onnx) => Err("an ONNX model has no adapter to merge".into()),
+        (PassOptions::ModelBuilder(options), Hf) if options.adapters == Adapters::Separate => {
+            Err("there is no adapter to keep apart; a LoRA or QLoRA pass makes one".into())
+        }
         // An adapter is merged on the way, so that the base is never exported alone.
         (PassOptions::ModelBuilder(_), Hf | HfWithAdapter) => Ok(Onnx),
         (PassOptions::ModelBuilder(options), Onnx) if options.metadata_only => Ok(Onnx),

@@ -2,13 +2,13 @@
 
 use super::{Pass, RunContext, data_key};
 use crate::Result;
-use crate::config::canonical::{DataConfig, EvalSize, ModelBuilderOptions};
+use crate::config::canonical::{Adapters, DataConfig, EvalSize, ModelBuilderOptions};
 use crate::data;
 use crate::decoder::Decoder;
 use crate::device::Device;
 use crate::engine::KeyHasher;
 use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, WeightSource};
-use crate::onnx::{self, BuildOptions, Calibration};
+use crate::onnx::{self, BuildOptions, Calibration, Weights};
 use std::path::Path;
 
 #[derive(Debug, Clone)]
@@ -47,11 +47,12 @@ impl Pass for ModelBuilderPass {
         let options = BuildOptions::new(&self.options)?;
         let open = |base: &Path| ModelFolder::open(base)?.with_layers(options.num_hidden_layers);
         let build = |folder: &ModelFolder, source: &dyn WeightSource, adapter: Option<&Adapter>| {
+            let separate = self.options.adapters == Adapters::Separate;
             let calibration =
                 self.options.calibration.as_ref().map(|data| calibration(data, folder, adapter, context));
             onnx::build(
                 folder,
-                source,
+                Weights { source, adapter: adapter.filter(|_| separate) },
                 &options,
                 calibration.transpose()?,
                 dir,
@@ -71,8 +72,13 @@ impl Pass for ModelBuilderPass {
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
                 let folder = open(base)?;
-                let tied = folder.spec()?.tied;
                 let opened = Adapter::open(adapter)?;
+                if self.options.adapters == Adapters::Separate {
+                    let adapter = within(&opened, folder.spec()?.num_layers());
+                    build(&folder, &folder.checkpoint()?, Some(&adapter))?;
+                    return Ok(ModelHandle::Onnx { dir: dir.to_owned() });
+                }
+                let tied = folder.spec()?.tied;
                 let merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
                 build(&folder, &merged, Some(&opened))?;
             }

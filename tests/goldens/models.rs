@@ -4,7 +4,7 @@ use olive::config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, Q
 use olive::engine::CancelFlag;
 use olive::model::{ModelFolder, WeightSource};
 use olive::onnx::proto::{ModelProto, TensorProto, data_type};
-use olive::onnx::{BuildOptions, Provider, build};
+use olive::onnx::{BuildOptions, Provider, Weights, build};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -113,8 +113,8 @@ fn compare(hf: &ModelFolder, golden: &Path, mut options: BuildOptions) -> Result
     options.windowed_kv_cache &= !lost_window;
 
     let out = tempfile::tempdir().unwrap();
-    build(hf, &checkpoint, &options, None, out.path(), &CancelFlag::default(), &())
-        .map_err(|e| e.to_string())?;
+    let weights = Weights { source: &checkpoint, adapter: None };
+    build(hf, weights, &options, None, out.path(), &CancelFlag::default(), &()).map_err(|e| e.to_string())?;
     let ours = Onnx::read(out.path());
     let theirs = Onnx::read(golden);
 

@@ -7,7 +7,8 @@ use crate::config::findings::Findings;
 use crate::config::tables::EXTRA_OPTIONS;
 use crate::config::values::Values;
 use crate::config::{
-    Era, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm, ResolvedOption,
+    Adapters, Era, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm,
+    ResolvedOption,
 };
 use serde_json::{Value as Json, json};
 
@@ -85,6 +86,7 @@ pub(super) fn read(
         metadata_only: values.bool("metadata_only"),
         num_hidden_layers: extra.num_hidden_layers,
         filename: extra.filename,
+        adapters: values.choice("adapters").unwrap_or(Adapters::Merged),
         search,
         calibration,
     };
