@@ -68,6 +68,7 @@ pub struct Attended {
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "attention::forward", level = "trace", skip_all)]
 pub fn forward(
     spec: &AttentionSpec,
     q: &Tensor,
@@ -86,6 +87,7 @@ pub fn forward(
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "attention::backward", level = "trace", skip_all)]
 pub fn backward(
     spec: &AttentionSpec,
     [q, k, v]: [&Tensor; 3],
