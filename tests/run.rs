@@ -121,6 +121,40 @@ fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
     assert_eq!(adapter_bytes(&whole.cache()), adapter_bytes(&broken.cache()));
 }
 
+#[test]
+fn cleaning_the_cache_leaves_what_a_running_process_works_on() {
+    let quickstart = Quickstart::new(30);
+    let clean = || {
+        let output =
+            olive().args(["cache", "clean", "--cache-dir"]).arg(quickstart.cache()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"));
+    command
+        .current_dir(root())
+        .args(["run", "--log-format", "json", "--config", "configs/quickstart/olive-config.json"])
+        .args(quickstart.arguments(&[]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut told = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        // While the adapter is trained, and once more when it is merged.
+        let training = event["event"] == "train_step" && event["step"] == 2;
+        let merging = event["event"] == "pass_started" && event["type"] == "MergeAdapterWeights";
+        if training || merging {
+            told.push_str(&clean());
+        }
+    }
+    assert!(child.wait().unwrap().success(), "the run does not notice");
+    assert_eq!(told.matches("is left: another process").count(), 2, "{told}");
+    assert_eq!(told.matches("removed 0 artefacts").count(), 2, "{told}");
+    assert!(clean().contains("removed 3 artefacts"));
+    assert!(!quickstart.cache().join("passes-v1").exists());
+}
+
 fn adapter_bytes(cache: &Path) -> Vec<u8> {
     let lora = cache.join("passes-v1/LoRA");
     let artefact = std::fs::read_dir(lora)

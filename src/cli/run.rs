@@ -54,7 +54,10 @@ fn execute(
     let engine_config = &config.engine;
     let store = Store::new(&engine_config.cache_dir);
     if engine_config.clean_cache {
-        store.clean()?;
+        for kept in store.clean()?.kept {
+            let message = format!("{} is not cleaned away: another process uses it", kept.display());
+            session.events().emit(Event::Warning { message });
+        }
     }
     let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
     let input = engine::input::resolve(&config.input_model, &source, session.events())?;
