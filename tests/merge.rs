@@ -23,6 +23,7 @@ fn merge(base: &Path, adapter: &Path, out: &Path) -> olive::Result<ModelHandle> 
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let input = ModelHandle::HfWithAdapter { base: base.to_owned(), adapter: adapter.to_owned() };

@@ -30,8 +30,14 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive::Result<ModelHandle> {
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events, artefacts: None };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel,
+        events,
+        base: None,
+        artefacts: None,
+    };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -124,6 +130,7 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let merged_model =

@@ -125,3 +125,63 @@ fn an_adapter_names_its_base_where_it_lies_now() {
     assert!(run_well(&quickstart, &["lora"], &moved).contains(" cached "));
     assert_eq!(base(), json!(moved.canonicalize().unwrap()));
 }
+
+/// A model in the hub's cache, as `huggingface_hub` lays it out.
+fn cached_model(cache: &Path, id: &str, reference: &str) {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    let repo = cache.join(format!("models--{}", id.replace('/', "--")));
+    copy_model(&repo.join("snapshots").join(COMMIT));
+    std::fs::create_dir_all(repo.join("refs")).unwrap();
+    std::fs::write(repo.join("refs").join(reference), COMMIT).unwrap();
+}
+
+#[test]
+fn an_adapter_names_a_base_of_the_hub_as_the_configuration_does() {
+    let quickstart = Quickstart::new(1);
+    let hub = quickstart.dir.path().join("hub");
+    let config = quickstart.dir.path().join("config.json");
+    let run = |id: &str, load_kwargs: Value| {
+        let written = json!({
+            "input_model": {"type": "HfModel", "model_path": id, "load_kwargs": load_kwargs},
+            "data_configs": [{
+                "name": "rows", "type": "HuggingfaceContainer",
+                "load_dataset_config": {
+                    "data_name": "json", "data_files": "datasets/olive-qa.jsonl", "split": "train[:8]"
+                },
+                "pre_process_data_config": {"text_template": "{Question}", "max_seq_len": 16},
+            }],
+            "passes": {"lora": {
+                "type": "LoRA", "train_data_config": "rows", "r": 2, "target_modules": ["o_proj"],
+                "training_args": {"max_steps": 1, "save_strategy": "steps", "save_steps": 1},
+            }},
+            "output_dir": quickstart.output(), "cache_dir": quickstart.cache(),
+        });
+        std::fs::write(&config, written.to_string()).unwrap();
+        let _ = std::fs::remove_dir_all(quickstart.output());
+        let output = olive()
+            .args(["run", "--offline", "--config"])
+            .arg(&config)
+            .env("HF_HUB_CACHE", &hub)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let named = |path: std::path::PathBuf| {
+        let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        (config["base_model_name_or_path"].clone(), config["revision"].clone())
+    };
+    cached_model(&hub, "tiny/one", "v1");
+    run("tiny/one", json!({"revision": "v1"}));
+    for folder in ["adapter", "adapter/checkpoints/checkpoint-1"] {
+        let path = quickstart.output().join(folder).join("adapter_config.json");
+        assert_eq!(named(path), (json!("tiny/one"), json!("v1")), "{folder}");
+    }
+    // The same content under another name is the same artefact.
+    cached_model(&hub, "tiny/two", "main");
+    assert!(run("tiny/two", json!({})).contains(" cached "));
+    assert_eq!(
+        named(quickstart.output().join("adapter/adapter_config.json")),
+        (json!("tiny/two"), Value::Null)
+    );
+}

@@ -445,6 +445,7 @@ fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt)
         device_choice: DeviceChoice::Cpu,
         cancel: &sink.cancel,
         events: sink,
+        base: None,
         artefacts: None,
     };
     std::fs::create_dir_all(dir).expect("a folder");

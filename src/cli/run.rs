@@ -61,12 +61,14 @@ fn execute(
     }
     let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
     let input = engine::input::resolve(&config.input_model, &source, session.events())?;
+    let name = engine::input::hub_model(&config.input_model);
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
         device_choice: session.device,
         cancel: &session.cancel,
         events: session.events(),
+        base: name.as_ref(),
         artefacts: None,
     };
     let output_dirs: Vec<PathBuf> = plan
@@ -91,7 +93,7 @@ fn execute(
         }
         let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
         let artifacts = !engine_config.no_artifacts;
-        let changed = engine::output::write(dir, &input, &model, &steps, artifacts)?;
+        let changed = engine::output::write(dir, &input, &model, &steps, name.as_ref(), artifacts)?;
         let message = if changed {
             format!("wrote {}", dir.display())
         } else {

@@ -5,7 +5,7 @@ use super::EngineError;
 use super::manifest::{FileEntry, first_changed, list_files};
 use super::runner::StepOutcome;
 use super::store::remove_if_there;
-use crate::model::{ModelHandle, ModelKind, adapter};
+use crate::model::{HubModel, ModelHandle, ModelKind, adapter};
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -58,8 +58,8 @@ fn folders(model: &ModelHandle) -> Vec<PathBuf> {
 }
 
 /// Brings the output folder up to date. Gives false if it already was. Files of an earlier run of ours that are no
-/// longer part of the result are removed, unless they belong to the model that this run began with (`input`); other
-/// files are left alone.
+/// longer part of the result are removed, unless they belong to the model that this run began with (`input`, on the hub
+/// perhaps called `name`); other files are left alone.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -68,6 +68,7 @@ pub fn write(
     input: &ModelHandle,
     model: &ModelHandle,
     steps: &[StepOutcome],
+    name: Option<&HubModel>,
     artifacts: bool,
 ) -> Result<bool> {
     let key = steps.last().map_or("input", |step| step.key.as_str());
@@ -88,13 +89,14 @@ pub fn write(
         files.push(FileEntry { path: target, bytes: file.bytes });
     }
     if let ModelHandle::HfWithAdapter { base, .. } = model {
-        // The cached adapter may have been trained when the base lay elsewhere.
-        let path = output_dir.join(below).join(adapter::CONFIG);
-        let bytes = adapter::name_base(&path, &absolute(base))?;
-        files
-            .iter_mut()
-            .filter(|file| file.path.ends_with(adapter::CONFIG))
-            .for_each(|file| file.bytes = bytes);
+        // The cached adapter may have been trained when the base lay elsewhere, or had another name.
+        let name = name.filter(|_| base == input.base());
+        let lies = absolute(base);
+        let (base, revision) =
+            name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
+        for file in files.iter_mut().filter(|file| file.path.ends_with(adapter::CONFIG)) {
+            file.bytes = adapter::name_base(&output_dir.join(&file.path), base, revision)?;
+        }
     }
     let config = model_config(model, below);
     let config_path = PathBuf::from("model_config.json");

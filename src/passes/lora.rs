@@ -113,8 +113,12 @@ impl LoraPass {
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
-            Some(base.canonicalize().at("read", base)?.display().to_string()),
+            Some(match context.base {
+                Some(named) => named.id.clone(),
+                None => base.canonicalize().at("read", base)?.display().to_string(),
+            }),
         );
+        adapter.config.revision = context.base.and_then(|named| named.revision.clone());
         for (module, shape) in whole_modules {
             adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
         }

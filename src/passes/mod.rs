@@ -21,7 +21,7 @@ use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::{Artefacts, KeyHasher};
-use crate::model::ModelHandle;
+use crate::model::{HubModel, ModelHandle};
 use crate::report::EventSink;
 use crate::train::MemoryEstimate;
 use std::path::Path;
@@ -85,6 +85,8 @@ pub struct RunContext<'a> {
     pub device_choice: DeviceChoice,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// The hub's name for the model that the pass works on, or for its base, if the user gave that.
+    pub base: Option<&'a HubModel>,
     /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
     pub artefacts: Option<Artefacts<'a>>,
 }

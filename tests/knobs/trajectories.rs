@@ -115,6 +115,7 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let input = ModelHandle::HfWithAdapter { base: base.path().into(), adapter: adapter.into() };
