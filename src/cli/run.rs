@@ -60,6 +60,11 @@ fn execute(
         }
     }
     let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
+    let here = SourceOptions { offline: true, read_only: true, ..source.clone() };
+    if engine::input::resolve(&config.input_model, &here, &()).is_err() {
+        // Nothing is fetched for a run that the data stops.
+        plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, &store))?;
+    }
     let input = engine::input::resolve(&config.input_model, &source, session.events())?;
     let name = engine::input::hub_model(&config.input_model);
     let contents = ContentHashes::open(&engine_config.cache_dir);
@@ -84,14 +89,18 @@ fn execute(
             engine::output::check(dir, &input, last.output)?;
         }
     }
+    let keys = plan.flows.iter().map(|flow| flow.keys(&input, session.device, &contents));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    if let Err(error) = contents.save() {
+        // It only saves time; a cache that may be read but not written is a cache.
+        tracing::debug!("content hashes are not remembered: {error}");
+    }
+    for (flow, keys) in plan.flows.iter().zip(&keys) {
+        flow.check_input(Some(&input), Some(keys), &store)?;
+    }
     let mut outcomes = Vec::new();
-    for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
-        let keys = flow.keys(&input, session.device, &contents)?;
-        if let Err(error) = contents.save() {
-            // It only saves time; a cache that may be read but not written is a cache.
-            tracing::debug!("content hashes are not remembered: {error}");
-        }
-        let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
+    for ((flow, keys), dir) in plan.flows.iter().zip(&keys).zip(&output_dirs) {
+        let (model, steps) = engine::run(flow, keys, input.clone(), &store, &context)?;
         let artifacts = !engine_config.no_artifacts;
         let changed = engine::output::write(dir, &input, &model, &steps, name.as_ref(), artifacts)?;
         let message = if changed {

@@ -35,7 +35,7 @@ pub use chat_template::{ChatTemplate, Message};
 pub use error::{DataError, Location};
 pub use files::inputs;
 pub use hold_out::hold_out;
-pub use prepare::{check, prepare};
+pub use prepare::{check, check_columns, prepare};
 pub use rows::{Rows, load_rows};
 pub use sample::{Dataset, IGNORED, Sample};
 pub use special_tokens::SpecialTokens;

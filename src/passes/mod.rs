@@ -48,6 +48,16 @@ pub trait Pass {
         Ok(())
     }
 
+    /// Finds what would stop the pass because the model or the data does not have what the options name. Without
+    /// `model`, which may not be there yet, only the data is looked at; data files that are not there are left to
+    /// [`Pass::check`].
+    ///
+    /// # Errors
+    /// A module or a column that does not exist, a model or a data file that cannot be understood.
+    fn check_input(&self, _model: Option<&ModelHandle>) -> Result<()> {
+        Ok(())
+    }
+
     /// Whether the result depends on the device it is computed on.
     fn uses_device(&self) -> bool {
         false
