@@ -48,6 +48,23 @@ fn the_cache_re_runs_just_what_changed() {
 }
 
 #[test]
+fn the_closing_table_fits_into_a_terminal_and_leads_to_the_artefacts() {
+    let quickstart = Quickstart::new(1);
+    let output = quickstart.run(&[]).output().unwrap();
+    let table = text(&output.stdout);
+    let rows: Vec<&str> = table.lines().take_while(|line| !line.starts_with("output:")).collect();
+    assert_eq!(rows.len(), 4, "{table}");
+    assert!(rows.iter().all(|row| row.chars().count() <= 80), "{table}");
+    for row in &rows[1..] {
+        let key = row.split_whitespace().last().unwrap();
+        let explained =
+            olive().args(["cache", "explain", key, "--cache-dir"]).arg(quickstart.cache()).output().unwrap();
+        assert!(explained.status.success(), "{}", text(&explained.stderr));
+        assert!(text(&explained.stdout).contains("/passes-v1/"), "its folder is shown");
+    }
+}
+
+#[test]
 fn a_changed_byte_of_the_data_trains_again() {
     let quickstart = Quickstart::new(1);
     let data = quickstart.dir.path().join("data.jsonl");
