@@ -4,9 +4,9 @@
 mod tiny_model;
 
 use half::bf16;
+use olive::cancel::CancelFlag;
 use olive::config::PassOptions;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle, ModelKind};
 use olive::passes::{self, MergePass, Pass, RunContext};
 use serde_json::json;

@@ -3,11 +3,11 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
+use olive::cancel::CancelFlag;
 use olive::config::{
     DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm,
 };
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle, ModelKind};
 use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
 use olive::passes::{self, MergePass, ModelBuilderPass, Pass, RunContext};
@@ -486,7 +486,7 @@ fn the_key_depends_on_the_rows_that_choose_the_codes() {
     tiny_model::write(dir.path(), &tiny_model::config());
     let calibration = Some(words(dir.path()));
     let key = || {
-        let contents = olive::engine::ContentHashes::default();
+        let contents = olive::content::ContentHashes::default();
         let mut hasher = olive::engine::KeyHasher::new(&contents);
         let options = ModelBuilderOptions { calibration: calibration.clone(), ..int4() };
         ModelBuilderPass { options }.key(&mut hasher).unwrap();

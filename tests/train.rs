@@ -1,20 +1,20 @@
 //! Training through the library: exactness, resuming, what is refused, and an adapter that PEFT could load.
 
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{
     DataConfig, DataFiles, Era, EvalSize, EvalStrategy, LoadDataset, LoraOptions, Scheduler, Strategy,
     Targets, TextGeneration, TextSource, TrainingArgs,
 };
-use olive::data::{Dataset, Sample};
+use olive::data::{Dataset, MicroBatch, Sample};
 use olive::decoder::Decoder;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::adapter::TargetModules;
 use olive::model::{Adapter, ModelFolder, ModelHandle};
 use olive::passes::{LoraPass, Pass, RunContext};
 use olive::report::{Event, EventSink};
 use olive::train::{
-    AdamWOptions, BatchPlan, Checkpoints, Fit, LoraShape, MicroBatch, Schedule, TrainError, Trainer,
-    TrainerOptions, fit, fresh_adapter, targets,
+    AdamWOptions, BatchPlan, Checkpoints, Fit, LoraShape, Schedule, TrainError, Trainer, TrainerOptions, fit,
+    fresh_adapter, targets,
 };
 use olive::{Error, Result};
 use std::io::Write;

@@ -2,7 +2,8 @@
 
 use super::{Globals, environment};
 use crate::config::RunConfig;
-use crate::engine::{self, ContentHashes, Plan, Step, Store};
+use crate::content::ContentHashes;
+use crate::engine::{self, Plan, Step, Store};
 use crate::model::{ModelHandle, SourceOptions};
 use crate::train::memory::{available, gigabytes};
 use crate::{Error, Result};

@@ -1,8 +1,9 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
 use super::store::Slot;
-use super::{ContentHashes, EngineError, KeyHasher, Store, input};
+use super::{EngineError, KeyHasher, Store, input};
 use crate::config::{PassConfig, RunConfig};
+use crate::content::ContentHashes;
 use crate::device::DeviceChoice;
 use crate::model::{ModelHandle, ModelKind};
 use crate::passes::{self, Pass};

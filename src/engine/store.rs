@@ -13,8 +13,8 @@
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
 //! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`].
 
-use super::manifest::{FileEntry, Manifest, list_files};
 use super::EngineError;
+use super::manifest::{FileEntry, Manifest, list_files};
 use crate::cancel::CancelFlag;
 use crate::model::ModelKind;
 use crate::report::{Event, EventSink};

@@ -2,12 +2,13 @@
 //! not.
 
 use crate::{fixture, json, model, plain_options, relative, sample, say, trainer, values};
+use olive::cancel::CancelFlag;
+use olive::data::MicroBatch;
 use olive::decoder::Decoder;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Adapter, Checkpoint, ModelFolder, ModelHandle, safetensors_file};
 use olive::passes::{MergePass, Pass, RunContext};
-use olive::train::{MicroBatch, TrainerOptions};
+use olive::train::TrainerOptions;
 use std::path::Path;
 
 fn numbers(value: &serde_json::Value) -> Vec<f32> {
