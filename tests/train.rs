@@ -283,7 +283,7 @@ fn a_last_step_that_diverges_is_noticed_after_an_interruption() -> Result<()> {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let args = TrainingArgs {
         max_steps: Some(2),
-        learning_rate: 1e3,
+        learning_rate: 1e12,
         lr_scheduler_type: Scheduler::ConstantWithWarmup,
         warmup_ratio: 0.0,
         warmup_steps: 1, // The first step goes nowhere.
