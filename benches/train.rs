@@ -13,15 +13,15 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use candle_core::DType;
+use olive::cancel::CancelFlag;
 use olive::config::canonical::Targets;
-use olive::data::Sample;
+use olive::data::{MicroBatch, Sample};
 use olive::decoder::{Decoder, Spec};
 use olive::device::Device;
-use olive::engine::CancelFlag;
 use olive::model::adapter::TargetModules;
 use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
 use olive::quant::nf4::Code;
-use olive::train::{AdamWOptions, LoraShape, MicroBatch, Trainer, TrainerOptions, fresh_adapter, targets};
+use olive::train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;

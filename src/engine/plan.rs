@@ -1,12 +1,13 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
 use super::store::Slot;
-use super::{ContentHashes, EngineError, KeyHasher, input};
-use crate::Result;
+use super::{EngineError, KeyHasher, Store, input};
 use crate::config::{PassConfig, RunConfig};
+use crate::content::ContentHashes;
 use crate::device::DeviceChoice;
 use crate::model::{ModelHandle, ModelKind};
 use crate::passes::{self, Pass};
+use crate::{Error, Result};
 
 /// Flows of steps; most configurations have one.
 pub struct Plan {
@@ -66,17 +67,43 @@ impl Plan {
     /// The first pass that could not be run.
     pub fn check(&self) -> Result<()> {
         for step in self.flows.iter().flat_map(|flow| &flow.steps) {
-            step.pass.check().map_err(|source| EngineError::Check {
-                pass: step.config.name.clone(),
-                pass_type: step.pass.name(),
-                source: Box::new(source),
-            })?;
+            step.pass.check().map_err(|source| step.refused(source))?;
         }
         Ok(())
     }
 }
 
+impl Step {
+    fn refused(&self, source: Error) -> EngineError {
+        let (pass, pass_type) = (self.config.name.clone(), self.pass.name());
+        EngineError::Check { pass, pass_type, source: Box::new(source) }
+    }
+}
+
 impl Flow {
+    /// Everything that the input model and the data can tell of what would go wrong, as far as they are on this machine.
+    /// Steps whose artefact is in the cache are not looked at.
+    ///
+    /// # Errors
+    /// The first pass that could not be run.
+    pub fn check_input(
+        &self,
+        model: Option<&ModelHandle>,
+        keys: Option<&[StepKey]>,
+        store: &Store,
+    ) -> Result<()> {
+        for (number, step) in self.steps.iter().enumerate() {
+            let key = keys.and_then(|keys| keys.get(number));
+            if key.is_some_and(|key| store.look_up(&key.slot(step)).is_some()) {
+                continue;
+            }
+            // What later steps work on does not exist yet.
+            let model = model.filter(|_| number == 0);
+            step.pass.check_input(model).map_err(|source| step.refused(source))?;
+        }
+        Ok(())
+    }
+
     /// The cache key of every step, from the content of the input model and of the data, and from the options. No
     /// step needs to have run: a key stands for the artefact that the step will make.
     ///

@@ -23,4 +23,4 @@ pub use four_bit::{FourBitFormat, FourBitMatrix};
 pub use handle::{ModelHandle, ModelKind};
 pub use merged::{MergedCheckpoint, WeightSource};
 pub use quantised_base::{BaseFormat, QuantisedBase};
-pub use source::{SourceOptions, resolve};
+pub use source::{HubModel, SourceOptions, resolve};

@@ -46,6 +46,16 @@ impl Pass for LoraPass {
         Ok(())
     }
 
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(model) = model {
+            let spec = ModelFolder::open(model.base())?.spec()?;
+            targets::select(&spec, self.options.target_modules.as_ref())?;
+            targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
+        }
+        let data = [Some(&self.options.train_data), self.options.eval_data.as_ref()];
+        data.into_iter().flatten().try_for_each(data::check_columns)
+    }
+
     fn uses_device(&self) -> bool {
         true
     }
@@ -113,8 +123,12 @@ impl LoraPass {
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
-            Some(base.canonicalize().at("read", base)?.display().to_string()),
+            Some(match context.base {
+                Some(named) => named.id.clone(),
+                None => base.canonicalize().at("read", base)?.display().to_string(),
+            }),
         );
+        adapter.config.revision = context.base.and_then(|named| named.revision.clone());
         for (module, shape) in whole_modules {
             adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
         }

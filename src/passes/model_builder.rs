@@ -43,6 +43,10 @@ impl Pass for ModelBuilderPass {
         Ok(())
     }
 
+    fn check_input(&self, _model: Option<&ModelHandle>) -> Result<()> {
+        self.options.calibration.as_ref().map_or(Ok(()), data::check_columns)
+    }
+
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let options = BuildOptions::new(&self.options)?;
         let build = |folder: &ModelFolder, source: &dyn WeightSource, adapter: Option<&Adapter>| {

@@ -27,6 +27,10 @@ impl Pass for QloraPass {
         self.lora().check()
     }
 
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        self.lora().check_input(model)
+    }
+
     fn uses_device(&self) -> bool {
         true
     }

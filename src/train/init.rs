@@ -32,6 +32,7 @@ pub fn fresh_adapter(
         modules_to_save: None,
         peft_type: "LORA".into(),
         r: shape.rank,
+        revision: None,
         rank_pattern: Default::default(),
         alpha_pattern: Default::default(),
         target_modules,

@@ -1,12 +1,12 @@
 //! LoRA training against trajectories of PEFT and PyTorch, and logits against transformers.
 
 use crate::say;
-use olive::data::Sample;
+use olive::cancel::CancelFlag;
+use olive::data::{MicroBatch, Sample};
 use olive::decoder::{Decoder, lora};
 use olive::device::Device;
-use olive::engine::CancelFlag;
 use olive::model::{Adapter, Checkpoint, ModelError, ModelFolder};
-use olive::train::{AdamWOptions, MicroBatch, Trainer, TrainerOptions};
+use olive::train::{AdamWOptions, Trainer, TrainerOptions};
 use std::path::Path;
 
 fn name(path: &Path) -> &str {

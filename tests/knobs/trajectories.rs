@@ -2,12 +2,13 @@
 //! not.
 
 use crate::{fixture, json, model, plain_options, relative, sample, say, trainer, values};
+use olive::cancel::CancelFlag;
+use olive::data::MicroBatch;
 use olive::decoder::Decoder;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Adapter, Checkpoint, ModelFolder, ModelHandle, safetensors_file};
 use olive::passes::{MergePass, Pass, RunContext};
-use olive::train::{MicroBatch, TrainerOptions};
+use olive::train::TrainerOptions;
 use std::path::Path;
 
 fn numbers(value: &serde_json::Value) -> Vec<f32> {
@@ -115,6 +116,7 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let input = ModelHandle::HfWithAdapter { base: base.path().into(), adapter: adapter.into() };
