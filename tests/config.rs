@@ -310,6 +310,11 @@ fn the_builders_options_have_old_words_and_new_ones() {
     let names = read(r#""nodes_to_exclude": "/lm_head/MatMul,/model/embed_tokens/Gather", "use_qdq": true"#);
     assert_eq!(names.nodes_to_exclude, ["/lm_head/MatMul", "/model/embed_tokens/Gather"]);
     assert!(names.use_qdq);
+    let part = read(r#""extra_options": {"num_hidden_layers": 3, "filename": "part.onnx"}"#);
+    assert_eq!((part.num_hidden_layers, part.filename.as_deref()), (Some(3), Some("part.onnx")));
+    let metadata = read(r#""metadata_only": true"#);
+    assert!(metadata.metadata_only);
+    assert_eq!(metadata, read(r#""metadata_only": false, "extra_options": {"config_only": true}"#));
 }
 
 #[test]

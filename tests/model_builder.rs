@@ -499,3 +499,37 @@ fn the_key_depends_on_the_rows_that_choose_the_codes() {
     std::fs::write(&file, text).unwrap();
     assert_ne!(before, key());
 }
+
+#[test]
+fn the_first_layers_are_calibrated_with_their_part_of_an_adapter() {
+    let (base, adapter, part, cut) = (folder(), folder(), folder(), folder());
+    tiny_model::write(base.path(), &tiny_model::config());
+    let modules = [0, 1].map(|layer| format!("model.layers.{layer}.mlp.down_proj"));
+    let shaped = |names: &[String]| -> olive::model::Adapter {
+        let modules: Vec<_> = names.iter().map(|name| (name.as_str(), HIDDEN, INNER)).collect();
+        tiny_model::adapter(&modules)
+    };
+    shaped(&modules).save(adapter.path()).unwrap();
+    let calibration = Some(words(base.path()));
+    let options = ModelBuilderOptions { calibration, num_hidden_layers: Some(1), ..int4() };
+    let cancel = CancelFlag::default();
+    let with = |base: &Path, adapter: &Path| ModelHandle::HfWithAdapter {
+        base: base.to_owned(),
+        adapter: adapter.to_owned(),
+    };
+    run(&with(base.path(), adapter.path()), options.clone(), part.path(), &(), &cancel).unwrap();
+
+    // The same of a model that never had more than one layer.
+    let (small, small_adapter) = (folder(), folder());
+    let mut config = tiny_model::config();
+    config["num_hidden_layers"] = json!(1);
+    tiny_model::write(small.path(), &config);
+    words(small.path());
+    shaped(&modules[..1]).save(small_adapter.path()).unwrap();
+    let options = ModelBuilderOptions { num_hidden_layers: None, ..options };
+    run(&with(small.path(), small_adapter.path()), options, cut.path(), &(), &cancel).unwrap();
+    for file in ["model.onnx", "model.onnx.data", "genai_config.json", "quantisation_report.json"] {
+        let read = |dir: &tempfile::TempDir| std::fs::read(dir.path().join(file)).unwrap();
+        assert!(read(&part) == read(&cut), "{file}");
+    }
+}

@@ -133,9 +133,15 @@ fn each_mistake_is_one_located_error() {
         (r#""int4""#, r#""int4", "int4_block_size": 48"#, r#"48}"#, "expected one of 16, 32, 64, 128, 256"),
         (
             r#""int4""#,
-            r#""int4", "metadata_only": true"#,
-            r#""metadata_only""#,
-            "`metadata_only` is not supported",
+            r#""int4", "extra_options": {"windowed_kv_cache": true}"#,
+            r#""windowed_kv_cache""#,
+            "`windowed_kv_cache` is not supported",
+        ),
+        (
+            r#""int4""#,
+            r#""int4", "extra_options": {"filename": "a/b.onnx"}"#,
+            r#""filename""#,
+            "expected the name of a file without its folder that ends in `.onnx`",
         ),
         (r#", "precision": "int4""#, "", r#"{"#, "ModelBuilder needs `precision`"),
         (r#""host": "here""#, r#""host": "hear""#, r#""hear""#, "`systems` has `here` and `cloud`"),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use super::Diagnostic;
 pub use super::training_options::*;
@@ -304,6 +304,12 @@ pub struct ModelBuilderOptions {
     /// Inputs and outputs of an int4 model for CUDA are bf16.
     pub use_cuda_bf16: bool,
     pub enable_cuda_graph: bool,
+    /// Only genai_config.json and the tokenizer are written; an ONNX model keeps its graph.
+    pub metadata_only: bool,
+    /// The first layers only.
+    pub num_hidden_layers: Option<usize>,
+    /// Name of the ONNX file; `None`: `model.onnx`.
+    pub filename: Option<String>,
     /// Merged over `search` of genai_config.json.
     pub search: Option<serde_json::Map<String, serde_json::Value>>,
     /// Data by which the codes of an int4 model are chosen.
@@ -334,9 +340,26 @@ impl ModelBuilderOptions {
             use_webgpu_fp32: false,
             use_cuda_bf16: false,
             enable_cuda_graph: false,
+            metadata_only: false,
+            num_hidden_layers: None,
+            filename: None,
             search: None,
             calibration: None,
         }
+    }
+
+    /// What [`ModelBuilderOptions::filename`] must be, for messages.
+    pub(crate) const ONNX_FILE_NAME: &'static str =
+        "the name of a file without its folder that ends in `.onnx`";
+
+    pub(crate) fn is_onnx_file_name(name: &str) -> bool {
+        Self::is_file_name(name) && name.len() > ".onnx".len() && name.ends_with(".onnx")
+    }
+
+    /// The name of a file in the same folder.
+    pub(crate) fn is_file_name(name: &str) -> bool {
+        let mut parts = Path::new(name).components();
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.ends_with('/')
     }
 }
 

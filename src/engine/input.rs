@@ -5,6 +5,7 @@ use crate::config::InputModel;
 use crate::model::source::{self, SourceOptions};
 use crate::model::{HubModel, ModelError, ModelHandle, ModelKind, adapter};
 use crate::report::EventSink;
+use std::path::Path;
 
 /// What the configuration's input will be, before it is looked for.
 pub fn kind(model: &InputModel) -> ModelKind {
@@ -41,6 +42,10 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
                 }
                 Some(path) => ModelHandle::HfWithAdapter { base: dir, adapter: path.clone() },
             }
+        }
+        InputModel::Onnx { model_path } if model_path.is_file() => {
+            let dir = model_path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            ModelHandle::Onnx { dir: dir.unwrap_or(Path::new(".")).to_owned() }
         }
         InputModel::Onnx { model_path } => ModelHandle::Onnx { dir: model_path.clone() },
     })

@@ -169,15 +169,22 @@ pub fn write(
 /// Paths are relative to the folder, so that it can be moved; only a base model outside of it is named as it lies.
 fn model_config(model: &ModelHandle, below: &str) -> serde_json::Value {
     match model {
-        ModelHandle::Onnx { .. } => json!({
+        ModelHandle::Onnx { dir } => json!({
             "type": "ONNXModel",
-            "config": {"model_path": ".", "onnx_file_name": "model.onnx"},
+            "config": {"model_path": ".", "onnx_file_name": onnx_file_name(dir)},
         }),
         ModelHandle::Hf { .. } => json!({"type": "HfModel", "config": {"model_path": below}}),
         ModelHandle::HfWithAdapter { base, .. } => {
             json!({"type": "HfModel", "config": {"model_path": absolute(base), "adapter_path": below}})
         }
     }
+}
+
+/// The name that genai_config.json gives the graph.
+fn onnx_file_name(dir: &Path) -> String {
+    let text = std::fs::read(dir.join("genai_config.json")).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    config["model"]["decoder"]["filename"].as_str().unwrap_or("model.onnx").to_owned()
 }
 
 fn absolute(dir: &Path) -> String {

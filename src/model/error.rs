@@ -8,6 +8,8 @@ pub enum ModelError {
     NotAModel { path: PathBuf, missing: String },
     #[error("the architecture `{found}` is not supported")]
     UnsupportedArchitecture { found: String, supported: &'static [&'static str] },
+    #[error("`num_hidden_layers` is {asked}, and the model has {layers} layers")]
+    Layers { asked: usize, layers: usize },
     #[error("config.json: {0}")]
     Config(String),
     #[error("`{}` is damaged: {reason}", path.display())]

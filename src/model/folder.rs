@@ -50,6 +50,21 @@ impl ModelFolder {
         Ok(Spec::from_config(&self.config)?)
     }
 
+    /// The model of its first layers, or as it is. Its files are the same.
+    ///
+    /// # Errors
+    /// It has fewer layers.
+    pub fn with_layers(mut self, count: Option<usize>) -> Result<ModelFolder> {
+        if let Some(asked) = count {
+            let layers = self.spec()?.num_layers();
+            if asked == 0 || asked > layers {
+                return Err(ModelError::Layers { asked, layers }.into());
+            }
+            self.config["num_hidden_layers"] = asked.into();
+        }
+        Ok(self)
+    }
+
     /// # Errors
     /// See [`Checkpoint::open`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {

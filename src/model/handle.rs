@@ -11,7 +11,7 @@ pub enum ModelHandle {
     Hf { dir: PathBuf },
     /// A Hugging Face folder and a PEFT adapter on it.
     HfWithAdapter { base: PathBuf, adapter: PathBuf },
-    /// A folder with `model.onnx` and `genai_config.json`.
+    /// A folder with a graph and `genai_config.json`, which names it.
     Onnx { dir: PathBuf },
 }
 

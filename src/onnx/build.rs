@@ -3,7 +3,7 @@
 use super::calibration::{self, Calibration, QuantisationReport};
 use super::data_file::ChosenCodes;
 use super::decoder::Decoder;
-use super::genai_config;
+use super::genai_config::{self, Interface};
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::side_files::{self, SpecialTokens};
@@ -17,11 +17,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-const DATA_FILE: &str = "model.onnx.data";
+pub(crate) const GENAI_CONFIG: &str = "genai_config.json";
 
-/// Writes `model.onnx`, `model.onnx.data`, `genai_config.json` and what belongs to them into `dir`. `source` has the
-/// weights of the model that `folder` describes. With a calibration the codes of its int4 or int8 weights are chosen by
-/// its data, and `quantisation_report.json` says what quantisation costs.
+/// Writes `model.onnx`, `model.onnx.data` (or what the options call them), `genai_config.json` and what belongs to them
+/// into `dir`. `source` has the weights of the model that `folder` describes. With a calibration the codes of its int4
+/// or int8 weights are chosen by its data, and `quantisation_report.json` says what quantisation costs.
 ///
 /// # Errors
 /// Whatever the model lacks or ONNX Runtime cannot run, a file that cannot be written, an interruption.
@@ -36,7 +36,13 @@ pub fn build(
 ) -> Result<()> {
     let spec = folder.spec()?;
     let tokens = SpecialTokens::read(folder)?;
-    let genai_config = genai_config::text(folder, &spec, options, &tokens)?;
+    let interface = Interface {
+        filename: options.file_name().to_owned(),
+        position_ids: options.rotates_outside(),
+        share_buffer: true,
+    };
+    let genai_config = genai_config::text(folder, &spec, options, &tokens, &interface)?;
+    let data_file = format!("{}.data", interface.filename);
     let (graph, mut data) = Decoder::new(&spec, options, source).build()?;
     cancel.check()?;
     let chosen = match calibration {
@@ -56,13 +62,13 @@ pub fn build(
         ir_version: 10,
         producer_name: "olive".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
-        graph: Some(graph.finish("main_graph", data.layout(DATA_FILE))),
+        graph: Some(graph.finish("main_graph", data.layout(&data_file))),
         opset_import: vec![opset("", 22), opset("com.microsoft", 1)],
     };
-    write_synced(&dir.join("model.onnx"), &model.encode_to_vec())?;
+    write_synced(&dir.join(&interface.filename), &model.encode_to_vec())?;
     drop(model);
-    data.write(&dir.join(DATA_FILE), source, &chosen, cancel, events)?;
-    write_synced(&dir.join("genai_config.json"), genai_config.as_bytes())?;
+    data.write(&dir.join(&data_file), source, &chosen, cancel, events)?;
+    write_synced(&dir.join(GENAI_CONFIG), genai_config.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)
 }
 
@@ -70,7 +76,7 @@ fn opset(domain: &str, version: i64) -> OperatorSetId {
     OperatorSetId { domain: Some(domain.to_owned()), version }
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create(path).at("create", path)?;
     file.write_all(bytes).at("write", path)?;
     file.sync_all().at("sync", path)

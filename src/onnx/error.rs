@@ -1,5 +1,7 @@
 //! What can go wrong in writing an ONNX model.
 
+use std::path::PathBuf;
+
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {
     #[error("a model in {precision} for `{provider}` cannot be built")]
@@ -10,6 +12,8 @@ pub enum OnnxError {
     Option { option: &'static str, found: String, expected: &'static str },
     #[error("`nodes_to_exclude` names `{name}`, which is no node of this model that could be quantised")]
     UnknownNode { name: String, known: Vec<String> },
+    #[error("genai_config.json cannot be written for `{}`: {reason}", path.display())]
+    Graph { path: PathBuf, reason: String },
     #[error("neither config.json nor the tokenizer says which token ends a text")]
     NoEndOfText,
 }
@@ -24,6 +28,9 @@ impl OnnxError {
                 Some(format!("its first ones are {}; the head is /lm_head/MatMul", known.join(", ")))
             }
             OnnxError::NoEndOfText => Some("add `eos_token_id` to config.json".into()),
+            OnnxError::Graph { .. } => Some(
+                "`metadata_only` takes a folder with the graph of a decoder, its config.json and its tokenizer".into(),
+            ),
             OnnxError::Unsupported(_) | OnnxError::Option { .. } => None,
         }
     }

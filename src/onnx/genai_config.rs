@@ -17,6 +17,16 @@ const OVERRIDABLE: &[(&str, Value)] = &[
     ("pad_token_id", Value::Null),
 ];
 
+/// What the file says of the graph that does not follow from the model and the options.
+pub(crate) struct Interface {
+    /// Name of the graph's file.
+    pub(crate) filename: String,
+    /// Positions are an input.
+    pub(crate) position_ids: bool,
+    /// Past and present caches can be the same memory, which is known only of graphs that were just built.
+    pub(crate) share_buffer: bool,
+}
+
 struct Sources<'a> {
     config: &'a Value,
     generation: Option<Value>,
@@ -55,6 +65,7 @@ pub(crate) fn text(
     spec: &Spec,
     options: &BuildOptions,
     tokens: &SpecialTokens,
+    interface: &Interface,
 ) -> Result<String> {
     let sources = Sources { config: &folder.config, generation: folder.generation_config()? };
     let family = family_defaults(&spec.model_type);
@@ -73,10 +84,10 @@ pub(crate) fn text(
             "log_id": "onnxruntime-genai",
             "provider_options": provider_options(options),
         },
-        "filename": "model.onnx",
+        "filename": interface.filename,
         "head_size": a.head_dim,
         "hidden_size": spec.hidden_size,
-        "inputs": inputs(options),
+        "inputs": inputs(options, interface.position_ids),
         "outputs": outputs(options),
         "num_attention_heads": a.heads,
         "num_hidden_layers": spec.num_layers(),
@@ -107,7 +118,7 @@ pub(crate) fn text(
         "no_repeat_ngram_size": sources.config_or("no_repeat_ngram_size", json!(0)),
         "num_beams": sources.config_or("num_beams", json!(1)),
         "num_return_sequences": sources.config_or("num_return_sequences", json!(1)),
-        "past_present_share_buffer": true,
+        "past_present_share_buffer": interface.share_buffer,
         "repetition_penalty": sources.config_or("repetition_penalty", json!(1.0)),
         "temperature": sources.or("temperature", json!(1.0)),
         "top_k": sources.or("top_k", json!(50)),
@@ -150,7 +161,7 @@ fn model_type(spec: &Spec) -> String {
 }
 
 /// Names of the graph's inputs, by what onnxruntime-genai calls them.
-fn inputs(options: &BuildOptions) -> Value {
+fn inputs(options: &BuildOptions, position_ids: bool) -> Value {
     let mut inputs = Map::new();
     let mut add = |key: &str, name: &str| inputs.insert(key.to_owned(), json!(name));
     if options.exclude_embeds {
@@ -159,7 +170,7 @@ fn inputs(options: &BuildOptions) -> Value {
         add("input_ids", "input_ids");
     }
     add("attention_mask", "attention_mask");
-    if options.rotates_outside() {
+    if position_ids {
         add("position_ids", "position_ids");
     }
     add("past_key_names", "past_key_values.%d.key");

@@ -41,6 +41,12 @@ pub struct BuildOptions {
     /// Logits of the last position only.
     pub prune_lm_head: bool,
     pub enable_cuda_graph: bool,
+    /// `None`: all layers of the model.
+    pub num_hidden_layers: Option<usize>,
+    /// `None`: `model.onnx`, or whatever the only graph of an ONNX model is called.
+    pub filename: Option<String>,
+    /// No graph is built.
+    pub metadata_only: bool,
     /// Merged over `search` of genai_config.json.
     pub search: serde_json::Map<String, serde_json::Value>,
 }
@@ -108,8 +114,16 @@ impl BuildOptions {
             include_hidden_states: options.include_hidden_states,
             prune_lm_head: options.prune_lm_head && !options.exclude_lm_head,
             enable_cuda_graph: options.enable_cuda_graph,
+            num_hidden_layers: options.num_hidden_layers,
+            filename: options.filename.clone(),
+            metadata_only: options.metadata_only,
             search: options.search.clone().unwrap_or_default(),
         })
+    }
+
+    /// Name of the graph's file; `.data` is added for its weights.
+    pub(crate) fn file_name(&self) -> &str {
+        self.filename.as_deref().unwrap_or("model.onnx")
     }
 
     /// Queries and keys are rotated by nodes of their own, not by the attention.
@@ -180,6 +194,12 @@ impl ModelBuilderOptions {
                 "true",
                 "possible beside `exclude_lm_head`, which gives them alone",
             );
+        }
+        if let Some(name) = self.filename.as_ref().filter(|name| !Self::is_onnx_file_name(name)) {
+            return refuse("filename", &format!("`{name}`"), ModelBuilderOptions::ONNX_FILE_NAME);
+        }
+        if self.metadata_only && self.calibration.is_some() {
+            return refuse("calibration", "given", "of use with `metadata_only`, which quantises nothing");
         }
         let mixed = self.mixed_precision;
         let eight = |bits: Option<u8>| bits == Some(8);

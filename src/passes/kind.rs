@@ -22,6 +22,9 @@ pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, St
         (PassOptions::MergeAdapterWeights(_), Onnx) => Err("an ONNX model has no adapter to merge".into()),
         // An adapter is merged on the way, so that the base is never exported alone.
         (PassOptions::ModelBuilder(_), Hf | HfWithAdapter) => Ok(Onnx),
-        (PassOptions::ModelBuilder(_), Onnx) => Err("the model is an ONNX model already".into()),
+        (PassOptions::ModelBuilder(options), Onnx) if options.metadata_only => Ok(Onnx),
+        (PassOptions::ModelBuilder(_), Onnx) => {
+            Err("the model is an ONNX model already; `metadata_only` writes genai_config.json for one".into())
+        }
     }
 }

@@ -49,6 +49,7 @@ impl Pass for ModelBuilderPass {
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let options = BuildOptions::new(&self.options)?;
+        let open = |base: &Path| ModelFolder::open(base)?.with_layers(options.num_hidden_layers);
         let build = |folder: &ModelFolder, source: &dyn WeightSource, adapter: Option<&Adapter>| {
             let calibration =
                 self.options.calibration.as_ref().map(|data| calibration(data, folder, adapter, context));
@@ -63,16 +64,24 @@ impl Pass for ModelBuilderPass {
             )
         };
         match input {
+            ModelHandle::Hf { dir: base } | ModelHandle::HfWithAdapter { base, .. }
+                if options.metadata_only =>
+            {
+                onnx::write_metadata(&open(base)?, &options, dir)?;
+            }
             ModelHandle::Hf { dir: base } => {
-                let folder = ModelFolder::open(base)?;
+                let folder = open(base)?;
                 build(&folder, &folder.checkpoint()?, None)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let folder = ModelFolder::open(base)?;
+                let folder = open(base)?;
                 let tied = folder.spec()?.tied;
                 let opened = Adapter::open(adapter)?;
                 let merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
                 build(&folder, &merged, Some(&opened))?;
+            }
+            ModelHandle::Onnx { dir: model } if options.metadata_only => {
+                onnx::add_metadata(model, &options, dir)?;
             }
             ModelHandle::Onnx { .. } => {
                 unreachable!("`output_kind` refuses ONNX models before anything runs")
@@ -96,5 +105,19 @@ fn calibration(
     let dataset = data::prepare(config, folder, context.events, context.cancel)?;
     let (samples, held_out) = data::hold_out(dataset, EvalSize::Fraction(HELD_OUT), HELD_OUT_SEED)?;
     let load = |adapter| Decoder::load(folder, adapter, &Device::Cpu);
-    Ok(Calibration { float: load(adapter)?, work: load(None)?, samples, held_out })
+    let layers = folder.spec()?.num_layers();
+    let adapter = adapter.map(|adapter| within(adapter, layers));
+    Ok(Calibration { float: load(adapter.as_ref())?, work: load(None)?, samples, held_out })
+}
+
+/// The adapter of a model of which only the first layers are built.
+fn within(adapter: &Adapter, layers: usize) -> Adapter {
+    let stays = |module: &str| {
+        let layer = module.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
+        layer.and_then(|layer| layer.parse::<usize>().ok()).is_none_or(|layer| layer < layers)
+    };
+    let mut adapter = adapter.clone();
+    adapter.modules.retain(|module, _| stays(module));
+    adapter.whole.retain(|module, _| stays(module));
+    adapter
 }

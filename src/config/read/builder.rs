@@ -18,7 +18,7 @@ pub(super) fn read(
     systems: &Systems,
     findings: &mut Findings,
 ) -> Option<PassRead> {
-    extra_options(fields, &mut values, findings);
+    let extra = extra_options(fields, &mut values, findings);
     let (provider, message) = systems.builder_provider(context.target);
     if let Some(message) = message {
         findings.warn(fields.at, &fields.path, message);
@@ -52,6 +52,7 @@ pub(super) fn read(
         );
         data
     });
+    resolved.extend(extra.resolved);
     let name = "execution_provider".to_owned();
     resolved.push(ResolvedOption { name, value: json!(provider), origin: context.target_origin });
     let options = ModelBuilderOptions {
@@ -81,15 +82,46 @@ pub(super) fn read(
         use_webgpu_fp32: values.bool("use_webgpu_fp32"),
         use_cuda_bf16: values.bool("use_cuda_bf16"),
         enable_cuda_graph: values.bool("enable_cuda_graph"),
+        metadata_only: values.bool("metadata_only"),
+        num_hidden_layers: extra.num_hidden_layers,
+        filename: extra.filename,
         search,
         calibration,
     };
     Some((PassOptions::ModelBuilder(options), resolved))
 }
 
+/// What only `extra_options` can say.
+#[derive(Default)]
+struct Extra {
+    num_hidden_layers: Option<usize>,
+    filename: Option<String>,
+    resolved: Vec<ResolvedOption>,
+}
+
+impl Extra {
+    fn read(extra: &Values, findings: &mut Findings) -> Extra {
+        let filename = extra.text("filename").map(str::to_owned);
+        if filename.as_deref().is_some_and(|name| !ModelBuilderOptions::is_onnx_file_name(name)) {
+            let message = format!("expected {}", ModelBuilderOptions::ONNX_FILE_NAME);
+            extra.error("filename", message, Some("for example \"model.onnx\"".into()), findings);
+        }
+        let resolved =
+            ["num_hidden_layers", "filename"].into_iter().filter(|name| extra.given(name)).map(|name| {
+                let setting = extra.get(name);
+                ResolvedOption { name: name.to_owned(), value: setting.json.clone(), origin: setting.origin }
+            });
+        Extra {
+            num_hidden_layers: extra.positive("num_hidden_layers"),
+            resolved: resolved.collect(),
+            filename,
+        }
+    }
+}
+
 /// `extra_options` win over the options beside them.
-fn extra_options(fields: &Fields<'_>, values: &mut Values, findings: &mut Findings) {
-    let Some(found) = fields.found("extra_options") else { return };
+fn extra_options(fields: &Fields<'_>, values: &mut Values, findings: &mut Findings) -> Extra {
+    let Some(found) = fields.found("extra_options") else { return Extra::default() };
     let extra = Fields::open(found.node, &found.path, &EXTRA_OPTIONS, findings).resolve(Era::New, findings);
     let shared = [
         "int4_block_size",
@@ -120,6 +152,10 @@ fn extra_options(fields: &Fields<'_>, values: &mut Values, findings: &mut Findin
         values.override_with("fuse_qkv", extra.get("disable_qkv_fusion"));
         values.set("fuse_qkv", json!(fuse));
     }
+    if extra.given("config_only") {
+        values.override_with("metadata_only", extra.get("config_only"));
+    }
+    Extra::read(&extra, findings)
 }
 
 /// The method, and the widths that an old word for it or `matmul_mixed_precision` asks for.

@@ -1,7 +1,7 @@
 //! The passes MergeAdapterWeights and ModelBuilder.
 
 use super::super::Era;
-use super::super::option::{Block, Kind, Opt, Special};
+use super::super::option::{Block, Kind, Opt, Special, at_least};
 
 pub(crate) static MERGE: Block = Block {
     name: "MergeAdapterWeights",
@@ -54,8 +54,7 @@ pub(crate) static MODEL_BUILDER: Block = Block {
             "The builder's own names for options; they win.",
         )
         .only(Era::New),
-        Opt::new("metadata_only", Kind::Bool, "Only genai_config.json and the tokenizer.")
-            .refused_unless("false", "the whole model is always written"),
+        Opt::new("metadata_only", Kind::Bool, METADATA_DOC).default("false"),
         Opt::new("int4_op_types_to_quantize", Kind::Texts, OP_TYPES_DOC)
             .only(Era::New)
             .also(&["op_types_to_quantize"])
@@ -105,7 +104,10 @@ const GRAPH_DOC: &str = "Let the session capture CUDA graphs.";
 const QDQ_DOC: &str = "Write DequantizeLinear and MatMul instead of MatMulNBits.";
 const WEBGPU_DOC: &str = "Inputs and outputs of a WebGPU model in float32.";
 const BF16_DOC: &str = "Inputs and outputs of an int4 model for CUDA in bfloat16.";
-const WHOLE: &str = "the model is written from token ids to logits";
+const METADATA_DOC: &str = "Only genai_config.json and the tokenizer. Of an ONNX model the graph goes along; of a Hugging Face model nothing else \
+     is written.";
+const FILENAME_DOC: &str = "Name of the ONNX file, which ends in `.onnx`; the weights are beside it in a file with `.data` at the end. Null is \
+     model.onnx.";
 const EXPERTS: &str = "mixtures of experts are not supported";
 const CONTINUOUS: &str = "continuous batching is not supported";
 
@@ -123,11 +125,9 @@ pub(crate) static EXTRA_OPTIONS: Block = Block {
         Opt::new("int4_nodes_to_exclude", Kind::Texts, "Nodes that stay float.").also(&["nodes_to_exclude"]),
         Opt::new("int4_op_types_to_quantize", Kind::Texts, OP_TYPES_DOC).also(&["op_types_to_quantize"]),
         Opt::new("matmul_mixed_precision", Kind::Any, MIXED_DOC),
-        Opt::new("num_hidden_layers", Kind::Any, "Build the first layers only.")
-            .refused_unless("null", WHOLE),
-        Opt::new("filename", Kind::Text, "Name of the ONNX file.")
-            .refused_unless("\"model.onnx\"", "it is model.onnx"),
-        Opt::new("config_only", Kind::Bool, "Only genai_config.json.").refused_unless("false", WHOLE),
+        Opt::new("num_hidden_layers", at_least(1), "Build the first layers only; null is all of them."),
+        Opt::new("filename", Kind::Text, FILENAME_DOC),
+        Opt::new("config_only", Kind::Bool, "Another word for `metadata_only`."),
         Opt::new("hf_token", Kind::Any, "Token for the Hub.")
             .ignored("the token comes from the Hub's login or `HF_TOKEN`"),
         Opt::new("hf_remote", Kind::Bool, "Trust code of models.").quiet(),
