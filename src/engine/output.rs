@@ -93,7 +93,7 @@ pub fn write(
         let bytes = adapter::name_base(&path, &absolute(base))?;
         files
             .iter_mut()
-            .filter(|file| file.path.ends_with(adapter::CONFIG))
+            .filter(|file| file.path == Path::new(below).join(adapter::CONFIG))
             .for_each(|file| file.bytes = bytes);
     }
     let config = model_config(model, below);
