@@ -87,7 +87,7 @@ fn arguments() -> TrainingArgs {
 
 /// A trainer on all linear layers, whose B is not zero, so that every A has a gradient.
 fn trainer(folder: &ModelFolder, dropout: f64, gradient_checkpointing: bool) -> Trainer {
-    let mut decoder = Decoder::load(folder, None, &Device::Cpu).expect("a decoder");
+    let mut decoder = Decoder::load(folder, None, None, &Device::Cpu).expect("a decoder");
     let selected = targets::select(&decoder.spec, Some(&Targets::AllLinear)).expect("targets");
     let shape = LoraShape { rank: 4, alpha: 8.0, dropout, use_rslora: false, use_dora: false };
     let names = TargetModules::Names(Vec::new());

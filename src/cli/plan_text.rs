@@ -76,6 +76,7 @@ fn lora(pass: &PassConfig) -> Option<&LoraOptions> {
     match &pass.pass {
         PassOptions::LoRA(lora) => Some(lora),
         PassOptions::QLoRA(qlora) => Some(&qlora.lora),
+        PassOptions::LoftQ(loftq) => Some(&loftq.lora),
         PassOptions::MergeAdapterWeights(_) | PassOptions::ModelBuilder(_) => None,
     }
 }

@@ -33,6 +33,7 @@ pub fn missing_inputs(config: &RunConfig) -> Vec<Diagnostic> {
         let lora = match &pass.pass {
             PassOptions::LoRA(lora) => lora,
             PassOptions::QLoRA(qlora) => &qlora.lora,
+            PassOptions::LoftQ(loftq) => &loftq.lora,
             PassOptions::MergeAdapterWeights(_) | PassOptions::ModelBuilder(_) => continue,
         };
         for data in std::iter::once(&lora.train_data).chain(&lora.eval_data) {

@@ -139,7 +139,8 @@ pub fn write(
         let lies = absolute(base);
         let (base, revision) =
             name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
-        for file in files.iter_mut().filter(|file| file.path.ends_with(adapter::CONFIG)) {
+        let config = Path::new(below).join(adapter::CONFIG);
+        for file in files.iter_mut().filter(|file| file.path == config) {
             file.bytes = adapter::name_base(&output_dir.join(&file.path), base, revision)?;
         }
     }

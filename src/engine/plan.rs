@@ -44,16 +44,23 @@ impl Plan {
         let mut flows = Vec::with_capacity(config.flows.len());
         for flow in &config.flows {
             let mut kind = start;
-            let mut steps = Vec::with_capacity(flow.len());
+            let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
             for &index in flow {
-                let config = &config.passes[index];
+                let mut config = config.passes[index].clone();
+                let before = steps.last().map(|step: &Step| &step.config.pass);
+                let settled = passes::settle(&mut config.pass, before);
+                let output =
+                    settled.and_then(|()| passes::output_kind(&config.pass, kind)).map_err(|reason| {
+                        EngineError::Plan {
+                            pass: config.name.clone(),
+                            reason,
+                            hint:
+                                "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder"
+                                    .into(),
+                        }
+                    })?;
                 let pass = passes::build(&config.pass);
-                let output = passes::output_kind(&config.pass, kind).map_err(|reason| EngineError::Plan {
-                    pass: config.name.clone(),
-                    reason,
-                    hint: "order the passes as LoRA or QLoRA, MergeAdapterWeights, ModelBuilder".into(),
-                })?;
-                steps.push(Step { config: config.clone(), pass, input: kind, output });
+                steps.push(Step { config, pass, input: kind, output });
                 kind = output;
             }
             flows.push(Flow { steps });

@@ -1,6 +1,7 @@
 //! Which kind of model a pass takes and which it gives, so that a plan can be checked before anything runs.
 
 use crate::config::PassOptions;
+use crate::config::canonical::BaseWeights;
 use crate::model::ModelKind;
 
 /// The kind of model that a pass makes of `input`.
@@ -10,14 +11,16 @@ use crate::model::ModelKind;
 pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, String> {
     use ModelKind::{Hf, HfWithAdapter, Onnx};
     match (pass, input) {
-        (PassOptions::LoRA(_) | PassOptions::QLoRA(_), Hf) => Ok(HfWithAdapter),
-        (PassOptions::LoRA(_) | PassOptions::QLoRA(_), HfWithAdapter) => {
+        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), Hf) => Ok(HfWithAdapter),
+        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), HfWithAdapter) => {
             Err("the model already has an adapter, which MergeAdapterWeights must merge first".into())
         }
-        (PassOptions::LoRA(_) | PassOptions::QLoRA(_), Onnx) => Err("an ONNX model cannot be trained".into()),
+        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), Onnx) => {
+            Err("an ONNX model cannot be trained".into())
+        }
         (PassOptions::MergeAdapterWeights(_), HfWithAdapter) => Ok(Hf),
         (PassOptions::MergeAdapterWeights(_), Hf) => {
-            Err("there is no adapter to merge; a LoRA or QLoRA pass makes one".into())
+            Err("there is no adapter to merge; a LoRA, QLoRA or LoftQ pass makes one".into())
         }
         (PassOptions::MergeAdapterWeights(_), Onnx) => Err("an ONNX model has no adapter to merge".into()),
         // An adapter is merged on the way, so that the base is never exported alone.
@@ -28,3 +31,25 @@ pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, St
         }
     }
 }
+
+/// Settles what a pass leaves to the one before it in its flow: what a merge adds an adapter to. An adapter that is the
+/// input of the flow says so itself, once it is read.
+///
+/// # Errors
+/// Why both do not go together, as for [`output_kind`].
+pub fn settle(pass: &mut PassOptions, before: Option<&PassOptions>) -> Result<(), String> {
+    let (PassOptions::MergeAdapterWeights(options), Some(before)) = (pass, before) else { return Ok(()) };
+    let loftq = matches!(before, PassOptions::LoftQ(_));
+    match options.base_weights {
+        Some(BaseWeights::Float) if loftq => Err(LOFTQ_ON_FLOAT.into()),
+        Some(_) => Ok(()),
+        None => {
+            options.base_weights = Some(if loftq { BaseWeights::Quantised } else { BaseWeights::Float });
+            Ok(())
+        }
+    }
+}
+
+/// Why `base_weights` cannot be `float` for such an adapter.
+pub(super) const LOFTQ_ON_FLOAT: &str = "an adapter of LoftQ holds what 4 bits left over of the weights, so it cannot be \
+                                         added to the float weights: leave `base_weights` out";

@@ -2,6 +2,7 @@
 
 mod data_key;
 mod kind;
+pub mod loftq;
 pub mod lora;
 pub mod merge_adapter_weights;
 mod merge_error;
@@ -9,12 +10,13 @@ pub mod model_builder;
 pub mod qlora;
 mod quantised_base;
 
+pub use loftq::LoftqPass;
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
 pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
 
-pub use kind::output_kind;
+pub use kind::{output_kind, settle};
 
 use crate::Result;
 use crate::cancel::CancelFlag;
@@ -84,6 +86,7 @@ pub fn build(options: &PassOptions) -> Box<dyn Pass> {
     match options.clone() {
         PassOptions::LoRA(options) => Box::new(LoraPass { options }),
         PassOptions::QLoRA(options) => Box::new(QloraPass { options }),
+        PassOptions::LoftQ(options) => Box::new(LoftqPass { options }),
         PassOptions::MergeAdapterWeights(options) => Box::new(MergePass { options }),
         PassOptions::ModelBuilder(options) => Box::new(ModelBuilderPass { options }),
     }

@@ -7,7 +7,7 @@ use crate::data;
 use crate::decoder::Decoder;
 use crate::device::Device;
 use crate::engine::KeyHasher;
-use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, WeightSource};
+use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, QuantisedBase, WeightSource};
 use crate::onnx::{self, BuildOptions, Calibration};
 use std::path::Path;
 
@@ -50,9 +50,12 @@ impl Pass for ModelBuilderPass {
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let options = BuildOptions::new(&self.options)?;
         let open = |base: &Path| ModelFolder::open(base)?.with_layers(options.num_hidden_layers);
-        let build = |folder: &ModelFolder, source: &dyn WeightSource, adapter: Option<&Adapter>| {
-            let calibration =
-                self.options.calibration.as_ref().map(|data| calibration(data, folder, adapter, context));
+        let build = |folder: &ModelFolder,
+                     source: &dyn WeightSource,
+                     quantised: Option<&QuantisedBase>,
+                     adapter: Option<&Adapter>| {
+            let data = self.options.calibration.as_ref();
+            let calibration = data.map(|data| calibration(data, folder, quantised, adapter, context));
             onnx::build(
                 folder,
                 source,
@@ -71,14 +74,18 @@ impl Pass for ModelBuilderPass {
             }
             ModelHandle::Hf { dir: base } => {
                 let folder = open(base)?;
-                build(&folder, &folder.checkpoint()?, None)?;
+                build(&folder, &folder.checkpoint()?, None, None)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
                 let folder = open(base)?;
                 let tied = folder.spec()?.tied;
                 let opened = Adapter::open(adapter)?;
-                let merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
-                build(&folder, &merged, Some(&opened))?;
+                let quantised = QuantisedBase::beside(adapter, &ModelFolder::open(base)?.spec()?)?;
+                let mut merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
+                if let Some(quantised) = &quantised {
+                    merged = merged.onto(quantised.clone());
+                }
+                build(&folder, &merged, quantised.as_ref(), Some(&opened))?;
             }
             ModelHandle::Onnx { dir: model } if options.metadata_only => {
                 onnx::add_metadata(model, &options, dir)?;
@@ -99,12 +106,13 @@ const HELD_OUT_SEED: u64 = 42;
 fn calibration(
     config: &DataConfig,
     folder: &ModelFolder,
+    quantised: Option<&QuantisedBase>,
     adapter: Option<&Adapter>,
     context: &RunContext,
 ) -> Result<Calibration> {
     let dataset = data::prepare(config, folder, context.events, context.cancel)?;
     let (samples, held_out) = data::hold_out(dataset, EvalSize::Fraction(HELD_OUT), HELD_OUT_SEED)?;
-    let load = |adapter| Decoder::load(folder, adapter, &Device::Cpu);
+    let load = |adapter| Decoder::load(folder, quantised, adapter, &Device::Cpu);
     let layers = folder.spec()?.num_layers();
     let adapter = adapter.map(|adapter| within(adapter, layers));
     Ok(Calibration { float: load(adapter.as_ref())?, work: load(None)?, samples, held_out })

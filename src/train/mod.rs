@@ -23,7 +23,7 @@ pub use batches::BatchPlan;
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;
 pub use fit::{Fit, Fitted, fit};
-pub use init::{LoraShape, fresh_adapter};
+pub use init::{LoraShape, begin_with, fresh_adapter};
 pub use memory::{MemoryEstimate, Workload};
 pub use optimiser::{AdamW, AdamWOptions};
 pub use saving::Saver;

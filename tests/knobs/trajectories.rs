@@ -104,7 +104,7 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
     wide(base.path());
     let folder = ModelFolder::open(base.path()).expect("a model");
     let with = Adapter::open(adapter).expect("an adapter");
-    let decoder = Decoder::load(&folder, Some(&with), &Device::Cpu).expect("a decoder");
+    let decoder = Decoder::load(&folder, None, Some(&with), &Device::Cpu).expect("a decoder");
     let mut cache = decoder.new_cache(ids.len()).expect("a cache");
     let mut logits = Vec::new();
     for part in ids.chunks(5) {
@@ -122,7 +122,7 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
     let input = ModelHandle::HfWithAdapter { base: base.path().into(), adapter: adapter.into() };
     MergePass { options: Default::default() }.run(&input, merged.path(), &context).expect("merged");
     let folder = ModelFolder::open(merged.path()).expect("a model");
-    let decoder = Decoder::load(&folder, None, &Device::Cpu).expect("a decoder");
+    let decoder = Decoder::load(&folder, None, None, &Device::Cpu).expect("a decoder");
     let mut cache = decoder.new_cache(ids.len()).expect("a cache");
     let merged = decoder.logits(ids, &mut cache).expect("logits");
     assert!(relative(&merged, &logits) < 1e-5, "merged is the same as not merged");
