@@ -56,7 +56,7 @@ impl Loftq<'_> {
         let mut low_rank = BTreeMap::new();
         let (mut plain, mut left, mut finished) = (0.0, 0.0, 0);
         for group in groups(&tensors) {
-            let parts: Vec<(FourBitMatrix, Option<(&str, LowRank, f64)>)> = group
+            let parts = group
                 .par_iter()
                 .map(|tensor| {
                     let module = tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name);
@@ -68,7 +68,7 @@ impl Loftq<'_> {
                     let matrix = FourBitMatrix::new(quantised, shape, Self::FORMAT);
                     Ok((matrix, Some((module, low_rank, plain_error))))
                 })
-                .collect::<Result<_>>()?;
+                .collect::<Result<Vec<_>>>()?;
             for (tensor, (matrix, adapter)) in group.iter().zip(parts) {
                 tensor.release();
                 write_matrix(&matrix, tensor.dtype, &mut writer)?;
