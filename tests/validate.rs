@@ -394,6 +394,8 @@ fn names_that_the_model_or_the_data_does_not_have_are_found_before_the_work() {
             &["validate", "configs/quickstart/olive-config.json"][..],
             &["run", "--config", "configs/quickstart/olive-config.json"],
             &["run", "--dry-run", "--config", "configs/quickstart/olive-config.json"],
+            &["validate", "configs/quickstart/olive-config.json", "--set", "passes.lora.type=QLoRA"],
+            &["validate", "configs/quickstart/olive-config.json", "--set", "passes.lora.type=LoftQ"],
         ] {
             let outcome = quickstart(verb, set);
             assert_eq!(outcome.code, Some(2), "{}", outcome.err);

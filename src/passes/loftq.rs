@@ -27,6 +27,10 @@ impl Pass for LoftqPass {
         self.lora().check()
     }
 
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        self.lora().check_input(model)
+    }
+
     fn uses_device(&self) -> bool {
         true
     }
@@ -66,10 +70,8 @@ impl Pass for LoftqPass {
 }
 
 impl LoftqPass {
-    /// The pass that does the training; activations are of `compute_dtype` where the device has a choice.
+    /// The pass that does the training.
     fn lora(&self) -> LoraPass {
-        let mut options = self.options.lora.clone();
-        options.torch_dtype.clone_from(&self.options.compute_dtype);
-        LoraPass { options }
+        LoraPass::computing_in(&self.options.compute_dtype, &self.options.lora)
     }
 }

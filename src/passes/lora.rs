@@ -101,6 +101,11 @@ impl Pass for LoraPass {
 }
 
 impl LoraPass {
+    /// The pass with activations of `dtype` where the device has a choice.
+    pub(super) fn computing_in(dtype: &str, options: &LoraOptions) -> LoraPass {
+        LoraPass { options: LoraOptions { torch_dtype: dtype.to_owned(), ..options.clone() } }
+    }
+
     /// The whole pass, on the linear layers that `quantised` gives, or on the base as it is. The low-rank matrices that it
     /// gives, by module, are what the adapter begins with.
     pub(super) fn train(

@@ -64,11 +64,9 @@ impl Pass for QloraPass {
 }
 
 impl QloraPass {
-    /// The pass that does the training; activations are of `compute_dtype` where the device has a choice.
+    /// The pass that does the training.
     fn lora(&self) -> LoraPass {
-        let mut options = self.options.lora.clone();
-        options.torch_dtype.clone_from(&self.options.compute_dtype);
-        LoraPass { options }
+        LoraPass::computing_in(&self.options.compute_dtype, &self.options.lora)
     }
 
     fn format(&self) -> FourBitFormat {
