@@ -147,6 +147,16 @@ impl PassOptions {
             PassOptions::ModelBuilder(_) => "ModelBuilder",
         }
     }
+
+    /// The options of the adapter's training, of a pass that trains one.
+    pub fn lora(&self) -> Option<&LoraOptions> {
+        match self {
+            PassOptions::LoRA(lora) => Some(lora),
+            PassOptions::QLoRA(qlora) => Some(&qlora.lora),
+            PassOptions::LoftQ(loftq) => Some(&loftq.lora),
+            PassOptions::MergeAdapterWeights(_) | PassOptions::ModelBuilder(_) => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize)]

@@ -11,13 +11,13 @@ use crate::model::ModelKind;
 pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, String> {
     use ModelKind::{Hf, HfWithAdapter, Onnx};
     match (pass, input) {
-        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), Hf) => Ok(HfWithAdapter),
-        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), HfWithAdapter) => {
-            Err("the model already has an adapter, which MergeAdapterWeights must merge first".into())
-        }
-        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), Onnx) => {
-            Err("an ONNX model cannot be trained".into())
-        }
+        (PassOptions::LoRA(_) | PassOptions::QLoRA(_) | PassOptions::LoftQ(_), input) => match input {
+            Hf => Ok(HfWithAdapter),
+            HfWithAdapter => {
+                Err("the model already has an adapter, which MergeAdapterWeights must merge first".into())
+            }
+            Onnx => Err("an ONNX model cannot be trained".into()),
+        },
         (PassOptions::MergeAdapterWeights(_), HfWithAdapter) => Ok(Hf),
         (PassOptions::MergeAdapterWeights(_), Hf) => {
             Err("there is no adapter to merge; a LoRA, QLoRA or LoftQ pass makes one".into())
@@ -39,17 +39,23 @@ pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, St
 /// Why both do not go together, as for [`output_kind`].
 pub fn settle(pass: &mut PassOptions, before: Option<&PassOptions>) -> Result<(), String> {
     let (PassOptions::MergeAdapterWeights(options), Some(before)) = (pass, before) else { return Ok(()) };
-    let loftq = matches!(before, PassOptions::LoftQ(_));
-    match options.base_weights {
-        Some(BaseWeights::Float) if loftq => Err(LOFTQ_ON_FLOAT.into()),
-        Some(_) => Ok(()),
-        None => {
-            options.base_weights = Some(if loftq { BaseWeights::Quantised } else { BaseWeights::Float });
-            Ok(())
-        }
-    }
+    options.base_weights = Some(base_weights(options.base_weights, matches!(before, PassOptions::LoftQ(_)))?);
+    Ok(())
 }
 
-/// Why `base_weights` cannot be `float` for such an adapter.
-pub(super) const LOFTQ_ON_FLOAT: &str = "an adapter of LoftQ holds what 4 bits left over of the weights, so it cannot be \
-                                         added to the float weights: leave `base_weights` out";
+/// What an adapter, of LoftQ or not, is added to: what was asked for, else what it can be added to.
+///
+/// # Errors
+/// Why it cannot be added to what was asked for.
+pub(super) fn base_weights(asked: Option<BaseWeights>, loftq: bool) -> Result<BaseWeights, String> {
+    match asked {
+        Some(BaseWeights::Float) if loftq => {
+            Err("an adapter of LoftQ holds what 4 bits left over of the weights, so it cannot be added to the float \
+                 weights: leave `base_weights` out"
+                .into())
+        }
+        Some(asked) => Ok(asked),
+        None if loftq => Ok(BaseWeights::Quantised),
+        None => Ok(BaseWeights::Float),
+    }
+}

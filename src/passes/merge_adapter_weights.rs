@@ -3,8 +3,7 @@
 //! Streamed: the base is mapped, a merged tensor lives in memory in pieces of some megabytes, everything else is
 //! copied from file to file. The type of every tensor stays as it is.
 
-use super::kind::LOFTQ_ON_FLOAT;
-use super::{Pass, RunContext, merge_error, quantised_base};
+use super::{Pass, RunContext, kind, merge_error, quantised_base};
 use crate::config::canonical::{BaseWeights, MergeOptions};
 use crate::engine::{Artefacts, KeyHasher};
 use crate::model::safetensors_file::{Entry, Writer};
@@ -81,17 +80,11 @@ impl Pass for MergePass {
 }
 
 impl MergePass {
-    /// What the adapter is added to: what was asked for, else what it can be added to.
+    /// What the adapter is added to.
     fn base_weights(&self, adapter: &Path) -> Result<BaseWeights> {
         let loftq = BaseFormat::read(adapter)?.is_some_and(|record| record.loftq_iter.is_some());
-        match self.options.base_weights {
-            None if loftq => Ok(BaseWeights::Quantised),
-            None => Ok(BaseWeights::Float),
-            Some(BaseWeights::Float) if loftq => {
-                Err(ModelError::Adapter { path: adapter.to_owned(), reason: LOFTQ_ON_FLOAT.into() }.into())
-            }
-            Some(asked) => Ok(asked),
-        }
+        kind::base_weights(self.options.base_weights, loftq)
+            .map_err(|reason| ModelError::Adapter { path: adapter.to_owned(), reason }.into())
     }
 
     /// The 4-bit base that the adapter says it was trained on, if it does.

@@ -77,10 +77,11 @@ impl Pass for ModelBuilderPass {
                 build(&folder, &folder.checkpoint()?, None, None)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let folder = open(base)?;
+                let whole = ModelFolder::open(base)?;
+                let quantised = QuantisedBase::beside(adapter, &whole.spec()?)?;
+                let folder = whole.with_layers(options.num_hidden_layers)?;
                 let tied = folder.spec()?.tied;
                 let opened = Adapter::open(adapter)?;
-                let quantised = QuantisedBase::beside(adapter, &ModelFolder::open(base)?.spec()?)?;
                 let mut merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
                 if let Some(quantised) = &quantised {
                     merged = merged.onto(quantised.clone());

@@ -2,7 +2,8 @@
 //!
 //! The depth is cut into blocks of a size that depends on the depth alone, and an element of C is the sum over these
 //! blocks in order, each summed in order: it does not matter which task, tile or thread computes it. A is packed once and
-//! shared; each task takes some columns of C and packs (and decodes) its own columns of B, so that nothing waits for B.
+//! shared, or read where it lies if C is narrow; each task takes some columns of C and packs (and decodes) its own columns
+//! of B, so that nothing waits for B.
 
 use super::kernel::{Kernel, Tile};
 use super::operand::{Right, Stored};

@@ -1,4 +1,5 @@
-//! Micro-kernels: one tile of C from a packed panel of A and one of B, held in registers over the whole depth.
+//! Micro-kernels: one tile of C from a packed panel of B and one of A, or rows of A as they
+//! lie, held in registers over the whole depth.
 //!
 //! The scheme is that of BLIS (Van Zee and van de Geijn, <https://doi.org/10.1145/2764454>).
 
@@ -25,7 +26,6 @@ pub(super) struct Tile {
 pub(super) type Run = unsafe fn(usize, *const f32, usize, *const f32, Tile);
 
 /// A micro-kernel and the panel of B it takes: `depth` times `nr` values.
-#[derive(Clone, Copy)]
 pub(super) struct Kernel {
     pub(super) mr: usize,
     pub(super) nr: usize,

@@ -268,7 +268,6 @@ mod tests {
     fn products_of_every_orientation_and_storage_agree_with_loops() {
         check("portable", &|c, a, b| portable::product(c, Write::Add, 0.5, a, b, true));
         #[cfg(target_arch = "x86_64")]
-        #[cfg(target_arch = "x86_64")]
         let plain =
             kernel::Kernel { mr: 12, nr: 32, packed: plain_12x32::<true>, direct: plain_12x32::<false> };
         #[cfg(target_arch = "x86_64")]
