@@ -209,8 +209,18 @@ fn without_an_output_folder_no_file_of_somebody_else_is_overwritten() {
         assert!(!quickstart.cache().join("passes-v1").exists(), "it is said before anything runs");
         assert_eq!(std::fs::read_to_string(&config).unwrap(), mine);
     }
-    // Results may follow each other.
     std::fs::remove_file(&config).unwrap();
+    // A graph of another name is somebody's, too.
+    let (graph, name) =
+        (folder.path().join("decoder.onnx.data"), "passes.builder.extra_options.filename=decoder.onnx");
+    std::fs::write(&graph, mine).unwrap();
+    let mut named = command(&quickstart, &["builder"], &base_model());
+    let refused = named.current_dir(folder.path()).args(["--set", "engine.output_dir=null", "--set", name]);
+    let refused = refused.output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("overwrite `./decoder.onnx.data`"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read_to_string(&graph).unwrap(), mine);
+    // Results may follow each other.
     for _ in 0..2 {
         let written = here("null");
         assert!(written.status.success(), "{}", text(&written.stderr));

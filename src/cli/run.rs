@@ -87,7 +87,7 @@ fn execute(
         .collect();
     for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
         if let Some(last) = flow.steps.last() {
-            engine::output::check(dir, &config.path, &input, last.output)?;
+            engine::output::check(dir, &config.path, &input, last)?;
         }
     }
     let keys = plan.flows.iter().map(|flow| flow.keys(&input, session.device, &contents));

@@ -371,6 +371,14 @@ impl ModelBuilderOptions {
         }
     }
 
+    /// Name of the ONNX file; `.data` is added for its weights.
+    pub fn file_name(&self) -> &str {
+        self.filename.as_deref().unwrap_or(Self::FILE_NAME)
+    }
+
+    /// Name of the ONNX file unless [`ModelBuilderOptions::filename`] says otherwise.
+    pub const FILE_NAME: &'static str = "model.onnx";
+
     /// What [`ModelBuilderOptions::filename`] must be, for messages.
     pub(crate) const ONNX_FILE_NAME: &'static str =
         "the name of a file without its folder that ends in `.onnx`";

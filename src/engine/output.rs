@@ -3,8 +3,10 @@
 
 use super::EngineError;
 use super::manifest::{FileEntry, first_changed, list_files};
+use super::plan::Step;
 use super::runner::StepOutcome;
 use super::store::remove_if_there;
+use crate::config::{ModelBuilderOptions, PassOptions};
 use crate::model::{HubModel, ModelFolder, ModelHandle, ModelKind, adapter};
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
@@ -36,18 +38,18 @@ fn below(kind: ModelKind) -> &'static str {
 }
 
 /// Finds out, before the work begins, whether its result can be put into this folder. Makes the folder. `config` is the
-/// configuration of the run.
+/// configuration of the run, `last` its last step.
 ///
 /// # Errors
 /// [`EngineError::OverInput`]: the result would take the place of the model that it is made from.
 /// [`EngineError::OverFile`]: it would take the place of `config`, or of a file in the working folder that no run made.
 /// Or the folder cannot be made or written to.
-pub fn check(output_dir: &Path, config: &Path, input: &ModelHandle, result: ModelKind) -> Result<()> {
-    let target = output_dir.join(below(result));
+pub fn check(output_dir: &Path, config: &Path, input: &ModelHandle, last: &Step) -> Result<()> {
+    let target = output_dir.join(below(last.output));
     if target.canonicalize().is_ok_and(|folder| folders(input).contains(&folder)) {
         return Err(EngineError::OverInput { path: target }.into());
     }
-    if let Some(path) = in_the_way(output_dir, config, result) {
+    if let Some(path) = in_the_way(output_dir, config, last) {
         return Err(EngineError::OverFile { path }.into());
     }
     std::fs::create_dir_all(output_dir).at("create", output_dir)?;
@@ -56,7 +58,7 @@ pub fn check(output_dir: &Path, config: &Path, input: &ModelHandle, result: Mode
 
 /// A file that the result would overwrite, though it is nobody's to overwrite. A folder that is given for results may be
 /// filled anew; the working folder, which is the default, is full of other things.
-fn in_the_way(output_dir: &Path, config: &Path, result: ModelKind) -> Option<PathBuf> {
+fn in_the_way(output_dir: &Path, config: &Path, last: &Step) -> Option<PathBuf> {
     let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
     let history = read_history(&output_dir.join(HISTORY));
     let free = match &history {
@@ -71,23 +73,25 @@ fn in_the_way(output_dir: &Path, config: &Path, result: ModelKind) -> Option<Pat
             .flat_map(|history| &history.files)
             .any(|file| output_dir.join(&file.path) == path)
     };
-    let target = output_dir.join(below(result));
+    let target = output_dir.join(below(last.output));
     let mut names: Vec<_> = std::fs::read_dir(target).into_iter().flatten().flatten().collect();
     names.sort_by_key(std::fs::DirEntry::file_name);
     names
         .iter()
-        .filter(|entry| writes(result, &entry.file_name().to_string_lossy()))
-        .map(|entry| output_dir.join(below(result)).join(entry.file_name()))
+        .filter(|entry| writes(last, &entry.file_name().to_string_lossy()))
+        .map(|entry| output_dir.join(below(last.output)).join(entry.file_name()))
         .find(|path| same(path, config) || !ours(path))
 }
 
-/// Whether a result of this kind has a file of this name.
-fn writes(kind: ModelKind, name: &str) -> bool {
-    match kind {
+/// Whether the result of this step has a file of this name.
+fn writes(last: &Step, name: &str) -> bool {
+    match last.output {
         ModelKind::Hf => ModelFolder::is_model_file(name),
         ModelKind::HfWithAdapter => [adapter::CONFIG, "adapter_model.safetensors"].contains(&name),
         ModelKind::Onnx => {
-            ["model.onnx", "model.onnx.data", "genai_config.json", MODEL_CONFIG].contains(&name)
+            let PassOptions::ModelBuilder(options) = &last.config.pass else { return false };
+            name.strip_suffix(".data").unwrap_or(name) == options.file_name()
+                || ["genai_config.json", MODEL_CONFIG].contains(&name)
                 || ModelFolder::SIDE_FILES.contains(&name)
         }
     }
@@ -185,7 +189,7 @@ fn model_config(model: &ModelHandle, below: &str) -> serde_json::Value {
 fn onnx_file_name(dir: &Path) -> String {
     let text = std::fs::read(dir.join("genai_config.json")).unwrap_or_default();
     let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    config["model"]["decoder"]["filename"].as_str().unwrap_or("model.onnx").to_owned()
+    config["model"]["decoder"]["filename"].as_str().unwrap_or(ModelBuilderOptions::FILE_NAME).to_owned()
 }
 
 fn absolute(dir: &Path) -> String {
