@@ -5,7 +5,7 @@ mod support;
 
 use olive::model::{Adapter, ModelFolder, QuantisedBase};
 use std::path::{Path, PathBuf};
-use support::{Quickstart, olive, root, text};
+use support::{Quickstart, root, text};
 
 const TYPE: &str = "passes.lora.type=LoftQ";
 
@@ -76,13 +76,7 @@ fn the_adapter_begins_with_the_rounding_error_and_is_merged_into_the_base_it_fit
     assert!(difference < 0.02, "{said}");
 
     // The result can be used.
-    runtime_support::library();
-    let answer = olive()
-        .args(["generate", "--quiet", "--prompt", "What is Olive?", "--max-new-tokens", "4"])
-        .arg(quickstart.output())
-        .output()
-        .unwrap();
-    assert!(answer.status.success(), "{}", text(&answer.stderr));
+    runtime_support::answer(&quickstart.output());
 }
 
 #[test]

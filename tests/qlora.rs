@@ -179,14 +179,7 @@ fn the_pipeline_trains_merges_builds_and_answers() {
     run(&quickstart, &["passes.lora.config.quant_type=fp4"]);
     assert_eq!(artefacts(&quickstart, "QuantisedBase").len(), 2);
 
-    runtime_support::library();
-    let answer = olive()
-        .args(["generate", "--quiet", "--prompt", "What is Olive?", "--max-new-tokens", "4"])
-        .arg(quickstart.output())
-        .output()
-        .unwrap();
-    assert!(answer.status.success(), "{}", text(&answer.stderr));
-    assert!(!text(&answer.stdout).trim().is_empty());
+    runtime_support::answer(&quickstart.output());
 }
 
 #[test]

@@ -104,6 +104,18 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert!(text(&after.stdout).contains("cached"), "{}", text(&after.stdout));
 }
 
+/// A run that goes on by itself and tells its events as JSON on stderr.
+fn start(quickstart: &Quickstart) -> std::process::Child {
+    std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"))
+        .current_dir(root())
+        .args(["run", "--log-format", "json", "--config", "configs/quickstart/olive-config.json"])
+        .args(quickstart.arguments(&[]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 /// Interrupts a training, runs again, and wants the bytes of a training that was never interrupted.
 #[test]
 fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
@@ -112,14 +124,7 @@ fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
     run(&whole, &[]);
 
     let broken = Quickstart::new(steps);
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"));
-    command
-        .current_dir(root())
-        .args(["run", "--log-format", "json", "--config", "configs/quickstart/olive-config.json"])
-        .args(broken.arguments(&[]))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = start(&broken);
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let mut interrupted = false;
     for line in stderr.lines() {
@@ -147,14 +152,7 @@ fn cleaning_the_cache_leaves_what_a_running_process_works_on() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         text(&output.stderr)
     };
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"));
-    command
-        .current_dir(root())
-        .args(["run", "--log-format", "json", "--config", "configs/quickstart/olive-config.json"])
-        .args(quickstart.arguments(&[]))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = start(&quickstart);
     let mut told = String::new();
     for line in BufReader::new(child.stderr.take().unwrap()).lines() {
         let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
