@@ -95,6 +95,7 @@ fn more_iterations_come_closer() {
 fn what_does_not_go_together_is_refused_before_anything_runs() {
     for (set, says) in [
         ("passes.merge_adapter_weights.base_weights=float", "cannot be added to the float weights"),
+        ("passes.merge_adapter_weights.base_weights=float", "hint: leave `base_weights` out"),
         ("passes.lora.config.double_quant=true", "LoftQ keeps the scales as they are"),
         ("passes.lora.config.quant_type=fp4", "LoftQ quantises to nf4"),
         ("passes.lora.config.loftq_iter=0", "loftq_iter"),

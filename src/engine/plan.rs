@@ -48,17 +48,17 @@ impl Plan {
             for &index in flow {
                 let mut config = config.passes[index].clone();
                 let before = steps.last().map(|step: &Step| &step.config.pass);
-                let settled = passes::settle(&mut config.pass, before);
-                let output =
-                    settled.and_then(|()| passes::output_kind(&config.pass, kind)).map_err(|reason| {
-                        EngineError::Plan {
-                            pass: config.name.clone(),
-                            reason,
-                            hint:
-                                "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder"
-                                    .into(),
-                        }
-                    })?;
+                let refuse = |pass: &PassConfig, reason: String, hint: &str| EngineError::Plan {
+                    pass: pass.name.clone(),
+                    reason,
+                    hint: hint.to_owned(),
+                };
+                passes::settle(&mut config.pass, before)
+                    .map_err(|reason| refuse(&config, reason, "leave `base_weights` out"))?;
+                let output = passes::output_kind(&config.pass, kind).map_err(|reason| {
+                    let order = "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder";
+                    refuse(&config, reason, order)
+                })?;
                 let pass = passes::build(&config.pass);
                 steps.push(Step { config, pass, input: kind, output });
                 kind = output;

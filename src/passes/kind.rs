@@ -51,7 +51,7 @@ pub(super) fn base_weights(asked: Option<BaseWeights>, loftq: bool) -> Result<Ba
     match asked {
         Some(BaseWeights::Float) if loftq => {
             Err("an adapter of LoftQ holds what 4 bits left over of the weights, so it cannot be added to the float \
-                 weights: leave `base_weights` out"
+                 weights"
                 .into())
         }
         Some(asked) => Ok(asked),

@@ -83,8 +83,10 @@ impl MergePass {
     /// What the adapter is added to.
     fn base_weights(&self, adapter: &Path) -> Result<BaseWeights> {
         let loftq = BaseFormat::read(adapter)?.is_some_and(|record| record.loftq_iter.is_some());
-        kind::base_weights(self.options.base_weights, loftq)
-            .map_err(|reason| ModelError::Adapter { path: adapter.to_owned(), reason }.into())
+        kind::base_weights(self.options.base_weights, loftq).map_err(|reason| {
+            let reason = format!("{reason}: leave `base_weights` out");
+            ModelError::Adapter { path: adapter.to_owned(), reason }.into()
+        })
     }
 
     /// The 4-bit base that the adapter says it was trained on, if it does.

@@ -43,7 +43,10 @@ impl Pass for ModelBuilderPass {
         Ok(())
     }
 
-    fn check_input(&self, _model: Option<&ModelHandle>) -> Result<()> {
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(model) = model {
+            ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+        }
         self.options.calibration.as_ref().map_or(Ok(()), data::check_columns)
     }
 
