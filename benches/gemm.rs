@@ -14,7 +14,7 @@ use olive::ops::{Stored, matmul};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One product: `c[m, n] = a[m, k] · b[k, n]`.
 struct Shape {
@@ -141,6 +141,8 @@ fn measure(
         best[1] = best[1].min(fastest(seconds, clock, || by_crate(&mut c, &a, &b, shape)));
         if let Some(numpy) = numpy.as_deref_mut() {
             best[2] = best[2].min(numpy.run(shape, seconds)?);
+            // OpenBLAS's threads spin for some 100 ms after their last product, and would take a core from the next run.
+            std::thread::sleep(Duration::from_millis(150));
         }
     }
     let rate = |s: f64| 2.0 * (m * n * k) as f64 / s / 1e9;

@@ -1,27 +1,35 @@
 //! Training speed on a text: tokens/s (median step), peak memory, and the rate of the matrix product in this process.
 //!
 //! `cargo bench --bench train -- MODEL_DIR TEXT_FILE [--seq 512] [--steps 6] [--r 64]
-//! [--targets q_proj,k_proj,v_proj,o_proj] [--dropout 0] [--checkpointing] [--nf4]`
+//! [--targets q_proj,k_proj,v_proj,o_proj] [--dropout 0] [--checkpointing] [--nf4] [--profile]`
 //!
 //! `--nf4` trains on a base in NF4 with double quantisation, written to a temporary file and mapped, and tells how fast
 //! it was quantised.
+//!
+//! `--profile` prints where the time of the steps after the first goes, op by op.
 //!
 //! Prints one JSON line. Batch 1, no accumulation, AdamW.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
 use candle_core::DType;
+use olive::cancel::CancelFlag;
 use olive::config::canonical::Targets;
-use olive::data::Sample;
+use olive::data::{MicroBatch, Sample};
 use olive::decoder::{Decoder, Spec};
 use olive::device::Device;
-use olive::engine::CancelFlag;
 use olive::model::adapter::TargetModules;
 use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
 use olive::quant::nf4::Code;
-use olive::train::{AdamWOptions, LoraShape, MicroBatch, Trainer, TrainerOptions, fresh_adapter, targets};
+use olive::train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::Path;
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tracing::span::Id;
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -64,6 +72,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let encoding =
         folder.tokenizer()?.encode(std::fs::read_to_string(text)?, false).map_err(|e| e.to_string())?;
 
+    let profile = arguments.iter().any(|a| a == "--profile").then(Profile::install);
     let mut seconds = Vec::with_capacity(steps);
     let mut losses = Vec::with_capacity(steps);
     for ids in encoding.get_ids().chunks_exact(seq).cycle().take(steps) {
@@ -73,6 +82,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let report = trainer.step(&[MicroBatch::new([(0, &sample)])], 1e-4, &CancelFlag::default())?;
         seconds.push(started.elapsed().as_secs_f64());
         losses.push(report.loss);
+        if let (Some(profile), 1) = (&profile, seconds.len()) {
+            profile.restart();
+        }
+    }
+    if let Some(profile) = profile {
+        profile.print(seconds.iter().skip(1).sum(), steps - 1);
     }
     let mut sorted = seconds[1.min(seconds.len() - 1)..].to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -106,6 +121,64 @@ fn quantised(
     QuantisedBase::write(spec, checkpoint, format, &file, |_| Ok(()))?;
     let rate = weights as f64 / (cpu_seconds() - before) / 1e6;
     Ok((QuantisedBase::open(spec, format, &file)?, rate))
+}
+
+thread_local! {
+    /// Spans that this thread is in: when each began, and the time of the spans inside it.
+    static OPEN: RefCell<Vec<(Instant, Duration)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls of every op and the time spent in it, without that of the ops it calls.
+#[derive(Clone, Default)]
+struct Profile(Arc<Mutex<HashMap<&'static str, (usize, Duration)>>>);
+
+impl Profile {
+    fn install() -> Profile {
+        let profile = Profile::default();
+        let subscriber = tracing_subscriber::registry().with(profile.clone());
+        tracing::subscriber::set_global_default(subscriber).expect("no other subscriber");
+        profile
+    }
+
+    fn restart(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// `total` seconds of `steps` steps.
+    fn print(&self, total: f64, steps: usize) {
+        let times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rows: Vec<_> =
+            times.iter().map(|(name, (calls, time))| (*name, *calls, time.as_secs_f64())).collect();
+        rows.push(("outside the ops", steps, total - rows.iter().map(|(_, _, s)| s).sum::<f64>()));
+        rows.sort_by(|a, b| b.2.total_cmp(&a.2));
+        println!("{:28} {:>10} {:>10} {:>6}", "op", "calls/step", "ms/step", "share");
+        for (name, calls, seconds) in rows {
+            let per_step = calls as f64 / steps as f64;
+            let (ms, share) = (seconds / steps as f64 * 1e3, seconds / total * 100.0);
+            println!("{name:28} {per_step:10.1} {ms:10.1} {share:5.1}%");
+        }
+    }
+}
+
+impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Profile {
+    fn on_enter(&self, _: &Id, _: Context<'_, S>) {
+        OPEN.with_borrow_mut(|open| open.push((Instant::now(), Duration::ZERO)));
+    }
+
+    fn on_exit(&self, id: &Id, context: Context<'_, S>) {
+        let Some((begun, inside)) = OPEN.with_borrow_mut(Vec::pop) else { return };
+        let taken = begun.elapsed();
+        OPEN.with_borrow_mut(|open| {
+            if let Some((_, inside)) = open.last_mut() {
+                *inside += taken;
+            }
+        });
+        let Some(span) = context.span(id) else { return };
+        let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (calls, time) = times.entry(span.name()).or_default();
+        *calls += 1;
+        *time += taken - inside;
+    }
 }
 
 /// `VmHWM` of this process in GB, where the system tells it.

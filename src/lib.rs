@@ -13,11 +13,12 @@
 //! * [`report`] shows what the others say about themselves, and [`cli`] is the thin skin over all.
 //!
 //! Dependencies point one way: `cli → engine → passes → {train, onnx, quant} → {decoder, data, model} →
-//! {device, cancel, error}`.
+//! {device, cancel, content, error}`.
 
 pub mod cancel;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod data;
 pub mod decoder;
 pub mod device;

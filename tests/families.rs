@@ -51,7 +51,7 @@ fn largest_difference(model: &mut dyn NextLogits, family: &Path, count: usize) -
 fn float_logits_are_those_of_transformers() {
     for family in families() {
         let folder = ModelFolder::open(&family).unwrap();
-        let decoder = Decoder::load(&folder, None, &Device::Cpu).unwrap();
+        let decoder = Decoder::load(&folder, None, None, &Device::Cpu).unwrap();
         let difference = largest_difference(&mut Continuation::new(decoder).unwrap(), &family, usize::MAX);
         println!("{}: float differs by {difference:.1e}", family.file_name().unwrap().display());
         assert!(difference <= TOLERANCE, "{}: {difference}", family.display());

@@ -4,9 +4,9 @@
 mod tiny_model;
 
 use half::bf16;
+use olive::cancel::CancelFlag;
 use olive::config::PassOptions;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle, ModelKind};
 use olive::passes::{self, MergePass, Pass, RunContext};
 use serde_json::json;
@@ -23,6 +23,7 @@ fn merge(base: &Path, adapter: &Path, out: &Path) -> olive::Result<ModelHandle> 
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let input = ModelHandle::HfWithAdapter { base: base.to_owned(), adapter: adapter.to_owned() };

@@ -3,11 +3,11 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
+use olive::cancel::CancelFlag;
 use olive::config::{
     DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm,
 };
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Checkpoint, ModelHandle, ModelKind};
 use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
 use olive::passes::{self, MergePass, ModelBuilderPass, Pass, RunContext};
@@ -30,8 +30,14 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive::Result<ModelHandle> {
-    let context =
-        RunContext { device: Device::Cpu, device_choice: DeviceChoice::Cpu, cancel, events, artefacts: None };
+    let context = RunContext {
+        device: Device::Cpu,
+        device_choice: DeviceChoice::Cpu,
+        cancel,
+        events,
+        base: None,
+        artefacts: None,
+    };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -124,6 +130,7 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let merged_model =
@@ -479,7 +486,7 @@ fn the_key_depends_on_the_rows_that_choose_the_codes() {
     tiny_model::write(dir.path(), &tiny_model::config());
     let calibration = Some(words(dir.path()));
     let key = || {
-        let contents = olive::engine::ContentHashes::default();
+        let contents = olive::content::ContentHashes::default();
         let mut hasher = olive::engine::KeyHasher::new(&contents);
         let options = ModelBuilderOptions { calibration: calibration.clone(), ..int4() };
         ModelBuilderPass { options }.key(&mut hasher).unwrap();

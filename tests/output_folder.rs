@@ -16,6 +16,10 @@ fn base_model() -> std::path::PathBuf {
 
 /// Runs the quickstart with these of its passes only, from this model.
 fn run(quickstart: &Quickstart, passes: &[&str], model: &Path) -> Output {
+    command(quickstart, passes, model).output().unwrap()
+}
+
+fn command(quickstart: &Quickstart, passes: &[&str], model: &Path) -> assert_cmd::Command {
     let text = std::fs::read_to_string(root().join("configs/quickstart/olive-config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&text).unwrap();
     config["passes"].as_object_mut().unwrap().retain(|name, _| passes.contains(&name.as_str()));
@@ -30,7 +34,7 @@ fn run(quickstart: &Quickstart, passes: &[&str], model: &Path) -> Output {
         command.arg("--set").arg(format!("engine.output_dir={}", quickstart.output().display()));
         command.arg("--set").arg(format!("engine.cache_dir={}", quickstart.cache().display()));
     }
-    command.output().unwrap()
+    command
 }
 
 fn run_well(quickstart: &Quickstart, passes: &[&str], model: &Path) -> String {
@@ -124,4 +128,117 @@ fn an_adapter_names_its_base_where_it_lies_now() {
     std::fs::remove_dir_all(quickstart.output()).unwrap();
     assert!(run_well(&quickstart, &["lora"], &moved).contains(" cached "));
     assert_eq!(base(), json!(moved.canonicalize().unwrap()));
+}
+
+/// A model in the hub's cache, as `huggingface_hub` lays it out.
+fn cached_model(cache: &Path, id: &str, reference: &str) {
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    let repo = cache.join(format!("models--{}", id.replace('/', "--")));
+    copy_model(&repo.join("snapshots").join(COMMIT));
+    std::fs::create_dir_all(repo.join("refs")).unwrap();
+    std::fs::write(repo.join("refs").join(reference), COMMIT).unwrap();
+}
+
+#[test]
+fn an_adapter_names_a_base_of_the_hub_as_the_configuration_does() {
+    let quickstart = Quickstart::new(1);
+    let hub = quickstart.dir.path().join("hub");
+    let config = quickstart.dir.path().join("config.json");
+    let run = |id: &str, load_kwargs: Value| {
+        let written = json!({
+            "input_model": {"type": "HfModel", "model_path": id, "load_kwargs": load_kwargs},
+            "data_configs": [{
+                "name": "rows", "type": "HuggingfaceContainer",
+                "load_dataset_config": {
+                    "data_name": "json", "data_files": "datasets/olive-qa.jsonl", "split": "train[:8]"
+                },
+                "pre_process_data_config": {"text_template": "{Question}", "max_seq_len": 16},
+            }],
+            "passes": {"lora": {
+                "type": "LoRA", "train_data_config": "rows", "r": 2, "target_modules": ["o_proj"],
+                "training_args": {"max_steps": 1, "save_strategy": "steps", "save_steps": 1},
+            }},
+            "output_dir": quickstart.output(), "cache_dir": quickstart.cache(),
+        });
+        std::fs::write(&config, written.to_string()).unwrap();
+        let _ = std::fs::remove_dir_all(quickstart.output());
+        let output = olive()
+            .args(["run", "--offline", "--config"])
+            .arg(&config)
+            .env("HF_HUB_CACHE", &hub)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let named = |path: std::path::PathBuf| {
+        let config: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        (config["base_model_name_or_path"].clone(), config["revision"].clone())
+    };
+    cached_model(&hub, "tiny/one", "v1");
+    run("tiny/one", json!({"revision": "v1"}));
+    for folder in ["adapter", "adapter/checkpoints/checkpoint-1"] {
+        let path = quickstart.output().join(folder).join("adapter_config.json");
+        assert_eq!(named(path), (json!("tiny/one"), json!("v1")), "{folder}");
+    }
+    // The same content under another name is the same artefact.
+    cached_model(&hub, "tiny/two", "main");
+    assert!(run("tiny/two", json!({})).contains(" cached "));
+    assert_eq!(
+        named(quickstart.output().join("adapter/adapter_config.json")),
+        (json!("tiny/two"), Value::Null)
+    );
+}
+
+#[test]
+fn without_an_output_folder_no_file_of_somebody_else_is_overwritten() {
+    let quickstart = Quickstart::new(1);
+    let (folder, mine) = (tempfile::tempdir().unwrap(), r#"{"mine": true}"#);
+    let config = folder.path().join("config.json");
+    let here = |output_dir: &str| {
+        let mut command = command(&quickstart, &["builder"], &base_model());
+        let set = format!("engine.output_dir={output_dir}");
+        command.current_dir(folder.path()).args(["--set", &set]).output().unwrap()
+    };
+    std::fs::write(&config, mine).unwrap();
+    for output_dir in ["null", "."] {
+        let refused = here(output_dir);
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        let message = text(&refused.stderr);
+        assert!(message.contains("overwrite `./config.json`") && message.contains("output_dir"), "{message}");
+        assert!(!quickstart.cache().join("passes-v1").exists(), "it is said before anything runs");
+        assert_eq!(std::fs::read_to_string(&config).unwrap(), mine);
+    }
+    std::fs::remove_file(&config).unwrap();
+    // A graph of another name is somebody's, too.
+    let (graph, name) =
+        (folder.path().join("decoder.onnx.data"), "passes.builder.extra_options.filename=decoder.onnx");
+    std::fs::write(&graph, mine).unwrap();
+    let mut named = command(&quickstart, &["builder"], &base_model());
+    let refused = named.current_dir(folder.path()).args(["--set", "engine.output_dir=null", "--set", name]);
+    let refused = refused.output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("overwrite `./decoder.onnx.data`"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read_to_string(&graph).unwrap(), mine);
+    // Results may follow each other.
+    for _ in 0..2 {
+        let written = here("null");
+        assert!(written.status.success(), "{}", text(&written.stderr));
+        assert!(folder.path().join("model.onnx").is_file());
+        std::fs::remove_file(folder.path().join("model.onnx")).unwrap();
+    }
+}
+
+#[test]
+fn the_configuration_of_the_run_is_never_overwritten() {
+    let quickstart = Quickstart::new(1);
+    // Where `command` puts it.
+    let config = quickstart.dir.path().join("config.json");
+    let mut command = command(&quickstart, &["builder"], &base_model());
+    let written = std::fs::read(&config).unwrap();
+    let set = format!("engine.output_dir={}", quickstart.dir.path().display());
+    let refused = command.args(["--set", &set]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("config.json"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read(&config).unwrap(), written);
 }

@@ -4,15 +4,15 @@ mod runtime_support;
 mod support;
 
 use candle_core::DType;
+use olive::cancel::CancelFlag;
 use olive::config::canonical::Targets;
-use olive::data::Sample;
+use olive::data::{MicroBatch, Sample};
 use olive::decoder::{Decoder, Spec};
 use olive::device::Device;
-use olive::engine::CancelFlag;
 use olive::model::adapter::TargetModules;
 use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase, safetensors_file};
 use olive::quant::nf4::Code;
-use olive::train::{AdamWOptions, LoraShape, MicroBatch, Trainer, TrainerOptions, fresh_adapter, targets};
+use olive::train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
 use std::path::{Path, PathBuf};
 use support::{Quickstart, olive, root, text};
 
@@ -179,14 +179,7 @@ fn the_pipeline_trains_merges_builds_and_answers() {
     run(&quickstart, &["passes.lora.config.quant_type=fp4"]);
     assert_eq!(artefacts(&quickstart, "QuantisedBase").len(), 2);
 
-    runtime_support::library();
-    let answer = olive()
-        .args(["generate", "--quiet", "--prompt", "What is Olive?", "--max-new-tokens", "4"])
-        .arg(quickstart.output())
-        .output()
-        .unwrap();
-    assert!(answer.status.success(), "{}", text(&answer.stderr));
-    assert!(!text(&answer.stdout).trim().is_empty());
+    runtime_support::answer(&quickstart.output());
 }
 
 #[test]

@@ -48,6 +48,23 @@ fn the_cache_re_runs_just_what_changed() {
 }
 
 #[test]
+fn the_closing_table_fits_into_a_terminal_and_leads_to_the_artefacts() {
+    let quickstart = Quickstart::new(1);
+    let output = quickstart.run(&[]).output().unwrap();
+    let table = text(&output.stdout);
+    let rows: Vec<&str> = table.lines().take_while(|line| !line.starts_with("output:")).collect();
+    assert_eq!(rows.len(), 4, "{table}");
+    assert!(rows.iter().all(|row| row.chars().count() <= 80), "{table}");
+    for row in &rows[1..] {
+        let key = row.split_whitespace().last().unwrap();
+        let explained =
+            olive().args(["cache", "explain", key, "--cache-dir"]).arg(quickstart.cache()).output().unwrap();
+        assert!(explained.status.success(), "{}", text(&explained.stderr));
+        assert!(text(&explained.stdout).contains("/passes-v1/"), "its folder is shown");
+    }
+}
+
+#[test]
 fn a_changed_byte_of_the_data_trains_again() {
     let quickstart = Quickstart::new(1);
     let data = quickstart.dir.path().join("data.jsonl");
@@ -87,6 +104,18 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     assert!(text(&after.stdout).contains("cached"), "{}", text(&after.stdout));
 }
 
+/// A run that goes on by itself and tells its events as JSON on stderr.
+fn start(quickstart: &Quickstart) -> std::process::Child {
+    std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"))
+        .current_dir(root())
+        .args(["run", "--log-format", "json", "--config", "configs/quickstart/olive-config.json"])
+        .args(quickstart.arguments(&[]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 /// Interrupts a training, runs again, and wants the bytes of a training that was never interrupted.
 #[test]
 fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
@@ -95,14 +124,7 @@ fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
     run(&whole, &[]);
 
     let broken = Quickstart::new(steps);
-    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"));
-    command
-        .current_dir(root())
-        .args(["run", "--log-format", "json", "--config", "configs/quickstart/olive-config.json"])
-        .args(broken.arguments(&[]))
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut child = start(&broken);
     let stderr = BufReader::new(child.stderr.take().unwrap());
     let mut interrupted = false;
     for line in stderr.lines() {
@@ -119,6 +141,29 @@ fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
 
     assert_eq!(run(&broken, &[]), ["run", "run", "run"]);
     assert_eq!(adapter_bytes(&whole.cache()), adapter_bytes(&broken.cache()));
+}
+
+#[test]
+fn cleaning_the_cache_leaves_what_a_running_process_works_on() {
+    let quickstart = Quickstart::new(30);
+    let clean = || {
+        let output =
+            olive().args(["cache", "clean", "--cache-dir"]).arg(quickstart.cache()).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    let mut child = start(&quickstart);
+    let mut told = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        if event["event"] == "train_step" && event["step"] == 2 {
+            told = clean();
+        }
+    }
+    assert!(child.wait().unwrap().success(), "the run does not notice");
+    assert!(told.contains("is left: another process") && told.contains("removed 0 artefacts"), "{told}");
+    assert!(clean().contains("removed 3 artefacts"));
+    assert!(!quickstart.cache().join("passes-v1").exists());
 }
 
 fn adapter_bytes(cache: &Path) -> Vec<u8> {

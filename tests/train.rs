@@ -1,20 +1,20 @@
 //! Training through the library: exactness, resuming, what is refused, and an adapter that PEFT could load.
 
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{
     DataConfig, DataFiles, Era, EvalSize, EvalStrategy, LoadDataset, LoraOptions, Scheduler, Strategy,
     Targets, TextGeneration, TextSource, TrainingArgs,
 };
-use olive::data::{Dataset, Sample};
+use olive::data::{Dataset, MicroBatch, Sample};
 use olive::decoder::Decoder;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::adapter::TargetModules;
 use olive::model::{Adapter, ModelFolder, ModelHandle};
 use olive::passes::{LoraPass, Pass, RunContext};
 use olive::report::{Event, EventSink};
 use olive::train::{
-    AdamWOptions, BatchPlan, Checkpoints, Fit, LoraShape, MicroBatch, Schedule, TrainError, Trainer,
-    TrainerOptions, fit, fresh_adapter, targets,
+    AdamWOptions, BatchPlan, Checkpoints, Fit, LoraShape, Schedule, TrainError, Trainer, TrainerOptions, fit,
+    fresh_adapter, targets,
 };
 use olive::{Error, Result};
 use std::io::Write;
@@ -87,7 +87,7 @@ fn arguments() -> TrainingArgs {
 
 /// A trainer on all linear layers, whose B is not zero, so that every A has a gradient.
 fn trainer(folder: &ModelFolder, dropout: f64, gradient_checkpointing: bool) -> Trainer {
-    let mut decoder = Decoder::load(folder, None, &Device::Cpu).expect("a decoder");
+    let mut decoder = Decoder::load(folder, None, None, &Device::Cpu).expect("a decoder");
     let selected = targets::select(&decoder.spec, Some(&Targets::AllLinear)).expect("targets");
     let shape = LoraShape { rank: 4, alpha: 8.0, dropout, use_rslora: false, use_dora: false };
     let names = TargetModules::Names(Vec::new());
@@ -276,6 +276,42 @@ fn ten_steps_are_five_and_five_more_to_the_bit() -> Result<()> {
     Ok(())
 }
 
+/// A last step that goes much too far is noticed by the run that comes after an interruption, too.
+#[test]
+fn a_last_step_that_diverges_is_noticed_after_an_interruption() -> Result<()> {
+    let Some(folder) = model("llama") else { return Ok(()) };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let args = TrainingArgs {
+        max_steps: Some(2),
+        learning_rate: 1e12,
+        lr_scheduler_type: Scheduler::ConstantWithWarmup,
+        warmup_ratio: 0.0,
+        warmup_steps: 1, // The first step goes nowhere.
+        ..arguments()
+    };
+    let run = |stop: usize| {
+        let sink = StopAt::new(stop);
+        let mut trainer = trainer(&folder, 0.0, false);
+        let data = dataset(&[30, 22, 41, 17]);
+        let work = Fit {
+            train: &data,
+            eval: None,
+            args: &args,
+            checkpoints: &Checkpoints::open(dir.path().to_owned())?,
+            saver: None,
+            save_every: Duration::from_secs(3600),
+            events: &sink,
+            cancel: &sink.cancel,
+        };
+        fit(&mut trainer, &work)
+    };
+    assert!(matches!(run(2), Err(Error::Interrupted)));
+    assert!(dir.path().join("step-000002/state.json").is_file(), "both steps are done");
+    let resumed = run(usize::MAX).expect_err("the loss is that of no model");
+    assert!(matches!(&resumed, Error::Train(TrainError::Diverged { step: 2, .. })), "{resumed}");
+    Ok(())
+}
+
 #[test]
 fn schedules_are_those_of_transformers() {
     // get_scheduler(kind, num_warmup_steps=2, num_training_steps=10) of transformers, base rate 1.
@@ -445,6 +481,7 @@ fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt)
         device_choice: DeviceChoice::Cpu,
         cancel: &sink.cancel,
         events: sink,
+        base: None,
         artefacts: None,
     };
     std::fs::create_dir_all(dir).expect("a folder");

@@ -126,7 +126,7 @@ fn each_mistake_is_one_located_error() {
             r#""merge": {"type": "MergeAdapterWeights"}"#,
             r#""merge": {"type": "OnnxConversion"}"#,
             r#""OnnxConversion""#,
-            "implemented are `LoRA`, `QLoRA`, `DoRA`, `MergeAdapterWeights` and `ModelBuilder`",
+            "implemented are `LoRA`, `QLoRA`, `LoftQ`, `DoRA`, `MergeAdapterWeights` and `ModelBuilder`",
         ),
         (r#""int4""#, r#""int3""#, r#""int3""#, "expected one of fp32, fp16, bf16, int8, int4"),
         (r#""int4""#, r#""fp16""#, r#""precision""#, "possible are fp32, int8, int4"),
@@ -351,5 +351,70 @@ fn the_committed_schema_and_documentation_are_those_of_the_program() {
         }
         let committed = std::fs::read_to_string(root.join(file)).unwrap_or_default();
         assert!(committed == made, "{file} is out of date: run this test with OLIVE_UPDATE=1");
+    }
+}
+
+/// The quickstart with one override: its model and data are here, so that names can be looked up in them.
+fn quickstart(verb: &[&str], set: &str) -> Outcome {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (cache, out) = (folder.path().join("cache"), folder.path().join("out"));
+    let places =
+        [format!("engine.cache_dir={}", cache.display()), format!("engine.output_dir={}", out.display())];
+    let set = ["--set", set, "--set", &places[0], "--set", &places[1]];
+    let outcome = olive(Path::new(env!("CARGO_MANIFEST_DIR")), &[verb, &set].concat());
+    assert!(!cache.join("passes-v1").exists(), "nothing was run");
+    outcome
+}
+
+#[test]
+fn names_that_the_model_or_the_data_does_not_have_are_found_before_the_work() {
+    let cases = [
+        (
+            "passes.lora.config.target_modules=[\"qkv_porj\"]",
+            [
+                "the target module `qkv_porj`",
+                "did you mean `qkv_proj`? `target_modules` can name qkv_proj, o_proj",
+            ],
+        ),
+        (
+            "passes.lora.config.target_modules=\".*mlp[.]up.*\"",
+            ["the target module `.*mlp[.]up.*`", "`target_modules` can name qkv_proj, o_proj"],
+        ),
+        (
+            "passes.lora.config.modules_to_save=[\"lm_haed\"]",
+            ["`lm_haed` cannot be trained whole", "lm_head"],
+        ),
+        (
+            "data_configs.0.pre_process_data_config.params.text_template=\"{Qestion}\"",
+            ["there is no column `Qestion`, which the text template needs", "did you mean `Question`?"],
+        ),
+    ];
+    for (set, expected) in cases {
+        for verb in [
+            &["validate", "configs/quickstart/olive-config.json"][..],
+            &["run", "--config", "configs/quickstart/olive-config.json"],
+            &["run", "--dry-run", "--config", "configs/quickstart/olive-config.json"],
+            &["validate", "configs/quickstart/olive-config.json", "--set", "passes.lora.type=QLoRA"],
+            &["validate", "configs/quickstart/olive-config.json", "--set", "passes.lora.type=LoftQ"],
+        ] {
+            let outcome = quickstart(verb, set);
+            assert_eq!(outcome.code, Some(2), "{}", outcome.err);
+            for text in expected {
+                assert!(outcome.err.contains(text), "{text} is not in\n{}", outcome.err);
+            }
+            assert_eq!(outcome.out.is_empty(), verb[..2] == ["run", "--config"], "the plan is shown");
+        }
+    }
+    // The columns of the data do not need the model, which may be one to fetch.
+    for verb in ["validate", "run"] {
+        let config = SOUND.replace("{q}", "{question}").replace("\"host\": \"here\",", "");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("c.json"), config).expect("written");
+        std::fs::write(folder.path().join("rows.jsonl"), "{\"q\": \"a\"}\n").expect("written");
+        let arguments =
+            if verb == "run" { vec![verb, "--offline", "--config", "c.json"] } else { vec![verb, "c.json"] };
+        let outcome = olive(folder.path(), &arguments);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.err);
+        assert!(outcome.err.contains("there is no column `question`"), "{}", outcome.err);
     }
 }

@@ -3,7 +3,7 @@
 use super::answering::{ModelArgs, Notes};
 use super::{Globals, output};
 use crate::Result;
-use crate::engine::CancelFlag;
+use crate::cancel::CancelFlag;
 use crate::runtime::benchmark::{Measurement, Workload, measure, median, peak_memory};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;

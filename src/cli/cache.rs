@@ -26,7 +26,7 @@ enum Action {
         /// The key, or enough of its beginning to be unique.
         key: String,
     },
-    /// Remove all artefacts.
+    /// Remove all artefacts but those that a running process works on or uses.
     Clean,
 }
 
@@ -81,9 +81,10 @@ fn explain(store: &Store, key: &str) -> Result<()> {
 }
 
 fn clean(store: &Store, notes: &Notes) -> Result<()> {
-    let artefacts = store.list();
-    let bytes: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
-    store.clean()?;
-    notes.info(&format!("removed {} artefacts, {}", artefacts.len(), number::bytes(bytes)));
+    let cleaned = store.clean()?;
+    for kept in &cleaned.kept {
+        notes.info(&format!("{} is left: another process works on it or uses it", kept.display()));
+    }
+    notes.info(&format!("removed {} artefacts, {}", cleaned.removed, number::bytes(cleaned.bytes)));
     Ok(())
 }

@@ -1,38 +1,47 @@
 //! What a plan would find in the cache, for `validate` and `run --dry-run`.
 
 use super::{Globals, environment};
-use crate::Result;
 use crate::config::RunConfig;
-use crate::engine::{self, ContentHashes, Plan, Step, Store};
+use crate::content::ContentHashes;
+use crate::engine::{self, Plan, Step, Store};
 use crate::model::{ModelHandle, SourceOptions};
 use crate::train::memory::{available, gigabytes};
+use crate::{Error, Result};
 
-/// For every step of every flow: cached, to run, or why that cannot be said.
+/// What can be said of a plan without doing anything.
+pub(crate) struct Prospects {
+    /// For every step of every flow: cached, to run, or why that cannot be said.
+    pub(crate) states: Vec<Vec<String>>,
+    /// What would stop a step, as far as the model and the data are here.
+    pub(crate) problem: Option<Error>,
+}
+
+/// Looks the plan up in the cache, and its names in the model and in the data.
 ///
-/// Nothing is fetched: a model that is not on this machine is one of the reasons.
+/// Nothing is fetched: a model that is not on this machine is one of the reasons why a state is not known.
 ///
 /// # Errors
 /// A `--device` that cannot be understood.
-pub(crate) fn states(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<Vec<Vec<String>>> {
+pub(crate) fn look(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<Prospects> {
     let source = SourceOptions { offline: true, read_only: true, ..environment::source_options(globals) };
     let device = environment::device(globals)?;
     let store = Store::new(&config.engine.cache_dir);
     let contents = ContentHashes::open(&config.engine.cache_dir);
     let input = engine::input::resolve(&config.input_model, &source, &());
+    let mut problem = None;
     let states = plan.flows.iter().map(|flow| {
-        let keys = match &input {
-            Ok(model) => flow.keys(model, device, &contents),
-            Err(_) => {
-                return vec![
-                    "unknown: the input model is not on this machine yet, or not yet converted"
-                        .to_owned();
-                    flow.steps.len()
-                ];
-            }
-        };
+        let keys = input.as_ref().ok().map(|model| flow.keys(model, device, &contents));
+        if problem.is_none() {
+            let keys = keys.as_ref().and_then(|keys| keys.as_deref().ok());
+            problem = flow.check_input(input.as_ref().ok(), keys, &store).err();
+        }
         match keys {
-            Err(error) => vec![format!("unknown: {error}"); flow.steps.len()],
-            Ok(keys) => flow
+            None => {
+                let unknown = "unknown: the input model is not on this machine yet, or not yet converted";
+                vec![unknown.to_owned(); flow.steps.len()]
+            }
+            Some(Err(error)) => vec![format!("unknown: {error}"); flow.steps.len()],
+            Some(Ok(keys)) => flow
                 .steps
                 .iter()
                 .zip(&keys)
@@ -45,7 +54,8 @@ pub(crate) fn states(config: &RunConfig, plan: &Plan, globals: &Globals) -> Resu
                 .collect(),
         }
     });
-    Ok(states.collect())
+    let states = states.collect();
+    Ok(Prospects { states, problem })
 }
 
 /// The predicted peak of the first step, which works on the input model, and whether it is more than there is.

@@ -1,8 +1,6 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
-use crate::config::{
-    DataFiles, InputModel, LoraOptions, Origin, PassConfig, PassOptions, ResolvedOption, RunConfig,
-};
+use crate::config::{DataFiles, InputModel, LoraOptions, Origin, ResolvedOption, RunConfig};
 use std::path::Path;
 
 /// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds.
@@ -27,7 +25,7 @@ pub(crate) fn render(config: &RunConfig, states: &[Vec<String>]) -> String {
             if let Some(host) = &pass.host {
                 lines.push(field("host", &system(config, Some(host))));
             }
-            if let Some(lora) = lora(pass) {
+            if let Some(lora) = pass.pass.lora() {
                 lines.push(field("data", &data(lora)));
             }
             lines.extend(options(&pass.resolved, &config.path));
@@ -69,14 +67,6 @@ fn system(config: &RunConfig, name: Option<&str>) -> String {
     match hardware.as_slice() {
         [] => format!("{name} ({})", system.kind.name()),
         _ => format!("{name} ({}, {})", system.kind.name(), hardware.join("; ")),
-    }
-}
-
-fn lora(pass: &PassConfig) -> Option<&LoraOptions> {
-    match &pass.pass {
-        PassOptions::LoRA(lora) => Some(lora),
-        PassOptions::QLoRA(qlora) => Some(&qlora.lora),
-        PassOptions::MergeAdapterWeights(_) | PassOptions::ModelBuilder(_) => None,
     }
 }
 

@@ -4,7 +4,8 @@ use super::session::Session;
 use super::{Globals, LogFormat, environment, output, table};
 use crate::Result;
 use crate::config::{LoadOptions, RunConfig};
-use crate::engine::{self, ContentHashes, Plan, StepOutcome, Store};
+use crate::content::ContentHashes;
+use crate::engine::{self, Plan, StepOutcome, Store};
 use crate::model::SourceOptions;
 use crate::passes::RunContext;
 use crate::report::Event;
@@ -54,16 +55,26 @@ fn execute(
     let engine_config = &config.engine;
     let store = Store::new(&engine_config.cache_dir);
     if engine_config.clean_cache {
-        store.clean()?;
+        for kept in store.clean()?.kept {
+            let message = format!("{} is not cleaned away: another process uses it", kept.display());
+            session.events().emit(Event::Warning { message });
+        }
     }
     let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
+    let here = SourceOptions { offline: true, read_only: true, ..source.clone() };
+    if engine::input::resolve(&config.input_model, &here, &()).is_err() {
+        // Nothing is fetched for a run that the data stops.
+        plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, &store))?;
+    }
     let input = engine::input::resolve(&config.input_model, &source, session.events())?;
+    let name = engine::input::hub_model(&config.input_model);
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
         device_choice: session.device,
         cancel: &session.cancel,
         events: session.events(),
+        base: name.as_ref(),
         artefacts: None,
     };
     let output_dirs: Vec<PathBuf> = plan
@@ -76,19 +87,23 @@ fn execute(
         .collect();
     for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
         if let Some(last) = flow.steps.last() {
-            engine::output::check(dir, &input, last.output)?;
+            engine::output::check(dir, &config.path, &input, last)?;
         }
     }
+    let keys = plan.flows.iter().map(|flow| flow.keys(&input, session.device, &contents));
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    if let Err(error) = contents.save() {
+        // It only saves time; a cache that may be read but not written is a cache.
+        tracing::debug!("content hashes are not remembered: {error}");
+    }
+    for (flow, keys) in plan.flows.iter().zip(&keys) {
+        flow.check_input(Some(&input), Some(keys), &store)?;
+    }
     let mut outcomes = Vec::new();
-    for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
-        let keys = flow.keys(&input, session.device, &contents)?;
-        if let Err(error) = contents.save() {
-            // It only saves time; a cache that may be read but not written is a cache.
-            tracing::debug!("content hashes are not remembered: {error}");
-        }
-        let (model, steps) = engine::run(flow, &keys, input.clone(), &store, &context)?;
+    for ((flow, keys), dir) in plan.flows.iter().zip(&keys).zip(&output_dirs) {
+        let (model, steps) = engine::run(flow, keys, input.clone(), &store, &context)?;
         let artifacts = !engine_config.no_artifacts;
-        let changed = engine::output::write(dir, &input, &model, &steps, artifacts)?;
+        let changed = engine::output::write(dir, &input, &model, &steps, name.as_ref(), artifacts)?;
         let message = if changed {
             format!("wrote {}", dir.display())
         } else {

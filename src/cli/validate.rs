@@ -27,12 +27,13 @@ pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     print_plan(&config, &Plan::new(&config)?, globals)
 }
 
-/// Warnings to stderr, the plan to stdout.
+/// Warnings to stderr, the plan to stdout; then, as an error, what would stop it.
 pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<()> {
     let events = session::sink(globals);
     for warning in config.warnings.iter().chain(&missing_inputs(config)) {
         events.emit(Event::Warning { message: warning.render(&config.path) });
     }
-    let states = plan_state::states(config, plan, globals)?;
-    output::result(&plan_text::render(config, &states))
+    let prospects = plan_state::look(config, plan, globals)?;
+    output::result(&plan_text::render(config, &prospects.states))?;
+    prospects.problem.map_or(Ok(()), Err)
 }

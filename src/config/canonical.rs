@@ -131,6 +131,7 @@ pub struct PassConfig {
 pub enum PassOptions {
     LoRA(LoraOptions),
     QLoRA(QloraOptions),
+    LoftQ(LoftqOptions),
     MergeAdapterWeights(MergeOptions),
     ModelBuilder(ModelBuilderOptions),
 }
@@ -141,8 +142,19 @@ impl PassOptions {
         match self {
             PassOptions::LoRA(_) => "LoRA",
             PassOptions::QLoRA(_) => "QLoRA",
+            PassOptions::LoftQ(_) => "LoftQ",
             PassOptions::MergeAdapterWeights(_) => "MergeAdapterWeights",
             PassOptions::ModelBuilder(_) => "ModelBuilder",
+        }
+    }
+
+    /// The options of the adapter's training, of a pass that trains one.
+    pub fn lora(&self) -> Option<&LoraOptions> {
+        match self {
+            PassOptions::LoRA(lora) => Some(lora),
+            PassOptions::QLoRA(qlora) => Some(&qlora.lora),
+            PassOptions::LoftQ(loftq) => Some(&loftq.lora),
+            PassOptions::MergeAdapterWeights(_) | PassOptions::ModelBuilder(_) => None,
         }
     }
 }
@@ -194,6 +206,17 @@ pub struct QloraOptions {
     pub compute_dtype: String,
     pub quant_type: QuantType,
     pub double_quant: bool,
+}
+
+/// The code is NF4, the scales stay float.
+#[derive(Debug, Clone, Serialize)]
+pub struct LoftqOptions {
+    #[serde(flatten)]
+    pub lora: LoraOptions,
+    /// `bfloat16`, `float16`, `float32`.
+    pub compute_dtype: String,
+    /// How often weights and adapter are adjusted to each other before training, at least once.
+    pub loftq_iter: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -254,17 +277,17 @@ pub enum EvalStrategy {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub struct MergeOptions {
-    pub base_weights: BaseWeights,
+    /// `None`: as the adapter was trained to be used, quantised for LoftQ's, float for others.
+    pub base_weights: Option<BaseWeights>,
 }
 
 /// What an adapter is added to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BaseWeights {
     /// The base model as it is.
-    #[default]
     Float,
-    /// What QLoRA's 4 bits leave of it, which is what the adapter was trained on.
+    /// What QLoRA's or LoftQ's 4 bits leave of it, which is what the adapter was trained on.
     Quantised,
 }
 
@@ -350,6 +373,14 @@ impl ModelBuilderOptions {
             calibration: None,
         }
     }
+
+    /// Name of the ONNX file; `.data` is added for its weights.
+    pub fn file_name(&self) -> &str {
+        self.filename.as_deref().unwrap_or(Self::FILE_NAME)
+    }
+
+    /// Name of the ONNX file unless [`ModelBuilderOptions::filename`] says otherwise.
+    pub const FILE_NAME: &'static str = "model.onnx";
 
     /// What [`ModelBuilderOptions::filename`] must be, for messages.
     pub(crate) const ONNX_FILE_NAME: &'static str =

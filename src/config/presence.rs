@@ -1,6 +1,6 @@
 //! Which local inputs of a configuration do not exist (yet): for warnings, never for errors.
 
-use super::{DataConfig, DataFiles, Diagnostic, InputModel, PassOptions, RunConfig};
+use super::{DataConfig, DataFiles, Diagnostic, InputModel, RunConfig};
 use crate::model::gguf::is_gguf;
 use std::path::Path;
 
@@ -29,12 +29,7 @@ pub fn missing_inputs(config: &RunConfig) -> Vec<Diagnostic> {
         }
         InputModel::Onnx { .. } => {}
     }
-    for pass in &config.passes {
-        let lora = match &pass.pass {
-            PassOptions::LoRA(lora) => lora,
-            PassOptions::QLoRA(qlora) => &qlora.lora,
-            PassOptions::MergeAdapterWeights(_) | PassOptions::ModelBuilder(_) => continue,
-        };
+    for lora in config.passes.iter().filter_map(|pass| pass.pass.lora()) {
         for data in std::iter::once(&lora.train_data).chain(&lora.eval_data) {
             for file in missing_files(data) {
                 say(&format!("data_configs.{}", data.name), format!("no file matches `{file}`"));

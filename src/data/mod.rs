@@ -1,7 +1,8 @@
 //! The user's files to batches of tokens.
 //!
 //! [`load_rows`] reads files into [`Rows`]; [`prepare`] makes texts of rows, tokens of texts and [`Sample`]s of tokens;
-//! [`hold_out`] keeps some of them for evaluation; [`collate`] puts some of them side by side for a step.
+//! [`hold_out`] keeps some of them for evaluation; [`collate`] puts some of them side by side for a step,
+//! [`MicroBatch`] end to end.
 
 pub mod batch;
 mod calendar;
@@ -15,6 +16,7 @@ pub mod hold_out;
 mod jinja_value;
 mod joining;
 mod lines;
+pub mod micro_batch;
 mod packing;
 pub mod permutation;
 pub mod prepare;
@@ -35,7 +37,8 @@ pub use chat_template::{ChatTemplate, Message};
 pub use error::{DataError, Location};
 pub use files::inputs;
 pub use hold_out::hold_out;
-pub use prepare::{check, prepare};
+pub use micro_batch::MicroBatch;
+pub use prepare::{check, check_columns, prepare};
 pub use rows::{Rows, load_rows};
 pub use sample::{Dataset, IGNORED, Sample};
 pub use special_tokens::SpecialTokens;

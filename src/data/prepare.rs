@@ -7,7 +7,7 @@ use super::sample::{Dataset, IGNORED};
 use super::special_tokens::SpecialTokens;
 use super::strategy::Sampler;
 use super::template::Template;
-use super::{DataError, Rows, joining, load_rows, packing, texts};
+use super::{DataError, Rows, inputs, joining, load_rows, packing, texts};
 use crate::cancel::CancelFlag;
 use crate::config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
 use crate::model::ModelFolder;
@@ -83,6 +83,21 @@ pub fn check(options: &TextGeneration) -> std::result::Result<(), DataError> {
     }
     if let TextSource::Template(text) = &options.source {
         Template::parse(text)?;
+    }
+    Ok(())
+}
+
+/// Whether the rows have the columns that the options name. Files that are not there are not looked for.
+///
+/// # Errors
+/// [`DataError::MissingColumn`], or a file that cannot be read.
+pub fn check_columns(config: &DataConfig) -> Result<()> {
+    if inputs(&config.load).is_err() {
+        return Ok(());
+    }
+    let rows = load_rows(&config.load)?;
+    for (column, wanted_by) in texts::columns(&config.pre_process.source)? {
+        rows.require(&column, wanted_by)?;
     }
     Ok(())
 }

@@ -47,6 +47,22 @@ pub(super) fn texts(
     Ok(texts.into_iter().collect::<std::result::Result<_, _>>()?)
 }
 
+/// The columns that texts are made of, and who needs them.
+///
+/// # Errors
+/// [`DataError::Template`].
+pub(super) fn columns(source: &TextSource) -> std::result::Result<Vec<(String, &'static str)>, DataError> {
+    let (names, wanted_by) = match source {
+        TextSource::ChatTemplate { message_col, .. } => (vec![message_col.clone()], "the chat template"),
+        TextSource::Template(text) => {
+            let template = Template::parse(text)?;
+            (template.columns().into_iter().map(str::to_owned).collect(), "the text template")
+        }
+        TextSource::Columns(names) => (names.clone(), "`text_cols`"),
+    };
+    Ok(names.into_iter().map(|name| (name, wanted_by)).collect())
+}
+
 /// Olive puts the tokens' texts around the row's, with spaces between; a token that the tokenizer lacks is skipped.
 fn surround(text: String, tokens: &SpecialTokens) -> String {
     let parts = [tokens.bos.as_deref(), Some(text.as_str()), tokens.eos.as_deref()];

@@ -168,7 +168,7 @@ mod tests {
             if !dir.is_dir() {
                 continue;
             }
-            let mut decoder = Decoder::load(&ModelFolder::open(&dir)?, None, &Device::Cpu)?;
+            let mut decoder = Decoder::load(&ModelFolder::open(&dir)?, None, None, &Device::Cpu)?;
             let linears: Vec<_> = decoder.spec.all_linears().collect();
             let shape = LoraShape {
                 rank: 4,

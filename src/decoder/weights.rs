@@ -50,12 +50,18 @@ pub(super) struct LinearWeights {
 }
 
 impl Decoder {
-    /// Opens a model folder, with an adapter on it or not.
+    /// Opens a model folder, its linear layers as in `quantised` where there is one, with an adapter on it or not.
     ///
     /// # Errors
     /// An unsupported architecture, a missing or misshapen tensor, an adapter that does not fit.
-    pub fn load(folder: &ModelFolder, adapter: Option<&Adapter>, device: &Device) -> Result<Decoder> {
-        let mut decoder = Decoder::new(folder.spec()?, &folder.checkpoint()?, DType::F32, device)?;
+    pub fn load(
+        folder: &ModelFolder,
+        quantised: Option<&QuantisedBase>,
+        adapter: Option<&Adapter>,
+        device: &Device,
+    ) -> Result<Decoder> {
+        let checkpoint = folder.checkpoint()?;
+        let mut decoder = Decoder::with_base(folder.spec()?, &checkpoint, quantised, DType::F32, device)?;
         if let Some(adapter) = adapter {
             decoder.attach(adapter)?;
         }

@@ -2,8 +2,10 @@
 
 use super::manifest::Manifest;
 use super::store::Slot;
-use super::{CancelFlag, ContentHashes, KeyHasher, Store};
+use super::{KeyHasher, Store};
 use crate::Result;
+use crate::cancel::CancelFlag;
+use crate::content::ContentHashes;
 use crate::model::ModelKind;
 use crate::report::EventSink;
 use serde::Serialize;

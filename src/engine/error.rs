@@ -14,6 +14,8 @@ pub enum EngineError {
     Pass { pass: String, pass_type: &'static str, source: Box<crate::Error> },
     #[error("the result would overwrite the input model in `{}`", path.display())]
     OverInput { path: PathBuf },
+    #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
+    OverFile { path: PathBuf },
     #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
     NoArtefact { key: String, found: usize },
 }
@@ -25,6 +27,9 @@ impl EngineError {
             EngineError::Lock { .. } => Some("use a cache folder on a local file system".into()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
+            EngineError::OverFile { .. } => Some(
+                "give a folder for the result in `output_dir`, which is the working folder unless it is given".into(),
+            ),
             EngineError::NoArtefact { .. } => Some("`olive cache ls` lists the keys".into()),
         }
     }
@@ -35,6 +40,7 @@ impl EngineError {
             EngineError::Plan { .. }
             | EngineError::Check { .. }
             | EngineError::OverInput { .. }
+            | EngineError::OverFile { .. }
             | EngineError::NoArtefact { .. } => 2,
             EngineError::Lock { .. } => 1,
             EngineError::Pass { source, .. } => source.exit_code(),

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::config::InputModel;
 use crate::model::source::{self, SourceOptions};
-use crate::model::{ModelError, ModelHandle, ModelKind, adapter};
+use crate::model::{HubModel, ModelError, ModelHandle, ModelKind, adapter};
 use crate::report::EventSink;
 use std::path::Path;
 
@@ -13,6 +13,16 @@ pub fn kind(model: &InputModel) -> ModelKind {
         InputModel::HuggingFace { adapter_path: None, .. } => ModelKind::Hf,
         InputModel::HuggingFace { adapter_path: Some(_), .. } => ModelKind::HfWithAdapter,
         InputModel::Onnx { .. } => ModelKind::Onnx,
+    }
+}
+
+/// The name of the input model, if it is one of the hub.
+pub fn hub_model(model: &InputModel) -> Option<HubModel> {
+    match model {
+        InputModel::HuggingFace { model_path, revision, .. } => {
+            HubModel::named(model_path, revision.as_deref())
+        }
+        InputModel::Onnx { .. } => None,
     }
 }
 

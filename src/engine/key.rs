@@ -1,6 +1,6 @@
 //! Cache keys: blake3 over named fields, each with its length, so that no two inputs can run together.
 
-use super::ContentHashes;
+use crate::content::ContentHashes;
 use crate::model::{ModelFolder, ModelHandle};
 use crate::{Result, error::IoContext};
 use serde::Serialize;

@@ -1,7 +1,6 @@
 //! From a configuration to artefacts: plan, cache, runner, output folder.
 
 pub mod artefacts;
-pub mod content;
 pub mod error;
 pub mod input;
 pub mod key;
@@ -11,9 +10,7 @@ pub mod plan;
 pub mod runner;
 pub mod store;
 
-pub use crate::cancel::CancelFlag;
 pub use artefacts::Artefacts;
-pub use content::ContentHashes;
 pub use error::EngineError;
 pub use key::KeyHasher;
 pub use manifest::Manifest;

@@ -3,9 +3,11 @@
 
 use super::EngineError;
 use super::manifest::{FileEntry, first_changed, list_files};
+use super::plan::Step;
 use super::runner::StepOutcome;
 use super::store::remove_if_there;
-use crate::model::{ModelHandle, ModelKind, adapter};
+use crate::config::{ModelBuilderOptions, PassOptions};
+use crate::model::{HubModel, ModelFolder, ModelHandle, ModelKind, adapter};
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,6 +18,7 @@ use std::path::{Component, Path, PathBuf};
 const LINK_FROM: u64 = 1 << 20;
 
 const HISTORY: &str = "run_history.json";
+const MODEL_CONFIG: &str = "model_config.json";
 
 #[derive(Serialize, Deserialize)]
 struct History {
@@ -34,18 +37,64 @@ fn below(kind: ModelKind) -> &'static str {
     }
 }
 
-/// Finds out, before the work begins, whether its result can be put into this folder. Makes the folder.
+/// Finds out, before the work begins, whether its result can be put into this folder. Makes the folder. `config` is the
+/// configuration of the run, `last` its last step.
 ///
 /// # Errors
-/// [`EngineError::OverInput`]: the result would take the place of the model that it is made from. Or the folder cannot
-/// be made or written to.
-pub fn check(output_dir: &Path, input: &ModelHandle, result: ModelKind) -> Result<()> {
-    let target = output_dir.join(below(result));
+/// [`EngineError::OverInput`]: the result would take the place of the model that it is made from.
+/// [`EngineError::OverFile`]: it would take the place of `config`, or of a file in the working folder that no run made.
+/// Or the folder cannot be made or written to.
+pub fn check(output_dir: &Path, config: &Path, input: &ModelHandle, last: &Step) -> Result<()> {
+    let target = output_dir.join(below(last.output));
     if target.canonicalize().is_ok_and(|folder| folders(input).contains(&folder)) {
         return Err(EngineError::OverInput { path: target }.into());
     }
+    if let Some(path) = in_the_way(output_dir, config, last) {
+        return Err(EngineError::OverFile { path }.into());
+    }
     std::fs::create_dir_all(output_dir).at("create", output_dir)?;
     tempfile::NamedTempFile::new_in(output_dir).map(drop).at("write into", output_dir)
+}
+
+/// A file that the result would overwrite, though it is nobody's to overwrite. A folder that is given for results may be
+/// filled anew; the working folder, which is the default, is full of other things.
+fn in_the_way(output_dir: &Path, config: &Path, last: &Step) -> Option<PathBuf> {
+    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    let history = read_history(&output_dir.join(HISTORY));
+    let free = match &history {
+        _ if !same(output_dir, Path::new(".")) => true,
+        // Without its history, a folder of results is still told by what describes them.
+        None => output_dir.join(MODEL_CONFIG).is_file(),
+        Some(_) => false,
+    };
+    let ours = |path: &Path| {
+        free || history
+            .iter()
+            .flat_map(|history| &history.files)
+            .any(|file| output_dir.join(&file.path) == path)
+    };
+    let target = output_dir.join(below(last.output));
+    let mut names: Vec<_> = std::fs::read_dir(target).into_iter().flatten().flatten().collect();
+    names.sort_by_key(std::fs::DirEntry::file_name);
+    names
+        .iter()
+        .filter(|entry| writes(last, &entry.file_name().to_string_lossy()))
+        .map(|entry| output_dir.join(below(last.output)).join(entry.file_name()))
+        .find(|path| same(path, config) || !ours(path))
+}
+
+/// Whether the result of this step has a file of this name.
+fn writes(last: &Step, name: &str) -> bool {
+    match last.output {
+        ModelKind::Hf => ModelFolder::is_model_file(name),
+        ModelKind::HfWithAdapter => [adapter::CONFIG, "adapter_model.safetensors"].contains(&name),
+        ModelKind::Onnx => {
+            let PassOptions::ModelBuilder(options) = &last.config.pass else { return false };
+            name.strip_suffix(".data").unwrap_or(name) == options.file_name()
+                || ["genai_config.json", MODEL_CONFIG].contains(&name)
+                || ModelFolder::SIDE_FILES.contains(&name)
+        }
+    }
 }
 
 /// The folders of a model, as the file system knows them.
@@ -58,8 +107,8 @@ fn folders(model: &ModelHandle) -> Vec<PathBuf> {
 }
 
 /// Brings the output folder up to date. Gives false if it already was. Files of an earlier run of ours that are no
-/// longer part of the result are removed, unless they belong to the model that this run began with (`input`); other
-/// files are left alone.
+/// longer part of the result are removed, unless they belong to the model that this run began with (`input`, on the hub
+/// perhaps called `name`); other files are left alone.
 ///
 /// # Errors
 /// A file cannot be written.
@@ -68,6 +117,7 @@ pub fn write(
     input: &ModelHandle,
     model: &ModelHandle,
     steps: &[StepOutcome],
+    name: Option<&HubModel>,
     artifacts: bool,
 ) -> Result<bool> {
     let key = steps.last().map_or("input", |step| step.key.as_str());
@@ -88,16 +138,18 @@ pub fn write(
         files.push(FileEntry { path: target, bytes: file.bytes });
     }
     if let ModelHandle::HfWithAdapter { base, .. } = model {
-        // The cached adapter may have been trained when the base lay elsewhere.
-        let path = output_dir.join(below).join(adapter::CONFIG);
-        let bytes = adapter::name_base(&path, &absolute(base))?;
-        files
-            .iter_mut()
-            .filter(|file| file.path.ends_with(adapter::CONFIG))
-            .for_each(|file| file.bytes = bytes);
+        // The cached adapter may have been trained when the base lay elsewhere, or had another name.
+        let name = name.filter(|_| base == input.base());
+        let lies = absolute(base);
+        let (base, revision) =
+            name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
+        let config = Path::new(below).join(adapter::CONFIG);
+        for file in files.iter_mut().filter(|file| file.path == config) {
+            file.bytes = adapter::name_base(&output_dir.join(&file.path), base, revision)?;
+        }
     }
     let config = model_config(model, below);
-    let config_path = PathBuf::from("model_config.json");
+    let config_path = PathBuf::from(MODEL_CONFIG);
     let bytes = write_json(&output_dir.join(&config_path), &config)?;
     files.push(FileEntry { path: config_path, bytes });
     let inputs = folders(input);
@@ -137,7 +189,7 @@ fn model_config(model: &ModelHandle, below: &str) -> serde_json::Value {
 fn onnx_file_name(dir: &Path) -> String {
     let text = std::fs::read(dir.join("genai_config.json")).unwrap_or_default();
     let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    config["model"]["decoder"]["filename"].as_str().unwrap_or("model.onnx").to_owned()
+    config["model"]["decoder"]["filename"].as_str().unwrap_or(ModelBuilderOptions::FILE_NAME).to_owned()
 }
 
 fn absolute(dir: &Path) -> String {

@@ -1,12 +1,13 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
 use super::store::Slot;
-use super::{ContentHashes, EngineError, KeyHasher, input};
-use crate::Result;
+use super::{EngineError, KeyHasher, Store, input};
 use crate::config::{PassConfig, RunConfig};
+use crate::content::ContentHashes;
 use crate::device::DeviceChoice;
 use crate::model::{ModelHandle, ModelKind};
 use crate::passes::{self, Pass};
+use crate::{Error, Result};
 
 /// Flows of steps; most configurations have one.
 pub struct Plan {
@@ -43,16 +44,23 @@ impl Plan {
         let mut flows = Vec::with_capacity(config.flows.len());
         for flow in &config.flows {
             let mut kind = start;
-            let mut steps = Vec::with_capacity(flow.len());
+            let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
             for &index in flow {
-                let config = &config.passes[index];
-                let pass = passes::build(&config.pass);
-                let output = passes::output_kind(&config.pass, kind).map_err(|reason| EngineError::Plan {
-                    pass: config.name.clone(),
+                let mut config = config.passes[index].clone();
+                let before = steps.last().map(|step: &Step| &step.config.pass);
+                let refuse = |pass: &PassConfig, reason: String, hint: &str| EngineError::Plan {
+                    pass: pass.name.clone(),
                     reason,
-                    hint: "order the passes as LoRA or QLoRA, MergeAdapterWeights, ModelBuilder".into(),
+                    hint: hint.to_owned(),
+                };
+                passes::settle(&mut config.pass, before)
+                    .map_err(|reason| refuse(&config, reason, "leave `base_weights` out"))?;
+                let output = passes::output_kind(&config.pass, kind).map_err(|reason| {
+                    let order = "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder";
+                    refuse(&config, reason, order)
                 })?;
-                steps.push(Step { config: config.clone(), pass, input: kind, output });
+                let pass = passes::build(&config.pass);
+                steps.push(Step { config, pass, input: kind, output });
                 kind = output;
             }
             flows.push(Flow { steps });
@@ -66,17 +74,43 @@ impl Plan {
     /// The first pass that could not be run.
     pub fn check(&self) -> Result<()> {
         for step in self.flows.iter().flat_map(|flow| &flow.steps) {
-            step.pass.check().map_err(|source| EngineError::Check {
-                pass: step.config.name.clone(),
-                pass_type: step.pass.name(),
-                source: Box::new(source),
-            })?;
+            step.pass.check().map_err(|source| step.refused(source))?;
         }
         Ok(())
     }
 }
 
+impl Step {
+    fn refused(&self, source: Error) -> EngineError {
+        let (pass, pass_type) = (self.config.name.clone(), self.pass.name());
+        EngineError::Check { pass, pass_type, source: Box::new(source) }
+    }
+}
+
 impl Flow {
+    /// Everything that the input model and the data can tell of what would go wrong, as far as they are on this machine.
+    /// Steps whose artefact is in the cache are not looked at.
+    ///
+    /// # Errors
+    /// The first pass that could not be run.
+    pub fn check_input(
+        &self,
+        model: Option<&ModelHandle>,
+        keys: Option<&[StepKey]>,
+        store: &Store,
+    ) -> Result<()> {
+        for (number, step) in self.steps.iter().enumerate() {
+            let key = keys.and_then(|keys| keys.get(number));
+            if key.is_some_and(|key| store.look_up(&key.slot(step)).is_some()) {
+                continue;
+            }
+            // What later steps work on does not exist yet.
+            let model = model.filter(|_| number == 0);
+            step.pass.check_input(model).map_err(|source| step.refused(source))?;
+        }
+        Ok(())
+    }
+
     /// The cache key of every step, from the content of the input model and of the data, and from the options. No
     /// step needs to have run: a key stands for the artefact that the step will make.
     ///

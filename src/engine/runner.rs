@@ -35,6 +35,7 @@ pub fn run(
     store: &Store,
     context: &RunContext,
 ) -> Result<(ModelHandle, Vec<StepOutcome>)> {
+    let start = input.base().to_owned();
     let mut model = input;
     let mut outcomes = Vec::with_capacity(flow.steps.len());
     for (index, (step, key)) in flow.steps.iter().zip(keys).enumerate() {
@@ -47,6 +48,12 @@ pub fn run(
             index: index + 1,
             total: flow.steps.len(),
         });
+        // What a pass made has no name on the hub.
+        let context = &RunContext {
+            device: context.device.clone(),
+            base: context.base.filter(|_| model.base() == start),
+            ..*context
+        };
         let artefact = store.get_or_run(
             &key.slot(step),
             step.config.clean_run_cache,
@@ -124,11 +131,7 @@ fn handle(kind: ModelKind, output: PathBuf, input: &ModelHandle) -> ModelHandle 
         ModelKind::Hf => ModelHandle::Hf { dir: output },
         ModelKind::Onnx => ModelHandle::Onnx { dir: output },
         ModelKind::HfWithAdapter => {
-            let base = match input {
-                ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => dir.clone(),
-                ModelHandle::HfWithAdapter { base, .. } => base.clone(),
-            };
-            ModelHandle::HfWithAdapter { base, adapter: output }
+            ModelHandle::HfWithAdapter { base: input.base().to_owned(), adapter: output }
         }
     }
 }

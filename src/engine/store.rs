@@ -7,28 +7,51 @@
 //!                                  └ output/    what the pass wrote
 //! <cache_dir>/passes-v1/<PassType>/<key>.partial/   work in progress, or what an interrupted run left to resume
 //! <cache_dir>/passes-v1/<PassType>/<key>.lock       held while one process works on the key
+//! <cache_dir>/passes-v1/<PassType>/<key>.in-use     shared by the processes whose runs use the artefact
 //! ```
 //!
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
-//! whole. Failures are never cached.
+//! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`].
 
+use super::EngineError;
 use super::manifest::{FileEntry, Manifest, list_files};
-use super::{CancelFlag, EngineError};
+use crate::cancel::CancelFlag;
 use crate::model::ModelKind;
 use crate::report::{Event, EventSink};
 use crate::{Result, error::IoContext};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Name of the folder inside an artefact that holds what the pass wrote.
 const OUTPUT: &str = "output";
+const PARTIAL: &str = ".partial";
+/// Held by the one process that makes the artefact.
+const LOCK: &str = ".lock";
+/// Shared by the processes that use it.
+const IN_USE: &str = ".in-use";
 
 /// What a pass may leave in its folder so that a later attempt goes on from there.
 pub const RESUME: &str = "resume";
 
 pub struct Store {
     root: PathBuf,
+    /// Locks on the artefacts that this process uses, until the store goes.
+    used: Mutex<BTreeMap<PathBuf, File>>,
+}
+
+/// What [`Store::clean`] did.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// Finished artefacts that are gone.
+    pub removed: usize,
+    pub bytes: u64,
+    /// Folders of the artefacts that other processes make or use.
+    pub kept: Vec<PathBuf>,
 }
 
 /// A finished artefact.
@@ -48,7 +71,7 @@ pub struct Slot<'a> {
 
 impl Store {
     pub fn new(cache_dir: &Path) -> Store {
-        Store { root: cache_dir.join("passes-v1") }
+        Store { root: cache_dir.join("passes-v1"), used: Mutex::default() }
     }
 
     /// The artefact, if it is there and whole.
@@ -64,7 +87,8 @@ impl Store {
     }
 
     /// The artefact from the cache, or made by `work`, which gets an empty folder (but for [`RESUME`]) and says what
-    /// it wrote. Two processes that want the same artefact take turns, and the second finds the first's result.
+    /// it wrote. Two processes that want the same artefact take turns, and the second finds the first's result. Until
+    /// this store goes, no other process cleans the artefact away.
     ///
     /// # Errors
     /// Whatever `work` says, or a cache folder that cannot be written. What `work` left in [`RESUME`] is kept.
@@ -76,14 +100,14 @@ impl Store {
         events: &dyn EventSink,
         work: impl FnOnce(&Path) -> Result<(ModelKind, Manifest)>,
     ) -> Result<Artefact> {
-        if !again && let Some(found) = self.look_up(slot) {
+        if !again && let Some(found) = self.use_cached(slot) {
             return Ok(found);
         }
         let _lock = self.lock(slot, cancel, events)?;
-        if !again && let Some(found) = self.look_up(slot) {
+        if !again && let Some(found) = self.use_cached(slot) {
             return Ok(found);
         }
-        let partial = self.path(slot, ".partial");
+        let partial = self.path(slot, PARTIAL);
         let output = partial.join(OUTPUT);
         clear_all_but_resume(&output)?;
         let (kind, mut manifest) = work(&output)?;
@@ -96,6 +120,7 @@ impl Store {
         remove_if_there(&finished)?;
         std::fs::rename(&partial, &finished).at("publish", &finished)?;
         sync_folder(finished.parent().expect("below the root"))?;
+        self.mark_used(slot);
         Ok(Artefact { manifest, output: finished.join(OUTPUT), cached: false })
     }
 
@@ -112,27 +137,113 @@ impl Store {
         all
     }
 
-    /// Removes everything.
+    /// Removes everything, finished or not, but what other processes make or use at this moment.
     ///
     /// # Errors
     /// A file cannot be removed.
-    pub fn clean(&self) -> Result<()> {
-        remove_if_there(&self.root)
+    pub fn clean(&self) -> Result<Cleaned> {
+        let mut cleaned = Cleaned::default();
+        for pass_type in entries(&self.root)? {
+            if !pass_type.is_dir() {
+                remove_if_there(&pass_type)?;
+                continue;
+            }
+            // A key has no dot: what follows one tells its folder and its locks apart.
+            let keys: BTreeSet<String> = entries(&pass_type)?
+                .iter()
+                .filter_map(|path| path.file_name()?.to_str()?.split('.').next().map(str::to_owned))
+                .collect();
+            for key in keys {
+                self.clean_one(&pass_type.join(key), &mut cleaned)?;
+            }
+            // Fails where something was kept.
+            let _ = std::fs::remove_dir(&pass_type);
+        }
+        let _ = std::fs::remove_dir(&self.root);
+        Ok(cleaned)
+    }
+
+    /// Removes the artefact that would lie in `dir`, its locks last, unless another process has one of them.
+    fn clean_one(&self, dir: &Path, cleaned: &mut Cleaned) -> Result<()> {
+        let beside = |suffix: &str| {
+            let mut name = dir.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        self.used().remove(&beside(IN_USE));
+        let mut locks = Vec::new();
+        for path in [beside(LOCK), beside(IN_USE)] {
+            let file = File::create(&path).at("create", &path)?;
+            match file.try_lock() {
+                Ok(()) => locks.push((path, file)),
+                Err(TryLockError::WouldBlock) => {
+                    cleaned.kept.push(dir.to_owned());
+                    return Ok(());
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(EngineError::Lock { path, reason: source.to_string() }.into());
+                }
+            }
+        }
+        let bytes = Manifest::read(dir).map(|manifest| manifest.bytes());
+        remove_if_there(&beside(PARTIAL))?;
+        remove_if_there(dir)?;
+        for (path, _) in &locks {
+            remove_if_there(path)?;
+        }
+        cleaned.removed += usize::from(bytes.is_some());
+        cleaned.bytes += bytes.unwrap_or(0);
+        Ok(())
     }
 
     fn path(&self, slot: &Slot, suffix: &str) -> PathBuf {
         self.root.join(slot.pass_type).join(format!("{}{suffix}", slot.key))
     }
 
+    fn used(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, File>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The artefact, if it is there and will stay.
+    fn use_cached(&self, slot: &Slot) -> Option<Artefact> {
+        self.look_up(slot)?;
+        // Another process may have been about to remove it.
+        if self.mark_used(slot) { self.look_up(slot) } else { None }
+    }
+
+    /// False if another process is removing the artefact. A cache that may only be read is used without a lock.
+    fn mark_used(&self, slot: &Slot) -> bool {
+        let path = self.path(slot, IN_USE);
+        let mut used = self.used();
+        if used.contains_key(&path) {
+            return true;
+        }
+        let Ok(file) = File::create(&path).or_else(|_| File::open(&path)) else { return true };
+        match file.try_lock_shared() {
+            Ok(()) if is_at(&file, &path) => {
+                used.insert(path, file);
+                true
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => true,
+        }
+    }
+
     fn lock(&self, slot: &Slot, cancel: &CancelFlag, events: &dyn EventSink) -> Result<File> {
-        let path = self.path(slot, ".lock");
+        let path = self.path(slot, LOCK);
         let folder = path.parent().expect("below the root");
-        std::fs::create_dir_all(folder).at("create", folder)?;
-        let file = File::create(&path).at("create", &path)?;
         let mut waiting = false;
         loop {
+            std::fs::create_dir_all(folder).at("create", folder)?;
+            let file = match File::create(&path) {
+                // The folder was cleaned away in between.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                file => file.at("create", &path)?,
+            };
             match file.try_lock() {
-                Ok(()) => return Ok(file),
+                // A lock on a file that was cleaned away keeps nobody out.
+                Ok(()) if is_at(&file, &path) => return Ok(file),
+                Ok(()) => continue,
                 Err(TryLockError::WouldBlock) if !waiting => {
                     waiting = true;
                     events.emit(Event::Info {
@@ -150,6 +261,20 @@ impl Store {
             cancel.check()?;
             std::thread::sleep(Duration::from_millis(100));
         }
+    }
+}
+
+/// Whether this is still the file of that name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().ok().map(id).is_some_and(|own| path.metadata().is_ok_and(|meta| id(meta) == own))
+}
+
+/// What lies in a folder, if it is there.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.at("read", dir)?.map(|entry| Ok(entry.at("read", dir)?.path())).collect(),
     }
 }
 
@@ -254,5 +379,28 @@ mod tests {
             write(output)
         });
         assert_eq!(resumed.unwrap().manifest.files.len(), 1, "the resume folder is not part of the artefact");
+    }
+
+    #[test]
+    fn what_another_process_makes_or_uses_is_not_cleaned_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let cancel = CancelFlag::default();
+        let (ours, theirs) = (Store::new(dir.path()), Store::new(dir.path()));
+        let (one, two) = (Slot { pass_type: "LoRA", key: "k" }, Slot { pass_type: "LoRA", key: "l" });
+        let used = theirs.get_or_run(&one, false, &cancel, &(), write).unwrap();
+        let made = theirs.get_or_run(&two, false, &cancel, &(), |output| {
+            let cleaned = ours.clean().unwrap();
+            assert_eq!((cleaned.removed, cleaned.kept.len()), (0, 2));
+            write(output)
+        });
+        assert!(used.output.join("file").is_file() && made.unwrap().output.join("file").is_file());
+
+        drop(theirs);
+        let cleaned = ours.clean().unwrap();
+        assert_eq!((cleaned.removed, cleaned.kept.len()), (2, 0));
+        assert!(!dir.path().join("passes-v1").exists(), "locks and folders go as well");
+        // A store may clean what it uses itself.
+        assert!(!ours.get_or_run(&one, false, &cancel, &(), write).unwrap().cached);
+        assert_eq!(ours.clean().unwrap().removed, 1);
     }
 }

@@ -23,6 +23,9 @@ pub struct AdapterConfig {
     pub modules_to_save: Option<Vec<String>>,
     pub peft_type: String,
     pub r: usize,
+    /// Branch, tag or commit of a base that is named by its hub id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     #[serde(default)]
     pub rank_pattern: BTreeMap<String, usize>,
     #[serde(default)]
@@ -233,9 +236,14 @@ impl Adapter {
 ///
 /// # Errors
 /// The file cannot be read or written.
-pub fn name_base(path: &Path, base: &str) -> Result<u64> {
+pub fn name_base(path: &Path, base: &str, revision: Option<&str>) -> Result<u64> {
     let mut config = read_json(path)?.unwrap_or_default();
     config["base_model_name_or_path"] = base.into();
+    match (revision, config.as_object_mut()) {
+        (Some(revision), _) => config["revision"] = revision.into(),
+        (None, Some(config)) => drop(config.shift_remove("revision")),
+        (None, None) => {}
+    }
     let text = serde_json::to_string_pretty(&config).expect("plain data") + "\n";
     std::fs::write(path, &text).at("write", path)?;
     Ok(text.len() as u64)

@@ -2,7 +2,7 @@
 
 use super::{ModelError, Tensor};
 use crate::quant::double_quant::{self, NestedScales};
-use crate::quant::nf4::{self, Code, NotFinite, Scales};
+use crate::quant::nf4::{self, Code, NotFinite, Quantised, Scales};
 use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::Arc;
@@ -93,6 +93,11 @@ impl FourBitMatrix {
                     ModelError::NotFinite { name: tensor.name.clone(), near }.into()
                 }
             })?;
+        Ok(FourBitMatrix::new(quantised, [rows, cols], format))
+    }
+
+    /// A matrix `[out, in]` of these codes; with double quantisation its scales are quantised here.
+    pub(super) fn new(quantised: Quantised, shape: [usize; 2], format: FourBitFormat) -> FourBitMatrix {
         let owned = |bytes: Vec<u8>| Bytes::Owned(bytes.into());
         let scales = if format.double_quant {
             let nested = double_quant::quantise(&quantised.absmax);
@@ -104,12 +109,7 @@ impl FourBitMatrix {
         } else {
             StoredScales::Plain(owned(quantised.absmax.iter().flat_map(|max| max.to_le_bytes()).collect()))
         };
-        Ok(FourBitMatrix {
-            shape: [rows, cols],
-            code: format.quant_type,
-            codes: owned(quantised.codes),
-            scales,
-        })
+        FourBitMatrix { shape, code: format.quant_type, codes: owned(quantised.codes), scales }
     }
 
     /// Elements `range` as f32.

@@ -40,6 +40,14 @@ impl ModelHandle {
             ModelHandle::HfWithAdapter { adapter, .. } => adapter,
         }
     }
+
+    /// The folder of the weights, without an adapter's.
+    pub fn base(&self) -> &Path {
+        match self {
+            ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => dir,
+            ModelHandle::HfWithAdapter { base, .. } => base,
+        }
+    }
 }
 
 /// The shape of a [`ModelHandle`] before it exists, for checking a plan.

@@ -139,6 +139,11 @@ impl MergedCheckpoint {
         Ok(MergedCheckpoint { base, quantised: None, pairs, whole })
     }
 
+    /// Without an adapter.
+    pub fn unchanged(base: Checkpoint) -> MergedCheckpoint {
+        MergedCheckpoint { base, quantised: None, pairs: BTreeMap::new(), whole: BTreeMap::new() }
+    }
+
     /// The adapter on what 4 bits leave of the linear layers, also of those that it does not change.
     #[must_use]
     pub fn onto(self, quantised: QuantisedBase) -> MergedCheckpoint {

@@ -7,10 +7,10 @@
 use super::four_bit::{Bytes, FourBitFormat, StoredScales};
 use super::safetensors_file::{Entry, Writer};
 use super::{Checkpoint, FourBitMatrix, ModelError, Tensor};
-use crate::Result;
 use crate::decoder::Spec;
 use crate::quant::double_quant::{self, DYNAMIC_MAP};
 use crate::quant::nf4;
+use crate::{Result, error::IoContext};
 use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,10 +23,21 @@ pub struct BaseFormat {
     pub format: FourBitFormat,
     /// Key of the base model in the cache, under which its quantised form is kept.
     pub base_key: Option<String>,
+    /// LoftQ: the 4-bit weights are not the base's, rounded, but lie beside this file ([`QuantisedBase::BESIDE`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loftq_iter: Option<usize>,
 }
 
 impl BaseFormat {
     pub const NAME: &'static str = "adapter_base.json";
+
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write(&self, adapter: &Path) -> Result<()> {
+        let path = adapter.join(Self::NAME);
+        let text = serde_json::to_string_pretty(self).expect("plain data");
+        std::fs::write(&path, text + "\n").at("write", &path)
+    }
 
     /// `None` for an adapter that was trained on a base in its own type.
     ///
@@ -65,7 +76,7 @@ struct QuantState {
 const STATE: usize = 256;
 
 /// The tensors that are quantised, in the order of the layers.
-fn sources<'a>(spec: &Spec, checkpoint: &'a Checkpoint) -> Result<Vec<&'a Tensor>> {
+pub(super) fn sources<'a>(spec: &Spec, checkpoint: &'a Checkpoint) -> Result<Vec<&'a Tensor>> {
     spec.all_linears()
         .map(|linear| {
             let shape = [linear.out_features, linear.in_features];
@@ -77,6 +88,8 @@ fn sources<'a>(spec: &Spec, checkpoint: &'a Checkpoint) -> Result<Vec<&'a Tensor
 impl QuantisedBase {
     /// Name of the file.
     pub const FILE: &'static str = "linears.safetensors";
+    /// Name of the file in the folder of an adapter that goes with these weights only.
+    pub const BESIDE: &'static str = "adapter_base.safetensors";
 
     /// Number of matrices that a model has.
     pub fn count(spec: &Spec) -> usize {
@@ -168,6 +181,19 @@ impl QuantisedBase {
         Ok(QuantisedBase { format, matrices })
     }
 
+    /// The weights that lie beside an adapter of LoftQ, which is of no use on any others; `None` for other adapters.
+    ///
+    /// # Errors
+    /// As [`QuantisedBase::open`], or the adapter's record cannot be understood.
+    pub fn beside(adapter: &Path, spec: &Spec) -> Result<Option<QuantisedBase>> {
+        match BaseFormat::read(adapter)? {
+            Some(BaseFormat { format, loftq_iter: Some(_), .. }) => {
+                QuantisedBase::open(spec, format, &adapter.join(Self::BESIDE)).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
     pub fn get(&self, name: &str) -> Option<&FourBitMatrix> {
         self.matrices.get(name)
     }
@@ -178,7 +204,7 @@ fn state_suffix(format: FourBitFormat) -> String {
 }
 
 /// The tensors of one matrix, in the order of [`write_matrix`].
-fn entries(tensor: &Tensor, format: FourBitFormat) -> Vec<Entry> {
+pub(super) fn entries(tensor: &Tensor, format: FourBitFormat) -> Vec<Entry> {
     let count = tensor.element_count();
     let blocks = count.div_ceil(nf4::BLOCK);
     let entry = |suffix: &str, dtype: &'static str, shape: Vec<usize>| {
@@ -199,7 +225,7 @@ fn entries(tensor: &Tensor, format: FourBitFormat) -> Vec<Entry> {
     entries
 }
 
-fn write_matrix(matrix: &FourBitMatrix, dtype: DType, writer: &mut Writer) -> Result<()> {
+pub(super) fn write_matrix(matrix: &FourBitMatrix, dtype: DType, writer: &mut Writer) -> Result<()> {
     let floats = |values: &[f32]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
     let nested = match &matrix.scales {
         StoredScales::Plain(_) => None,

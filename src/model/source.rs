@@ -25,6 +25,23 @@ pub struct SourceOptions {
     pub read_only: bool,
 }
 
+/// A model of the hub, as the user named it: what other machines know it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubModel {
+    pub id: String,
+    /// Branch, tag or commit, if one was asked for.
+    pub revision: Option<String>,
+}
+
+impl HubModel {
+    /// `None` if [`resolve`] finds `model_path` on this machine, or if it is no hub id.
+    pub fn named(model_path: &str, revision: Option<&str>) -> Option<HubModel> {
+        let path = Path::new(model_path);
+        let of_the_hub = !path.is_dir() && !gguf::is_gguf(path) && is_hub_id(model_path);
+        of_the_hub.then(|| HubModel { id: model_path.to_owned(), revision: revision.map(str::to_owned) })
+    }
+}
+
 /// The folder of `model_path`: itself if it is one, the converted form of a GGUF file, else the cached snapshot of the
 /// hub model of that id, fetched if need be. Of the hub's files only configuration, tokenizer and safetensors are taken: no pickles, no code.
 ///

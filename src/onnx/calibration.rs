@@ -7,7 +7,7 @@
 
 use super::data_file::ChosenCodes;
 use crate::cancel::CancelFlag;
-use crate::data::Dataset;
+use crate::data::{Dataset, MicroBatch};
 use crate::decoder::{Decoder, HiddenStates, LinearKind, Spec};
 use crate::model::WeightSource;
 use crate::ops::FrozenWeight;
@@ -15,7 +15,6 @@ use crate::quant::feedback::{Feedback, Moments};
 use crate::quant::{BlockFormat, QuantisedRows};
 use crate::report::EventSink;
 use crate::report::event::{Event, Unit};
-use crate::train::MicroBatch;
 use crate::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;

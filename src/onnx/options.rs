@@ -123,7 +123,7 @@ impl BuildOptions {
 
     /// Name of the graph's file; `.data` is added for its weights.
     pub(crate) fn file_name(&self) -> &str {
-        self.filename.as_deref().unwrap_or("model.onnx")
+        self.filename.as_deref().unwrap_or(ModelBuilderOptions::FILE_NAME)
     }
 
     /// Queries and keys are rotated by nodes of their own, not by the attention.

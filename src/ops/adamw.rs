@@ -26,6 +26,7 @@ pub struct Update {
 ///
 /// # Errors
 /// A device error.
+#[tracing::instrument(name = "adamw::step", level = "trace", skip_all)]
 pub fn step(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient: &Tensor) -> Result<()> {
     if !has_kernel(parameter) {
         return plain(u, parameter, moments, gradient);
@@ -75,6 +76,7 @@ fn plain(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient
 ///
 /// # Errors
 /// A device error.
+#[tracing::instrument(name = "adamw::sum_of_squares", level = "trace", skip_all)]
 pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
     if !has_kernel(x) {
         return Ok(f64::from(x.sqr()?.sum_all()?.to_scalar::<f32>()?));

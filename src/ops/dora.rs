@@ -38,6 +38,7 @@ const ROWS: usize = 512;
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "dora::row_norms", level = "trace", skip_all)]
 pub fn row_norms(weight: &FrozenWeight, a: &Tensor, b: &Tensor, scale: f64) -> Result<Tensor> {
     let mut parts = Vec::new();
     for start in (0..weight.out_features).step_by(ROWS) {
@@ -54,6 +55,7 @@ pub fn row_norms(weight: &FrozenWeight, a: &Tensor, b: &Tensor, scale: f64) -> R
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "dora::forward", level = "trace", skip_all)]
 pub fn forward(
     x: &Tensor,
     weight: &FrozenWeight,
@@ -84,6 +86,7 @@ pub fn forward(
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "dora::backward", level = "trace", skip_all)]
 pub fn backward(
     dy: &Tensor,
     x: &Tensor,

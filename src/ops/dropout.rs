@@ -26,6 +26,7 @@ impl Dropout {
     ///
     /// # Errors
     /// A device error.
+    #[tracing::instrument(name = "dropout", level = "trace", skip_all)]
     pub fn apply(&self, x: &Tensor) -> Result<Tensor> {
         if !has_kernel(x) {
             let (rows, cols) = x.dims2()?;

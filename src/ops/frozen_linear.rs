@@ -186,6 +186,7 @@ impl Decode for FrozenWeight {
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "frozen_linear::forward", level = "trace", skip_all)]
 pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
     if !w.on_host() {
         return plain_forward(x, w);
@@ -199,6 +200,7 @@ pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "frozen_linear::backward", level = "trace", skip_all)]
 pub fn backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
     if !w.on_host() {
         return plain_backward(dy, w);
@@ -220,6 +222,7 @@ fn plain_backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
 const FEW: usize = 4;
 
 /// Overwrites `y`, `[x.rows, out]`.
+#[tracing::instrument(name = "frozen_linear::forward_host", level = "trace", skip_all)]
 pub(crate) fn forward_host(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
     assert_eq!(x.cols, w.in_features, "the input has the width of the weight");
     if x.rows <= FEW {
@@ -230,6 +233,7 @@ pub(crate) fn forward_host(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
 }
 
 /// [`forward_host`] into new memory.
+#[tracing::instrument(name = "frozen_linear::forward_values", level = "trace", skip_all)]
 pub(crate) fn forward_values(x: Mat, w: &FrozenWeight) -> Vec<f32> {
     if x.rows <= FEW {
         let mut y = vec![0.0; x.rows * w.out_features];
@@ -241,6 +245,7 @@ pub(crate) fn forward_values(x: Mat, w: &FrozenWeight) -> Vec<f32> {
 }
 
 /// `[dy.rows, in]`.
+#[tracing::instrument(name = "frozen_linear::backward_values", level = "trace", skip_all)]
 pub(crate) fn backward_values(dy: Mat, w: &FrozenWeight) -> Vec<f32> {
     assert_eq!(dy.cols, w.out_features, "the gradient has the height of the weight");
     gemm_values(1.0, dy, w.operand())

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "glu::forward", level = "trace", skip_all)]
 pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Tensor> {
     if !has_kernel(gate) {
         return plain(gate, up, activation);
@@ -44,6 +45,7 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "glu::backward", level = "trace", skip_all)]
 pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor) -> Result<[Tensor; 2]> {
     if !has_kernel(gate) {
         return vjp([gate, up], dy, |[gate, up]| plain(gate, up, activation));

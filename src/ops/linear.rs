@@ -33,6 +33,7 @@ pub struct LinearGradients {
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "linear::forward", level = "trace", skip_all)]
 pub fn forward(
     x: &Tensor,
     weight: &FrozenWeight,
@@ -76,6 +77,7 @@ pub fn forward(
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "linear::backward", level = "trace", skip_all)]
 pub fn backward(
     dy: &Tensor,
     x: &Tensor,

@@ -48,6 +48,7 @@ pub(crate) fn chunk_rows(vocab: usize) -> usize {
 ///
 /// # Errors
 /// No target that counts, one outside the vocabulary, shapes that do not fit, or a device error.
+#[tracing::instrument(name = "lm_loss", level = "trace", skip_all)]
 pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>) -> Result<LmLoss> {
     let (rows, width) = hidden.dims2()?;
     let vocab = head.weight.out_features;
@@ -100,6 +101,7 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
 ///
 /// # Errors
 /// As [`lm_loss`].
+#[tracing::instrument(name = "lm_loss::head_gradient", level = "trace", skip_all)]
 pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) -> Result<Tensor> {
     let vocab = head.weight.out_features;
     let counted: Vec<u32> = (0..targets.len() as u32).filter(|row| counts(targets[*row as usize])).collect();

@@ -9,6 +9,7 @@ use rand_chacha::rand_core::{RngCore, SeedableRng};
 ///
 /// # Errors
 /// A device error.
+#[tracing::instrument(name = "noise", level = "trace", skip_all)]
 pub fn add_uniform(x: &Tensor, bound: f64, key: [u8; 32]) -> Result<Tensor> {
     let mut stream = ChaCha8Rng::from_seed(key);
     let mut draw = || ((stream.next_u32() >> 8) as f32 / (1 << 23) as f32 - 1.0) * bound as f32;

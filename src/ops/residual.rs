@@ -10,6 +10,7 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "residual::add_scaled", level = "trace", skip_all)]
 pub fn add_scaled(x: &Tensor, y: &Tensor, factor: Option<f64>) -> Result<Tensor> {
     if !has_kernel(x) {
         return Ok(match factor {
@@ -44,6 +45,7 @@ pub fn add_scaled(x: &Tensor, y: &Tensor, factor: Option<f64>) -> Result<Tensor>
 ///
 /// # Errors
 /// A device error.
+#[tracing::instrument(name = "residual::scale", level = "trace", skip_all)]
 pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
     if !has_kernel(x) {
         return Ok((x * factor)?);

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "rms_norm::forward", level = "trace", skip_all)]
 pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     if !has_kernel(x) {
         return plain(x, weight, eps);
@@ -42,6 +43,7 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "rms_norm::backward", level = "trace", skip_all)]
 pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
     if !has_kernel(x) {
         let [dx] = vjp([x], dy, |[x]| plain(x, weight, eps))?;
@@ -76,6 +78,7 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Te
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "rms_norm::weight_gradient", level = "trace", skip_all)]
 pub fn weight_gradient(x: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
     let (x, dy) = (x.to_dtype(DType::F32)?, dy.to_dtype(DType::F32)?);
     let rms = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;

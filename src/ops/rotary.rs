@@ -39,6 +39,7 @@ impl RotaryTables {
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "rotary::forward", level = "trace", skip_all)]
 pub fn forward(x: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
     rotate(x, tables, head_dim, 1.0)
 }
@@ -47,6 +48,7 @@ pub fn forward(x: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Ten
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "rotary::backward", level = "trace", skip_all)]
 pub fn backward(dy: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
     rotate(dy, tables, head_dim, -1.0)
 }

@@ -8,6 +8,7 @@ use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
 use crate::model::{Checkpoint, ModelFolder, ModelHandle, QuantisedBase};
+use crate::quant::low_rank::LowRank;
 use crate::report::Event;
 use crate::train::metrics::Metrics;
 use crate::train::{
@@ -16,6 +17,7 @@ use crate::train::{
 };
 use crate::{Error, Result, train};
 use candle_core::DType;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +25,17 @@ use std::time::Duration;
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 /// Folder of the adapters that are saved on the way.
 const SAVED: &str = "checkpoints";
+/// Folder of an adapter that does not begin with a product of zero, before its first step; Olive's name for it.
+const INITIAL: &str = "loftq_init_adapter";
+
+/// The model that is trained on.
+pub(super) struct Base<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) spec: &'a Spec,
+    pub(super) checkpoint: &'a Checkpoint,
+    /// The layers that get an adapter.
+    pub(super) targets: &'a [Linear],
+}
 
 pub struct LoraPass {
     pub options: LoraOptions,
@@ -44,6 +57,16 @@ impl Pass for LoraPass {
             data::inputs(&data.load)?;
         }
         Ok(())
+    }
+
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(model) = model {
+            let spec = ModelFolder::open(model.base())?.spec()?;
+            targets::select(&spec, self.options.target_modules.as_ref())?;
+            targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
+        }
+        let data = [Some(&self.options.train_data), self.options.eval_data.as_ref()];
+        data.into_iter().flatten().try_for_each(data::check_columns)
     }
 
     fn uses_device(&self) -> bool {
@@ -73,18 +96,24 @@ impl Pass for LoraPass {
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
-        self.train(input, dir, context, |_, _, _| Ok(None))
+        self.train(input, dir, context, |_| Ok((None, BTreeMap::new())))
     }
 }
 
 impl LoraPass {
-    /// The whole pass, on the linear layers that `quantised` gives for the base's folder, or on the base as it is.
+    /// The pass with activations of `dtype` where the device has a choice.
+    pub(super) fn computing_in(dtype: &str, options: &LoraOptions) -> LoraPass {
+        LoraPass { options: LoraOptions { torch_dtype: dtype.to_owned(), ..options.clone() } }
+    }
+
+    /// The whole pass, on the linear layers that `quantised` gives, or on the base as it is. The low-rank matrices that it
+    /// gives, by module, are what the adapter begins with.
     pub(super) fn train(
         &self,
         input: &ModelHandle,
         dir: &Path,
         context: &RunContext,
-        quantised: impl FnOnce(&Path, &Spec, &Checkpoint) -> Result<Option<QuantisedBase>>,
+        quantised: impl FnOnce(&Base) -> Result<(Option<QuantisedBase>, BTreeMap<String, LowRank>)>,
     ) -> Result<ModelHandle> {
         let ModelHandle::Hf { dir: base } = input else {
             unreachable!("`output_kind` admits Hugging Face models only")
@@ -106,22 +135,31 @@ impl LoraPass {
         }
 
         let dtype = self.dtype(context);
-        let quantised = quantised(base, &spec, &checkpoint)?;
+        let (quantised, start) =
+            quantised(&Base { dir: base, spec: &spec, checkpoint: &checkpoint, targets: &selected })?;
         let mut decoder = Decoder::with_base(spec, &checkpoint, quantised.as_ref(), dtype, &context.device)?;
         let mut adapter = train::fresh_adapter(
             &selected,
             target_modules(self.options.target_modules.as_ref(), &selected),
             &self.shape(),
             self.options.training.seed,
-            Some(base.canonicalize().at("read", base)?.display().to_string()),
+            Some(match context.base {
+                Some(named) => named.id.clone(),
+                None => base.canonicalize().at("read", base)?.display().to_string(),
+            }),
         );
+        adapter.config.revision = context.base.and_then(|named| named.revision.clone());
         for (module, shape) in whole_modules {
             adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
         }
         adapter.config.modules_to_save = self.options.modules_to_save.clone();
+        if !start.is_empty() {
+            train::begin_with(&mut adapter, &start);
+            adapter.save(&dir.join(INITIAL))?;
+        }
         decoder.attach(&adapter)?;
         let adapter_config = adapter.config;
-        drop((adapter.modules, adapter.whole)); // The decoder has its own.
+        drop((adapter.modules, adapter.whole, start)); // The decoder has its own.
         let mut trainer = Trainer::new(decoder, self.trainer_options())?;
         let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
         let training = &self.options.training;

@@ -3,7 +3,7 @@
 //! Streamed: the base is mapped, a merged tensor lives in memory in pieces of some megabytes, everything else is
 //! copied from file to file. The type of every tensor stays as it is.
 
-use super::{Pass, RunContext, merge_error, quantised_base};
+use super::{Pass, RunContext, kind, merge_error, quantised_base};
 use crate::config::canonical::{BaseWeights, MergeOptions};
 use crate::engine::{Artefacts, KeyHasher};
 use crate::model::safetensors_file::{Entry, Writer};
@@ -48,8 +48,9 @@ impl Pass for MergePass {
         let folder = ModelFolder::open(base)?;
         let tied = folder.spec()?.tied;
         let quantised = self.quantised(&folder, adapter, context)?;
+        let base_weights = self.base_weights(adapter)?;
         let mut merged = MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
-        if let (BaseWeights::Quantised, Some(quantised)) = (self.options.base_weights, &quantised) {
+        if let (BaseWeights::Quantised, Some(quantised)) = (base_weights, &quantised) {
             merged = merged.onto(quantised.clone());
         }
         write_checkpoint(&merged, dir, SHARD, context)?;
@@ -59,7 +60,7 @@ impl Pass for MergePass {
         }
         if let Some(quantised) = &quantised {
             let error = merge_error::measure(&folder, quantised, adapter, dir, context)?;
-            let weights = match self.options.base_weights {
+            let weights = match base_weights {
                 BaseWeights::Float => "the base as it is",
                 BaseWeights::Quantised => "the dequantised base",
             };
@@ -79,6 +80,15 @@ impl Pass for MergePass {
 }
 
 impl MergePass {
+    /// What the adapter is added to.
+    fn base_weights(&self, adapter: &Path) -> Result<BaseWeights> {
+        let loftq = BaseFormat::read(adapter)?.is_some_and(|record| record.loftq_iter.is_some());
+        kind::base_weights(self.options.base_weights, loftq).map_err(|reason| {
+            let reason = format!("{reason}: leave `base_weights` out");
+            ModelError::Adapter { path: adapter.to_owned(), reason }.into()
+        })
+    }
+
     /// The 4-bit base that the adapter says it was trained on, if it does.
     fn quantised(
         &self,
@@ -88,8 +98,8 @@ impl MergePass {
     ) -> Result<Option<QuantisedBase>> {
         let Some(record) = BaseFormat::read(adapter)? else {
             return match self.options.base_weights {
-                BaseWeights::Float => Ok(None),
-                BaseWeights::Quantised => Err(ModelError::Adapter {
+                None | Some(BaseWeights::Float) => Ok(None),
+                Some(BaseWeights::Quantised) => Err(ModelError::Adapter {
                     path: adapter.to_owned(),
                     reason: "it does not say which 4-bit base it was trained on, as QLoRA's adapters do, so \
                              `base_weights` cannot be \"quantised\""
@@ -98,6 +108,9 @@ impl MergePass {
                 .into()),
             };
         };
+        if let Some(base) = QuantisedBase::beside(adapter, &folder.spec()?)? {
+            return Ok(Some(base));
+        }
         let artefacts = match (&context.artefacts, &record.base_key) {
             (Some(artefacts), Some(key)) => Some(Artefacts { store: artefacts.store, input_key: key }),
             _ => None,

@@ -2,6 +2,7 @@
 
 mod data_key;
 mod kind;
+pub mod loftq;
 pub mod lora;
 pub mod merge_adapter_weights;
 mod merge_error;
@@ -9,19 +10,20 @@ pub mod model_builder;
 pub mod qlora;
 mod quantised_base;
 
+pub use loftq::LoftqPass;
 pub use lora::LoraPass;
 pub use merge_adapter_weights::MergePass;
 pub use model_builder::ModelBuilderPass;
 pub use qlora::QloraPass;
 
-pub use kind::output_kind;
+pub use kind::{output_kind, settle};
 
 use crate::Result;
 use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
 use crate::engine::{Artefacts, KeyHasher};
-use crate::model::ModelHandle;
+use crate::model::{HubModel, ModelHandle};
 use crate::report::EventSink;
 use crate::train::MemoryEstimate;
 use std::path::Path;
@@ -45,6 +47,16 @@ pub trait Pass {
     /// # Errors
     /// An option that cannot be honoured, a data file that is not there.
     fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Finds what would stop the pass because the model or the data does not have what the options name. Without
+    /// `model`, which may not be there yet, only the data is looked at; data files that are not there are left to
+    /// [`Pass::check`].
+    ///
+    /// # Errors
+    /// A module or a column that does not exist, a model or a data file that cannot be understood.
+    fn check_input(&self, _model: Option<&ModelHandle>) -> Result<()> {
         Ok(())
     }
 
@@ -74,6 +86,7 @@ pub fn build(options: &PassOptions) -> Box<dyn Pass> {
     match options.clone() {
         PassOptions::LoRA(options) => Box::new(LoraPass { options }),
         PassOptions::QLoRA(options) => Box::new(QloraPass { options }),
+        PassOptions::LoftQ(options) => Box::new(LoftqPass { options }),
         PassOptions::MergeAdapterWeights(options) => Box::new(MergePass { options }),
         PassOptions::ModelBuilder(options) => Box::new(ModelBuilderPass { options }),
     }
@@ -85,6 +98,8 @@ pub struct RunContext<'a> {
     pub device_choice: DeviceChoice,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// The hub's name for the model that the pass works on, or for its base, if the user gave that.
+    pub base: Option<&'a HubModel>,
     /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
     pub artefacts: Option<Artefacts<'a>>,
 }

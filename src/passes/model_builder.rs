@@ -7,7 +7,7 @@ use crate::data;
 use crate::decoder::Decoder;
 use crate::device::Device;
 use crate::engine::KeyHasher;
-use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, WeightSource};
+use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, QuantisedBase, WeightSource};
 use crate::onnx::{self, BuildOptions, Calibration, Weights};
 use std::path::Path;
 
@@ -43,13 +43,23 @@ impl Pass for ModelBuilderPass {
         Ok(())
     }
 
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(model) = model {
+            ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+        }
+        self.options.calibration.as_ref().map_or(Ok(()), data::check_columns)
+    }
+
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let options = BuildOptions::new(&self.options)?;
         let open = |base: &Path| ModelFolder::open(base)?.with_layers(options.num_hidden_layers);
-        let build = |folder: &ModelFolder, source: &dyn WeightSource, adapter: Option<&Adapter>| {
-            let separate = self.options.adapters == Adapters::Separate;
-            let calibration =
-                self.options.calibration.as_ref().map(|data| calibration(data, folder, adapter, context));
+        let separate = self.options.adapters == Adapters::Separate;
+        let build = |folder: &ModelFolder,
+                     source: &dyn WeightSource,
+                     quantised: Option<&QuantisedBase>,
+                     adapter: Option<&Adapter>| {
+            let data = self.options.calibration.as_ref();
+            let calibration = data.map(|data| calibration(data, folder, quantised, adapter, context));
             onnx::build(
                 folder,
                 Weights { source, adapter: adapter.filter(|_| separate) },
@@ -68,19 +78,25 @@ impl Pass for ModelBuilderPass {
             }
             ModelHandle::Hf { dir: base } => {
                 let folder = open(base)?;
-                build(&folder, &folder.checkpoint()?, None)?;
+                build(&folder, &folder.checkpoint()?, None, None)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let folder = open(base)?;
+                let whole = ModelFolder::open(base)?;
+                let quantised = QuantisedBase::beside(adapter, &whole.spec()?)?;
+                let folder = whole.with_layers(options.num_hidden_layers)?;
+                let (tied, layers) = (folder.spec()?.tied, folder.spec()?.num_layers());
                 let opened = Adapter::open(adapter)?;
-                if self.options.adapters == Adapters::Separate {
-                    let adapter = within(&opened, folder.spec()?.num_layers());
-                    build(&folder, &folder.checkpoint()?, Some(&adapter))?;
-                    return Ok(ModelHandle::Onnx { dir: dir.to_owned() });
+                let checkpoint = folder.checkpoint()?;
+                let mut merged = if separate {
+                    MergedCheckpoint::unchanged(checkpoint)
+                } else {
+                    MergedCheckpoint::new(checkpoint, opened.clone(), tied, adapter)?
+                };
+                if let Some(quantised) = &quantised {
+                    merged = merged.onto(quantised.clone());
                 }
-                let tied = folder.spec()?.tied;
-                let merged = MergedCheckpoint::new(folder.checkpoint()?, opened.clone(), tied, adapter)?;
-                build(&folder, &merged, Some(&opened))?;
+                let opened = if separate { within(&opened, layers) } else { opened };
+                build(&folder, &merged, quantised.as_ref(), Some(&opened))?;
             }
             ModelHandle::Onnx { dir: model } if options.metadata_only => {
                 onnx::add_metadata(model, &options, dir)?;
@@ -101,12 +117,13 @@ const HELD_OUT_SEED: u64 = 42;
 fn calibration(
     config: &DataConfig,
     folder: &ModelFolder,
+    quantised: Option<&QuantisedBase>,
     adapter: Option<&Adapter>,
     context: &RunContext,
 ) -> Result<Calibration> {
     let dataset = data::prepare(config, folder, context.events, context.cancel)?;
     let (samples, held_out) = data::hold_out(dataset, EvalSize::Fraction(HELD_OUT), HELD_OUT_SEED)?;
-    let load = |adapter| Decoder::load(folder, adapter, &Device::Cpu);
+    let load = |adapter| Decoder::load(folder, quantised, adapter, &Device::Cpu);
     let layers = folder.spec()?.num_layers();
     let adapter = adapter.map(|adapter| within(adapter, layers));
     Ok(Calibration { float: load(adapter.as_ref())?, work: load(None)?, samples, held_out })

@@ -4,10 +4,10 @@ use super::{LoraPass, Pass, RunContext, quantised_base};
 use crate::Result;
 use crate::config::{QloraOptions, QuantType};
 use crate::engine::KeyHasher;
-use crate::error::IoContext;
 use crate::model::{BaseFormat, FourBitFormat, ModelHandle};
 use crate::quant::nf4::Code;
 use crate::report::Event;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub struct QloraPass {
@@ -27,6 +27,10 @@ impl Pass for QloraPass {
         self.lora().check()
     }
 
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        self.lora().check_input(model)
+    }
+
     fn uses_device(&self) -> bool {
         true
     }
@@ -39,8 +43,9 @@ impl Pass for QloraPass {
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         let format = self.format();
         let artefacts = context.artefacts.as_ref();
-        let output = self.lora().train(input, dir, context, |base, spec, checkpoint| {
-            let quantised = quantised_base::open(base, spec, checkpoint, format, artefacts, context)?;
+        let output = self.lora().train(input, dir, context, |base| {
+            let quantised =
+                quantised_base::open(base.dir, base.spec, base.checkpoint, format, artefacts, context)?;
             context.events.emit(Event::Info {
                 message: format!(
                     "linear layers in {} bits a weight ({}{})",
@@ -49,23 +54,19 @@ impl Pass for QloraPass {
                     if format.double_quant { ", scales quantised" } else { "" },
                 ),
             });
-            Ok(Some(quantised))
+            Ok((Some(quantised), BTreeMap::new()))
         })?;
         // For whoever wants to know, or to have, the weights that the adapter was trained on.
-        let record = BaseFormat { format, base_key: artefacts.map(|a| a.input_key.to_owned()) };
-        let path = dir.join(BaseFormat::NAME);
-        let text = serde_json::to_string_pretty(&record).expect("plain data");
-        std::fs::write(&path, text + "\n").at("write", &path)?;
+        let base_key = artefacts.map(|a| a.input_key.to_owned());
+        BaseFormat { format, base_key, loftq_iter: None }.write(dir)?;
         Ok(output)
     }
 }
 
 impl QloraPass {
-    /// The pass that does the training; activations are of `compute_dtype` where the device has a choice.
+    /// The pass that does the training.
     fn lora(&self) -> LoraPass {
-        let mut options = self.options.lora.clone();
-        options.torch_dtype.clone_from(&self.options.compute_dtype);
-        LoraPass { options }
+        LoraPass::computing_in(&self.options.compute_dtype, &self.options.lora)
     }
 
     fn format(&self) -> FourBitFormat {

@@ -2,9 +2,12 @@
 
 mod default;
 pub mod double_quant;
+mod eigen;
 pub mod feedback;
 pub mod float;
 mod k_quant;
+pub mod loftq;
+pub mod low_rank;
 pub mod matmul_nbits;
 pub mod nf4;
 mod rtn;

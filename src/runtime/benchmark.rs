@@ -2,8 +2,8 @@
 
 use super::{Generator, Prompt};
 use crate::Result;
+use crate::cancel::CancelFlag;
 use crate::decoder::GenerateError;
-use crate::engine::CancelFlag;
 use serde::Serialize;
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use crate::decoder::{
     TextStream,
 };
 use crate::device::Device;
-use crate::model::{Adapter, ModelFolder, ModelHandle};
+use crate::model::{Adapter, ModelFolder, ModelHandle, QuantisedBase};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,17 +59,23 @@ impl Generator {
                 let config = session.config().clone();
                 Self::onnx(dir, &config, Box::new(session))
             }
-            ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, device),
+            ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, None, device),
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let adapter = Adapter::open(adapter)?;
-                Self::float(&ModelFolder::open(base)?, Some(&adapter), device)
+                let folder = ModelFolder::open(base)?;
+                let quantised = QuantisedBase::beside(adapter, &folder.spec()?)?;
+                Self::float(&folder, quantised.as_ref(), Some(&Adapter::open(adapter)?), device)
             }
         }
     }
 
-    fn float(folder: &ModelFolder, adapter: Option<&Adapter>, device: &Device) -> Result<Generator> {
+    fn float(
+        folder: &ModelFolder,
+        quantised: Option<&QuantisedBase>,
+        adapter: Option<&Adapter>,
+        device: &Device,
+    ) -> Result<Generator> {
         let context_length = folder.spec()?.context_length;
-        let decoder = Decoder::load(folder, adapter, device)?;
+        let decoder = Decoder::load(folder, quantised, adapter, device)?;
         let generation = folder.generation_config()?;
         // `generation_config.json` goes before `config.json`, as in transformers.
         let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"]));

@@ -46,8 +46,13 @@ pub enum TrainError {
 impl TrainError {
     pub fn hint(&self) -> Option<String> {
         match self {
-            TrainError::NoSuchTarget { existing, .. } | TrainError::NotALinearLayer { existing, .. } => {
-                Some(format!("`target_modules` can name {}, or be \"all-linear\"", existing.join(", ")))
+            TrainError::NoSuchTarget { target, existing } | TrainError::NotALinearLayer { target, existing } => {
+                let meant = nearest(target, existing).map(|name| format!("did you mean `{name}`? "));
+                Some(format!(
+                    "{}`target_modules` can name {}, or be \"all-linear\"",
+                    meant.unwrap_or_default(),
+                    existing.join(", ")
+                ))
             }
             TrainError::NotWhole { existing, .. } => Some(format!(
                 "`modules_to_save` can name {}; linear layers belong into `target_modules`",
@@ -82,6 +87,12 @@ impl TrainError {
             TrainError::BadPattern { .. } | TrainError::BadOption { .. } => None,
         }
     }
+}
+
+/// The name that `name` was likely meant to be.
+fn nearest<'a>(name: &str, existing: &'a [String]) -> Option<&'a String> {
+    let distance = |other: &String| strsim::damerau_levenshtein(name, other);
+    existing.iter().min_by_key(|other| distance(other)).filter(|other| distance(other) <= name.len() / 3)
 }
 
 /// "row 3", "rows 3, 8 and 9", "rows 1, 2, 3, 4, 5, 6 and 26 more".

@@ -1,9 +1,9 @@
 //! Loss on held-out samples.
 
-use super::{MicroBatch, TrainError};
+use super::TrainError;
 use crate::Result;
 use crate::cancel::CancelFlag;
-use crate::data::Dataset;
+use crate::data::{Dataset, MicroBatch};
 use crate::decoder::Decoder;
 
 /// Mean cross-entropy over all labels of a dataset, and their number.

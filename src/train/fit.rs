@@ -5,10 +5,10 @@ use super::evaluate::evaluate;
 use super::metrics::{Metrics, Record};
 use super::saving::{Moment, Saver};
 use super::selection::Best;
-use super::{BatchPlan, Checkpoints, MicroBatch, Schedule, Trainer};
+use super::{BatchPlan, Checkpoints, Schedule, Trainer};
 use crate::cancel::CancelFlag;
 use crate::config::canonical::{EvalStrategy, Scheduler, TrainingArgs};
-use crate::data::Dataset;
+use crate::data::{Dataset, MicroBatch};
 use crate::report::event::Unit;
 use crate::report::{Event, EventSink};
 use crate::{Error, Result};
@@ -67,18 +67,16 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
             Some(record) => Some(record.loss()),
             None => fit.evaluate(trainer, &mut log)?,
         };
+        // The interruption may have come before the last step was looked at.
+        if state.step == total_steps && fit.eval.is_none() {
+            trainer.check_last_step(&fit.batches(&mut plan, state.step - 1), fit.cancel)?;
+        }
         fit.after_step(trainer, &mut state, last_eval, total_steps, &plan)?;
     }
     let mut clock = Clock::start();
     while state.step < total_steps && !state.standing.stopped {
         let started = Instant::now();
-        let first = state.step * plan.accumulation();
-        let batches: Vec<MicroBatch> = (first..first + plan.accumulation())
-            .map(|index| {
-                let rows = plan.rows(index);
-                MicroBatch::new(rows.into_iter().map(|row| (row, &fit.train.samples[row])))
-            })
-            .collect();
+        let batches = fit.batches(&mut plan, state.step);
         let learning_rate = match args.lr_scheduler_type {
             Scheduler::ReduceLrOnPlateau => state.plateau.learning_rate(args.learning_rate),
             _ => schedule.learning_rate(state.step),
@@ -164,6 +162,17 @@ pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
 impl Fit<'_> {
     fn info(&self, message: String) {
         self.events.emit(Event::Info { message });
+    }
+
+    /// What step `step`, counted from 0, works on.
+    fn batches(&self, plan: &mut BatchPlan, step: usize) -> Vec<MicroBatch> {
+        let first = step * plan.accumulation();
+        let indices = first..first + plan.accumulation();
+        let batch = |index| {
+            let rows = plan.rows(index);
+            MicroBatch::new(rows.into_iter().map(|row| (row, &self.train.samples[row])))
+        };
+        indices.map(batch).collect()
     }
 
     fn interrupted<T>(&self, trainer: &Trainer, state: &LoopState) -> Result<T> {

@@ -3,6 +3,8 @@
 use super::rng;
 use crate::decoder::Linear;
 use crate::model::adapter::{Adapter, AdapterConfig, LoraPair, TargetModules};
+use crate::quant::low_rank::LowRank;
+use std::collections::BTreeMap;
 
 /// Size and strength of a new adapter.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,7 @@ pub fn fresh_adapter(
         modules_to_save: None,
         peft_type: "LORA".into(),
         r: shape.rank,
+        revision: None,
         rank_pattern: Default::default(),
         alpha_pattern: Default::default(),
         target_modules,
@@ -60,4 +63,20 @@ pub fn fresh_adapter(
         })
         .collect();
     Adapter { config, modules, whole: Default::default() }
+}
+
+/// Begins with `scale · B · A` being the low-rank matrices given by module: A is the right factor, B the left one over the
+/// scale. A direction that they do not use stays as it is.
+pub fn begin_with(adapter: &mut Adapter, low_rank: &BTreeMap<String, LowRank>) {
+    for (module, start) in low_rank {
+        let Some(pair) = adapter.modules.get_mut(module) else { continue };
+        let rows = pair.a.chunks_exact_mut(pair.in_features);
+        for (a, right) in rows.zip(start.right.chunks_exact(pair.in_features)) {
+            if right.iter().any(|v| *v != 0.0) {
+                a.copy_from_slice(right);
+            }
+        }
+        let scale = pair.scale as f32;
+        pair.b.iter_mut().zip(&start.left).for_each(|(b, left)| *b = left / scale);
+    }
 }

@@ -1,8 +1,9 @@
 //! Single optimiser steps on explicit micro-batches.
 
-use super::{AdamW, AdamWOptions, MicroBatch, TrainError, rng};
+use super::{AdamW, AdamWOptions, TrainError, rng};
 use crate::Result;
 use crate::cancel::CancelFlag;
+use crate::data::MicroBatch;
 use crate::decoder::gradients::{DropoutKey, NoiseKey};
 use crate::decoder::{Decoder, LoraGradients, TrainingMode};
 use candle_core::Tensor;

@@ -1,11 +1,11 @@
 //! What the strategies do beyond the golden cases.
 
 use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{
     Era, EvalSize, LoadDataset, PaddingSide, Strategy, TextGeneration, TextSource,
 };
 use olive::data::{self, IGNORED};
-use olive::engine::CancelFlag;
 use olive::model::ModelFolder;
 use olive::report::event::{Event, Unit};
 

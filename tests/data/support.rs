@@ -1,10 +1,10 @@
 //! Configurations, a toy model, and the shared material.
 
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{
     DataConfig, DataFiles, Era, LoadDataset, Strategy, TextGeneration, TextSource,
 };
 use olive::data::{self, Dataset};
-use olive::engine::CancelFlag;
 use olive::model::ModelFolder;
 use olive::report::event::{Event, EventSink};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 //! `models/<architecture>/ort-<precision>-<provider>[-<variant>]`: our model builder against onnxruntime-genai's.
 
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
-use olive::engine::CancelFlag;
 use olive::model::{ModelFolder, WeightSource};
 use olive::onnx::proto::{ModelProto, TensorProto, data_type};
 use olive::onnx::{BuildOptions, Provider, Weights, build};

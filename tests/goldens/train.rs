@@ -1,12 +1,12 @@
 //! LoRA training against trajectories of PEFT and PyTorch, and logits against transformers.
 
 use crate::say;
-use olive::data::Sample;
+use olive::cancel::CancelFlag;
+use olive::data::{MicroBatch, Sample};
 use olive::decoder::{Decoder, lora};
 use olive::device::Device;
-use olive::engine::CancelFlag;
 use olive::model::{Adapter, Checkpoint, ModelError, ModelFolder};
-use olive::train::{AdamWOptions, MicroBatch, Trainer, TrainerOptions};
+use olive::train::{AdamWOptions, Trainer, TrainerOptions};
 use std::path::Path;
 
 fn name(path: &Path) -> &str {
@@ -66,7 +66,7 @@ fn logits_agree_with_transformers() {
     for folder in crate::cases("models") {
         let case = name(&folder);
         let Some(model) = open(&folder.join("hf"), case) else { continue };
-        let decoder = Decoder::load(&model, None, &Device::Cpu).expect("a decoder");
+        let decoder = Decoder::load(&model, None, None, &Device::Cpu).expect("a decoder");
         for (i, ids) in prompts(&json(&folder.join("golden.json"))).iter().enumerate() {
             let want = npy(&folder.join(format!("logits_p{i}_hf_fp32.npy")));
             let all = decoder.all_logits(ids).and_then(|l| Ok(l.flatten_all()?.to_vec1::<f32>()?));
@@ -101,7 +101,8 @@ fn batches(io: &Checkpoint) -> Vec<MicroBatch> {
 }
 
 fn trainer(model: &ModelFolder, adapter: &Adapter, trajectory: &serde_json::Value) -> Trainer {
-    let decoder = Decoder::load(model, Some(adapter), &Device::Cpu).expect("a decoder with the adapter");
+    let decoder =
+        Decoder::load(model, None, Some(adapter), &Device::Cpu).expect("a decoder with the adapter");
     let number = |key: &str| trajectory[key].as_f64().expect("a number");
     let adamw = AdamWOptions {
         beta1: trajectory["betas"][0].as_f64().expect("a number"),

@@ -57,7 +57,7 @@ fn plain_options() -> TrainerOptions {
 /// A trainer on the fixture's model with the adapter that a trajectory begins with.
 fn trainer(case: &str, options: TrainerOptions) -> Trainer {
     let adapter = Adapter::open(&fixture(case).join("init")).expect("an adapter");
-    let decoder = Decoder::load(&model(), Some(&adapter), &Device::Cpu).expect("a decoder");
+    let decoder = Decoder::load(&model(), None, Some(&adapter), &Device::Cpu).expect("a decoder");
     Trainer::new(decoder, options).expect("a trainer")
 }
 

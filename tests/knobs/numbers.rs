@@ -1,14 +1,15 @@
 //! What is a formula or a rule: schedules, plateaus, early stopping, targets, the bound of NEFTune's noise.
 
 use crate::{fixture, json, model, plain_options, sample, trainer};
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{Scheduler, SchedulerOptions, Selection, Targets};
+use olive::data::MicroBatch;
 use olive::decoder::Spec;
 use olive::decoder::gradients::NoiseKey;
-use olive::engine::CancelFlag;
 use olive::train::evaluate::evaluate;
 use olive::train::plateau::Plateau;
 use olive::train::selection::Standing;
-use olive::train::{MicroBatch, Schedule, TrainError, TrainerOptions, targets};
+use olive::train::{Schedule, TrainError, TrainerOptions, targets};
 use serde_json::Value;
 
 fn reference(name: &str) -> Value {

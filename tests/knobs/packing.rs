@@ -1,9 +1,9 @@
 //! `strategy: "pack"`, and that padding costs nothing.
 
 use crate::{plain_options, relative, sample, trainer, values};
-use olive::data::Sample;
-use olive::engine::CancelFlag;
-use olive::train::{MicroBatch, Trainer};
+use olive::cancel::CancelFlag;
+use olive::data::{MicroBatch, Sample};
+use olive::train::Trainer;
 
 /// Documents of these lengths in one sample.
 fn packed(documents: &[Sample]) -> Sample {

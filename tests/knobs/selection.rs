@@ -2,9 +2,9 @@
 
 use crate::{fixture, plain_options, sample, trainer, values};
 use olive::Result;
+use olive::cancel::CancelFlag;
 use olive::config::canonical::{EvalStrategy, SaveStrategy, Saving, Scheduler, Selection, TrainingArgs};
 use olive::data::Dataset;
-use olive::engine::CancelFlag;
 use olive::model::Adapter;
 use olive::report::{Event, EventSink};
 use olive::train::evaluate::evaluate;

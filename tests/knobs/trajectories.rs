@@ -2,12 +2,13 @@
 //! not.
 
 use crate::{fixture, json, model, plain_options, relative, sample, say, trainer, values};
+use olive::cancel::CancelFlag;
+use olive::data::MicroBatch;
 use olive::decoder::Decoder;
 use olive::device::{Device, DeviceChoice};
-use olive::engine::CancelFlag;
 use olive::model::{Adapter, Checkpoint, ModelFolder, ModelHandle, safetensors_file};
 use olive::passes::{MergePass, Pass, RunContext};
-use olive::train::{MicroBatch, TrainerOptions};
+use olive::train::TrainerOptions;
 use std::path::Path;
 
 fn numbers(value: &serde_json::Value) -> Vec<f32> {
@@ -103,7 +104,7 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
     wide(base.path());
     let folder = ModelFolder::open(base.path()).expect("a model");
     let with = Adapter::open(adapter).expect("an adapter");
-    let decoder = Decoder::load(&folder, Some(&with), &Device::Cpu).expect("a decoder");
+    let decoder = Decoder::load(&folder, None, Some(&with), &Device::Cpu).expect("a decoder");
     let mut cache = decoder.new_cache(ids.len()).expect("a cache");
     let mut logits = Vec::new();
     for part in ids.chunks(5) {
@@ -115,12 +116,13 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
         device_choice: DeviceChoice::Cpu,
         cancel: &cancel,
         events: &(),
+        base: None,
         artefacts: None,
     };
     let input = ModelHandle::HfWithAdapter { base: base.path().into(), adapter: adapter.into() };
     MergePass { options: Default::default() }.run(&input, merged.path(), &context).expect("merged");
     let folder = ModelFolder::open(merged.path()).expect("a model");
-    let decoder = Decoder::load(&folder, None, &Device::Cpu).expect("a decoder");
+    let decoder = Decoder::load(&folder, None, None, &Device::Cpu).expect("a decoder");
     let mut cache = decoder.new_cache(ids.len()).expect("a cache");
     let merged = decoder.logits(ids, &mut cache).expect("logits");
     assert!(relative(&merged, &logits) < 1e-5, "merged is the same as not merged");

@@ -26,6 +26,20 @@ pub(crate) fn goldens(relative: &str) -> Option<PathBuf> {
     Some(path)
 }
 
+/// What the binary answers with this model; it must answer.
+pub(crate) fn answer(model: &Path) -> String {
+    library();
+    let answer = olive()
+        .args(["generate", "--quiet", "--prompt", "What is Olive?", "--max-new-tokens", "4"])
+        .arg(model)
+        .output()
+        .expect("the binary starts");
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let answer = String::from_utf8(answer.stdout).expect("text");
+    assert!(!answer.trim().is_empty());
+    answer
+}
+
 /// ONNX Runtime, found or fetched as the binary does it.
 pub(crate) fn library() -> Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();

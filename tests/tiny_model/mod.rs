@@ -104,6 +104,7 @@ pub(crate) fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
             modules_to_save: None,
             peft_type: "LORA".into(),
             r: RANK,
+            revision: None,
             rank_pattern: BTreeMap::new(),
             alpha_pattern: BTreeMap::new(),
             target_modules: TargetModules::Names(vec!["q_proj".into()]),

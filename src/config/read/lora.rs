@@ -1,4 +1,4 @@
-//! The options of LoRA and QLoRA.
+//! The options of LoRA, QLoRA and LoftQ.
 
 use super::passes::{Context, PassRead};
 use super::training::training;
@@ -8,7 +8,7 @@ use crate::config::node::{Node, Value};
 use crate::config::value::number;
 use crate::config::values::Values;
 use crate::config::{
-    Era, EvalSize, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption, Targets,
+    Era, EvalSize, LoftqOptions, LoraOptions, PassOptions, QloraOptions, QuantType, ResolvedOption, Targets,
 };
 use serde_json::{Value as Json, json};
 
@@ -19,7 +19,7 @@ pub(super) fn read(
     context: &Context<'_, '_>,
     findings: &mut Findings,
 ) -> Option<PassRead> {
-    let quantised = fields.block.name == "QLoRA";
+    let quantised = ["QLoRA", "LoftQ"].contains(&fields.block.name);
     check_task(context, fields.block.name, findings);
     let train = fields.found("train_data_config").and_then(|found| context.data.reference(found, findings));
     let eval = fields.found("eval_data_config").and_then(|found| context.data.reference(found, findings));
@@ -35,7 +35,10 @@ pub(super) fn read(
     let (training, training_values) = training(fields, quantised, evaluates, context, findings);
     let target_modules = targets(fields, &values, findings);
     if quantised && target_modules.is_some() && era == Era::Old {
-        let message = "Olive of that time ignored `target_modules` of QLoRA and trained all linear layers; here it counts";
+        let message = format!(
+            "Olive of that time ignored `target_modules` of {} and trained all linear layers; here it counts",
+            fields.block.name
+        );
         values.warn("target_modules", message, findings);
     }
     if quantised && target_modules.is_none() {
@@ -76,7 +79,13 @@ pub(super) fn read(
         eval_data,
         training,
     };
-    let pass = if quantised {
+    let pass = if fields.block.name == "LoftQ" {
+        PassOptions::LoftQ(LoftqOptions {
+            lora,
+            compute_dtype: compute,
+            loftq_iter: values.usize("loftq_iter"),
+        })
+    } else if quantised {
         PassOptions::QLoRA(QloraOptions {
             lora,
             compute_dtype: compute,
@@ -89,7 +98,7 @@ pub(super) fn read(
     Some((pass, resolved))
 }
 
-/// `compute_dtype` is an option of QLoRA alone; null means `torch_dtype`.
+/// `compute_dtype` is an option of QLoRA and LoftQ alone; null means `torch_dtype`.
 fn values_text(values: &mut Values, name: &str, quantised: bool, dtype: &str) -> String {
     if !quantised {
         return dtype.to_owned();

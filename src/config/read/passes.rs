@@ -166,10 +166,10 @@ fn read_pass(
     let host = systems.reference(fields.found("host"), findings);
     let clean_run_cache = values.bool("clean_run_cache");
     let (pass, resolved) = match block.name {
-        "LoRA" | "QLoRA" | "DoRA" => lora::read(&fields, values, era, context, findings)?,
+        "LoRA" | "QLoRA" | "LoftQ" | "DoRA" => lora::read(&fields, values, era, context, findings)?,
         "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
         _ => {
-            let base_weights = values.choice("base_weights").unwrap_or_default();
+            let base_weights = values.choice("base_weights");
             (PassOptions::MergeAdapterWeights(MergeOptions { base_weights }), values.resolved(""))
         }
     };

@@ -11,9 +11,9 @@ pub(crate) static MERGE: Block = Block {
     parts: &[&[Opt::new(
         "base_weights",
         Kind::Choice(&["float", "quantised|quantized"]),
-        "What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on.",
-    )
-    .default("\"float\"")]],
+        "What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on; null \
+         is `float`, and `quantised` for an adapter of LoftQ, which admits nothing else.",
+    )]],
     open: None,
 };
 

@@ -1,4 +1,4 @@
-//! The passes LoRA and QLoRA.
+//! The passes LoRA, QLoRA and LoftQ.
 
 use super::super::Era;
 use super::super::option::{BELOW_ONE, Block, Default, Kind, Opt, POSITIVE, Special, at_least};
@@ -50,6 +50,35 @@ pub(crate) static QLORA: Block = Block {
     open: None,
 };
 
+pub(crate) static LOFTQ: Block = Block {
+    name: "LoftQ",
+    doc: "Trains a low-rank adapter on a model whose linear layers are held in 4 bits, beginning with what the 4 bits leave \
+          over of the weights.",
+    wrapper: Some("config"),
+    outer: super::PASS,
+    parts: &[
+        ADAPTER,
+        &[
+            Opt::new("compute_dtype", DTYPE, "Type of computation; null is `torch_dtype`."),
+            Opt::new(
+                "loftq_iter",
+                at_least(1),
+                "How often the 4-bit weights and the adapter are adjusted to each other before training.",
+            )
+            .default("1"),
+            Opt::new("quant_type", Kind::Text, "The 4-bit code.")
+                .refused_unless("\"nf4\"", "LoftQ quantises to nf4; QLoRA has fp4 too"),
+            Opt::new("double_quant", Kind::Bool, "Quantise the block scales too.")
+                .refused_unless("false", "LoftQ keeps the scales as they are; QLoRA can quantise them"),
+            Opt::new("save_quant_config", Kind::Bool, "Whether Olive's merge stays in 4 bits.")
+                .only(Era::New)
+                .ignored_unless("true", "merging always goes into the weights as they are stored"),
+        ],
+        TRAINING,
+    ],
+    open: None,
+};
+
 const DTYPE: Kind = Kind::Choice(&["bfloat16|bf16", "float16|fp16|half", "float32|fp32|float"]);
 
 const ADAPTER: &[Opt] = &[
@@ -70,7 +99,7 @@ const ADAPTER: &[Opt] = &[
         "target_modules",
         Kind::Special(Special::TargetModules),
         "Names of the layers that get an adapter, `all-linear`, or a regular expression; null is the architecture's \
-         default (QLoRA: all linear layers).",
+         default (QLoRA and LoftQ: all linear layers).",
     ),
     Opt::new("modules_to_save", Kind::Texts, "Layers that are trained whole."),
     Opt::new("torch_dtype", DTYPE, "Type of computation on a GPU; the CPU computes in float32.")

@@ -10,7 +10,7 @@ mod training;
 
 pub(crate) use builder::{EXTRA_OPTIONS, MERGE, MODEL_BUILDER};
 pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
-pub(crate) use lora::{DORA, LORA, QLORA};
+pub(crate) use lora::{DORA, LOFTQ, LORA, QLORA};
 pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
 pub(crate) use root::{AZUREML_CLIENT, CACHE_CONFIG, ROOT};
 pub(crate) use system::{
@@ -25,7 +25,7 @@ const PASS: &[Opt] = &[
     Opt::new(
         "type",
         Kind::Text,
-        "The pass: `LoRA`, `QLoRA`, `DoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.",
+        "The pass: `LoRA`, `QLoRA`, `LoftQ`, `DoRA`, `MergeAdapterWeights` or `ModelBuilder`, in any case.",
     )
     .required(),
     Opt::new(
@@ -43,7 +43,7 @@ const PASS: &[Opt] = &[
 ];
 
 /// The pass types that this program implements, in Olive's spelling.
-pub(crate) const PASSES: [&Block; 5] = [&LORA, &QLORA, &DORA, &MERGE, &MODEL_BUILDER];
+pub(crate) const PASSES: [&Block; 6] = [&LORA, &QLORA, &LOFTQ, &DORA, &MERGE, &MODEL_BUILDER];
 
 /// What Olive also has, so that a pass of its is told from a typing error.
 pub(crate) const FOREIGN_PASSES: &[&str] = &[
@@ -72,7 +72,6 @@ pub(crate) const FOREIGN_PASSES: &[&str] = &[
     "Int4Quantization",
     "LoHa",
     "LoKr",
-    "LoftQ",
     "MatMulNBitsToQDQ",
     "MixedPrecisionOverrides",
     "MoEExpertsDistributor",
@@ -161,6 +160,7 @@ pub(crate) const BLOCKS: &[&Block] = &[
     &LEGACY_PARAMS,
     &LORA,
     &QLORA,
+    &LOFTQ,
     &DORA,
     &TRAINING_ARGS,
     &SCHEDULER,

@@ -52,7 +52,11 @@ const ENGINE: &[Opt] = &[
     Opt::new("cache_config", Kind::Block(&CACHE_CONFIG), "Options of the cache."),
     Opt::new("enable_shared_cache", Kind::Bool, "Keep the cache in an Azure storage account.")
         .ignored_unless("false", "the cache is a folder on this machine"),
-    Opt::new("output_dir", Kind::Text, "Folder for the result; null is the working folder."),
+    Opt::new(
+        "output_dir",
+        Kind::Text,
+        "Folder for the result; null is the working folder, where only files of earlier runs are overwritten.",
+    ),
     Opt::new("output_name", Kind::Text, "Prefix of the names in the output folder.")
         .ignored("files keep the names that ONNX Runtime and transformers look for"),
     Opt::new("evaluate_input_model", Kind::Bool, "Evaluate the input model too.").quiet(),

@@ -3,8 +3,8 @@
 use super::file::Gguf;
 use super::names::{Change, Target, targets};
 use super::{Found, config, refuse, tokenizer};
+use crate::content::ContentHashes;
 use crate::decoder::Spec;
-use crate::engine::ContentHashes;
 use crate::model::safetensors_file::{Entry, Writer};
 use crate::report::{Event, EventSink, Unit};
 use crate::{Result, error::IoContext};

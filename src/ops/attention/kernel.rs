@@ -9,8 +9,11 @@ use candle_core::Tensor;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Queries per strip: its scores against 2,000 keys still fit an L2 cache.
-const STRIP: usize = 64;
+/// Queries per strip: whole tiles of the product's kernels. Longer ones would compute more scores that nobody sees, shorter
+/// ones pack the keys for fewer queries.
+const STRIP: usize = 96;
+/// Keys that the backward takes at a time, so that what it keeps of a strip stays in an L2 cache.
+const KEYS: usize = 256;
 
 /// Some queries of one document and the keys that any of them sees, both counted in the document.
 struct Strip<'a> {
@@ -28,11 +31,21 @@ impl<'a> Strip<'a> {
         })
     }
 
+    /// The strip against some keys after the others.
+    fn parts(self) -> impl Iterator<Item = Strip<'a>> {
+        let Strip { segment, queries, keys } = self;
+        keys.clone().step_by(KEYS).map(move |start| {
+            let keys = start..(start + KEYS).min(keys.end);
+            Strip { segment, queries: queries.clone(), keys }
+        })
+    }
+
     /// For every query, the columns of the strip that it sees.
     fn rows(&self, window: Option<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
+        let Range { start, end } = self.keys;
         self.queries.clone().map(move |query| {
             let seen = self.segment.visible(query, window);
-            seen.start - self.keys.start..seen.end - self.keys.start
+            seen.start.clamp(start, end) - start..seen.end.clamp(start, end) - start
         })
     }
 
@@ -137,12 +150,12 @@ pub(super) fn backward(
     (0..segments.len() * spec.heads).into_par_iter().for_each(|task| {
         let (segment, head) = (&segments[task / spec.heads], task % spec.heads);
         let mut scratch: [Vec<f32>; 3] = Default::default();
-        for strip in Strip::all(segment, spec.window) {
+        for strip in Strip::all(segment, spec.window).flat_map(Strip::parts) {
             let (rows, cols) = (strip.queries.len(), strip.keys.len());
             let query_block = |x| head_block(x, strip.first_query(), rows, head, dim);
             let key_block = |x| head_block(x, strip.first_key(), cols, head / group, dim);
             #[expect(unsafe_code, reason = "every task writes its own blocks")]
-            // SAFETY: a task is one head of one document, and its strips are worked on one after the other.
+            // SAFETY: a task is one head of one document, and its parts are worked on one after the other.
             let (mut dq, mut dk, mut dv) = unsafe {
                 (
                     dq_blocks.block(strip.first_query(), head * dim, rows, dim),
@@ -190,7 +203,9 @@ pub(super) fn backward(
                 d_weights.iter_mut().zip(slopes.iter()).for_each(|(dw, slope)| *dw *= slope);
             }
             let d_scores = Mat::new(d_weights, rows, cols, cols);
-            gemm_serial(&mut dq, Write::Replace, spec.scale as f32, d_scores, key_block(&k));
+            let first = segment.visible(strip.queries.start, spec.window).start == strip.keys.start;
+            let write = if first { Write::Replace } else { Write::Add };
+            gemm_serial(&mut dq, write, spec.scale as f32, d_scores, key_block(&k));
             gemm_serial(&mut dk, Write::Add, spec.scale as f32, d_scores.t(), query_block(&q));
         }
     });

@@ -2,51 +2,35 @@
 //!
 //! The depth is cut into blocks of a size that depends on the depth alone, and an element of C is the sum over these
 //! blocks in order, each summed in order: it does not matter which task, tile or thread computes it. A is packed once and
-//! shared; each task takes some columns of C and packs (and decodes) its own columns of B, so that nothing waits for B.
+//! shared, or read where it lies if C is narrow; each task takes some columns of C and packs (and decodes) its own columns
+//! of B, so that nothing waits for B.
 
 use super::kernel::{Kernel, Tile};
 use super::operand::{Right, Stored};
 use super::pack::{self, Bf16, Element, F16, F32};
+use super::scratch::Scratch;
 use super::{Mat, MatMut, Write};
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Largest block of the depth: a panel of B then takes 20 to 24 KB, so that it stays in an L1 cache.
-const DEPTH: usize = 384;
+/// Largest block of the depth: a panel of B and one of A then take 25 KB, so that they stay in an L1 cache.
+const DEPTH: usize = 288;
 /// Rows of A worked on at a time, so that they stay in an L2 cache.
 const ROWS: usize = 144;
 /// Columns of B that a task packs at a time.
 const COLS: usize = 128;
 /// Floats of A packed at a time, 8 MB.
 const PACKED: usize = 1 << 21;
+/// Columns of B below which packing them for fewer rows costs less than reading A once more.
+const NARROW: usize = 48;
+/// Columns of C up to which packing A costs more than it saves.
+const SKINNY: usize = 64;
 /// Multiply-adds below which a second task does not pay.
 const SMALL: usize = 1 << 20;
 
-/// What buffers consist of, so that they start on a cache line.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([f32; 16]);
-
 thread_local! {
-    static LEFT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
-    static RIGHT: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
-}
-
-/// Scratch of this thread with room for `len` floats, taken out of its cell: nested calls on one thread do not meet.
-fn take(cell: &'static std::thread::LocalKey<Cell<Vec<Line>>>, len: usize) -> Vec<Line> {
-    let mut lines = cell.take();
-    if lines.len() * 16 < len {
-        lines = vec![Line([0.0; 16]); len.div_ceil(16)];
-    }
-    lines
-}
-
-fn as_floats(lines: &mut [Line]) -> &mut [f32] {
-    #[expect(unsafe_code, reason = "aligned floats as floats")]
-    // SAFETY: a line is 16 floats without padding.
-    unsafe {
-        std::slice::from_raw_parts_mut(lines.as_mut_ptr().cast(), 16 * lines.len())
-    }
+    static LEFT: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
+    static RIGHT: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
 }
 
 /// A pointer that tasks share; each writes or reads its own part.
@@ -89,6 +73,15 @@ impl Depth {
     }
 }
 
+/// A as tasks read it.
+#[derive(Clone, Copy)]
+enum Left<'a> {
+    /// The blocks of the depth one after another, `rows` rows of each.
+    Packed { panels: Shared, rows: usize },
+    /// As it is, in rows of adjacent elements.
+    Direct(Mat<'a>),
+}
+
 /// What tasks of one product share.
 struct Product<'a> {
     kernel: &'a Kernel,
@@ -97,9 +90,8 @@ struct Product<'a> {
     alpha: f32,
     b: Right<'a>,
     depth: Depth,
-    /// Packed A: blocks `first..first + blocks` of the depth, all rows of each.
-    a: Shared,
-    rows: usize,
+    a: Left<'a>,
+    /// Blocks `first..first + blocks` of the depth.
     first: usize,
     blocks: usize,
 }
@@ -119,22 +111,27 @@ pub(super) fn product(
         true => rayon::current_num_threads(),
         false => 1,
     };
-    let panels = m.div_ceil(kernel.mr);
-    let at_once = (PACKED / (panels * kernel.mr * depth.block)).clamp(1, depth.blocks());
-    let mut left = take(&LEFT, panels * kernel.mr * depth.block * at_once);
-    let packed = Shared(as_floats(&mut left).as_mut_ptr());
+    let direct = n <= SKINNY && a.col_stride == 1;
+    let panels = if direct { 0 } else { m.div_ceil(kernel.mr) };
+    let rows = panels * kernel.mr;
+    let at_once = match direct {
+        true => depth.blocks(),
+        false => (PACKED / (rows * depth.block)).clamp(1, depth.blocks()),
+    };
+    let mut left = LEFT.take();
+    let packed = Shared(left.floats(rows * depth.block * at_once).as_mut_ptr());
     for first in (0..depth.blocks()).step_by(at_once) {
         let blocks = at_once.min(depth.blocks() - first);
         // A task packs some panels of one block.
-        let part = if threads > 1 { (1 << 14) / (depth.block * kernel.mr) + 1 } else { panels };
+        let part = if threads > 1 { (1 << 14) / (depth.block * kernel.mr) + 1 } else { panels.max(1) };
         let parts = panels.div_ceil(part);
         for_each(parts * blocks, threads, |task| {
             let (block, panel) = (task / parts, task % parts * part);
             let (start, len) = depth.range(first + block);
             let row = panel * kernel.mr;
-            let rows = (part * kernel.mr).min(m - row);
-            let out = packed.at(panels * kernel.mr * depth.block * block + row * len);
-            pack_left(kernel.mr, a, row, rows, start, len, out);
+            let count = (part * kernel.mr).min(m - row);
+            let out = packed.at(rows * depth.block * block + row * len);
+            pack_left(kernel.mr, a, row, count, start, len, out);
         });
         let product = Product {
             kernel,
@@ -143,8 +140,7 @@ pub(super) fn product(
             alpha,
             b,
             depth,
-            a: packed,
-            rows: panels * kernel.mr,
+            a: if direct { Left::Direct(a) } else { Left::Packed { panels: packed, rows } },
             first,
             blocks,
         };
@@ -171,11 +167,12 @@ fn tile(kernel: &Kernel, m: usize, n: usize, threads: usize) -> (usize, usize) {
     if threads == 1 {
         return (m, COLS.min(n.next_multiple_of(kernel.nr)));
     }
-    // Enough tasks that none waits long for the last.
-    let tasks = 4 * threads;
-    let width = n.div_ceil(tasks).next_multiple_of(kernel.nr).min(COLS);
+    // As many for each thread; enough that none waits long for the last.
+    let fewest = n.div_ceil(COLS);
+    let across = fewest.next_multiple_of(threads).min(n / NARROW).max(fewest);
+    let width = n.div_ceil(across).next_multiple_of(kernel.nr);
     let across = n.div_ceil(width);
-    let down = tasks.div_ceil(across).min(m.div_ceil(ROWS)).max(1);
+    let down = (2 * threads).div_ceil(across).min(m / (ROWS / 2)).max(threads.div_ceil(across));
     (m.div_ceil(down).next_multiple_of(kernel.mr), width)
 }
 
@@ -183,22 +180,21 @@ impl Product<'_> {
     /// Computes `height` × `width` of C at (`row`, `col`); `row` is a multiple of `mr`.
     #[expect(unsafe_code, reason = "micro-kernels take pointers")]
     fn block(&self, row: usize, height: usize, col: usize, width: usize) {
-        let Kernel { mr, nr, run } = *self.kernel;
-        let mut right = take(&RIGHT, width.next_multiple_of(nr) * self.depth.block);
-        let panels = as_floats(&mut right);
+        let Kernel { mr, nr, packed, direct } = *self.kernel;
+        let mut right = RIGHT.take();
+        let panels = right.floats(width.next_multiple_of(nr) * self.depth.block);
         let mut write = self.write;
         for block in 0..self.blocks {
             let (start, len) = self.depth.range(self.first + block);
             pack_right(nr, &self.b, start, len, col, width, panels);
             let b = panels.as_ptr();
-            let a = self.a.at(self.rows * self.depth.block * block);
             for above in (0..height).step_by(ROWS) {
                 let rows = ROWS.min(height - above);
                 for left in (0..width).step_by(nr) {
                     for above in (above..above + rows).step_by(mr) {
                         let at = row + above;
-                        // SAFETY: the panels were packed above and by `product`; the tile lies in C, and no other
-                        // task writes it. `kernel` is one that this machine runs.
+                        // SAFETY: the panels were packed above and by `product`, or the rows lie in A; the tile lies
+                        // in C, and no other task writes it. `kernel` is one that this machine runs.
                         unsafe {
                             let tile = Tile {
                                 c: self.c.data.add(at * self.c.stride + col + left),
@@ -208,7 +204,17 @@ impl Product<'_> {
                                 alpha: self.alpha,
                                 add: write == Write::Add,
                             };
-                            run(len, a.add(at * len), b.add(left * len), tile);
+                            let b = b.add(left * len);
+                            match self.a {
+                                Left::Packed { panels, rows } => {
+                                    let a = panels.at(rows * self.depth.block * block + at * len);
+                                    packed(len, a, 0, b, tile);
+                                }
+                                Left::Direct(a) => {
+                                    let data = a.data.as_ptr().add(at * a.row_stride + start);
+                                    direct(len, data, a.row_stride, b, tile);
+                                }
+                            }
                         }
                     }
                 }

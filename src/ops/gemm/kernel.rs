@@ -1,4 +1,5 @@
-//! Micro-kernels: one tile of C from a packed panel of A and one of B, held in registers over the whole depth.
+//! Micro-kernels: one tile of C from a packed panel of B and one of A, or rows of A as they
+//! lie, held in registers over the whole depth.
 //!
 //! The scheme is that of BLIS (Van Zee and van de Geijn, <https://doi.org/10.1145/2764454>).
 
@@ -18,19 +19,24 @@ pub(super) struct Tile {
     pub(super) add: bool,
 }
 
-/// A micro-kernel and the panels it takes: `depth` times `mr` values of A, `depth` times `nr` of B.
+/// `(depth, a, above, b, tile)`: `tile = [tile +] alpha · a · b`.
+///
+/// Safe to call where the kernel was given out by [`best`] and A, B and the tile lie in live buffers; B starts on a
+/// multiple of 64 bytes.
+pub(super) type Run = unsafe fn(usize, *const f32, usize, *const f32, Tile);
+
+/// A micro-kernel and the panel of B it takes: `depth` times `nr` values.
 pub(super) struct Kernel {
     pub(super) mr: usize,
     pub(super) nr: usize,
-    /// `(depth, a, b, tile)`: `tile = [tile +] alpha · a · b`.
-    ///
-    /// Safe to call where the kernel was given out by [`best`] and the panels and the tile lie in live buffers; B
-    /// starts on a multiple of 64 bytes.
-    pub(super) run: unsafe fn(usize, *const f32, *const f32, Tile),
+    /// A is a panel of `depth` times `mr` values; `above` is not used.
+    pub(super) packed: Run,
+    /// A is `tile.rows` rows of `depth` adjacent values, `above` apart.
+    pub(super) direct: Run,
 }
 
-const AVX2: Kernel = Kernel { mr: 6, nr: 16, run: avx2 };
-const AVX512: Kernel = Kernel { mr: 12, nr: 32, run: avx512 };
+const AVX2: Kernel = Kernel { mr: 6, nr: 16, packed: avx2::<true>, direct: avx2::<false> };
+const AVX512: Kernel = Kernel { mr: 12, nr: 32, packed: avx512::<true>, direct: avx512::<false> };
 
 /// The kernels that this machine runs, the fastest first.
 pub(super) fn available() -> Vec<&'static Kernel> {
@@ -60,13 +66,24 @@ macro_rules! kernel {
      $zero:ident, $load:ident, $loadu:ident, $storeu:ident, $splat:ident, $fma:ident, $mul:ident, $add:ident) => {
         #[expect(unsafe_code, reason = "a SIMD kernel over packed panels")]
         #[target_feature(enable = $feature)]
-        unsafe fn $name(depth: usize, mut a: *const f32, mut b: *const f32, tile: Tile) {
-            // SAFETY: the caller gives panels of `depth` steps and a tile that lies in C; the machine has the feature.
+        unsafe fn $name<const PACKED: bool>(
+            depth: usize,
+            mut a: *const f32,
+            above: usize,
+            mut b: *const f32,
+            tile: Tile,
+        ) {
+            // SAFETY: the caller gives operands of `depth` steps and a tile that lies in C; the machine has the feature.
             unsafe {
                 for row in 0..tile.rows {
                     let c = tile.c.wrapping_add(row * tile.stride);
                     _mm_prefetch::<_MM_HINT_T0>(c.cast());
                     _mm_prefetch::<_MM_HINT_T0>(c.wrapping_add(tile.cols - 1).cast());
+                }
+                // Rows that the tile lacks repeat its last one.
+                let mut rows = [0; $rows];
+                for (i, row) in rows.iter_mut().enumerate() {
+                    *row = if PACKED { i } else { i.min(tile.rows - 1) * above };
                 }
                 let mut sums = [[$zero(); $vectors]; $rows];
                 // A narrow tile, as of a rank-8 adapter, leaves the vectors beyond it out.
@@ -77,12 +94,12 @@ macro_rules! kernel {
                             *right = $load(b.add(v * $lanes));
                         }
                         for (i, sums) in sums.iter_mut().enumerate() {
-                            let left = $splat(*a.add(i));
+                            let left = $splat(*a.add(if PACKED { i } else { rows[i] }));
                             for (sum, right) in sums.iter_mut().zip(&right).take($used) {
                                 *sum = $fma(left, *right, *sum);
                             }
                         }
-                        a = a.add($rows);
+                        a = a.add(if PACKED { $rows } else { 1 });
                         b = b.add($vectors * $lanes);
                     };
                 }

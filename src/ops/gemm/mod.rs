@@ -11,6 +11,8 @@ mod operand;
 #[cfg(target_arch = "x86_64")]
 mod pack;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod scratch;
 
 pub(crate) use operand::Right;
 pub use operand::{Decode, Stored};
@@ -237,12 +239,17 @@ mod tests {
     /// The contract of the AVX-512 kernel in plain code: machines without it test its packing and blocking at least.
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "a kernel takes pointers")]
-    unsafe fn plain_12x32(depth: usize, a: *const f32, b: *const f32, tile: kernel::Tile) {
-        // SAFETY: as for the kernels proper.
-        let (a, b) =
-            unsafe { (std::slice::from_raw_parts(a, 12 * depth), std::slice::from_raw_parts(b, 32 * depth)) };
+    unsafe fn plain_12x32<const PACKED: bool>(
+        depth: usize,
+        a: *const f32,
+        above: usize,
+        b: *const f32,
+        tile: kernel::Tile,
+    ) {
         for (i, j) in (0..tile.rows).flat_map(|i| (0..tile.cols).map(move |j| (i, j))) {
-            let sum: f32 = (0..depth).map(|k| a[12 * k + i] * b[32 * k + j]).sum();
+            let at = |k: usize| if PACKED { 12 * k + i } else { i * above + k };
+            // SAFETY: as for the kernels proper.
+            let sum: f32 = (0..depth).map(|k| unsafe { *a.add(at(k)) * *b.add(32 * k + j) }).sum();
             // SAFETY: as above.
             let c = unsafe { &mut *tile.c.add(i * tile.stride + j) };
             *c = if tile.add { *c } else { 0.0 } + tile.alpha * sum;
@@ -261,9 +268,10 @@ mod tests {
     fn products_of_every_orientation_and_storage_agree_with_loops() {
         check("portable", &|c, a, b| portable::product(c, Write::Add, 0.5, a, b, true));
         #[cfg(target_arch = "x86_64")]
-        for kernel in
-            kernel::available().into_iter().chain([&kernel::Kernel { mr: 12, nr: 32, run: plain_12x32 }])
-        {
+        let plain =
+            kernel::Kernel { mr: 12, nr: 32, packed: plain_12x32::<true>, direct: plain_12x32::<false> };
+        #[cfg(target_arch = "x86_64")]
+        for kernel in kernel::available().into_iter().chain([&plain]) {
             let name = format!("{}x{}", kernel.mr, kernel.nr);
             for parallel in [true, false] {
                 check(&name, &|c, a, b| blocked::product(kernel, c, Write::Add, 0.5, a, b, parallel));

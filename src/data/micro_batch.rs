@@ -1,7 +1,6 @@
 //! Some samples as the decoder takes them: shifted labels, and no position that cannot matter.
 
-use crate::data::Sample;
-use crate::data::sample::IGNORED;
+use super::sample::{IGNORED, Sample};
 use crate::decoder::Tokens;
 use std::ops::Range;
 
