@@ -114,8 +114,8 @@ fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
     for architecture in ["llama", "phi3", "qwen2"] {
         let Some(dir) = goldens(&format!("models/{architecture}/ort-fp32-cpu")) else { return };
         let library = library();
-        let mut shared = OnnxSession::open(&dir, &library, CacheMode::Auto).unwrap();
-        let mut moved = OnnxSession::open(&dir, &library, CacheMode::Moved).unwrap();
+        let mut shared = OnnxSession::open(&dir, None, &library, CacheMode::Auto).unwrap();
+        let mut moved = OnnxSession::open(&dir, None, &library, CacheMode::Moved).unwrap();
         assert!(shared.shares_cache() && !moved.shares_cache());
         let mut feed = |tokens: &[u32]| {
             let (a, b) = (shared.feed(tokens).unwrap(), moved.feed(tokens).unwrap());
@@ -132,7 +132,7 @@ fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
 fn going_back_gives_what_starting_anew_gives() {
     let Some(dir) = goldens("models/llama/ort-fp32-cpu") else { return };
     for mode in [CacheMode::Auto, CacheMode::Moved] {
-        let mut session = OnnxSession::open(&dir, &library(), mode).unwrap();
+        let mut session = OnnxSession::open(&dir, None, &library(), mode).unwrap();
         let fresh = session.feed(&[1, 20, 30, 40]).unwrap();
         session.feed(&[50, 60]).unwrap();
         let kept = session.rewind(2).unwrap();

@@ -6,7 +6,7 @@ use crate::data::Message;
 use crate::decoder::{Generation, SamplingOptions};
 use crate::model::{ModelError, ModelHandle, detect, resolve};
 use crate::report::{Event, EventSink};
-use crate::runtime::Generator;
+use crate::runtime::{ActiveAdapter, Generator};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,9 +16,13 @@ use std::sync::Arc;
 pub(crate) struct ModelArgs {
     /// A Hugging Face folder, a GGUF file, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
     pub(crate) model: String,
-    /// A LoRA adapter to put on the model.
-    #[arg(long, value_name = "DIR")]
+    /// The adapter to put on the model: a folder of PEFT's, or for an ONNX model an `.onnx_adapter` file or a folder with
+    /// one. Without this, one that lies beside an ONNX model is used.
+    #[arg(long, value_name = "PATH")]
     pub(crate) adapter: Option<PathBuf>,
+    /// Run the model without the adapter that lies beside it.
+    #[arg(long, conflicts_with = "adapter")]
+    pub(crate) no_adapter: bool,
     /// The model under an adapter folder, if it is not where the adapter says.
     #[arg(long, value_name = "DIR", conflicts_with = "adapter")]
     pub(crate) base: Option<PathBuf>,
@@ -73,16 +77,7 @@ impl ModelArgs {
         let device = environment::device(globals)?.open()?;
         let options = environment::source_options(globals);
         let dir = resolve(&self.model, None, &options, events)?;
-        let mut handle = detect(&dir, self.base.as_deref(), &options, events)?;
-        if let Some(adapter) = &self.adapter {
-            handle = match handle {
-                ModelHandle::Hf { dir } => ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() },
-                other => {
-                    let reason = format!("`{}` is {}, which takes none", self.model, other.describe());
-                    return Err(ModelError::Adapter { path: adapter.clone(), reason }.into());
-                }
-            };
-        }
+        let (handle, active) = self.choose_adapter(detect(&dir, self.base.as_deref(), &options, events)?)?;
         if globals.verbose {
             notes.info(&match &handle {
                 ModelHandle::HfWithAdapter { base, adapter } => {
@@ -90,6 +85,12 @@ impl ModelArgs {
                 }
                 other => format!("`{}` is {}", other.dir().display(), other.describe()),
             });
+        }
+        if let (ModelHandle::Onnx { dir }, ActiveAdapter::Beside) = (&handle, &active)
+            && let Some(file) = active.file(dir)
+        {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            notes.info(&format!("with `{name}`, which lies beside the model; --no-adapter runs it without"));
         }
         let library = || {
             let library = environment::library_search(globals).find_or_fetch(events)?;
@@ -99,7 +100,44 @@ impl ModelArgs {
             }
             Ok(library)
         };
-        Generator::open(&handle, &device, &library)
+        Generator::open(&handle, &active, &device, &library)
+    }
+
+    /// The model with the adapter that was asked for, or without any.
+    fn choose_adapter(&self, model: ModelHandle) -> Result<(ModelHandle, ActiveAdapter)> {
+        let Some(adapter) = &self.adapter else {
+            return Ok(match (model, self.no_adapter) {
+                (ModelHandle::HfWithAdapter { base, .. }, true) => {
+                    (ModelHandle::Hf { dir: base }, ActiveAdapter::Off)
+                }
+                (model, true) => (model, ActiveAdapter::Off),
+                (model, false) => (model, ActiveAdapter::Beside),
+            });
+        };
+        let refuse = |reason: String| ModelError::Adapter { path: adapter.clone(), reason };
+        match model {
+            ModelHandle::Hf { .. } if adapter.is_file() => {
+                Err(refuse(format!("`{}` is a Hugging Face model, which takes a folder", self.model)).into())
+            }
+            ModelHandle::Hf { dir } => {
+                let handle = ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() };
+                Ok((handle, ActiveAdapter::Off))
+            }
+            ModelHandle::Onnx { .. } => {
+                let file = if adapter.is_dir() { ActiveAdapter::Beside.file(adapter) } else { Some(adapter.clone()) };
+                let missing = || {
+                    refuse(format!(
+                        "`{}` is an ONNX model, which takes an `.onnx_adapter` file; ModelBuilder makes one of a PEFT adapter \
+                         with `adapters: separate`",
+                        self.model
+                    ))
+                };
+                Ok((model, ActiveAdapter::At(file.ok_or_else(missing)?)))
+            }
+            ModelHandle::HfWithAdapter { .. } => {
+                Err(refuse(format!("`{}` has an adapter already; give its base instead", self.model)).into())
+            }
+        }
     }
 }
 

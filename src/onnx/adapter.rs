@@ -2,17 +2,23 @@
 //! puts in their place.
 
 use super::OnnxError;
-use super::adapter_file::Parameter;
+use super::adapter_file::{self, Parameter};
 use super::data_file::Rows;
 use super::decoder::Decoder;
+use super::build::write_synced;
 use super::graph::{Dim, onnx_type};
+use super::options::BuildOptions;
 use crate::decoder::Spec;
 use crate::model::Adapter;
+use std::path::Path;
 
 /// # Errors
-/// Parts of an adapter that are not products of low rank on linear layers of the decoder.
-pub(super) fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
+/// Parts of an adapter that are not products of low rank on linear layers of the decoder, a graph without these layers.
+pub(super) fn check(adapter: &Adapter, spec: &Spec, options: &BuildOptions) -> Result<(), OnnxError> {
     let refuse = |reason: String| Err(OnnxError::SeparateAdapter(reason));
+    if options.fuse_qkv {
+        return refuse("queries, keys and values are one product (`fuse_qkv`)".into());
+    }
     if adapter.config.use_dora {
         return refuse("it is of DoRA, which scales the rows of the base".into());
     }
@@ -34,6 +40,15 @@ pub(super) fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
         }
     }
     Ok(())
+}
+
+/// Writes the file of an adapter into `dir`.
+///
+/// # Errors
+/// It would be larger than the format allows, or cannot be written.
+pub(super) fn write(parameters: &[Parameter], dir: &Path) -> crate::Result<()> {
+    let too_large = || OnnxError::SeparateAdapter("it is larger than 2 GiB".into());
+    write_synced(&dir.join(adapter_file::FILE), &adapter_file::encode(parameters).ok_or_else(too_large)?)
 }
 
 impl Decoder<'_> {
@@ -77,7 +92,7 @@ impl Decoder<'_> {
         shape[rank_axis] = Dim::Any;
         self.graph.optional_input(&name, onnx_type(float), &shape);
         let bytes = float.to_bytes(values);
-        self.parameters.push(Parameter { name: name.clone(), dims, data_type: onnx_type(float), bytes });
+        self.parameters.push(Parameter { name: name.clone(), dims: dims.to_vec(), data_type: onnx_type(float), bytes });
         self.graph.op("MatMul", &node, &[input, &name], vec![])
     }
 }

@@ -7,7 +7,7 @@ use super::genai_config::{self, Interface};
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::side_files::{self, SpecialTokens};
-use super::{OnnxError, adapter, adapter_file};
+use super::adapter;
 use crate::cancel::CancelFlag;
 use crate::decoder::Spec;
 use crate::model::{Adapter, ModelFolder, WeightSource};
@@ -53,7 +53,7 @@ pub fn build(
     let genai_config = genai_config::text(folder, &spec, options, &tokens, &interface)?;
     let data_file = format!("{}.data", interface.filename);
     if let Some(adapter) = weights.adapter {
-        adapter::check(adapter, &spec)?;
+        adapter::check(adapter, &spec, options)?;
     }
     let source = weights.source;
     let (graph, mut data, parameters) = Decoder::new(&spec, options, weights).build()?;
@@ -82,9 +82,7 @@ pub fn build(
     drop(model);
     data.write(&dir.join(&data_file), source, &chosen, cancel, events)?;
     if weights.adapter.is_some() {
-        let too_large = || OnnxError::SeparateAdapter("it is larger than 2 GiB".into());
-        let bytes = adapter_file::encode(&parameters).ok_or_else(too_large)?;
-        write_synced(&dir.join(adapter_file::FILE), &bytes)?;
+        adapter::write(&parameters, dir)?;
     }
     write_synced(&dir.join(GENAI_CONFIG), genai_config.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)

@@ -2,7 +2,9 @@
 //! that is made elsewhere.
 
 use super::OnnxError;
-use super::build::{GENAI_CONFIG, write_synced};
+use super::adapter;
+use super::build::{GENAI_CONFIG, Weights, write_synced};
+use super::decoder::Decoder;
 use super::genai_config::{self, Interface};
 use super::options::BuildOptions;
 use super::proto::{GraphProto, ModelProto, TensorProto};
@@ -56,6 +58,19 @@ pub fn add_metadata(model: &Path, options: &BuildOptions, dir: &Path) -> Result<
         std::fs::copy(&from, dir.join(name)).at("copy", &from)?;
     }
     write(&folder, options, &Interface { filename, position_ids, share_buffer: false }, dir)
+}
+
+/// Writes the adapter that stays apart from the model, for the graph that [`build`](super::build) would write with it.
+///
+/// # Errors
+/// As [`build`](super::build).
+pub fn write_adapter(folder: &ModelFolder, weights: Weights, options: &BuildOptions, dir: &Path) -> Result<()> {
+    let spec = folder.spec()?;
+    if let Some(adapter) = weights.adapter {
+        adapter::check(adapter, &spec, options)?;
+    }
+    let (_, _, parameters) = Decoder::new(&spec, options, weights).build()?;
+    adapter::write(&parameters, dir)
 }
 
 fn write(folder: &ModelFolder, options: &BuildOptions, interface: &Interface, dir: &Path) -> Result<()> {

@@ -4,7 +4,7 @@
 //! of every weight. `docs/model_builder.md` lists where it differs on purpose.
 
 mod adapter;
-mod adapter_file;
+pub(crate) mod adapter_file;
 pub mod attention;
 pub mod build;
 pub mod calibration;
@@ -23,5 +23,5 @@ pub mod side_files;
 pub use build::{Weights, build};
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
-pub use metadata::{add_metadata, write_metadata};
+pub use metadata::{add_metadata, write_adapter, write_metadata};
 pub use options::{BuildOptions, Provider};

@@ -201,8 +201,8 @@ impl ModelBuilderOptions {
         if self.metadata_only && self.calibration.is_some() {
             return refuse("calibration", "given", "of use with `metadata_only`, which quantises nothing");
         }
-        if self.adapters == Adapters::Separate && (self.calibration.is_some() || self.metadata_only) {
-            return refuse("adapters", "separate", "possible with `calibration` or `metadata_only`");
+        if self.adapters == Adapters::Separate && self.calibration.is_some() {
+            return refuse("adapters", "separate", "possible with `calibration`");
         }
         let mixed = self.mixed_precision;
         let eight = |bits: Option<u8>| bits == Some(8);

@@ -23,7 +23,7 @@ pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, St
             Err("there is no adapter to merge; a LoRA, QLoRA or LoftQ pass makes one".into())
         }
         (PassOptions::MergeAdapterWeights(_), Onnx) => Err("an ONNX model has no adapter to merge".into()),
-        (PassOptions::ModelBuilder(options), Hf) if options.adapters == Adapters::Separate => {
+        (PassOptions::ModelBuilder(options), Hf | Onnx) if options.adapters == Adapters::Separate => {
             Err("there is no adapter to keep apart; a LoRA, QLoRA or LoftQ pass makes one".into())
         }
         // An adapter is merged on the way, so that the base is never exported alone.

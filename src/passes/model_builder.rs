@@ -71,10 +71,17 @@ impl Pass for ModelBuilderPass {
             )
         };
         match input {
-            ModelHandle::Hf { dir: base } | ModelHandle::HfWithAdapter { base, .. }
-                if options.metadata_only =>
-            {
+            ModelHandle::Hf { dir: base } if options.metadata_only => {
                 onnx::write_metadata(&open(base)?, &options, dir)?;
+            }
+            ModelHandle::HfWithAdapter { base, adapter } if options.metadata_only => {
+                let folder = open(base)?;
+                onnx::write_metadata(&folder, &options, dir)?;
+                if separate {
+                    let adapter = within(&Adapter::open(adapter)?, folder.spec()?.num_layers());
+                    let weights = Weights { source: &folder.checkpoint()?, adapter: Some(&adapter) };
+                    onnx::write_adapter(&folder, weights, &options, dir)?;
+                }
             }
             ModelHandle::Hf { dir: base } => {
                 let folder = open(base)?;

@@ -24,6 +24,8 @@ pub enum RuntimeError {
     Unsupported { path: PathBuf, reason: String },
     #[error("ONNX Runtime cannot load `{}`", path.display())]
     Load { path: PathBuf, source: ort::Error },
+    #[error("the adapter `{}` cannot be used: {reason}", path.display())]
+    Adapter { path: PathBuf, reason: String },
     #[error("`--device {given}`: {reason}")]
     Device { given: String, reason: &'static str },
     #[error("ONNX Runtime failed while running the model")]
@@ -49,6 +51,11 @@ impl RuntimeError {
             RuntimeError::NotAModel { .. } => {
                 Some("such a folder holds model.onnx, genai_config.json and the tokenizer's files".into())
             }
+            RuntimeError::Adapter { .. } => Some(
+                "an adapter fits a graph that ModelBuilder wrote with `adapters: separate` for the same modules; \
+                 `--no-adapter` runs the model without one"
+                    .into(),
+            ),
             _ => None,
         }
     }

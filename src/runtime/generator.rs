@@ -1,6 +1,6 @@
 //! A model of any form, ready to answer: tokenizer, chat template, defaults, and what computes the logits.
 
-use super::{CacheMode, GenaiConfig, Library, OnnxSession};
+use super::{ActiveAdapter, CacheMode, GenaiConfig, Library, OnnxSession};
 use crate::Result;
 use crate::cancel::CancelFlag;
 use crate::data::chat_template::{ChatTemplate, Message};
@@ -43,19 +43,20 @@ pub struct Answer {
 }
 
 impl Generator {
-    /// Loads a model. A float model computes on `device`; `library` is asked for only when the form needs ONNX
+    /// Loads a model. `adapter` is for an ONNX model. A float model computes on `device`; `library` is asked for only when the form needs ONNX
     /// Runtime, which computes on the CPU.
     ///
     /// # Errors
     /// Missing or damaged files, an unsupported architecture, no ONNX Runtime.
     pub fn open(
         handle: &ModelHandle,
+        adapter: &ActiveAdapter,
         device: &Device,
         library: &dyn Fn() -> Result<Library>,
     ) -> Result<Generator> {
         match handle {
             ModelHandle::Onnx { dir } => {
-                let session = OnnxSession::open(dir, &library()?, CacheMode::Auto)?;
+                let session = OnnxSession::open(dir, adapter.file(dir).as_deref(), &library()?, CacheMode::Auto)?;
                 let config = session.config().clone();
                 Self::onnx(dir, &config, Box::new(session))
             }

@@ -1,5 +1,6 @@
 //! ONNX Runtime: finding or fetching the library, sessions, the model's side of the generation loop.
 
+pub mod adapter;
 pub mod benchmark;
 pub mod environment;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod preflight;
 pub mod session;
 pub mod threads;
 
+pub use adapter::ActiveAdapter;
 pub use error::RuntimeError;
 pub use genai_config::GenaiConfig;
 pub use generator::{Answer, Generator, Prompt};

@@ -1,7 +1,7 @@
 //! An ONNX model folder as something that continues a token sequence.
 
 use super::kv_cache::{self, KvCache, Slot};
-use super::{GenaiConfig, Library, RuntimeError, environment, threads};
+use super::{GenaiConfig, Library, RuntimeError, adapter, environment, threads};
 use crate::Result;
 use crate::decoder::NextLogits;
 use half::{bf16, f16};
@@ -30,6 +30,8 @@ pub struct OnnxSession {
     session: Session,
     config: GenaiConfig,
     slots: Vec<Slot>,
+    /// Matrices of an adapter, by the inputs that take them.
+    adapter: Vec<(String, DynTensor)>,
     cache: KvCache,
     share: bool,
     /// Names of the inputs that are made anew for every run, as far as the graph has them.
@@ -41,11 +43,17 @@ pub struct OnnxSession {
 }
 
 impl OnnxSession {
-    /// Loads the model of a folder with `genai_config.json`.
+    /// Loads the model of a folder with `genai_config.json`, and the adapter in the file `adapter` on it.
     ///
     /// # Errors
-    /// Missing files, a graph that ONNX Runtime refuses, one with inputs that are not those of a plain decoder.
-    pub fn open(dir: &Path, library: &Library, mode: CacheMode) -> RuntimeResult<OnnxSession> {
+    /// Missing files, a graph that ONNX Runtime refuses, one with inputs that are not those of a plain decoder, an
+    /// adapter of another graph.
+    pub fn open(
+        dir: &Path,
+        adapter: Option<&Path>,
+        library: &Library,
+        mode: CacheMode,
+    ) -> RuntimeResult<OnnxSession> {
         let config = GenaiConfig::load(dir)?;
         let file = config.onnx_file(dir);
         if !file.is_file() {
@@ -59,6 +67,7 @@ impl OnnxSession {
             other => other,
         })?;
         let slots = kv_cache::slots(&session, &config, dir)?;
+        let adapter = adapter.map_or(Ok(Vec::new()), |file| adapter::inputs(file, &session))?;
         let inputs = &config.model.decoder.inputs;
         let has = |name: &Option<String>| {
             name.clone().filter(|name| session.inputs().iter().any(|input| input.name() == name))
@@ -66,6 +75,9 @@ impl OnnxSession {
         let (attention_mask, position_ids) = (has(&inputs.attention_mask), has(&inputs.position_ids));
         for input in session.inputs() {
             let name = input.name();
+            if adapter.iter().any(|(given, _)| given == name) {
+                continue;
+            }
             let known = name == inputs.input_ids
                 || Some(name) == attention_mask.as_deref()
                 || Some(name) == position_ids.as_deref()
@@ -82,7 +94,12 @@ impl OnnxSession {
             }
         }
         let share = mode == CacheMode::Auto && kv_cache::can_share(&config, &slots);
-        let cache = KvCache::new(&session, &slots, share)?;
+        let mut cache = KvCache::new(&session, &slots, share)?;
+        if let KvCache::Shared { binding, .. } = &mut cache {
+            for (name, matrix) in &adapter {
+                binding.bind_input(name, matrix)?;
+            }
+        }
         let logits_memory =
             MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
         let position = 0;
@@ -90,6 +107,7 @@ impl OnnxSession {
             session,
             config,
             slots,
+            adapter,
             cache,
             share,
             attention_mask,
@@ -133,12 +151,15 @@ impl OnnxSession {
             }
             KvCache::Moved { tensors } => {
                 let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-                    Vec::with_capacity(fresh.len() + tensors.len());
+                    Vec::with_capacity(fresh.len() + tensors.len() + self.adapter.len());
                 for (name, tensor) in fresh {
                     inputs.push((name.into(), tensor.into()));
                 }
                 for (slot, tensor) in self.slots.iter().zip(tensors.iter()) {
                     inputs.push((slot.past.as_str().into(), tensor.into()));
+                }
+                for (name, matrix) in &self.adapter {
+                    inputs.push((name.as_str().into(), matrix.into()));
                 }
                 let mut outputs = self.session.run(inputs)?;
                 let logits = last_row(&outputs[name.as_str()])?;
