@@ -12,39 +12,52 @@ use support::{Quickstart, olive, root, text};
 
 const ADAPTER: &str = "adapter_weights.onnx_adapter";
 
-/// Trains the quickstart's adapter (or takes it from the cache) and builds with these options into `output`.
-fn build(quickstart: &Quickstart, train: bool, options: Value, output: &str) -> Output {
+/// The quickstart's pipeline with an adapter of this rank and more options of its training.
+struct Training(usize, Value);
+
+/// Trains an adapter (or takes it from the cache) and builds with these options into `output`.
+fn build(quickstart: &Quickstart, training: Option<Training>, options: Value, output: &str) -> Output {
     let file = std::fs::read_to_string(root().join("configs/quickstart/olive-config.json")).unwrap();
     let mut config: Value = serde_json::from_str(&file).unwrap();
     let passes = config["passes"].as_object_mut().unwrap();
-    passes.retain(|name, _| name == "builder" || train && name == "lora");
+    passes.retain(|name, _| name == "builder" || training.is_some() && name == "lora");
     passes["builder"]["config"] = options;
-    let path = quickstart.dir.path().join("config.json");
-    std::fs::write(&path, config.to_string()).unwrap();
-    let mut command = olive();
-    command.arg("run").arg("--config").arg(path);
-    command.arg("--set").arg(format!("engine.cache_dir={}", quickstart.cache().display()));
-    command.arg("--set").arg(format!("engine.output_dir={}", quickstart.dir.path().join(output).display()));
-    if train {
-        command.args(["--set", "passes.lora.config.lora_r=4"]);
-        command.args(["--set", &format!("passes.lora.config.training_args.max_steps={}", quickstart.steps)]);
+    if let Some(Training(rank, more)) = training {
+        let lora = passes["lora"]["config"].as_object_mut().unwrap();
+        lora["lora_r"] = rank.into();
+        lora["training_args"]["max_steps"] = quickstart.steps.into();
+        lora.extend(more.as_object().unwrap().clone());
     }
-    command.output().unwrap()
+    config["engine"]["cache_dir"] = json!(quickstart.cache());
+    run(quickstart, config, output)
 }
 
-fn build_well(quickstart: &Quickstart, options: Value, output: &str) -> PathBuf {
-    let made = build(quickstart, true, options, output);
+fn run(quickstart: &Quickstart, mut config: Value, output: &str) -> Output {
+    config["engine"]["output_dir"] = json!(quickstart.dir.path().join(output));
+    let path = quickstart.dir.path().join("config.json");
+    std::fs::write(&path, config.to_string()).unwrap();
+    olive().arg("run").arg("--config").arg(path).output().unwrap()
+}
+
+fn build_well(quickstart: &Quickstart, rank: usize, options: Value, output: &str) -> PathBuf {
+    let made = build(quickstart, Some(Training(rank, json!({}))), options, output);
     assert!(made.status.success(), "{}", text(&made.stderr));
     quickstart.dir.path().join(output)
 }
 
-fn generated(model: &Path) -> Value {
+fn generate(model: &Path, more: &[&str]) -> Output {
     let mut command = olive();
     command.args(["generate", "--json", "--quiet", "--raw", "--temperature", "0", "--max-new-tokens", "16"]);
-    let output = command.args(["--prompt", "The olive tree"]).arg(model).output().unwrap();
+    command.args(["--prompt", "The olive tree"]).args(more).arg(model).output().unwrap()
+}
+
+fn generated(model: &Path, more: &[&str]) -> Value {
+    let output = generate(model, more);
     assert!(output.status.success(), "{}", text(&output.stderr));
     serde_json::from_slice::<Value>(&output.stdout).unwrap()["ids"].clone()
 }
+
+const OFF: &[&str] = &["--no-adapter"];
 
 fn model(dir: &Path) -> ModelProto {
     ModelProto::decode(&*std::fs::read(dir.join("model.onnx")).unwrap()).unwrap()
@@ -89,14 +102,16 @@ impl Tables {
 #[test]
 fn an_adapter_beside_the_base_says_what_a_merged_one_says() {
     let quickstart = Quickstart::new(12);
-    let merged = build_well(&quickstart, json!({"precision": "fp32"}), "merged");
-    let separate = build_well(&quickstart, json!({"precision": "fp32", "adapters": "separate"}), "separate");
-    let base = generated(&root().join("model-cache/tiny-phi3"));
-    let wanted = generated(&merged);
+    let merged = build_well(&quickstart, 4, json!({"precision": "fp32"}), "merged");
+    let separate =
+        build_well(&quickstart, 4, json!({"precision": "fp32", "adapters": "separate"}), "separate");
+    let base = generated(&root().join("model-cache/tiny-phi3"), &[]);
+    let wanted = generated(&merged, &[]);
     assert_ne!(base, wanted, "the adapter must make a difference");
-    assert_eq!(generated(&separate), base, "without its adapter it is the base");
+    assert_eq!(generated(&separate, &[]), wanted, "the adapter beside the model is used");
+    assert_eq!(generated(&separate, OFF), base, "without its adapter it is the base");
 
-    // What a session does that switches the adapter on.
+    // The file by other means: its matrices in the place of the graph's empty ones.
     let parameters = Tables(std::fs::read(separate.join(ADAPTER)).unwrap()).parameters();
     let mut with = model(&separate);
     let graph = with.graph.as_mut().unwrap();
@@ -113,14 +128,47 @@ fn an_adapter_beside_the_base_says_what_a_merged_one_says() {
         }
     }
     std::fs::write(separate.join("model.onnx"), with.encode_to_vec()).unwrap();
-    assert_eq!(generated(&separate), wanted);
+    assert_eq!(generated(&separate, OFF), wanted);
+}
+
+#[test]
+fn one_base_serves_adapters_of_any_rank() {
+    let quickstart = Quickstart::new(12);
+    let options = json!({"precision": "int4", "adapters": "separate"});
+    let first = build_well(&quickstart, 4, options.clone(), "first");
+    let second = build_well(&quickstart, 16, options, "second");
+    for name in ["model.onnx", "model.onnx.data", "genai_config.json"] {
+        let read = |dir: &Path| std::fs::read(dir.join(name)).unwrap();
+        assert!(read(&first) == read(&second), "{name} depends on the adapter");
+    }
+    let only = json!({"precision": "int4", "adapters": "separate", "metadata_only": true});
+    let only = build_well(&quickstart, 16, only, "only");
+    assert!(!only.join("model.onnx").exists());
+    assert!(std::fs::read(only.join(ADAPTER)).unwrap() == std::fs::read(second.join(ADAPTER)).unwrap());
+
+    let (one, two) = (generated(&first, &[]), generated(&second, &[]));
+    assert_ne!(one, two, "the adapters must differ");
+    let file = only.join(ADAPTER);
+    assert_eq!(generated(&first, &["--adapter", file.to_str().unwrap()]), two);
+    assert_eq!(generated(&first, &["--adapter", only.to_str().unwrap()]), two);
+    assert_eq!(generated(&second, &["--adapter", first.to_str().unwrap()]), one);
+    assert_eq!(generated(&first, OFF), generated(&second, OFF));
+    // Tensors that move from run to run take another way into the session than a cache that stays.
+    let config = first.join("genai_config.json");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        text.replace(r#""past_present_share_buffer": true"#, r#""past_present_share_buffer": false"#),
+    )
+    .unwrap();
+    assert_eq!(generated(&first, &[]), one);
 }
 
 #[test]
 fn the_base_is_quantised_and_the_adapter_is_not() {
     let quickstart = Quickstart::new(2);
-    let float = build_well(&quickstart, json!({"precision": "fp32", "adapters": "separate"}), "float");
-    let int4 = build_well(&quickstart, json!({"precision": "int4", "adapters": "separate"}), "int4");
+    let float = build_well(&quickstart, 4, json!({"precision": "fp32", "adapters": "separate"}), "float");
+    let int4 = build_well(&quickstart, 4, json!({"precision": "int4", "adapters": "separate"}), "int4");
     assert!(std::fs::read(float.join(ADAPTER)).unwrap() == std::fs::read(int4.join(ADAPTER)).unwrap());
     let nodes = model(&int4).graph.unwrap().node;
     let kind = |name: &str| {
@@ -128,17 +176,75 @@ fn the_base_is_quantised_and_the_adapter_is_not() {
     };
     assert_eq!(kind("/model/layers.1/attn/q_proj/MatMul_Q4"), "MatMulNBits");
     assert_eq!(kind("/model/layers.1/attn/q_proj/lora_A/MatMul"), "MatMul");
-    generated(&int4);
+    generated(&int4, &[]);
 }
 
 #[test]
-fn what_has_no_adapter_has_none_to_keep_apart() {
+fn an_adapter_of_another_graph_is_refused() {
     let quickstart = Quickstart::new(1);
-    let refused = build(&quickstart, false, json!({"precision": "int4", "adapters": "separate"}), "out");
-    assert_eq!(refused.status.code(), Some(2));
-    let message = text(&refused.stderr);
+    let options = json!({"precision": "fp32", "adapters": "separate"});
+    let few = Training(4, json!({"target_modules": ["o_proj"]}));
+    let made = build(&quickstart, Some(few), options.clone(), "few");
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let few = quickstart.dir.path().join("few");
+    let all = build_well(&quickstart, 4, options, "all");
+    // The other modules keep their empty matrices.
+    generated(&all, &["--adapter", few.to_str().unwrap()]);
+    let says = |model: &Path, adapter: &Path| {
+        let output = generate(model, &["--adapter", adapter.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        text(&output.stderr)
+    };
+    let message = says(&few, &all);
+    assert!(message.contains("the graph has no input `model.layers.0."), "{message}");
+    assert!(message.contains("--no-adapter"), "{message}");
+    let message = says(&all, &few.join("model.onnx"));
+    assert!(message.contains("no file of ONNX Runtime's adapter format"), "{message}");
+    let message = says(&all, &root().join("configs"));
+    assert!(message.contains("`adapters: separate`"), "{message}");
+    let message = says(&root().join("model-cache/tiny-phi3"), &few.join(ADAPTER));
+    assert!(message.contains("a Hugging Face model, which takes a folder"), "{message}");
+}
+
+#[test]
+fn what_cannot_be_kept_apart_is_refused_before_anything_runs() {
+    let quickstart = Quickstart::new(1);
+    let separate = json!({"precision": "int4", "adapters": "separate"});
+    let refused = |training: Option<Training>, options: &Value| {
+        let output = build(&quickstart, training, options.clone(), "out");
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(!quickstart.cache().join("passes-v1/LoRA").exists());
+        text(&output.stderr)
+    };
+    let message = refused(None, &separate);
     assert!(message.contains("there is no adapter to keep apart"), "{message}");
-    let options = json!({"precision": "int4", "adapters": "separate", "metadata_only": true});
-    let refused = build(&quickstart, true, options, "out");
-    assert!(text(&refused.stderr).contains("`adapters` is separate"), "{}", text(&refused.stderr));
+    for (options, what) in [
+        (json!({"use_dora": true}), "DoRA scales the rows of the base"),
+        (json!({"modules_to_save": ["lm_head"]}), "`modules_to_save` trains weights of the base"),
+    ] {
+        let message = refused(Some(Training(4, options)), &separate);
+        assert!(message.contains(what) && message.contains("`adapters: merged`"), "{message}");
+    }
+
+    // An adapter that exists already, of which the file says the same.
+    let output = build(
+        &quickstart,
+        Some(Training(4, json!({"use_dora": true}))),
+        json!({"precision": "fp32"}),
+        "dora",
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let trained = std::fs::read_dir(quickstart.cache().join("passes-v1/LoRA")).unwrap().flatten();
+    let adapter = trained.map(|e| e.path().join("output")).find(|p| p.is_dir()).unwrap();
+    let config = json!({
+        "input_model": {
+            "type": "HfModel", "model_path": root().join("model-cache/tiny-phi3"), "adapter_path": adapter,
+        },
+        "passes": {"builder": {"type": "ModelBuilder", "config": separate}},
+        "engine": {"cache_dir": quickstart.cache()},
+    });
+    let output = run(&quickstart, config, "out");
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    let message = text(&output.stderr);
+    assert!(message.contains("it is of DoRA") && message.contains("`adapters: merged`"), "{message}");
 }

@@ -73,7 +73,8 @@ fn onnx_logits_are_those_of_transformers() {
         std::fs::write(&config, json.to_string()).unwrap();
         let run = olive().arg("run").arg("--config").arg(&config).output().unwrap();
         assert!(run.status.success(), "{name}: {}", String::from_utf8_lossy(&run.stderr));
-        let mut session = OnnxSession::open(&temp.path().join("onnx"), None, &library, CacheMode::Auto).unwrap();
+        let mut session =
+            OnnxSession::open(&temp.path().join("onnx"), None, &library, CacheMode::Auto).unwrap();
         // A graph has the keys of earlier positions as they were rotated then, so LongRoPE is compared up to where
         // its factors change.
         let original =

@@ -245,7 +245,7 @@ fn errors_say_what_is_missing() {
     let (code, text) = fails(&[dir, "--ort-lib", "/no/such/libonnxruntime.so"]);
     assert!(code == 1 && text.contains("there is no such file"), "{text}");
     let (_, text) = fails(&[dir, "--adapter", path]);
-    assert!(text.contains("an ONNX model, which takes none"), "{text}");
+    assert!(text.contains("an ONNX model, which takes an `.onnx_adapter` file"), "{text}");
     let long = "the quick brown fox ".repeat(100);
     let (_, text) = fails(&[dir, "--raw", "--prompt", &long]);
     assert!(text.contains("the model's context holds 256") || text.contains("cannot be used"), "{text}");

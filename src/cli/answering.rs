@@ -124,7 +124,11 @@ impl ModelArgs {
                 Ok((handle, ActiveAdapter::Off))
             }
             ModelHandle::Onnx { .. } => {
-                let file = if adapter.is_dir() { ActiveAdapter::Beside.file(adapter) } else { Some(adapter.clone()) };
+                let file = if adapter.is_dir() {
+                    ActiveAdapter::Beside.file(adapter)
+                } else {
+                    Some(adapter.clone())
+                };
                 let missing = || {
                     refuse(format!(
                         "`{}` is an ONNX model, which takes an `.onnx_adapter` file; ModelBuilder makes one of a PEFT adapter \

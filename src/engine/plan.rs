@@ -54,7 +54,7 @@ impl Plan {
                     hint: hint.to_owned(),
                 };
                 passes::settle(&mut config.pass, before)
-                    .map_err(|reason| refuse(&config, reason, "leave `base_weights` out"))?;
+                    .map_err(|mismatch| refuse(&config, mismatch.reason, mismatch.hint))?;
                 let output = passes::output_kind(&config.pass, kind).map_err(|reason| {
                     let order = "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder";
                     refuse(&config, reason, order)

@@ -3,22 +3,20 @@
 
 use super::OnnxError;
 use super::adapter_file::{self, Parameter};
+use super::build::write_synced;
 use super::data_file::Rows;
 use super::decoder::Decoder;
-use super::build::write_synced;
 use super::graph::{Dim, onnx_type};
-use super::options::BuildOptions;
 use crate::decoder::Spec;
 use crate::model::Adapter;
 use std::path::Path;
 
+/// Whether an adapter can stay apart from a model.
+///
 /// # Errors
-/// Parts of an adapter that are not products of low rank on linear layers of the decoder, a graph without these layers.
-pub(super) fn check(adapter: &Adapter, spec: &Spec, options: &BuildOptions) -> Result<(), OnnxError> {
+/// Parts that are not products of low rank on linear layers of the decoder.
+pub fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
     let refuse = |reason: String| Err(OnnxError::SeparateAdapter(reason));
-    if options.fuse_qkv {
-        return refuse("queries, keys and values are one product (`fuse_qkv`)".into());
-    }
     if adapter.config.use_dora {
         return refuse("it is of DoRA, which scales the rows of the base".into());
     }
@@ -92,7 +90,12 @@ impl Decoder<'_> {
         shape[rank_axis] = Dim::Any;
         self.graph.optional_input(&name, onnx_type(float), &shape);
         let bytes = float.to_bytes(values);
-        self.parameters.push(Parameter { name: name.clone(), dims: dims.to_vec(), data_type: onnx_type(float), bytes });
+        self.parameters.push(Parameter {
+            name: name.clone(),
+            dims: dims.to_vec(),
+            data_type: onnx_type(float),
+            bytes,
+        });
         self.graph.op("MatMul", &node, &[input, &name], vec![])
     }
 }

@@ -130,7 +130,10 @@ impl<'a> Tables<'a> {
         let (dims, _) = self.list(dims?, 8)?.as_chunks::<8>();
         Some(Parameter {
             name: String::from_utf8(self.list(name?, 1)?.to_vec()).ok()?,
-            dims: dims.iter().map(|dim| usize::try_from(i64::from_le_bytes(*dim)).ok()).collect::<Option<_>>()?,
+            dims: dims
+                .iter()
+                .map(|dim| usize::try_from(i64::from_le_bytes(*dim)).ok())
+                .collect::<Option<_>>()?,
             data_type: self.field(table, 2).and_then(|at| self.number(at)).unwrap_or(0) as i32,
             bytes: self.list(data?, 1)?.to_vec(),
         })
@@ -179,7 +182,11 @@ mod tests {
             data_type: 1,
             bytes: bytes.to_vec(),
         };
-        vec![one("a", &[1, 2], &[1, 2, 3, 4, 5, 6, 7, 8]), one("of/b.weight", &[3, 0], &[]), one("", &[], &[9; 4])]
+        vec![
+            one("a", &[1, 2], &[1, 2, 3, 4, 5, 6, 7, 8]),
+            one("of/b.weight", &[3, 0], &[]),
+            one("", &[], &[9; 4]),
+        ]
     }
 
     #[test]

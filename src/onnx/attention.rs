@@ -17,7 +17,7 @@ impl Decoder<'_> {
         let mut query = self.project(layer, input)?;
         let mut norm_weights = None;
         if let Some(norm) = a.qk_norm {
-            if self.options.fuse_qkv {
+            if self.fuses_qkv() {
                 let (q, kv) = (a.q_size() as i64, a.kv_size() as i64);
                 let sizes = self.graph.ints(&[q, kv, kv]);
                 let node = format!("{base}/qkv_proj/Split");
@@ -49,11 +49,16 @@ impl Decoder<'_> {
         self.linear_with_bias(&format!("{base}/o_proj"), &attended, output, true)
     }
 
+    /// Whether queries, keys and values are one product. Each has an adapter of its own, where it stays apart.
+    fn fuses_qkv(&self) -> bool {
+        self.options.fuse_qkv && self.adapter.is_none()
+    }
+
     /// The packed projection and two empty names, or queries, keys and values.
     fn project(&mut self, layer: usize, input: &str) -> Result<[String; 3]> {
         let base = format!("/model/layers.{layer}/attn");
         let packed = self.qkv_matrix(layer)?;
-        if self.options.fuse_qkv {
+        if self.fuses_qkv() {
             let qkv = self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, false)?;
             return Ok([qkv, String::new(), String::new()]);
         }

@@ -1,5 +1,6 @@
 //! From a model folder to an ONNX folder.
 
+use super::adapter;
 use super::calibration::{self, Calibration, QuantisationReport};
 use super::data_file::ChosenCodes;
 use super::decoder::Decoder;
@@ -7,7 +8,6 @@ use super::genai_config::{self, Interface};
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::side_files::{self, SpecialTokens};
-use super::adapter;
 use crate::cancel::CancelFlag;
 use crate::decoder::Spec;
 use crate::model::{Adapter, ModelFolder, WeightSource};
@@ -53,7 +53,7 @@ pub fn build(
     let genai_config = genai_config::text(folder, &spec, options, &tokens, &interface)?;
     let data_file = format!("{}.data", interface.filename);
     if let Some(adapter) = weights.adapter {
-        adapter::check(adapter, &spec, options)?;
+        adapter::check(adapter, &spec)?;
     }
     let source = weights.source;
     let (graph, mut data, parameters) = Decoder::new(&spec, options, weights).build()?;

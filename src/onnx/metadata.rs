@@ -64,10 +64,15 @@ pub fn add_metadata(model: &Path, options: &BuildOptions, dir: &Path) -> Result<
 ///
 /// # Errors
 /// As [`build`](super::build).
-pub fn write_adapter(folder: &ModelFolder, weights: Weights, options: &BuildOptions, dir: &Path) -> Result<()> {
+pub fn write_adapter(
+    folder: &ModelFolder,
+    weights: Weights,
+    options: &BuildOptions,
+    dir: &Path,
+) -> Result<()> {
     let spec = folder.spec()?;
     if let Some(adapter) = weights.adapter {
-        adapter::check(adapter, &spec, options)?;
+        adapter::check(adapter, &spec)?;
     }
     let (_, _, parameters) = Decoder::new(&spec, options, weights).build()?;
     adapter::write(&parameters, dir)

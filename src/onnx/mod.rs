@@ -20,6 +20,7 @@ pub mod proto;
 pub mod rope_caches;
 pub mod side_files;
 
+pub use adapter::check as check_adapter;
 pub use build::{Weights, build};
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;

@@ -106,8 +106,8 @@ impl BuildOptions {
             float,
             quantisation,
             windowed_kv_cache: false,
-            // DirectML's attention takes three inputs that are rotated already; each projection has an adapter of its own.
-            fuse_qkv: options.fuse_qkv && provider != Provider::Dml && options.adapters == Adapters::Merged,
+            // DirectML's attention takes three inputs that are rotated already.
+            fuse_qkv: options.fuse_qkv && provider != Provider::Dml,
             shared_embeddings: options.shared_embeddings,
             exclude_embeds: options.exclude_embeds,
             exclude_lm_head: options.exclude_lm_head,

@@ -35,14 +35,38 @@ pub fn output_kind(pass: &PassOptions, input: ModelKind) -> Result<ModelKind, St
     }
 }
 
+/// Why two passes do not go together.
+pub struct Mismatch {
+    /// As for [`output_kind`].
+    pub reason: String,
+    pub hint: &'static str,
+}
+
 /// Settles what a pass leaves to the one before it in its flow: what a merge adds an adapter to. An adapter that is the
 /// input of the flow says so itself, once it is read.
 ///
 /// # Errors
-/// Why both do not go together, as for [`output_kind`].
-pub fn settle(pass: &mut PassOptions, before: Option<&PassOptions>) -> Result<(), String> {
-    let (PassOptions::MergeAdapterWeights(options), Some(before)) = (pass, before) else { return Ok(()) };
-    options.base_weights = Some(base_weights(options.base_weights, matches!(before, PassOptions::LoftQ(_)))?);
+/// Why both do not go together.
+pub fn settle(pass: &mut PassOptions, before: Option<&PassOptions>) -> Result<(), Mismatch> {
+    match (pass, before) {
+        (PassOptions::MergeAdapterWeights(options), Some(before)) => {
+            let settled = base_weights(options.base_weights, matches!(before, PassOptions::LoftQ(_)));
+            let hint = "leave `base_weights` out";
+            options.base_weights = Some(settled.map_err(|reason| Mismatch { reason, hint })?);
+        }
+        (PassOptions::ModelBuilder(options), Some(before)) if options.adapters == Adapters::Separate => {
+            let Some(training) = before.lora() else { return Ok(()) };
+            let whole = training.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty());
+            let what = match (training.use_dora, whole) {
+                (true, _) => "DoRA scales the rows of the base",
+                (_, true) => "`modules_to_save` trains weights of the base",
+                (false, false) => return Ok(()),
+            };
+            let reason = format!("{what}, so its adapter cannot be kept apart");
+            return Err(Mismatch { reason, hint: "`adapters: merged` puts it into the weights" });
+        }
+        _ => {}
+    }
     Ok(())
 }
 

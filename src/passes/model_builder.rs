@@ -45,7 +45,13 @@ impl Pass for ModelBuilderPass {
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
         if let Some(model) = model {
-            ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+            let folder = ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+            if let (ModelHandle::HfWithAdapter { adapter, .. }, Adapters::Separate) =
+                (model, self.options.adapters)
+            {
+                let spec = folder.spec()?;
+                onnx::check_adapter(&within(&Adapter::open(adapter)?, spec.num_layers()), &spec)?;
+            }
         }
         self.options.calibration.as_ref().map_or(Ok(()), data::check_columns)
     }

@@ -56,7 +56,8 @@ impl Generator {
     ) -> Result<Generator> {
         match handle {
             ModelHandle::Onnx { dir } => {
-                let session = OnnxSession::open(dir, adapter.file(dir).as_deref(), &library()?, CacheMode::Auto)?;
+                let session =
+                    OnnxSession::open(dir, adapter.file(dir).as_deref(), &library()?, CacheMode::Auto)?;
                 let config = session.config().clone();
                 Self::onnx(dir, &config, Box::new(session))
             }
