@@ -79,6 +79,59 @@ fn the_adapter_begins_with_the_rounding_error_and_is_merged_into_the_base_it_fit
     runtime_support::answer(&quickstart.output());
 }
 
+/// Greedy tokens of the binary on this model.
+fn generated(model: &Path) -> serde_json::Value {
+    let mut command = support::olive();
+    command.args(["generate", "--json", "--quiet", "--raw", "--temperature", "0", "--max-new-tokens", "16"]);
+    let output = command.args(["--prompt", "The olive tree"]).arg(model).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["ids"].clone()
+}
+
+#[test]
+fn an_adapter_that_is_not_merged_answers_on_the_base_it_fits() {
+    let quickstart = Quickstart::new(12);
+    let shape = [
+        "passes.lora.config.lora_r=4",
+        "passes.lora.config.lora_alpha=64",
+        "passes.builder.config.precision=fp32",
+    ];
+    run(&quickstart, &shape);
+    let merged = artefact(&quickstart, "MergeAdapterWeights").join("output");
+
+    // The same training with nothing after it, and with an adapter that stays apart.
+    let alone = tempfile::tempdir().unwrap();
+    let run_with = |passes: &[&str], more: &[&str], output: &str| {
+        let file = std::fs::read_to_string(root().join("configs/quickstart/olive-config.json")).unwrap();
+        let mut config: serde_json::Value = serde_json::from_str(&file).unwrap();
+        config["passes"].as_object_mut().unwrap().retain(|name, _| passes.contains(&name.as_str()));
+        let path = alone.path().join("config.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let output = alone.path().join(output);
+        let mut command = support::olive();
+        command.args(["run", "--config"]).arg(&path).args(quickstart.arguments(&[TYPE.to_owned()]));
+        command.args(["--set", &format!("engine.output_dir={}", output.display())]);
+        command.args([&shape[..2], more].concat().iter().flat_map(|set| ["--set", set]));
+        let ran = command.output().unwrap();
+        assert!(ran.status.success(), "{}", text(&ran.stderr));
+        artefact(&quickstart, "LoftQ"); // taken from the cache
+        output
+    };
+    let adapter = run_with(&["lora"], &[], "adapter");
+    let more = ["passes.builder.config.precision=fp32", "passes.builder.config.adapters=separate"];
+    let apart = run_with(&["lora", "builder"], &more, "apart");
+
+    let wanted = generated(&merged);
+    assert_eq!(generated(&adapter), wanted);
+    assert_eq!(generated(&quickstart.output()), wanted, "the ONNX model of the same run");
+    assert_eq!(generated(&apart), wanted, "the ONNX model with its adapter apart");
+    assert_ne!(
+        generated(&root().join("model-cache/tiny-phi3")),
+        wanted,
+        "the adapter must make a difference"
+    );
+}
+
 #[test]
 fn more_iterations_come_closer() {
     let left = |iterations: &str| {
