@@ -46,7 +46,6 @@ fn build(family: &Path, precision: &str, temp: &Path) -> PathBuf {
 }
 
 fn build_for(family: &Path, precision: &str, provider: &str, temp: &Path) -> PathBuf {
-    let (config, out) = (temp.join("config.json"), temp.join("onnx"));
     let device = if provider.starts_with("CPU") { "cpu" } else { "gpu" };
     let json = serde_json::json!({
         "input_model": {"type": "HfModel", "model_path": family},
@@ -56,11 +55,18 @@ fn build_for(family: &Path, precision: &str, provider: &str, temp: &Path) -> Pat
         }},
         "target": "here",
         "passes": {"builder": {"type": "ModelBuilder", "precision": precision}},
-        "cache_dir": temp.join("cache"), "output_dir": out,
     });
-    std::fs::write(&config, json.to_string()).unwrap();
-    let run = olive().arg("run").arg("--config").arg(&config).output().unwrap();
-    assert!(run.status.success(), "{}: {}", name(family), String::from_utf8_lossy(&run.stderr));
+    run(json, temp, "onnx")
+}
+
+/// The output folder of a pipeline.
+fn run(mut config: serde_json::Value, temp: &Path, output: &str) -> PathBuf {
+    let (file, out) = (temp.join("config.json"), temp.join(output));
+    config["cache_dir"] = temp.join("cache").to_str().into();
+    config["output_dir"] = out.to_str().into();
+    std::fs::write(&file, config.to_string()).unwrap();
+    let run = olive().arg("run").arg("--config").arg(&file).output().unwrap();
+    assert!(run.status.success(), "{config}: {}", String::from_utf8_lossy(&run.stderr));
     out
 }
 
@@ -208,6 +214,87 @@ fn gradients_are_those_of_the_loss() {
         let rise = (at(step) - at(-2.0 * step)) / (2.0 * step);
         println!("{}: the loss rises by {:.5} of what the gradient says", name(&family), rise / squares);
         assert!((rise / squares - 1.0).abs() < 5e-3, "{}: {rise} instead of {squares}", name(&family));
+    }
+}
+
+/// The whole way of a user: train, export, generate, also with windows and scaled rotations.
+#[test]
+fn what_was_trained_is_what_was_exported() {
+    library();
+    for family in all() {
+        let temp = tempfile::tempdir().unwrap();
+        let model = temp.path().join("hf");
+        std::fs::create_dir(&model).unwrap();
+        for file in ["config.json", "model.safetensors"] {
+            std::fs::copy(family.join(file), model.join(file)).unwrap();
+        }
+        let vocab: serde_json::Map<_, _> = (0..128).map(|i| (format!("t{i}"), i.into())).collect();
+        let tokenizer = serde_json::json!({
+            "version": "1.0", "added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"},
+            "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "t0"},
+        });
+        std::fs::write(model.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        let text = |from: usize, count: usize| {
+            let words = (from..from + count).map(|i| format!("t{}", 3 + i * i % 125));
+            words.collect::<Vec<_>>().join(" ")
+        };
+        let rows: Vec<String> =
+            (0..8).map(|i| serde_json::json!({"text": text(i * 5, 24)}).to_string()).collect();
+        let data = temp.path().join("data.jsonl");
+        std::fs::write(&data, rows.join("\n")).unwrap();
+
+        let mut config = serde_json::json!({
+            "input_model": {"type": "HfModel", "model_path": model},
+            "data_configs": [{
+                "name": "words", "type": "HuggingfaceContainer",
+                "load_dataset_config": {"params": {"data_name": "json", "data_files": data, "split": "train"}},
+                "pre_process_data_config": {"params": {
+                    "dataset_type": "corpus", "text_cols": ["text"], "corpus_strategy": "line-by-line",
+                    "source_max_len": 24,
+                }},
+            }],
+            "passes": {"lora": {
+                "type": "LoRA", "target_modules": "all-linear", "lora_r": 4, "lora_alpha": 8,
+                "train_data_config": "words",
+                "training_args": {"max_steps": 8, "learning_rate": 0.01, "per_device_train_batch_size": 2},
+            }},
+        });
+        let mut merged = config.clone();
+        merged["passes"]["merge"] = serde_json::json!({"type": "MergeAdapterWeights"});
+        let merged = run(merged, temp.path(), "merged").join("model");
+        config["passes"]["builder"] = serde_json::json!({"type": "ModelBuilder", "precision": "fp32"});
+        let onnx = run(config, temp.path(), "onnx");
+
+        let prompt = text(3, PROMPT);
+        let generate = |dir: &Path| -> serde_json::Value {
+            let answer = olive()
+                .args([
+                    "generate",
+                    "--raw",
+                    "--json",
+                    "--quiet",
+                    "--max-new-tokens",
+                    "20",
+                    "--prompt",
+                    &prompt,
+                ])
+                .arg(dir)
+                .output()
+                .unwrap();
+            assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+            serde_json::from_slice::<serde_json::Value>(&answer.stdout).unwrap()["ids"].clone()
+        };
+        let (trained, exported) = (generate(&merged), generate(&onnx));
+        println!("{}: {exported}", name(&family));
+        assert_eq!(trained, exported, "{}", name(&family));
+        let weights = |dir: &Path| {
+            let folder = ModelFolder::open(dir).unwrap();
+            let linear = folder.spec().unwrap().all_linears().last().unwrap();
+            let shape = [linear.out_features, linear.in_features];
+            let name = format!("{}.weight", linear.module);
+            folder.checkpoint().unwrap().tensor_of(&name, &shape).unwrap().to_f32().unwrap()
+        };
+        assert_ne!(weights(&merged), weights(&model), "{}: training changed nothing", name(&family));
     }
 }
 
