@@ -13,6 +13,8 @@ cargo's target folder). Per family:
   with onnxruntime's quantiser run on our fp32 graph. Differences that are intended have a line in `INTENDED`.
 * fp32, int4: the tokens of onnxruntime-genai on our folder against those of `olive generate` on the same folder; for fp32
   also those of transformers, and the logits after each prompt.
+* fp16 for CUDA and DirectML: the logits of these graphs on onnxruntime's CPU kernels against those of transformers, as far
+  as these kernels exist (not for norms on queries and keys per head inside of CUDA's attention).
 * With `--write`, int4.json in the fixture's folder: type, shape and SHA-256 of the reference's int4 initializers, which
   tests/families.rs compares with ours. Written only where nothing differs.
 
@@ -102,6 +104,7 @@ class Check:
         self.copy(hf, {})
         ours = {precision: self.build(hf, precision) for precision in ["fp32", "int4"]}
         self.compare_int4(hf, ours, write)
+        self.compare_providers(hf)
         prompts = [self.prompt(length) for length in PROMPTS]
         original = self.original_context()
         # What genai cannot do (it would have to compute again at a length that it does not know).
@@ -146,11 +149,13 @@ class Check:
     def line(self):
         return f"{self.name:20} " + "  ".join(f"{key} {value}" for key, value in self.cells.items())
 
-    def build(self, hf, precision):
-        out = self.work / f"{hf.name}-{precision}"
+    def build(self, hf, precision, provider="CPU"):
+        out = self.work / f"{hf.name}-{precision}-{provider}"
         config = self.work / "run.json"
+        accelerator = {"device": "cpu" if provider == "CPU" else "gpu", "execution_providers": [f"{provider}ExecutionProvider"]}
         config.write_text(json.dumps({
             "input_model": {"type": "HfModel", "model_path": str(hf)},
+            "systems": {"here": {"type": "LocalSystem", "accelerators": [accelerator]}}, "target": "here",
             "passes": {"builder": {"type": "ModelBuilder", "precision": precision}},
             "cache_dir": str(self.work / "cache"), "output_dir": str(out)}))
         self.call("run", "--config", config)
@@ -256,6 +261,27 @@ class Check:
             a, b = flat(got).get(path), flat(want).get(path)
             if a != b:
                 self.differences.append(f"genai_config.json: {path} is {a} instead of {b}")
+
+    # Graphs for other providers
+
+    def compare_providers(self, hf):
+        import numpy
+        import onnxruntime
+        ids = numpy.array([self.prompt(PROMPTS[-1])])
+        want = Transformers(hf).logits(ids)
+        per_head = self.config["model_type"] in ("qwen3", "gemma3_text", "exaone4")
+        for provider in ["CUDA", "Dml"][per_head:]:
+            folder = self.build(hf, "fp16", provider)
+            session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+            decoder = json.loads((folder / "genai_config.json").read_text())["model"]["decoder"]
+            empty = numpy.zeros((1, decoder["num_key_value_heads"], 0, decoder["head_size"]), numpy.float16)
+            known = dict(input_ids=ids, attention_mask=numpy.ones_like(ids), position_ids=numpy.arange(ids.size)[None])
+            feed = {i.name: known.get(i.name, empty) for i in session.get_inputs()}
+            got = session.run(["logits"], feed)[0].astype(numpy.float32)
+            difference = abs(got - want).max() / want.std()
+            self.cells[provider] = f"{difference:.0e} of std"
+            if difference > 0.03:
+                self.differences.append(f"fp16 for {provider}: logits differ by {difference} of their deviation")
 
     # Generation
 
@@ -420,6 +446,10 @@ class Transformers:
         self.model = AutoModelForCausalLM.from_pretrained(hf, dtype=torch.float32, attn_implementation="eager").eval()
         eos = self.model.config.eos_token_id
         self.eos = eos if isinstance(eos, list) else [eos]
+
+    def logits(self, ids):
+        with self.torch.no_grad():
+            return self.model(self.torch.tensor(ids)).logits.numpy()
 
     def greedy(self, prompt):
         ids = self.torch.tensor([prompt])

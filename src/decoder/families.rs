@@ -209,9 +209,10 @@ impl Reader<'_> {
 
     /// `layer_types` if present; else the rule of the family.
     fn layers(&self, count: usize) -> Vec<Layer> {
+        let is_qwen = self.architecture.starts_with("Qwen");
         let window = self
             .optional_size("sliding_window")
-            .filter(|_| self.config["use_sliding_window"].as_bool().unwrap_or(true));
+            .filter(|_| self.config["use_sliding_window"].as_bool().unwrap_or(!is_qwen));
         let types = self.config["layer_types"].as_array();
         let pattern = |default| self.optional_size("sliding_window_pattern").unwrap_or(default).max(1);
         (0..count)

@@ -27,8 +27,9 @@ impl Decoder<'_> {
                 self.graph.node("Split", "", &node, &[&query[0], &sizes], &outputs, axis);
                 query = parts;
             }
-            // Only these kernels normalise queries and keys themselves.
-            let fused = matches!(self.options.provider, Provider::Cuda | Provider::WebGpu);
+            // Only these kernels normalise queries and keys themselves, as a part of the rotation.
+            let rotates = spec.layers[layer].rope != RopeUse::None;
+            let fused = rotates && matches!(self.options.provider, Provider::Cuda | Provider::WebGpu);
             if norm == QkNorm::PerHead && fused {
                 norm_weights =
                     Some((self.qk_norm_weight(layer, "q_norm")?, self.qk_norm_weight(layer, "k_norm")?));
