@@ -122,6 +122,12 @@ fn onnx_logits_are_those_of_transformers() {
             let difference = largest_difference(&mut session, &family);
             println!("{}: ONNX differs by {difference:.1e}", name(&family));
             assert!(difference <= TOLERANCE, "{}: {difference}", name(&family));
+            // Back to the prompt: LongRoPE then rotates as for short sequences again.
+            let (ids, want) = reference(&family);
+            let kept = session.rewind(PROMPT).unwrap();
+            let got = session.feed(&ids[kept..=PROMPT]).unwrap();
+            let close = got.iter().zip(&want[PROMPT]).all(|(a, b)| (a - b).abs() <= TOLERANCE);
+            assert!(close, "{}: after going back", name(&family));
         }
     }
 }
