@@ -31,7 +31,14 @@ use tracing::span::Id;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Error> {
+    // As the command does: on a thread of the pool.
+    rayon::scope(|_| measure())
+}
+
+fn measure() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let [model, text, ..] = arguments.as_slice() else {
         println!("usage: cargo bench --bench train -- MODEL_DIR TEXT_FILE [--seq N] [--steps N] [--r N] …");
@@ -109,11 +116,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// The base in NF4 through a file in `dir`, and the millions of weights that a core quantised per second of its time.
-fn quantised(
-    spec: &Spec,
-    checkpoint: &Checkpoint,
-    dir: &Path,
-) -> Result<(QuantisedBase, f64), Box<dyn std::error::Error>> {
+fn quantised(spec: &Spec, checkpoint: &Checkpoint, dir: &Path) -> Result<(QuantisedBase, f64), Error> {
     let format = FourBitFormat { quant_type: Code::Nf4, double_quant: true };
     let file = dir.join(QuantisedBase::FILE);
     let weights: usize = spec.all_linears().map(|l| l.in_features * l.out_features).sum();

@@ -126,6 +126,17 @@ fn the_stored_base_is_the_one_in_memory() {
             assert_eq!(stored.get(&name).unwrap().to_f32(), memory.get(&name).unwrap().to_f32());
         }
         assert!(stored.get("lm_head.weight").is_none() && stored.get(Spec::EMBEDDING).is_none());
+        // Predicted is what the file holds beside its header, and what is not quantised.
+        let linear = |name: &str| stored.get(name).is_some();
+        let kept: usize = checkpoint.tensors().filter(|t| !linear(&t.name)).map(|t| t.bytes().len()).sum();
+        let predicted = QuantisedBase::model_size(&spec, &checkpoint, format).unwrap() as f64;
+        let bytes = std::fs::read(&file).unwrap();
+        let written = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let data =
+            written.iter().filter(|(name, _)| !name.contains("quant_map") && !name.contains("quant_state"));
+        let data: usize = data.map(|(_, tensor)| tensor.data().len()).sum();
+        let held = (kept + data) as f64;
+        assert!((predicted / held - 1.0).abs() < 0.01, "{predicted} predicted, {held} held");
         // A file of another format, or a cut one, is not taken for this one.
         let other = FourBitFormat { double_quant: !format.double_quant, ..format };
         assert!(QuantisedBase::open(&spec, other, &file).is_err());

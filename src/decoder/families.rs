@@ -8,14 +8,23 @@ use serde_json::Value;
 pub const SUPPORTED: &[&str] = &[
     "LlamaForCausalLM",
     "MistralForCausalLM",
+    "MinistralForCausalLM",
     "Phi3ForCausalLM",
     "Qwen2ForCausalLM",
     "Qwen3ForCausalLM",
+    "GemmaForCausalLM",
     "Gemma2ForCausalLM",
     "Gemma3ForCausalLM",
+    "GlmForCausalLM",
+    "Glm4ForCausalLM",
     "GraniteForCausalLM",
     "SmolLM3ForCausalLM",
     "Olmo2ForCausalLM",
+    "Olmo3ForCausalLM",
+    "Ernie4_5ForCausalLM",
+    "Exaone4ForCausalLM",
+    "HeliumForCausalLM",
+    "SeedOssForCausalLM",
 ];
 
 impl Spec {
@@ -25,15 +34,15 @@ impl Spec {
     /// # Errors
     /// An architecture or rope type that is not supported, a missing or ill-typed key.
     pub fn from_config(config: &Value) -> Result<Spec, ModelError> {
-        let reader = Reader { config };
-        let architecture = config["architectures"][0].as_str().unwrap_or_default().to_owned();
-        if !SUPPORTED.contains(&architecture.as_str()) {
+        let architecture = config["architectures"][0].as_str().unwrap_or_default();
+        if !SUPPORTED.contains(&architecture) {
             return Err(ModelError::UnsupportedArchitecture {
-                found: if architecture.is_empty() { "none".into() } else { architecture },
+                found: if architecture.is_empty() { "none".into() } else { architecture.into() },
                 supported: SUPPORTED,
             });
         }
-        let mut spec = reader.standard(architecture)?;
+        let reader = Reader { config, architecture };
+        let mut spec = reader.standard()?;
         let a = &mut spec.attention;
         match spec.architecture.as_str() {
             "Phi3ForCausalLM" => {
@@ -42,15 +51,24 @@ impl Spec {
             }
             "Qwen2ForCausalLM" => a.qkv_bias = true,
             "Qwen3ForCausalLM" => a.qk_norm = Some(QkNorm::PerHead),
-            "Gemma2ForCausalLM" => reader.gemma(&mut spec)?,
+            "GemmaForCausalLM" => reader.gemma(&mut spec),
+            "Gemma2ForCausalLM" => reader.gemma2(&mut spec)?,
             "Gemma3ForCausalLM" => {
-                reader.gemma(&mut spec)?;
+                reader.gemma2(&mut spec)?;
                 spec.attention.qk_norm = Some(QkNorm::PerHead);
-                spec.rope_local = Some(reader.local_rope(spec.attention.head_dim)?);
-                for layer in &mut spec.layers {
-                    if layer.window.is_some() {
-                        layer.rope = RopeUse::Local;
-                    }
+                let theta = reader.optional_number("rope_local_base_freq").unwrap_or(10_000.0);
+                let scaling = RopeScaling::Default;
+                let unnested =
+                    Rope { theta, scaling, rotary_dim: spec.attention.head_dim, interleaved: false };
+                reader.local_rope(&mut spec, unnested)?;
+            }
+            "GlmForCausalLM" | "Glm4ForCausalLM" => {
+                a.qkv_bias = config["attention_bias"].as_bool().unwrap_or(true);
+                a.o_bias = false;
+                spec.mlp.packed_gate_up = true;
+                spec.rope.interleaved = true;
+                if spec.architecture == "Glm4ForCausalLM" {
+                    spec.norm_layout = NormLayout::PreAndPostGlm;
                 }
             }
             "GraniteForCausalLM" => {
@@ -63,6 +81,36 @@ impl Spec {
             "Olmo2ForCausalLM" => {
                 a.qk_norm = Some(QkNorm::Full);
                 spec.norm_layout = NormLayout::Post;
+            }
+            "Olmo3ForCausalLM" => {
+                a.qk_norm = Some(QkNorm::Full);
+                spec.norm_layout = NormLayout::Post;
+                // transformers 4 scales the rotation of the full layers only.
+                let unnested = Rope { scaling: RopeScaling::Default, ..spec.rope.clone() };
+                reader.local_rope(&mut spec, unnested)?;
+            }
+            "Ernie4_5ForCausalLM" => {
+                let bias = reader.flag("use_bias");
+                (a.qkv_bias, a.o_bias, spec.mlp.bias) = (bias, bias, bias);
+                spec.rope.interleaved = true;
+            }
+            "Exaone4ForCausalLM" => {
+                a.qk_norm = Some(QkNorm::PerHead);
+                spec.norm_layout = NormLayout::Post;
+                // In a model with windows, the layers without one do not rotate.
+                if reader.optional_size("sliding_window").is_some() {
+                    for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_none()) {
+                        layer.rope = RopeUse::None;
+                    }
+                }
+            }
+            "HeliumForCausalLM" => {
+                a.o_bias = false;
+                spec.rope.interleaved = true;
+            }
+            "SeedOssForCausalLM" => {
+                a.qkv_bias = config["attention_bias"].as_bool().unwrap_or(true);
+                a.o_bias = reader.flag("attention_out_bias");
             }
             _ => {}
         }
@@ -94,11 +142,12 @@ impl Spec {
 
 struct Reader<'a> {
     config: &'a Value,
+    architecture: &'a str,
 }
 
 impl Reader<'_> {
     /// What Llama has, with the keys that many families share.
-    fn standard(&self, architecture: String) -> Result<Spec, ModelError> {
+    fn standard(&self) -> Result<Spec, ModelError> {
         let hidden_size = self.size("hidden_size")?;
         let heads = self.size("num_attention_heads")?;
         let head_dim = self.optional_size("head_dim").unwrap_or(hidden_size / heads);
@@ -124,24 +173,34 @@ impl Reader<'_> {
                 softcap: None,
             },
             mlp: Mlp { packed_gate_up: false, activation: self.activation()?, bias: self.flag("mlp_bias") },
-            layers: self.layers(&architecture, num_layers),
+            layers: self.layers(num_layers),
             rope: self.rope(self.rope_object(), head_dim)?,
             rope_local: None,
             embedding_multiplier: None,
             residual_multiplier: None,
             logit_multiplier: None,
             final_softcap: None,
-            tied: self.config["tie_word_embeddings"].as_bool().unwrap_or(architecture.starts_with("Gemma")),
+            tied: self.config["tie_word_embeddings"].as_bool().unwrap_or_else(|| {
+                self.architecture.starts_with("Gemma") || self.architecture == "Ernie4_5ForCausalLM"
+            }),
             norm_in_f32: false,
-            architecture,
+            architecture: self.architecture.to_owned(),
         })
     }
 
-    fn gemma(&self, spec: &mut Spec) -> Result<(), ModelError> {
+    fn gemma(&self, spec: &mut Spec) {
         spec.norm_plus_one = true;
+        spec.embedding_multiplier = Some((spec.hidden_size as f64).sqrt());
+        // The first releases say `gelu` and mean this.
+        if spec.mlp.activation == Activation::Gelu {
+            spec.mlp.activation = Activation::GeluTanh;
+        }
+    }
+
+    fn gemma2(&self, spec: &mut Spec) -> Result<(), ModelError> {
+        self.gemma(spec);
         spec.norm_in_f32 = true;
         spec.norm_layout = NormLayout::PreAndPost;
-        spec.embedding_multiplier = Some((spec.hidden_size as f64).sqrt());
         spec.attention.scale = 1.0 / self.number("query_pre_attn_scalar")?.sqrt();
         spec.attention.softcap = self.optional_number("attn_logit_softcapping");
         spec.final_softcap = self.optional_number("final_logit_softcapping");
@@ -149,28 +208,27 @@ impl Reader<'_> {
     }
 
     /// `layer_types` if present; else the rule of the family.
-    fn layers(&self, architecture: &str, count: usize) -> Vec<Layer> {
+    fn layers(&self, count: usize) -> Vec<Layer> {
+        let is_qwen = self.architecture.starts_with("Qwen");
         let window = self
             .optional_size("sliding_window")
-            .filter(|_| self.config["use_sliding_window"].as_bool().unwrap_or(true));
+            .filter(|_| self.config["use_sliding_window"].as_bool().unwrap_or(!is_qwen));
         let types = self.config["layer_types"].as_array();
-        let pattern = self.optional_size("sliding_window_pattern").unwrap_or(6);
-        // transformers 4 wrote no `layer_types`; Qwen slides only from `max_window_layers` on.
-        let first_sliding = if architecture.starts_with("Qwen") {
-            self.optional_size("max_window_layers").unwrap_or(0)
-        } else {
-            0
-        };
+        let pattern = |default| self.optional_size("sliding_window_pattern").unwrap_or(default).max(1);
         (0..count)
             .map(|i| {
                 let local = match types.and_then(|t| t.get(i)).and_then(Value::as_str) {
                     Some(kind) => kind == "sliding_attention",
-                    None => match architecture {
+                    // transformers 4 wrote no `layer_types`.
+                    None => match self.architecture {
+                        "MistralForCausalLM" | "MinistralForCausalLM" | "Phi3ForCausalLM" => true,
+                        "Qwen2ForCausalLM" | "Qwen3ForCausalLM" => {
+                            i >= self.optional_size("max_window_layers").unwrap_or(0)
+                        }
                         "Gemma2ForCausalLM" => i % 2 == 0,
-                        "Gemma3ForCausalLM" => !(i + 1).is_multiple_of(pattern),
-                        "LlamaForCausalLM" | "GraniteForCausalLM" | "Olmo2ForCausalLM" => false,
-                        "SmolLM3ForCausalLM" => false,
-                        _ => i >= first_sliding,
+                        "Gemma3ForCausalLM" => !(i + 1).is_multiple_of(pattern(6)),
+                        "Olmo3ForCausalLM" | "Exaone4ForCausalLM" => !(i + 1).is_multiple_of(pattern(4)),
+                        _ => false,
                     },
                 };
                 Layer { window: window.filter(|_| local), rope: RopeUse::Global }
@@ -218,16 +276,29 @@ impl Reader<'_> {
         }
     }
 
-    fn local_rope(&self, head_dim: usize) -> Result<Rope, ModelError> {
+    /// Layers with a window rotate by parameters of their own; `unnested` are those of a configuration that has no
+    /// object for them.
+    fn local_rope(&self, spec: &mut Spec, unnested: Rope) -> Result<(), ModelError> {
         let nested = &self.config["rope_parameters"]["sliding_attention"];
-        if nested.is_object() {
-            return self.rope(nested, head_dim);
+        let local = if nested.is_object() { self.rope(nested, spec.attention.head_dim)? } else { unnested };
+        if local != spec.rope {
+            spec.rope_local = Some(local);
+            for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_some()) {
+                layer.rope = RopeUse::Local;
+            }
         }
-        Ok(Rope {
-            theta: self.optional_number("rope_local_base_freq").unwrap_or(10_000.0),
-            rotary_dim: head_dim,
-            scaling: RopeScaling::Default,
-        })
+        Ok(())
+    }
+
+    /// What a configuration without `rope_theta` means in transformers.
+    fn default_theta(&self) -> f64 {
+        match self.architecture {
+            "Ernie4_5ForCausalLM" | "Olmo3ForCausalLM" => 500_000.0,
+            "HeliumForCausalLM" => 100_000.0,
+            "SmolLM3ForCausalLM" => 2_000_000.0,
+            "Gemma3ForCausalLM" => 1_000_000.0,
+            _ => 10_000.0,
+        }
     }
 
     fn rope(&self, object: &Value, head_dim: usize) -> Result<Rope, ModelError> {
@@ -237,7 +308,11 @@ impl Reader<'_> {
                 .as_f64()
                 .ok_or_else(|| ModelError::Config(format!("rope parameter `{key}` is missing")))
         };
-        let partial = either("partial_rotary_factor").unwrap_or(1.0);
+        let partial = either("partial_rotary_factor").unwrap_or(if self.architecture.starts_with("Glm") {
+            0.5
+        } else {
+            1.0
+        });
         let context = self.size("max_position_embeddings")?;
         let original = either("original_max_position_embeddings").map(|n| n as usize);
         let kind = object["rope_type"].as_str().or(object["type"].as_str()).unwrap_or("default");
@@ -283,8 +358,9 @@ impl Reader<'_> {
             }
         };
         Ok(Rope {
-            theta: either("rope_theta").unwrap_or(10_000.0),
+            theta: either("rope_theta").unwrap_or_else(|| self.default_theta()),
             rotary_dim: (partial * head_dim as f64) as usize,
+            interleaved: false,
             scaling,
         })
     }

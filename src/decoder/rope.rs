@@ -10,6 +10,8 @@ pub struct Rope {
     pub theta: f64,
     /// Rotated leading part of every head; the rest passes through. Even.
     pub rotary_dim: usize,
+    /// Which elements of a head turn together: neighbours (2j, 2j + 1), as in GLM, or (j, j + rotary_dim / 2).
+    pub interleaved: bool,
     pub scaling: RopeScaling,
 }
 

@@ -24,7 +24,7 @@ pub struct Spec {
     pub layers: Vec<Layer>,
     /// Rotary embedding of layers with [`RopeUse::Global`].
     pub rope: Rope,
-    /// Rotary embedding of layers with [`RopeUse::Local`] (Gemma-3).
+    /// Rotary embedding of layers with [`RopeUse::Local`] (Gemma-3, OLMo-3).
     pub rope_local: Option<Rope>,
     /// Factor on the embedding output.
     pub embedding_multiplier: Option<f64>,
@@ -48,8 +48,26 @@ pub enum NormLayout {
     /// A norm before and after both branches (Gemma-2): `input_layernorm`, `post_attention_layernorm`,
     /// `pre_feedforward_layernorm`, `post_feedforward_layernorm`.
     PreAndPost,
+    /// The same by the names of GLM-4: `input_layernorm`, `post_self_attn_layernorm`, `post_attention_layernorm`,
+    /// `post_mlp_layernorm`.
+    PreAndPostGlm,
     /// Only on branch outputs (OLMo-2): `post_attention_layernorm`, `post_feedforward_layernorm`.
     Post,
+}
+
+impl NormLayout {
+    /// What the checkpoint calls the norms of a layer, `_layernorm` left out: before attention, on its output, before
+    /// the MLP, on its output.
+    pub fn names(self) -> [Option<&'static str>; 4] {
+        match self {
+            NormLayout::Pre => [Some("input"), None, Some("post_attention"), None],
+            NormLayout::PreAndPost => {
+                ["input", "post_attention", "pre_feedforward", "post_feedforward"].map(Some)
+            }
+            NormLayout::PreAndPostGlm => ["input", "post_self_attn", "post_attention", "post_mlp"].map(Some),
+            NormLayout::Post => [None, Some("post_attention"), None, Some("post_feedforward")],
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +99,7 @@ impl Attention {
 /// RMS norm on queries and keys before the rotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QkNorm {
-    /// Over each head, weight `[head_dim]` (Qwen3, Gemma-3).
+    /// Over each head, weight `[head_dim]` (Qwen3, Gemma-3, EXAONE 4).
     PerHead,
     /// Over the whole projection, weight `[heads · head_dim]` (OLMo-2).
     Full,
@@ -205,6 +223,14 @@ impl Spec {
     /// All linear layers of all decoder layers.
     pub fn all_linears(&self) -> impl Iterator<Item = Linear> + '_ {
         (0..self.num_layers()).flat_map(|layer| self.linears(layer))
+    }
+
+    /// The rotary embedding that a layer uses.
+    pub fn rope_of(&self, rope: RopeUse) -> &Rope {
+        match (rope, &self.rope_local) {
+            (RopeUse::Local, Some(local)) => local,
+            _ => &self.rope,
+        }
     }
 
     /// Name of a norm weight in the checkpoint: `norm` is `input_layernorm`, `post_attention_layernorm`, …, or

@@ -2,7 +2,7 @@
 
 use super::lora::LoraModule;
 use super::whole::WholeModule;
-use super::{Linear, NormLayout, QkNorm, Spec};
+use super::{Linear, QkNorm, Spec};
 use crate::Result;
 use crate::device::Device;
 use crate::model::{Adapter, Checkpoint, ModelError, ModelFolder, QuantisedBase};
@@ -190,19 +190,11 @@ impl Loader<'_> {
     fn layer(&self, layer: usize) -> Result<LayerWeights> {
         let spec = self.spec;
         let linears = spec.linears(layer).into_iter().map(|l| self.linear(l)).collect::<Result<_>>()?;
-        let norm = |name: &str| self.norm(&Spec::layer_norm_name(layer, name), spec.hidden_size).map(Some);
-        let (input_norm, attention_output_norm, mlp_norm, mlp_output_norm) = match spec.norm_layout {
-            NormLayout::Pre => (norm("input_layernorm")?, None, norm("post_attention_layernorm")?, None),
-            NormLayout::PreAndPost => (
-                norm("input_layernorm")?,
-                norm("post_attention_layernorm")?,
-                norm("pre_feedforward_layernorm")?,
-                norm("post_feedforward_layernorm")?,
-            ),
-            NormLayout::Post => {
-                (None, norm("post_attention_layernorm")?, None, norm("post_feedforward_layernorm")?)
-            }
+        let norm = |name: Option<&str>| {
+            let name = name.map(|name| Spec::layer_norm_name(layer, &format!("{name}_layernorm")));
+            name.map(|name| self.norm(&name, spec.hidden_size)).transpose()
         };
+        let [input, attention, mlp, mlp_output] = spec.norm_layout.names();
         let a = &spec.attention;
         let qk_norm = |q_len, k_len| -> Result<_> {
             let norm = |name, len| self.norm(&Spec::layer_norm_name(layer, name), len);
@@ -213,7 +205,14 @@ impl Loader<'_> {
             Some(QkNorm::PerHead) => qk_norm(a.head_dim, a.head_dim)?,
             Some(QkNorm::Full) => qk_norm(a.q_size(), a.kv_size())?,
         };
-        Ok(LayerWeights { linears, input_norm, attention_output_norm, mlp_norm, mlp_output_norm, qk_norm })
+        Ok(LayerWeights {
+            linears,
+            input_norm: norm(input)?,
+            attention_output_norm: norm(attention)?,
+            mlp_norm: norm(mlp)?,
+            mlp_output_norm: norm(mlp_output)?,
+            qk_norm,
+        })
     }
 
     fn linear(&self, linear: Linear) -> Result<LinearWeights> {

@@ -1,6 +1,6 @@
 //! Modules that are trained whole beside the adapter (PEFT's `modules_to_save`): the embedding, the head, norms.
 
-use super::{Decoder, NormLayout, QkNorm, Spec};
+use super::{Decoder, QkNorm, Spec};
 use crate::Result;
 use crate::model::adapter::WholeTensor;
 use crate::model::{Checkpoint, ModelError};
@@ -45,18 +45,6 @@ pub fn candidates(spec: &Spec) -> Vec<(String, WholeKind, Vec<usize>)> {
     if !spec.tied {
         all.push(("model.embed_tokens".into(), WholeKind::Embedding, matrix.clone()));
     }
-    let norms: &[(&str, LayerNorm)] = match spec.norm_layout {
-        NormLayout::Pre => &[("input_layernorm", Input), ("post_attention_layernorm", Mlp)],
-        NormLayout::PreAndPost => &[
-            ("input_layernorm", Input),
-            ("post_attention_layernorm", AttentionOutput),
-            ("pre_feedforward_layernorm", Mlp),
-            ("post_feedforward_layernorm", MlpOutput),
-        ],
-        NormLayout::Post => {
-            &[("post_attention_layernorm", AttentionOutput), ("post_feedforward_layernorm", MlpOutput)]
-        }
-    };
     let a = &spec.attention;
     let qk = a.qk_norm.map(|norm| match norm {
         QkNorm::PerHead => [a.head_dim, a.head_dim],
@@ -68,8 +56,11 @@ pub fn candidates(spec: &Spec) -> Vec<(String, WholeKind, Vec<usize>)> {
             all.push((name("self_attn.q_norm"), WholeKind::LayerNorm(layer, Query), vec![q]));
             all.push((name("self_attn.k_norm"), WholeKind::LayerNorm(layer, Key), vec![k]));
         }
-        for (norm, kind) in norms {
-            all.push((name(norm), WholeKind::LayerNorm(layer, *kind), hidden.clone()));
+        for (norm, kind) in spec.norm_layout.names().into_iter().zip([Input, AttentionOutput, Mlp, MlpOutput])
+        {
+            let Some(norm) = norm else { continue };
+            let kind = WholeKind::LayerNorm(layer, kind);
+            all.push((name(&format!("{norm}_layernorm")), kind, hidden.clone()));
         }
     }
     all.push(("model.norm".into(), WholeKind::FinalNorm, hidden));

@@ -96,6 +96,17 @@ impl QuantisedBase {
         spec.all_linears().count()
     }
 
+    /// Bytes of the model in `checkpoint` with its linear layers in `format`.
+    ///
+    /// # Errors
+    /// A missing or misshapen tensor.
+    pub fn model_size(spec: &Spec, checkpoint: &Checkpoint, format: FourBitFormat) -> Result<u64> {
+        let linears = sources(spec, checkpoint)?;
+        let stored: u64 = linears.iter().map(|tensor| tensor.bytes().len() as u64).sum();
+        let weights: usize = linears.iter().map(|tensor| tensor.element_count()).sum();
+        Ok(checkpoint.size() - stored + (weights as f64 * format.bits() / 8.0) as u64)
+    }
+
     /// Quantises into memory; `done` is told the number of finished matrices and may stop the work.
     ///
     /// # Errors

@@ -27,8 +27,9 @@ impl Decoder<'_> {
                 self.graph.node("Split", "", &node, &[&query[0], &sizes], &outputs, axis);
                 query = parts;
             }
-            // Only these kernels normalise queries and keys themselves.
-            let fused = matches!(self.options.provider, Provider::Cuda | Provider::WebGpu);
+            // Only these kernels normalise queries and keys themselves, as a part of the rotation.
+            let rotates = spec.layers[layer].rope != RopeUse::None;
+            let fused = rotates && matches!(self.options.provider, Provider::Cuda | Provider::WebGpu);
             if norm == QkNorm::PerHead && fused {
                 norm_weights =
                     Some((self.qk_norm_weight(layer, "q_norm")?, self.qk_norm_weight(layer, "k_norm")?));
@@ -88,10 +89,7 @@ impl Decoder<'_> {
     fn rotate(&mut self, layer: usize, which: &str, input: &str, heads: usize) -> Result<String> {
         let use_of = self.spec.layers[layer].rope;
         let (cos, sin) = self.rope_caches(use_of)?;
-        let rope = match (use_of, &self.spec.rope_local) {
-            (RopeUse::Local, Some(local)) => local,
-            _ => &self.spec.rope,
-        };
+        let rope = self.spec.rope_of(use_of);
         // Zeros: all of a head is rotated, and its size follows from the tables.
         let partial = rope.rotary_dim != self.spec.attention.head_dim;
         let (heads, width) = if partial { (heads, rope.rotary_dim) } else { (0, 0) };
@@ -99,7 +97,7 @@ impl Decoder<'_> {
         let node = format!("/model/layers.{layer}/attn/{which}/RotaryEmbedding");
         let output = format!("{node}/output_0");
         let attributes = vec![
-            attr_int("interleaved", 0),
+            attr_int("interleaved", i64::from(rope.interleaved)),
             attr_int("num_heads", heads as i64),
             attr_int("rotary_embedding_dim", width as i64),
         ];
@@ -191,7 +189,7 @@ impl Decoder<'_> {
             attr_int("local_window_size", window),
             attr_float("softcap", a.softcap.unwrap_or(0.0)),
             attr_int("do_rotary", i64::from(rotates)),
-            attr_int("rotary_interleaved", 0),
+            attr_int("rotary_interleaved", i64::from(self.spec.rope_of(facts.rope).interleaved)),
         ];
         if facts.window.is_some() && self.options.windowed_kv_cache {
             attributes.push(attr_int("sliding_window_cache", 1));

@@ -40,6 +40,12 @@ struct Stream {
     branch: Option<String>,
 }
 
+#[derive(Clone, Copy)]
+enum Branch {
+    Attention,
+    Mlp,
+}
+
 /// Looks the embeddings of the tokens up.
 const GATHER: &str = "/model/embed_tokens/Gather";
 const MASK: &str = "/model/attn_mask_reformat/attn_mask_subgraph";
@@ -197,33 +203,46 @@ impl<'a> Decoder<'a> {
     }
 
     fn layer(&mut self, layer: usize, stream: &mut Stream) -> Result<()> {
-        match self.spec.norm_layout {
-            NormLayout::Pre => {
-                let hidden = self.next_norm(layer, "input", stream)?;
-                let branch = self.attention(layer, &hidden)?;
-                stream.branch = Some(self.scale_branch(layer, 1, branch));
-                let hidden = self.next_norm(layer, "post_attention", stream)?;
-                let branch = self.feed_forward(layer, &hidden)?;
-                stream.branch = Some(self.scale_branch(layer, 2, branch));
-            }
-            NormLayout::PreAndPost => {
-                let hidden = self.next_norm(layer, "input", stream)?;
-                let branch = self.attention(layer, &hidden)?;
-                stream.branch = Some(self.branch_norm(layer, "post_attention", &branch)?);
-                let hidden = self.next_norm(layer, "pre_feedforward", stream)?;
-                let branch = self.feed_forward(layer, &hidden)?;
-                stream.branch = Some(self.branch_norm(layer, "post_feedforward", &branch)?);
-            }
-            NormLayout::Post => {
-                let branch = self.attention(layer, &stream.residual)?;
-                let branch = self.branch_norm(layer, "post_attention", &branch)?;
-                let name = format!("/model/layers.{layer}/attn_residual/Add");
-                stream.residual = self.graph.op("Add", &name, &[&stream.residual, &branch], vec![]);
-                let branch = self.feed_forward(layer, &stream.residual)?;
-                let branch = self.branch_norm(layer, "post_feedforward", &branch)?;
-                let name = format!("/model/layers.{layer}/mlp_residual/Add");
-                stream.residual = self.graph.op("Add", &name, &[&stream.residual, &branch], vec![]);
-            }
+        let [input, attention_output, mlp, mlp_output] = self.spec.norm_layout.names();
+        let hidden = self.branch_input(layer, input, stream)?;
+        let branch = self.attention(layer, &hidden)?;
+        self.branch_output(layer, Branch::Attention, attention_output, branch, stream)?;
+        let hidden = self.branch_input(layer, mlp, stream)?;
+        let branch = self.feed_forward(layer, &hidden)?;
+        self.branch_output(layer, Branch::Mlp, mlp_output, branch, stream)
+    }
+
+    /// What a branch reads: the stream, normalised where a norm stands before the branch.
+    fn branch_input(&mut self, layer: usize, norm: Option<&str>, stream: &mut Stream) -> Result<String> {
+        match norm {
+            Some(norm) => self.next_norm(layer, norm, stream),
+            None => Ok(stream.residual.clone()),
+        }
+    }
+
+    /// Gives what a branch says to the stream. Where the next branch begins with a norm, that sums it up.
+    fn branch_output(
+        &mut self,
+        layer: usize,
+        which: Branch,
+        norm: Option<&str>,
+        branch: String,
+        stream: &mut Stream,
+    ) -> Result<()> {
+        let branch = match norm {
+            Some(norm) => self.branch_norm(layer, norm, &branch)?,
+            None => branch,
+        };
+        let (index, add) = match which {
+            Branch::Attention => (1, "attn_residual"),
+            Branch::Mlp => (2, "mlp_residual"),
+        };
+        let branch = self.scale_branch(layer, index, branch);
+        if self.spec.norm_layout == NormLayout::Post {
+            let name = format!("/model/layers.{layer}/{add}/Add");
+            stream.residual = self.graph.op("Add", &name, &[&stream.residual, &branch], vec![]);
+        } else {
+            stream.branch = Some(branch);
         }
         Ok(())
     }

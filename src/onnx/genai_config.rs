@@ -154,8 +154,15 @@ fn with_end_of_turn(eos: Value, tokenizer: Option<u32>) -> Value {
 fn model_type(spec: &Spec) -> String {
     match spec.architecture.as_str() {
         "Gemma3ForCausalLM" => "gemma3_text".into(),
-        // onnxruntime-genai has no type of its own for it, and nothing in it needs one.
-        "Olmo2ForCausalLM" => "decoder".into(),
+        // onnxruntime-genai has no types of their own for them, and nothing in it needs one.
+        "Exaone4ForCausalLM"
+        | "GlmForCausalLM"
+        | "Glm4ForCausalLM"
+        | "HeliumForCausalLM"
+        | "MinistralForCausalLM"
+        | "Olmo2ForCausalLM"
+        | "Olmo3ForCausalLM"
+        | "SeedOssForCausalLM" => "decoder".into(),
         other => other.split("For").next().unwrap_or(other).to_lowercase(),
     }
 }
@@ -225,11 +232,15 @@ struct FamilyTokens {
 /// What a `config.json` without these keys means in transformers.
 fn family_defaults(model_type: &str) -> FamilyTokens {
     let (bos, eos, pad) = match model_type {
-        "llama" | "mistral" | "granite" => (Some(1), Some(2), None),
+        "llama" | "mistral" | "ministral" | "granite" => (Some(1), Some(2), None),
         "phi3" => (Some(1), Some(32_000), Some(32_000)),
-        "gemma2" | "gemma3_text" => (Some(2), Some(1), Some(0)),
+        "gemma" | "gemma2" | "gemma3_text" => (Some(2), Some(1), Some(0)),
         "smollm3" => (Some(128_000), Some(128_001), Some(128_004)),
-        "olmo2" => (None, Some(50_279), Some(1)),
+        "olmo2" | "olmo3" => (None, Some(50_279), Some(1)),
+        "ernie4_5" => (Some(1), Some(2), Some(0)),
+        "exaone4" => (Some(0), Some(2), None),
+        "helium" => (Some(1), Some(2), Some(3)),
+        "seed_oss" => (Some(0), Some(2), Some(1)),
         _ => (None, None, None),
     };
     FamilyTokens { bos, eos, pad }

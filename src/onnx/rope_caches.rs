@@ -54,10 +54,7 @@ impl Decoder<'_> {
     /// sequences follow those for short ones, and a batch with a long sequence takes its rows from there.
     pub(crate) fn rotary_positions(&mut self, rope: RopeUse) -> String {
         let spec = self.spec;
-        let rope = match (rope, &spec.rope_local) {
-            (RopeUse::Local, Some(local)) => local,
-            _ => &spec.rope,
-        };
+        let rope = spec.rope_of(rope);
         let original = match rope.scaling {
             RopeScaling::LongRope { original_context, .. } if original_context < spec.context_length => {
                 original_context

@@ -1,4 +1,4 @@
-//! Rotary position embedding: pairs (j, j + half) of every head are rotated by the position's angles.
+//! Rotary position embedding: pairs (j, j + half) of every head, or neighbours, are rotated by the position's angles.
 
 use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use crate::Result;
@@ -11,6 +11,7 @@ use rayon::prelude::*;
 pub struct RotaryTables {
     cos: Tensor,
     sin: Tensor,
+    interleaved: bool,
 }
 
 impl RotaryTables {
@@ -31,6 +32,7 @@ impl RotaryTables {
         Ok(RotaryTables {
             cos: Tensor::from_vec(cos, shape, device)?,
             sin: Tensor::from_vec(sin, shape, device)?,
+            interleaved: rope.interleaved,
         })
     }
 }
@@ -67,18 +69,37 @@ fn rotate(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Resu
             let (cos, sin) = (cos.row(token), sin.row(token));
             let heads = x.row(token).chunks_exact(head_dim);
             for (y, x) in y.chunks_exact_mut(head_dim).zip(heads) {
-                let (y_low, y_rest) = y.split_at_mut(half);
-                let (x_low, x_rest) = x.split_at(half);
-                for k in 0..half {
-                    let (c, s) = (cos[k], sign * sin[k]);
-                    y_low[k] = x_low[k] * c - x_rest[k] * s;
-                    y_rest[k] = x_rest[k] * c + x_low[k] * s;
+                let (x_turned, x_rest) = x.split_at(2 * half);
+                let (y_turned, y_rest) = y.split_at_mut(2 * half);
+                if tables.interleaved {
+                    turn_neighbours(y_turned, x_turned, cos, sin, sign);
+                } else {
+                    turn_halves(y_turned, x_turned, cos, sin, sign);
                 }
-                y_rest[half..].copy_from_slice(&x_rest[half..]);
+                y_rest.copy_from_slice(x_rest);
             }
         }
     });
     matrix(y, x.rows, x.cols)
+}
+
+fn turn_halves(y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let half = cos.len();
+    let (y_low, y_high) = y.split_at_mut(half);
+    let (x_low, x_high) = x.split_at(half);
+    for k in 0..half {
+        let (c, s) = (cos[k], sign * sin[k]);
+        y_low[k] = x_low[k] * c - x_high[k] * s;
+        y_high[k] = x_high[k] * c + x_low[k] * s;
+    }
+}
+
+fn turn_neighbours(y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let pairs = y.chunks_exact_mut(2).zip(x.chunks_exact(2));
+    for ((y, x), (c, s)) in pairs.zip(cos.iter().zip(sin)) {
+        y[0] = x[0] * c - x[1] * sign * s;
+        y[1] = x[1] * c + x[0] * sign * s;
+    }
 }
 
 fn plain(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f64) -> Result<Tensor> {
@@ -87,11 +108,21 @@ fn plain(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f64) -> Resul
     let heads = x.contiguous()?.reshape((tokens, width / head_dim, head_dim))?;
     let cos = tables.cos.unsqueeze(1)?.to_dtype(x.dtype())?; // [tokens, 1, half]
     let sin = (tables.sin.unsqueeze(1)?.to_dtype(x.dtype())? * sign)?;
-    let (low, high) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
     let rest = heads.narrow(2, 2 * half, head_dim - 2 * half)?;
+    let (low, high) = if tables.interleaved {
+        let pairs = heads.narrow(2, 0, 2 * half)?.reshape((tokens, width / head_dim, half, 2))?;
+        (pairs.narrow(3, 0, 1)?.squeeze(3)?, pairs.narrow(3, 1, 1)?.squeeze(3)?)
+    } else {
+        (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?)
+    };
     let turned_low = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
     let turned_high = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
-    Ok(Tensor::cat(&[turned_low, turned_high, rest], 2)?.reshape((tokens, width))?)
+    let turned = if tables.interleaved {
+        Tensor::stack(&[turned_low, turned_high], 3)?.flatten_from(2)?
+    } else {
+        Tensor::cat(&[turned_low, turned_high], 2)?
+    };
+    Ok(Tensor::cat(&[turned, rest], 2)?.reshape((tokens, width))?)
 }
 
 #[cfg(test)]
@@ -103,8 +134,8 @@ mod tests {
 
     #[test]
     fn kernel_agrees_with_autograd_also_on_a_part_of_the_head() -> Result<()> {
-        for rotary_dim in [8, 6] {
-            let rope = Rope { theta: 100.0, rotary_dim, scaling: RopeScaling::Default };
+        for (rotary_dim, interleaved) in [(8, false), (6, false), (8, true), (6, true)] {
+            let rope = Rope { theta: 100.0, rotary_dim, interleaved, scaling: RopeScaling::Default };
             let positions: Vec<u32> = (0..11).chain(0..8).collect();
             let tables = RotaryTables::new(&rope, &positions, 11, &Device::Cpu)?;
             let packed = random(&[19, 40], 1)?;

@@ -8,6 +8,7 @@ use crate::model::loftq::Loftq;
 use crate::model::{BaseFormat, ModelHandle, QuantisedBase};
 use crate::report::Event;
 use crate::report::event::Unit;
+use crate::train::MemoryEstimate;
 use std::path::Path;
 
 pub struct LoftqPass {
@@ -38,6 +39,10 @@ impl Pass for LoftqPass {
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
         hasher.field("loftq_iter", &self.options.loftq_iter);
         self.lora().key(hasher)
+    }
+
+    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        self.lora().estimate(input, Some(Loftq::FORMAT))
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {

@@ -7,7 +7,7 @@ use crate::decoder::{Decoder, Linear, Spec, whole};
 use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
-use crate::model::{Checkpoint, ModelFolder, ModelHandle, QuantisedBase};
+use crate::model::{Checkpoint, FourBitFormat, ModelFolder, ModelHandle, QuantisedBase};
 use crate::quant::low_rank::LowRank;
 use crate::report::Event;
 use crate::train::metrics::Metrics;
@@ -84,15 +84,7 @@ impl Pass for LoraPass {
     }
 
     fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
-        let ModelHandle::Hf { dir } = input else { return Ok(None) };
-        let folder = ModelFolder::open(dir)?;
-        let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
-        let targets = targets::select(&spec, self.options.target_modules.as_ref())?;
-        // Samples are as long as they may be; only the data could tell that they are shorter.
-        let batch = self.options.training.per_device_train_batch_size;
-        let tokens = batch * self.options.train_data.pre_process.max_seq_len;
-        let run = self.workload(&spec, checkpoint.size(), &targets, tokens);
-        Ok(Some(MemoryEstimate::of(&run)))
+        self.estimate(input, None)
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
@@ -104,6 +96,26 @@ impl LoraPass {
     /// The pass with activations of `dtype` where the device has a choice.
     pub(super) fn computing_in(dtype: &str, options: &LoraOptions) -> LoraPass {
         LoraPass { options: LoraOptions { torch_dtype: dtype.to_owned(), ..options.clone() } }
+    }
+
+    /// What the pass needs at its peak if the linear layers are held in `format`, or as they are.
+    pub(super) fn estimate(
+        &self,
+        input: &ModelHandle,
+        format: Option<FourBitFormat>,
+    ) -> Result<Option<MemoryEstimate>> {
+        let ModelHandle::Hf { dir } = input else { return Ok(None) };
+        let folder = ModelFolder::open(dir)?;
+        let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
+        let targets = targets::select(&spec, self.options.target_modules.as_ref())?;
+        let weights = match format {
+            Some(format) => QuantisedBase::model_size(&spec, &checkpoint, format)?,
+            None => checkpoint.size(),
+        };
+        // Samples are as long as they may be; only the data could tell that they are shorter.
+        let batch = self.options.training.per_device_train_batch_size;
+        let tokens = batch * self.options.train_data.pre_process.max_seq_len;
+        Ok(Some(MemoryEstimate::of(&self.workload(&spec, weights, &targets, tokens))))
     }
 
     /// The whole pass, on the linear layers that `quantised` gives, or on the base as it is. The low-rank matrices that it

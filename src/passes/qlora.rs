@@ -7,6 +7,7 @@ use crate::engine::KeyHasher;
 use crate::model::{BaseFormat, FourBitFormat, ModelHandle};
 use crate::quant::nf4::Code;
 use crate::report::Event;
+use crate::train::MemoryEstimate;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -38,6 +39,10 @@ impl Pass for QloraPass {
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
         hasher.field("base", &self.format());
         self.lora().key(hasher)
+    }
+
+    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+        self.lora().estimate(input, Some(self.format()))
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {

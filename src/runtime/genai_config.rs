@@ -1,6 +1,8 @@
 //! `genai_config.json`: what an ONNX folder says about its model.
 
 use super::RuntimeError;
+use crate::decoder::RopeScaling;
+use crate::model::ModelFolder;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +99,23 @@ impl GenaiConfig {
             other => other.map_err(|e| unusable(e.to_string()))?,
         };
         serde_json::from_str(&text).map_err(|e| unusable(e.to_string()))
+    }
+
+    /// The length from which on sequences are rotated with other factors (LongRoPE), if there is one: what the
+    /// model's own configuration says, or what onnxruntime-genai takes for granted where that was not copied along.
+    pub fn rope_switch(&self, dir: &Path) -> Option<usize> {
+        let switch = match ModelFolder::open(dir).ok().and_then(|folder| folder.spec().ok()) {
+            Some(spec) => match spec.rope.scaling {
+                RopeScaling::LongRope { original_context, .. } => Some(original_context),
+                _ => None,
+            },
+            None => match self.model.r#type.as_str() {
+                "phi3" | "phimoe" => Some(4096),
+                "phi3small" => Some(8192),
+                _ => None,
+            },
+        };
+        switch.filter(|switch| *switch < self.model.context_length)
     }
 
     /// The graph's file.

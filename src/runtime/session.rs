@@ -37,8 +37,10 @@ pub struct OnnxSession {
     /// Names of the inputs that are made anew for every run, as far as the graph has them.
     attention_mask: Option<String>,
     position_ids: Option<String>,
-    /// Positions in the cache.
-    position: usize,
+    /// What the cache holds.
+    seen: Vec<u32>,
+    /// Sequences longer than this rotate otherwise (LongRoPE).
+    switch: Option<usize>,
     logits_memory: MemoryInfo<'static>,
 }
 
@@ -102,7 +104,7 @@ impl OnnxSession {
         }
         let logits_memory =
             MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
-        let position = 0;
+        let switch = config.rope_switch(dir);
         Ok(OnnxSession {
             session,
             config,
@@ -112,7 +114,8 @@ impl OnnxSession {
             share,
             attention_mask,
             position_ids,
-            position,
+            seen: Vec::new(),
+            switch,
             logits_memory,
         })
     }
@@ -126,8 +129,19 @@ impl OnnxSession {
         self.share
     }
 
+    /// An empty cache.
+    fn forget(&mut self) -> RuntimeResult<()> {
+        if !self.share {
+            self.cache = KvCache::new(&self.session, &self.slots, false)?;
+        }
+        self.seen.clear();
+        Ok(())
+    }
+
+    /// Logits after `tokens`, which follow what the cache holds.
     fn run(&mut self, tokens: &[u32]) -> RuntimeResult<Vec<f32>> {
-        let total = self.position + tokens.len();
+        let position = self.seen.len();
+        let total = position + tokens.len();
         let mut fresh: Vec<(String, DynTensor)> = Vec::with_capacity(3);
         let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
         fresh.push((self.config.model.decoder.inputs.input_ids.clone(), row(ids)?)); // [1, new]
@@ -135,9 +149,9 @@ impl OnnxSession {
             fresh.push((name.clone(), row(vec![1; total])?)); // [1, total]
         }
         if let Some(name) = &self.position_ids {
-            fresh.push((name.clone(), row((self.position as i64..total as i64).collect())?)); // [1, new]
+            fresh.push((name.clone(), row((position as i64..total as i64).collect())?)); // [1, new]
         }
-        self.cache.reserve(&self.session, &self.slots, total, self.position)?;
+        self.cache.reserve(&self.session, &self.slots, total, position)?;
         let name = &self.config.model.decoder.outputs.logits;
         match &mut self.cache {
             KvCache::Shared { binding, .. } => {
@@ -178,24 +192,36 @@ impl OnnxSession {
 
 impl NextLogits for OnnxSession {
     fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+        let end = self.seen.len() + tokens.len();
+        let changes = |switch: usize| (1..=switch).contains(&self.seen.len()) && switch < end;
+        if self.switch.is_some_and(changes) {
+            // The keys in the cache are rotated for short sequences: computed again, as transformers and
+            // onnxruntime-genai do.
+            let mut all = std::mem::take(&mut self.seen);
+            all.extend_from_slice(tokens);
+            self.forget()?;
+            let logits = self.run(&all)?;
+            self.seen = all;
+            return Ok(logits);
+        }
         let logits = self.run(tokens)?;
-        self.position += tokens.len();
+        self.seen.extend_from_slice(tokens);
         Ok(logits)
     }
 
     fn rewind(&mut self, len: usize) -> Result<usize> {
-        if self.share {
+        let changes = |switch: usize| len <= switch && switch < self.seen.len();
+        if self.share && !self.switch.is_some_and(changes) {
             // Rows beyond the position are never read, only overwritten.
-            self.position = len;
+            self.seen.truncate(len);
         } else {
-            self.cache = KvCache::new(&self.session, &self.slots, false)?;
-            self.position = 0;
+            self.forget()?;
         }
-        Ok(self.position)
+        Ok(self.seen.len())
     }
 
     fn reserve(&mut self, len: usize) -> Result<()> {
-        Ok(self.cache.reserve(&self.session, &self.slots, len, self.position)?)
+        Ok(self.cache.reserve(&self.session, &self.slots, len, self.seen.len())?)
     }
 }
 

@@ -108,7 +108,7 @@ const BF16_DOC: &str = "Inputs and outputs of an int4 model for CUDA in bfloat16
 const ADAPTERS_DOC: &str = "What becomes of an adapter: `merged` into the weights, or `separate`, in adapter_weights.onnx_adapter beside the \
      base, which then serves other adapters of the same modules, too.";
 const METADATA_DOC: &str = "Only genai_config.json and the tokenizer. Of an ONNX model the graph goes along; of a Hugging Face model nothing else \
-     is written.";
+     is written, but its adapter where `adapters` is separate.";
 const FILENAME_DOC: &str = "Name of the ONNX file, which ends in `.onnx`; the weights are beside it in a file with `.data` at the end. Null is \
      model.onnx.";
 const EXPERTS: &str = "mixtures of experts are not supported";

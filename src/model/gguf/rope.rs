@@ -65,8 +65,9 @@ fn fixed_factors(factors: &[f64], theta: f64, context: usize) -> Value {
     }
     let factor = factors.iter().copied().fold(1.0, f64::max);
     let rotary_dim = 2 * factors.len();
-    let frequencies =
-        |scaling: RopeScaling| Rope { theta, rotary_dim, scaling }.inverse_frequencies(context).0;
+    let frequencies = |scaling: RopeScaling| {
+        Rope { theta, rotary_dim, interleaved: false, scaling }.inverse_frequencies(context).0
+    };
     let plain = frequencies(RopeScaling::Default);
     for original_context in (0..24).map(|power| 1usize << power) {
         let scaled = frequencies(RopeScaling::Llama3 {
@@ -103,7 +104,7 @@ mod tests {
     use super::*;
 
     fn factors(theta: f64, rotary_dim: usize, original_context: usize) -> Vec<f64> {
-        let rope = |scaling| Rope { theta, rotary_dim, scaling }.inverse_frequencies(1).0;
+        let rope = |scaling| Rope { theta, rotary_dim, interleaved: false, scaling }.inverse_frequencies(1).0;
         let scaling = RopeScaling::Llama3 {
             factor: 32.0,
             low_freq_factor: 1.0,

@@ -2,7 +2,7 @@
 
 use super::{Attended, AttentionSpec, Segment};
 use crate::Result;
-use crate::ops::gemm::{Mat, MatMut, Write, gemm_serial};
+use crate::ops::gemm::{Mat, MatMut, Panels, Write};
 use crate::ops::host::{HostRows, matrix};
 use crate::ops::vector::{dot, exp, max, simd, sum};
 use candle_core::Tensor;
@@ -10,12 +10,15 @@ use rayon::prelude::*;
 use std::ops::Range;
 
 /// Queries per strip: whole tiles of the product's kernels. Longer ones would compute more scores that nobody sees, shorter
-/// ones pack the keys for fewer queries.
-const STRIP: usize = 96;
-/// Keys that the backward takes at a time, so that what it keeps of a strip stays in an L2 cache.
+/// ones read the packed keys for fewer queries.
+const STRIP: usize = 48;
+/// Queries that the forward packs the keys for.
+const QUERIES: usize = 192;
+/// Keys worked on at a time, so that they and their scores stay in an L2 cache.
 const KEYS: usize = 256;
 
 /// Some queries of one document and the keys that any of them sees, both counted in the document.
+#[derive(Clone)]
 struct Strip<'a> {
     segment: &'a Segment,
     queries: Range<usize>,
@@ -23,21 +26,26 @@ struct Strip<'a> {
 }
 
 impl<'a> Strip<'a> {
-    fn all(segment: &'a Segment, window: Option<usize>) -> impl Iterator<Item = Strip<'a>> {
-        (0..segment.queries).step_by(STRIP).map(move |start| {
-            let queries = start..(start + STRIP).min(segment.queries);
+    /// Strips of `length` of these queries.
+    fn of(
+        segment: &'a Segment,
+        queries: Range<usize>,
+        window: Option<usize>,
+        length: usize,
+    ) -> impl Iterator<Item = Strip<'a>> {
+        let last = queries.end;
+        queries.step_by(length).map(move |start| {
+            let queries = start..(start + length).min(last);
             let keys = segment.visible(start, window).start..segment.visible(queries.end - 1, window).end;
             Strip { segment, queries, keys }
         })
     }
 
-    /// The strip against some keys after the others.
-    fn parts(self) -> impl Iterator<Item = Strip<'a>> {
-        let Strip { segment, queries, keys } = self;
-        keys.clone().step_by(KEYS).map(move |start| {
-            let keys = start..(start + KEYS).min(keys.end);
-            Strip { segment, queries: queries.clone(), keys }
-        })
+    /// The strip against those of its keys that lie in `part`, from a whole panel of it on.
+    fn within(mut self, part: &Range<usize>) -> Option<Strip<'a>> {
+        let (start, end) = (self.keys.start.max(part.start), self.keys.end.min(part.end));
+        self.keys = start - (start - part.start) % Panels::STEP..end;
+        (start < end).then_some(self)
     }
 
     /// For every query, the columns of the strip that it sees.
@@ -77,33 +85,55 @@ pub(super) fn forward(
     let mut log_sum_exp = vec![0.0; spec.heads * tokens];
     let output_blocks = MatMut::new(&mut output, tokens, width, width);
     let lse_blocks = MatMut::new(&mut log_sum_exp, spec.heads, tokens, tokens);
-    let strips: Vec<Strip> = segments.iter().flat_map(|s| Strip::all(s, spec.window)).collect();
-    (0..strips.len() * spec.heads).into_par_iter().for_each_init(Vec::new, |scores: &mut Vec<f32>, task| {
-        let (strip, head) = (&strips[task / spec.heads], task % spec.heads);
-        let (rows, cols) = (strip.queries.len(), strip.keys.len());
-        let kv = |x| head_block(x, strip.first_key(), cols, head / group, dim);
-        scores.resize(rows * cols, 0.0);
-        let mut strip_scores = MatMut::new(scores, rows, cols, cols);
-        let q = head_block(&q, strip.first_query(), rows, head, dim);
-        gemm_serial(&mut strip_scores, Write::Replace, spec.scale as f32, q, kv(&k).t());
+    let strips: Vec<Strip> =
+        segments.iter().flat_map(|s| Strip::of(s, 0..s.queries, spec.window, QUERIES)).collect();
+    (0..strips.len() * spec.heads).into_par_iter().with_max_len(1).for_each(|task| {
+        let (whole, head) = (&strips[task % strips.len()], task / strips.len());
+        let (mut tops, mut totals) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
+        let mut scores = Vec::new();
         #[expect(unsafe_code, reason = "every task writes its own block")]
-        // SAFETY: a task is one head of one strip, so blocks do not overlap.
-        let (mut output, mut lse) = unsafe {
-            (
-                output_blocks.block(strip.first_query(), head * dim, rows, dim),
-                lse_blocks.block(head, strip.first_query(), 1, rows),
-            )
+        let output_block = |first, rows| {
+            // SAFETY: a task is one head of some queries, so blocks do not overlap; only one of its own lives at a time.
+            unsafe { output_blocks.block(first, head * dim, rows, dim) }
         };
-        for (row, seen) in strip.rows(spec.window).enumerate() {
-            let scores = &mut scores[row * cols..][..cols];
-            scores[..seen.start].fill(0.0);
-            scores[seen.end..].fill(0.0);
-            lse.row(0)[row] = simd(
-                #[inline(always)]
-                || softmax(&mut scores[seen], spec.softcap),
-            );
+        for start in whole.keys.clone().step_by(KEYS) {
+            let part = start..(start + KEYS).min(whole.keys.end);
+            let kv = |x| head_block(x, whole.segment.first_key + start, part.len(), head / group, dim);
+            let (k, v) = (Panels::new(kv(&k).t()), Panels::new(kv(&v)));
+            let strips = Strip::of(whole.segment, whole.queries.clone(), spec.window, STRIP);
+            for strip in strips.filter_map(|s| s.within(&part)) {
+                let (rows, cols, skipped) = (strip.queries.len(), strip.keys.len(), strip.keys.start - start);
+                scores.resize(rows * cols, 0.0);
+                let mut strip_scores = MatMut::new(&mut scores, rows, cols, cols);
+                let q = head_block(&q, strip.first_query(), rows, head, dim);
+                k.product(&mut strip_scores, Write::Replace, spec.scale as f32, q, [0, skipped]);
+                let mut output = output_block(strip.first_query(), rows);
+                let done = strip.queries.start - whole.queries.start;
+                for (row, seen) in strip.rows(spec.window).enumerate() {
+                    let scores = &mut scores[row * cols..][..cols];
+                    scores[..seen.start].fill(0.0);
+                    scores[seen.end..].fill(0.0);
+                    let (scores, output) = (&mut scores[seen], output.row(row));
+                    let (top, total) = (&mut tops[done + row], &mut totals[done + row]);
+                    simd(
+                        #[inline(always)]
+                        || absorb(scores, spec.softcap, top, total, output),
+                    );
+                }
+                let weights = Mat::new(&scores, rows, cols, cols);
+                v.product(&mut output, Write::Add, 1.0, weights, [skipped, 0]);
+            }
         }
-        gemm_serial(&mut output, Write::Replace, 1.0, Mat::new(scores, rows, cols, cols), kv(&v));
+        let (first, rows) = (whole.first_query(), whole.queries.len());
+        let mut output = output_block(first, rows);
+        #[expect(unsafe_code, reason = "every task writes its own block")]
+        // SAFETY: as for the output.
+        let mut lse = unsafe { lse_blocks.block(head, first, 1, rows) };
+        for (row, (top, total)) in tops.iter().zip(&totals).take(rows).enumerate() {
+            lse.row(0)[row] = top + total.ln();
+            let inverse = total.recip();
+            output.row(row).iter_mut().for_each(|x| *x *= inverse);
+        }
     });
     Ok(Attended {
         output: matrix(output, tokens, width)?,
@@ -111,23 +141,51 @@ pub(super) fn forward(
     })
 }
 
-/// Turns scores into weights; gives the log-sum-exp.
+/// Turns some more scores of a row into weights relative to the largest score so far, and what was summed before with them.
+/// Online softmax, <https://arxiv.org/abs/1805.02867>.
 #[inline(always)]
-fn softmax(scores: &mut [f32], softcap: Option<f64>) -> f32 {
+fn absorb(scores: &mut [f32], softcap: Option<f64>, top: &mut f32, total: &mut f32, output: &mut [f32]) {
+    if scores.is_empty() {
+        return;
+    }
     if let Some(cap) = softcap {
         let cap = cap as f32;
         scores.iter_mut().for_each(|s| *s = cap * (*s / cap).tanh());
     }
-    let top = max(scores);
-    scores.iter_mut().for_each(|s| *s = exp(*s - top));
-    let total = sum(scores);
-    let inverse = total.recip();
-    scores.iter_mut().for_each(|s| *s *= inverse);
-    top + total.ln()
+    let highest = max(scores).max(*top);
+    if highest != *top {
+        let factor = exp(*top - highest);
+        *total *= factor;
+        output.iter_mut().for_each(|x| *x *= factor);
+        *top = highest;
+    }
+    scores.iter_mut().for_each(|s| *s = exp(*s - highest));
+    *total += sum(scores);
 }
 
-/// One task per document and query head, so that every sum into dK and dV has one order; the heads of a group are
-/// added afterwards.
+/// The keys of a document in two parts of about the same work; the second is empty where it would not pay.
+fn halves(segment: &Segment, window: Option<usize>) -> [Range<usize>; 2] {
+    let Segment { queries, keys, .. } = *segment;
+    if keys <= KEYS / 2 {
+        return [0..keys, keys..keys];
+    }
+    // How many of the queries, from the `first` on, see a key.
+    let seen = |key: usize| {
+        let first = (key + queries).saturating_sub(keys);
+        window.map_or(queries, |w| (key + w + queries).saturating_sub(keys).min(queries)) - first
+    };
+    let total: usize = (0..keys).map(seen).sum();
+    let mut sum = 0;
+    let middle = (0..keys).position(|key| {
+        sum += seen(key);
+        2 * sum >= total
+    });
+    let middle = middle.unwrap_or_default().next_multiple_of(Panels::STEP).min(keys);
+    [0..middle, middle..keys]
+}
+
+/// One task per query head and half of a document's keys, so that every sum into dK and dV has one order; the two dQ of
+/// the halves, and the heads of a group, are added afterwards.
 pub(super) fn backward(
     spec: &AttentionSpec,
     [q, k, v]: [&Tensor; 3],
@@ -141,73 +199,90 @@ pub(super) fn backward(
     let d_output = HostRows::new(d_output)?;
     let (tokens, keys, dim) = (q.rows, k.rows, spec.head_dim);
     let (width, kv_width, group) = (spec.heads * dim, spec.kv_heads * dim, spec.heads / spec.kv_heads);
-    let mut dq = vec![0.0; tokens * width];
+    let work: Vec<(&Segment, usize, Range<usize>)> = segments
+        .iter()
+        .flat_map(|s| halves(s, spec.window).into_iter().enumerate().map(move |(half, keys)| (s, half, keys)))
+        .collect();
+    // One below the other.
+    let mut dq = vec![0.0; 2 * tokens * width];
     // Per query head: [keys, heads · head_dim].
     let (mut dk, mut dv) = (vec![0.0; keys * width], vec![0.0; keys * width]);
-    let dq_blocks = MatMut::new(&mut dq, tokens, width, width);
+    let dq_blocks = MatMut::new(&mut dq, 2 * tokens, width, width);
     let dk_blocks = MatMut::new(&mut dk, keys, width, width);
     let dv_blocks = MatMut::new(&mut dv, keys, width, width);
-    (0..segments.len() * spec.heads).into_par_iter().for_each(|task| {
-        let (segment, head) = (&segments[task / spec.heads], task % spec.heads);
+    (0..work.len() * spec.heads).into_par_iter().with_max_len(1).for_each(|task| {
+        let ((segment, half, half_keys), head) = (&work[task / spec.heads], task % spec.heads);
         let mut scratch: [Vec<f32>; 3] = Default::default();
-        for strip in Strip::all(segment, spec.window).flat_map(Strip::parts) {
-            let (rows, cols) = (strip.queries.len(), strip.keys.len());
-            let query_block = |x| head_block(x, strip.first_query(), rows, head, dim);
-            let key_block = |x| head_block(x, strip.first_key(), cols, head / group, dim);
-            #[expect(unsafe_code, reason = "every task writes its own blocks")]
-            // SAFETY: a task is one head of one document, and its parts are worked on one after the other.
-            let (mut dq, mut dk, mut dv) = unsafe {
-                (
-                    dq_blocks.block(strip.first_query(), head * dim, rows, dim),
-                    dk_blocks.block(strip.first_key(), head * dim, cols, dim),
-                    dv_blocks.block(strip.first_key(), head * dim, cols, dim),
-                )
-            };
-            let [weights, slopes, d_weights] = &mut scratch;
-            weights.resize(rows * cols, 0.0);
-            d_weights.resize(rows * cols, 0.0);
-            let mut block = MatMut::new(weights, rows, cols, cols);
-            gemm_serial(&mut block, Write::Replace, spec.scale as f32, query_block(&q), key_block(&k).t());
-            if let Some(cap) = spec.softcap {
-                slopes.resize(rows * cols, 0.0);
-                cap_scores(weights, slopes, cap as f32);
+        for start in half_keys.clone().step_by(KEYS) {
+            let part = start..(start + KEYS).min(half_keys.end);
+            let key_block = |x| head_block(x, segment.first_key + start, part.len(), head / group, dim);
+            let (k, v) = (key_block(&k), key_block(&v));
+            let (k_panels, k_turned, v_turned) = (Panels::new(k), Panels::new(k.t()), Panels::new(v.t()));
+            let strips =
+                Strip::of(segment, 0..segment.queries, spec.window, STRIP).filter_map(|s| s.within(&part));
+            for strip in strips {
+                let (rows, cols) = (strip.queries.len(), strip.keys.len());
+                let skipped = strip.keys.start - start;
+                let query_block = |x| head_block(x, strip.first_query(), rows, head, dim);
+                #[expect(unsafe_code, reason = "every task writes its own blocks")]
+                // SAFETY: a task is one head of one half, whose strips are worked on one after the other.
+                let (mut dq, mut dk, mut dv) = unsafe {
+                    (
+                        dq_blocks.block(half * tokens + strip.first_query(), head * dim, rows, dim),
+                        dk_blocks.block(strip.first_key(), head * dim, cols, dim),
+                        dv_blocks.block(strip.first_key(), head * dim, cols, dim),
+                    )
+                };
+                let [weights, slopes, d_weights] = &mut scratch;
+                weights.resize(rows * cols, 0.0);
+                d_weights.resize(rows * cols, 0.0);
+                let mut block = MatMut::new(weights, rows, cols, cols);
+                let q = query_block(&q);
+                k_turned.product(&mut block, Write::Replace, spec.scale as f32, q, [0, skipped]);
+                if let Some(cap) = spec.softcap {
+                    slopes.resize(rows * cols, 0.0);
+                    cap_scores(weights, slopes, cap as f32);
+                }
+                for (row, seen) in strip.rows(spec.window).enumerate() {
+                    let weights = &mut weights[row * cols..][..cols];
+                    weights[..seen.start].fill(0.0);
+                    weights[seen.end..].fill(0.0);
+                    let total = lse.row(head)[strip.first_query() + row];
+                    simd(
+                        #[inline(always)]
+                        || weights[seen].iter_mut().for_each(|w| *w = exp(*w - total)),
+                    );
+                }
+                let d_out = query_block(&d_output);
+                let turned = Mat::new(weights, rows, cols, cols).t();
+                Panels::new(d_out).product(&mut dv, Write::Add, 1.0, turned, [0, 0]);
+                let mut block = MatMut::new(d_weights, rows, cols, cols);
+                v_turned.product(&mut block, Write::Replace, 1.0, d_out, [0, skipped]);
+                let out = query_block(&output);
+                for row in 0..rows {
+                    let pull = simd(
+                        #[inline(always)]
+                        || dot(out.row(row), d_out.row(row)),
+                    );
+                    let range = row * cols..(row + 1) * cols;
+                    let (d_weights, weights) = (&mut d_weights[range.clone()], &weights[range]);
+                    simd(
+                        #[inline(always)]
+                        || d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w),
+                    );
+                }
+                if spec.softcap.is_some() {
+                    d_weights.iter_mut().zip(slopes.iter()).for_each(|(dw, slope)| *dw *= slope);
+                }
+                let d_scores = Mat::new(d_weights, rows, cols, cols);
+                k_panels.product(&mut dq, Write::Add, spec.scale as f32, d_scores, [skipped, 0]);
+                Panels::new(q).product(&mut dk, Write::Add, spec.scale as f32, d_scores.t(), [0, 0]);
             }
-            for (row, seen) in strip.rows(spec.window).enumerate() {
-                let weights = &mut weights[row * cols..][..cols];
-                weights[..seen.start].fill(0.0);
-                weights[seen.end..].fill(0.0);
-                let total = lse.row(head)[strip.first_query() + row];
-                simd(
-                    #[inline(always)]
-                    || weights[seen].iter_mut().for_each(|w| *w = exp(*w - total)),
-                );
-            }
-            let d_out = query_block(&d_output);
-            gemm_serial(&mut dv, Write::Add, 1.0, Mat::new(weights, rows, cols, cols).t(), d_out);
-            let mut block = MatMut::new(d_weights, rows, cols, cols);
-            gemm_serial(&mut block, Write::Replace, 1.0, d_out, key_block(&v).t());
-            let out = query_block(&output);
-            for row in 0..rows {
-                let pull = simd(
-                    #[inline(always)]
-                    || dot(out.row(row), d_out.row(row)),
-                );
-                let range = row * cols..(row + 1) * cols;
-                let (d_weights, weights) = (&mut d_weights[range.clone()], &weights[range]);
-                simd(
-                    #[inline(always)]
-                    || d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w),
-                );
-            }
-            if spec.softcap.is_some() {
-                d_weights.iter_mut().zip(slopes.iter()).for_each(|(dw, slope)| *dw *= slope);
-            }
-            let d_scores = Mat::new(d_weights, rows, cols, cols);
-            let first = segment.visible(strip.queries.start, spec.window).start == strip.keys.start;
-            let write = if first { Write::Replace } else { Write::Add };
-            gemm_serial(&mut dq, write, spec.scale as f32, d_scores, key_block(&k));
-            gemm_serial(&mut dk, Write::Add, spec.scale as f32, d_scores.t(), query_block(&q));
         }
+    });
+    let second = dq.split_off(tokens * width);
+    dq.par_chunks_mut(width).zip(second.par_chunks(width)).for_each(|(dq, second)| {
+        dq.iter_mut().zip(second).for_each(|(x, y)| *x += y);
     });
     let add_groups = |per_head: Vec<f32>| {
         if group == 1 {

@@ -25,6 +25,8 @@ const PACKED: usize = 1 << 21;
 const NARROW: usize = 48;
 /// Columns of C up to which packing A costs more than it saves.
 const SKINNY: usize = 64;
+/// Floats between the steps of A from which on they push each other out of the caches unless A is packed.
+const FAR: usize = 2048;
 /// Multiply-adds below which a second task does not pay.
 const SMALL: usize = 1 << 20;
 
@@ -78,7 +80,7 @@ impl Depth {
 enum Left<'a> {
     /// The blocks of the depth one after another, `rows` rows of each.
     Packed { panels: Shared, rows: usize },
-    /// As it is, in rows of adjacent elements.
+    /// As it lies.
     Direct(Mat<'a>),
 }
 
@@ -111,7 +113,7 @@ pub(super) fn product(
         true => rayon::current_num_threads(),
         false => 1,
     };
-    let direct = n <= SKINNY && a.col_stride == 1;
+    let direct = n <= SKINNY && a.col_stride < FAR;
     let panels = if direct { 0 } else { m.div_ceil(kernel.mr) };
     let rows = panels * kernel.mr;
     let at_once = match direct {
@@ -180,48 +182,132 @@ impl Product<'_> {
     /// Computes `height` × `width` of C at (`row`, `col`); `row` is a multiple of `mr`.
     #[expect(unsafe_code, reason = "micro-kernels take pointers")]
     fn block(&self, row: usize, height: usize, col: usize, width: usize) {
-        let Kernel { mr, nr, packed, direct } = *self.kernel;
+        let Kernel { mr, nr, .. } = *self.kernel;
         let mut right = RIGHT.take();
         let panels = right.floats(width.next_multiple_of(nr) * self.depth.block);
         let mut write = self.write;
         for block in 0..self.blocks {
             let (start, len) = self.depth.range(self.first + block);
             pack_right(nr, &self.b, start, len, col, width, panels);
-            let b = panels.as_ptr();
-            for above in (0..height).step_by(ROWS) {
-                let rows = ROWS.min(height - above);
-                for left in (0..width).step_by(nr) {
-                    for above in (above..above + rows).step_by(mr) {
-                        let at = row + above;
-                        // SAFETY: the panels were packed above and by `product`, or the rows lie in A; the tile lies
-                        // in C, and no other task writes it. `kernel` is one that this machine runs.
-                        unsafe {
-                            let tile = Tile {
-                                c: self.c.data.add(at * self.c.stride + col + left),
-                                stride: self.c.stride,
-                                rows: mr.min(height - above),
-                                cols: nr.min(width - left),
-                                alpha: self.alpha,
-                                add: write == Write::Add,
-                            };
-                            let b = b.add(left * len);
-                            match self.a {
-                                Left::Packed { panels, rows } => {
-                                    let a = panels.at(rows * self.depth.block * block + at * len);
-                                    packed(len, a, 0, b, tile);
-                                }
-                                Left::Direct(a) => {
-                                    let data = a.data.as_ptr().add(at * a.row_stride + start);
-                                    direct(len, data, a.row_stride, b, tile);
-                                }
-                            }
-                        }
-                    }
-                }
+            let b = Packed { data: panels.as_ptr(), apart: nr * len };
+            let a = match self.a {
+                Left::Packed { panels, rows } => Rows {
+                    data: panels.at(rows * self.depth.block * block + row * len),
+                    apart: len,
+                    strides: [1, mr],
+                    whole: true,
+                },
+                Left::Direct(a) => Rows::direct(a, row, start),
+            };
+            // SAFETY: no other task writes this block of C; the panels were packed above and by `product`, or the rows
+            // lie in A.
+            unsafe {
+                let c = self.c.block(row, col, height, width);
+                tiles(self.kernel, &c, write, self.alpha, len, a, b);
             }
             write = Write::Add;
         }
         RIGHT.set(right);
+    }
+}
+
+/// Rows of A in a block of the depth.
+#[derive(Clone, Copy)]
+struct Rows {
+    data: *const f32,
+    /// Floats per row before the first row of a tile.
+    apart: usize,
+    /// Within a tile: floats between rows and between steps.
+    strides: [usize; 2],
+    /// Whether the last tile is filled up.
+    whole: bool,
+}
+
+impl Rows {
+    /// A as it lies, from (`row`, `step`) on.
+    fn direct(a: Mat, row: usize, step: usize) -> Rows {
+        let data = a.data.as_ptr().wrapping_add(row * a.row_stride + step * a.col_stride);
+        Rows { data, apart: a.row_stride, strides: [a.row_stride, a.col_stride], whole: false }
+    }
+}
+
+/// Panels of B in a block of the depth.
+#[derive(Clone, Copy)]
+struct Packed {
+    data: *const f32,
+    /// Floats between panels.
+    apart: usize,
+}
+
+/// `c = [c +] alpha · a · b` for one block of the depth.
+///
+/// # Safety
+/// A holds the rows of C and B its columns in whole panels, each for `steps` steps; nobody else uses C. `kernel` is one
+/// that this machine runs.
+#[expect(unsafe_code, reason = "micro-kernels take pointers")]
+unsafe fn tiles(kernel: &Kernel, c: &MatMut, write: Write, alpha: f32, steps: usize, a: Rows, b: Packed) {
+    let Kernel { mr, nr, adjacent, strided } = *kernel;
+    let add = write == Write::Add;
+    for above in (0..c.rows).step_by(ROWS) {
+        let below = (above + ROWS).min(c.rows);
+        for (panel, left) in (0..c.cols).step_by(nr).enumerate() {
+            for row in (above..below).step_by(mr) {
+                let (rows, cols) = (mr.min(c.rows - row), nr.min(c.cols - left));
+                let run = if a.strides[0] == 1 && (a.whole || rows == mr) { adjacent } else { strided };
+                // SAFETY: as promised by the caller; the tile lies in C.
+                unsafe {
+                    let data = c.data.add(row * c.stride + left);
+                    let tile = Tile { c: data, stride: c.stride, rows, cols, alpha, add };
+                    run(steps, a.data.add(row * a.apart), a.strides, b.data.add(panel * b.apart), tile);
+                }
+            }
+        }
+    }
+}
+
+/// A matrix packed as the right operand of several products.
+pub(super) struct Panels {
+    kernel: &'static Kernel,
+    depth: Depth,
+    cols: usize,
+    values: Vec<f32>,
+    /// Floats before the first on a multiple of 64 bytes.
+    skipped: usize,
+}
+
+impl Panels {
+    pub(super) fn new(kernel: &'static Kernel, b: &Right) -> Panels {
+        let (depth, width) = (Depth::new(b.rows), b.cols.next_multiple_of(kernel.nr));
+        let mut values = vec![0.0; width * b.rows + 16];
+        let skipped = values.as_ptr().align_offset(64);
+        for block in 0..depth.blocks() {
+            let (start, len) = depth.range(block);
+            pack_right(kernel.nr, b, start, len, 0, b.cols, &mut values[skipped + width * start..]);
+        }
+        Panels { kernel, depth, cols: b.cols, values, skipped }
+    }
+
+    /// `c = [c +] alpha · a · b` on this thread, where B begins at (`row`, `col`) of the packed matrix.
+    pub(super) fn product(&self, c: &mut MatMut, write: Write, alpha: f32, a: Mat, [row, col]: [usize; 2]) {
+        let nr = self.kernel.nr;
+        assert!(a.rows == c.rows && row + a.cols <= self.depth.total, "the shapes fit");
+        assert!(col % nr == 0 && col + c.cols <= self.cols, "the columns begin with a panel");
+        let mut write = write;
+        for block in 0..self.depth.blocks() {
+            let (start, len) = self.depth.range(block);
+            let (from, to) = (row.max(start), (row + a.cols).min(start + len));
+            if from >= to {
+                continue;
+            }
+            let at = self.skipped + self.cols.next_multiple_of(nr) * start + col * len + (from - start) * nr;
+            let b = Packed { data: self.values[at..].as_ptr(), apart: nr * len };
+            #[expect(unsafe_code, reason = "micro-kernels take pointers")]
+            // SAFETY: A and C have the shapes just checked, and the panels hold B.
+            unsafe {
+                tiles(self.kernel, c, write, alpha, to - from, Rows::direct(a, 0, from - row), b);
+            }
+            write = Write::Add;
+        }
     }
 }
 

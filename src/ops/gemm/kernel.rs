@@ -1,5 +1,5 @@
-//! Micro-kernels: one tile of C from a packed panel of B and one of A, or rows of A as they
-//! lie, held in registers over the whole depth.
+//! Micro-kernels: one tile of C from a packed panel of B and one of A, or A as it lies, held in registers over the whole
+//! depth.
 //!
 //! The scheme is that of BLIS (Van Zee and van de Geijn, <https://doi.org/10.1145/2764454>).
 
@@ -19,24 +19,25 @@ pub(super) struct Tile {
     pub(super) add: bool,
 }
 
-/// `(depth, a, above, b, tile)`: `tile = [tile +] alpha · a · b`.
+/// `(depth, a, [above, along], b, tile)`: `tile = [tile +] alpha · a · b`, where A's rows are `above` apart and its steps
+/// `along`.
 ///
 /// Safe to call where the kernel was given out by [`best`] and A, B and the tile lie in live buffers; B starts on a
 /// multiple of 64 bytes.
-pub(super) type Run = unsafe fn(usize, *const f32, usize, *const f32, Tile);
+pub(super) type Run = unsafe fn(usize, *const f32, [usize; 2], *const f32, Tile);
 
 /// A micro-kernel and the panel of B it takes: `depth` times `nr` values.
 pub(super) struct Kernel {
     pub(super) mr: usize,
     pub(super) nr: usize,
-    /// A is a panel of `depth` times `mr` values; `above` is not used.
-    pub(super) packed: Run,
-    /// A is `tile.rows` rows of `depth` adjacent values, `above` apart.
-    pub(super) direct: Run,
+    /// Every step of A is `mr` adjacent values, as in a packed panel.
+    pub(super) adjacent: Run,
+    /// A is `tile.rows` rows anywhere.
+    pub(super) strided: Run,
 }
 
-const AVX2: Kernel = Kernel { mr: 6, nr: 16, packed: avx2::<true>, direct: avx2::<false> };
-const AVX512: Kernel = Kernel { mr: 12, nr: 32, packed: avx512::<true>, direct: avx512::<false> };
+const AVX2: Kernel = Kernel { mr: 6, nr: 16, adjacent: avx2::<true>, strided: avx2::<false> };
+const AVX512: Kernel = Kernel { mr: 12, nr: 32, adjacent: avx512::<true>, strided: avx512::<false> };
 
 /// The kernels that this machine runs, the fastest first.
 pub(super) fn available() -> Vec<&'static Kernel> {
@@ -66,10 +67,10 @@ macro_rules! kernel {
      $zero:ident, $load:ident, $loadu:ident, $storeu:ident, $splat:ident, $fma:ident, $mul:ident, $add:ident) => {
         #[expect(unsafe_code, reason = "a SIMD kernel over packed panels")]
         #[target_feature(enable = $feature)]
-        unsafe fn $name<const PACKED: bool>(
+        unsafe fn $name<const ADJACENT: bool>(
             depth: usize,
             mut a: *const f32,
-            above: usize,
+            [above, along]: [usize; 2],
             mut b: *const f32,
             tile: Tile,
         ) {
@@ -83,7 +84,7 @@ macro_rules! kernel {
                 // Rows that the tile lacks repeat its last one.
                 let mut rows = [0; $rows];
                 for (i, row) in rows.iter_mut().enumerate() {
-                    *row = if PACKED { i } else { i.min(tile.rows - 1) * above };
+                    *row = if ADJACENT { i } else { i.min(tile.rows - 1) * above };
                 }
                 let mut sums = [[$zero(); $vectors]; $rows];
                 // A narrow tile, as of a rank-8 adapter, leaves the vectors beyond it out.
@@ -94,12 +95,12 @@ macro_rules! kernel {
                             *right = $load(b.add(v * $lanes));
                         }
                         for (i, sums) in sums.iter_mut().enumerate() {
-                            let left = $splat(*a.add(if PACKED { i } else { rows[i] }));
+                            let left = $splat(*a.add(if ADJACENT { i } else { rows[i] }));
                             for (sum, right) in sums.iter_mut().zip(&right).take($used) {
                                 *sum = $fma(left, *right, *sum);
                             }
                         }
-                        a = a.add(if PACKED { $rows } else { 1 });
+                        a = a.wrapping_add(along);
                         b = b.add($vectors * $lanes);
                     };
                 }

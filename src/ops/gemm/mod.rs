@@ -10,12 +10,14 @@ mod kernel;
 mod operand;
 #[cfg(target_arch = "x86_64")]
 mod pack;
+mod panels;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod scratch;
 
 pub(crate) use operand::Right;
 pub use operand::{Decode, Stored};
+pub(crate) use panels::Panels;
 use std::marker::PhantomData;
 
 /// A read-only matrix with arbitrary strides.
@@ -239,17 +241,17 @@ mod tests {
     /// The contract of the AVX-512 kernel in plain code: machines without it test its packing and blocking at least.
     #[cfg(target_arch = "x86_64")]
     #[expect(unsafe_code, reason = "a kernel takes pointers")]
-    unsafe fn plain_12x32<const PACKED: bool>(
+    unsafe fn plain_12x32(
         depth: usize,
         a: *const f32,
-        above: usize,
+        [above, along]: [usize; 2],
         b: *const f32,
         tile: kernel::Tile,
     ) {
         for (i, j) in (0..tile.rows).flat_map(|i| (0..tile.cols).map(move |j| (i, j))) {
-            let at = |k: usize| if PACKED { 12 * k + i } else { i * above + k };
             // SAFETY: as for the kernels proper.
-            let sum: f32 = (0..depth).map(|k| unsafe { *a.add(at(k)) * *b.add(32 * k + j) }).sum();
+            let at = |k: usize| unsafe { *a.add(i * above + k * along) * *b.add(32 * k + j) };
+            let sum: f32 = (0..depth).map(at).sum();
             // SAFETY: as above.
             let c = unsafe { &mut *tile.c.add(i * tile.stride + j) };
             *c = if tile.add { *c } else { 0.0 } + tile.alpha * sum;
@@ -268,13 +270,34 @@ mod tests {
     fn products_of_every_orientation_and_storage_agree_with_loops() {
         check("portable", &|c, a, b| portable::product(c, Write::Add, 0.5, a, b, true));
         #[cfg(target_arch = "x86_64")]
-        let plain =
-            kernel::Kernel { mr: 12, nr: 32, packed: plain_12x32::<true>, direct: plain_12x32::<false> };
+        let plain = kernel::Kernel { mr: 12, nr: 32, adjacent: plain_12x32, strided: plain_12x32 };
         #[cfg(target_arch = "x86_64")]
         for kernel in kernel::available().into_iter().chain([&plain]) {
             let name = format!("{}x{}", kernel.mr, kernel.nr);
             for parallel in [true, false] {
                 check(&name, &|c, a, b| blocked::product(kernel, c, Write::Add, 0.5, a, b, parallel));
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_a_packed_matrix_give_what_the_whole_does() {
+        // A depth of more than one block.
+        let (m, n, k) = (21, 150, 700);
+        let (a, b) = (values(m * k, 1), values(k * n, 2));
+        for turned in [false, true] {
+            let b = if turned { Mat::new(&b, n, k, k).t() } else { Mat::new(&b, k, n, n) };
+            let panels = Panels::new(b);
+            for ([row, rows], [col, cols]) in [([0, k], [0, n]), ([0, 100], [32, 70]), ([300, 333], [64, 86])]
+            {
+                let a = Mat::new(&a, m, k, k).columns(row, rows);
+                let (mut got, mut want) = (values(m * cols, 3), values(m * cols, 3));
+                panels.product(&mut MatMut::new(&mut got, m, cols, cols), Write::Add, 0.5, a, [row, col]);
+                let part = b.columns(col, cols).t().columns(row, rows).t();
+                gemm_serial(&mut MatMut::new(&mut want, m, cols, cols), Write::Add, 0.5, a, part);
+                for (got, want) in got.iter().zip(&want) {
+                    assert!((got - want).abs() < 1e-4, "{got} not {want}");
+                }
             }
         }
     }

@@ -1,0 +1,37 @@
+//! A matrix packed once for several products.
+
+use super::{Mat, MatMut, Write, portable};
+#[cfg(target_arch = "x86_64")]
+use super::{blocked, kernel};
+
+/// The right operand of several products on one thread, packed where that pays.
+pub(crate) struct Panels<'a> {
+    b: Mat<'a>,
+    #[cfg(target_arch = "x86_64")]
+    packed: Option<blocked::Panels>,
+}
+
+impl<'a> Panels<'a> {
+    /// Columns that a product may begin with are multiples of this.
+    pub(crate) const STEP: usize = 32;
+
+    pub(crate) fn new(b: Mat<'a>) -> Panels<'a> {
+        Panels {
+            b,
+            #[cfg(target_arch = "x86_64")]
+            packed: kernel::best().map(|kernel| blocked::Panels::new(kernel, &b.into())),
+        }
+    }
+
+    /// `c = [c +] alpha · a · b` on the current thread, where B is the part of the packed matrix that begins at
+    /// (`row`, `col`) and is as large as A and C tell.
+    pub(crate) fn product(&self, c: &mut MatMut, write: Write, alpha: f32, a: Mat, [row, col]: [usize; 2]) {
+        assert!(col.is_multiple_of(Self::STEP), "products begin with a whole panel");
+        #[cfg(target_arch = "x86_64")]
+        if let Some(packed) = &self.packed {
+            return packed.product(c, write, alpha, a, [row, col]);
+        }
+        let b = self.b.columns(col, c.cols).t().columns(row, a.cols).t();
+        portable::product(c, write, alpha, a, b.into(), false);
+    }
+}
