@@ -116,11 +116,7 @@ fn measure() -> Result<(), Error> {
 }
 
 /// The base in NF4 through a file in `dir`, and the millions of weights that a core quantised per second of its time.
-fn quantised(
-    spec: &Spec,
-    checkpoint: &Checkpoint,
-    dir: &Path,
-) -> Result<(QuantisedBase, f64), Error> {
+fn quantised(spec: &Spec, checkpoint: &Checkpoint, dir: &Path) -> Result<(QuantisedBase, f64), Error> {
     let format = FourBitFormat { quant_type: Code::Nf4, double_quant: true };
     let file = dir.join(QuantisedBase::FILE);
     let weights: usize = spec.all_linears().map(|l| l.in_features * l.out_features).sum();
