@@ -24,6 +24,8 @@ pub enum Error {
     Generate(#[from] crate::decoder::GenerateError),
     #[error(transparent)]
     Engine(#[from] crate::engine::EngineError),
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
     #[error("failed to {action} `{}`", path.display())]
     Io { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("a tensor operation failed")]
@@ -46,6 +48,7 @@ impl Error {
             Error::Runtime(e) => e.hint(),
             Error::Generate(e) => e.hint(),
             Error::Engine(e) => e.hint(),
+            Error::Cache(e) => e.hint(),
             Error::Io { source, .. } => io_hint(source),
             Error::Tensor(_) | Error::Interrupted => None,
         }
@@ -56,6 +59,7 @@ impl Error {
         match self {
             Error::Config(_) | Error::Runtime(crate::runtime::RuntimeError::Device { .. }) => 2,
             Error::Engine(e) => e.exit_code(),
+            Error::Cache(e) => e.exit_code(),
             Error::Interrupted => 130,
             _ => 1,
         }

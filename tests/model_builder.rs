@@ -487,7 +487,7 @@ fn the_key_depends_on_the_rows_that_choose_the_codes() {
     let calibration = Some(words(dir.path()));
     let key = || {
         let contents = olive::content::ContentHashes::default();
-        let mut hasher = olive::engine::KeyHasher::new(&contents);
+        let mut hasher = olive::cache::KeyHasher::new(&contents);
         let options = ModelBuilderOptions { calibration: calibration.clone(), ..int4() };
         ModelBuilderPass { options }.key(&mut hasher).unwrap();
         hasher.finish()

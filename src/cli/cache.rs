@@ -3,7 +3,7 @@
 use super::answering::Notes;
 use super::{Globals, output};
 use crate::Result;
-use crate::engine::{EngineError, Manifest, Store};
+use crate::cache::{CacheError, Manifest, Store};
 use crate::report::number;
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
@@ -75,8 +75,8 @@ fn explain(store: &Store, key: &str) -> Result<()> {
             output::result(&format!("{}", dir.display()))?;
             output::result(&serde_json::to_string_pretty(&manifest).expect("plain data"))
         }
-        (None, _) => Err(EngineError::NoArtefact { key: key.into(), found: 0 }.into()),
-        (_, others) => Err(EngineError::NoArtefact { key: key.into(), found: others + 1 }.into()),
+        (None, _) => Err(CacheError::NoArtefact { key: key.into(), found: 0 }.into()),
+        (_, others) => Err(CacheError::NoArtefact { key: key.into(), found: others + 1 }.into()),
     }
 }
 

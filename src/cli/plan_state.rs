@@ -1,9 +1,10 @@
 //! What a plan would find in the cache, for `validate` and `run --dry-run`.
 
 use super::{Globals, environment};
+use crate::cache::Store;
 use crate::config::RunConfig;
 use crate::content::ContentHashes;
-use crate::engine::{self, Plan, Step, Store};
+use crate::engine::{self, Plan, Step};
 use crate::model::{ModelHandle, SourceOptions};
 use crate::train::memory::{available, gigabytes};
 use crate::{Error, Result};

@@ -3,9 +3,10 @@
 use super::session::Session;
 use super::{Globals, LogFormat, environment, output, table};
 use crate::Result;
+use crate::cache::Store;
 use crate::config::{LoadOptions, RunConfig};
 use crate::content::ContentHashes;
-use crate::engine::{self, Plan, StepOutcome, Store};
+use crate::engine::{self, Plan, StepOutcome};
 use crate::model::SourceOptions;
 use crate::passes::RunContext;
 use crate::report::Event;

@@ -4,6 +4,7 @@ use super::layer::{LayerOf, Pass, Saved};
 use super::whole::{LayerNorm, WholeKind};
 use super::{LinearKind, LoraGradients};
 use crate::Result;
+use crate::ops::linear::RanLora;
 use crate::ops::{attention, dora, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
@@ -33,18 +34,23 @@ impl LayerOf<'_> {
         self.branch_norm_gradient(LayerNorm::MlpOutput, d_output, saved.mlp_branch.as_ref(), gradients)?;
         let d_branch =
             self.branch_backward(d_output, saved.mlp_branch.as_ref(), self.weights.mlp_output_norm.as_ref())?;
-        let product = glu::forward(&saved.gate, &saved.up, spec.mlp.activation)?;
+        let product = || glu::forward(&saved.gate, &saved.up, spec.mlp.activation);
+        let product = self.if_adapted(&[LinearKind::Down], product)?;
         let d_product =
-            self.linear_backward(LinearKind::Down, &d_branch, &product, saved, pass, gradients)?;
+            self.linear_backward(LinearKind::Down, &d_branch, product.as_ref(), saved, pass, gradients)?;
         drop(product);
         let [d_gate, d_up] = glu::backward(&saved.gate, &saved.up, spec.mlp.activation, &d_product)?;
-        let x = self.norm_or_same(&saved.middle, self.weights.mlp_norm.as_ref())?;
+        let x = || self.norm_or_same(&saved.middle, self.weights.mlp_norm.as_ref());
         let dx = if spec.mlp.packed_gate_up {
+            let x = self.if_adapted(&[LinearKind::GateUp], x)?;
             let packed = Tensor::cat(&[d_gate, d_up], 1)?;
-            self.linear_backward(LinearKind::GateUp, &packed, &x, saved, pass, gradients)?
+            self.linear_backward(LinearKind::GateUp, &packed, x.as_ref(), saved, pass, gradients)?
         } else {
-            let through_gate = self.linear_backward(LinearKind::Gate, &d_gate, &x, saved, pass, gradients)?;
-            let through_up = self.linear_backward(LinearKind::Up, &d_up, &x, saved, pass, gradients)?;
+            let x = self.if_adapted(&[LinearKind::Gate, LinearKind::Up], x)?;
+            let through_gate =
+                self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref(), saved, pass, gradients)?;
+            let through_up =
+                self.linear_backward(LinearKind::Up, &d_up, x.as_ref(), saved, pass, gradients)?;
             residual::add_scaled(&through_gate, &through_up, None)?
         };
         self.norm_gradient(LayerNorm::Mlp, &saved.middle, &dx, gradients)?;
@@ -70,7 +76,7 @@ impl LayerOf<'_> {
         )?;
         let attended = &saved.attended;
         let d_attended =
-            self.linear_backward(LinearKind::O, &d_branch, &attended.output, saved, pass, gradients)?;
+            self.linear_backward(LinearKind::O, &d_branch, Some(&attended.output), saved, pass, gradients)?;
         let [q, k, v] = &saved.qkv;
         let [mut dq, mut dk, dv] =
             attention::backward(&self.attention(), [q, k, v], attended, &d_attended, &pass.segments)?;
@@ -93,7 +99,6 @@ impl LayerOf<'_> {
             dq = norm(q, wq, dq)?;
             dk = norm(k, wk, dk)?;
         }
-        let x = self.norm_or_same(&saved.input, self.weights.input_norm.as_ref())?;
         let parts = if a.packed_qkv {
             vec![(LinearKind::Qkv, Tensor::cat(&[dq, dk, dv], 1)?)]
         } else {
@@ -102,9 +107,12 @@ impl LayerOf<'_> {
         // The weight of the norm before them needs the gradient of their input, too.
         let kind = WholeKind::LayerNorm(self.index, LayerNorm::Input);
         let need_input = need_input || self.decoder.whole_index(kind).is_some();
+        let kinds: Vec<LinearKind> = parts.iter().map(|(kind, _)| *kind).collect();
+        let x = || self.norm_or_same(&saved.input, self.weights.input_norm.as_ref());
+        let x = self.if_adapted(&kinds, x)?;
         let mut dx: Option<Tensor> = None;
         for (kind, dy) in parts {
-            let part = self.linear_step(kind, &dy, &x, saved, pass, gradients, need_input)?;
+            let part = self.linear_step(kind, &dy, x.as_ref(), saved, pass, gradients, need_input)?;
             dx = match (dx, part) {
                 (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, &part, None)?),
                 (sum, part) => sum.or(part),
@@ -174,11 +182,21 @@ impl LayerOf<'_> {
         }
     }
 
+    /// The input of some linear layers, made again where one of them has an adapter, which needs it.
+    fn if_adapted(
+        &self,
+        kinds: &[LinearKind],
+        input: impl FnOnce() -> Result<Tensor>,
+    ) -> Result<Option<Tensor>> {
+        let adapted = |kind: &LinearKind| self.weights.linears[self.position(*kind)].lora.is_some();
+        kinds.iter().any(adapted).then(input).transpose()
+    }
+
     fn linear_backward(
         &self,
         kind: LinearKind,
         dy: &Tensor,
-        x: &Tensor,
+        x: Option<&Tensor>,
         saved: &Saved,
         pass: &Pass,
         gradients: &mut LoraGradients,
@@ -192,7 +210,7 @@ impl LayerOf<'_> {
         &self,
         kind: LinearKind,
         dy: &Tensor,
-        x: &Tensor,
+        x: Option<&Tensor>,
         saved: &Saved,
         pass: &Pass,
         gradients: &mut LoraGradients,
@@ -200,17 +218,17 @@ impl LayerOf<'_> {
     ) -> Result<Option<Tensor>> {
         let position = self.position(kind);
         let weights = &self.weights.linears[position];
-        let branch = self.branch(position, pass);
-        let inner = saved.inner[position].as_ref();
-        if let (Some(module), Some(branch), Some(lengths), Some(inner)) =
-            (weights.lora, &branch, self.lengths(position), inner)
-        {
-            let step = dora::backward(dy, x, inner, &weights.weight, branch, &lengths, need_x)?;
+        let ran = match (self.branch(position, pass), x, &saved.inner[position]) {
+            (Some(lora), Some(x), Some(inner)) => Some(RanLora { lora, x, inner }),
+            _ => None,
+        };
+        if let (Some(module), Some(ran), Some(lengths)) = (weights.lora, ran, self.lengths(position)) {
+            let step = dora::backward(dy, &weights.weight, ran, &lengths, need_x)?;
             gradients.add(module, step.pair)?;
             gradients.add_magnitude(module, step.magnitude)?;
             return Ok(step.x);
         }
-        let step = linear::backward(dy, x, inner, &weights.weight, branch.as_ref(), need_x)?;
+        let step = linear::backward(dy, &weights.weight, ran, need_x)?;
         if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
             gradients.add(module, pair)?;
         }

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 pub enum EngineError {
     #[error("pass `{pass}`: {reason}")]
     Plan { pass: String, reason: String, hint: String },
-    #[error("the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}", path.display())]
-    Lock { path: PathBuf, reason: String },
     #[error("pass `{pass}` ({pass_type}) cannot be run")]
     Check { pass: String, pass_type: &'static str, source: Box<crate::Error> },
     #[error("pass `{pass}` ({pass_type}) failed")]
@@ -16,21 +14,17 @@ pub enum EngineError {
     OverInput { path: PathBuf },
     #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
     OverFile { path: PathBuf },
-    #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
-    NoArtefact { key: String, found: usize },
 }
 
 impl EngineError {
     pub fn hint(&self) -> Option<String> {
         match self {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
-            EngineError::Lock { .. } => Some("use a cache folder on a local file system".into()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
             EngineError::OverFile { .. } => Some(
                 "give a folder for the result in `output_dir`, which is the working folder unless it is given".into(),
             ),
-            EngineError::NoArtefact { .. } => Some("`olive cache ls` lists the keys".into()),
         }
     }
 
@@ -40,9 +34,7 @@ impl EngineError {
             EngineError::Plan { .. }
             | EngineError::Check { .. }
             | EngineError::OverInput { .. }
-            | EngineError::OverFile { .. }
-            | EngineError::NoArtefact { .. } => 2,
-            EngineError::Lock { .. } => 1,
+            | EngineError::OverFile { .. } => 2,
             EngineError::Pass { source, .. } => source.exit_code(),
         }
     }

@@ -2,10 +2,10 @@
 //! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be.
 
 use super::EngineError;
-use super::manifest::{FileEntry, first_changed, list_files};
 use super::plan::Step;
 use super::runner::StepOutcome;
-use super::store::remove_if_there;
+use crate::cache::manifest::{FileEntry, first_changed, list_files};
+use crate::cache::store::remove_if_there;
 use crate::config::{ModelBuilderOptions, PassOptions};
 use crate::model::{HubModel, ModelFolder, ModelHandle, ModelKind, adapter};
 use crate::{Result, error::IoContext};

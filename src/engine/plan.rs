@@ -1,7 +1,8 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
-use super::store::Slot;
-use super::{EngineError, KeyHasher, Store, input};
+use super::{EngineError, input};
+use crate::cache::store::Slot;
+use crate::cache::{KeyHasher, Store};
 use crate::config::{PassConfig, RunConfig};
 use crate::content::ContentHashes;
 use crate::device::DeviceChoice;

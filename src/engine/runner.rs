@@ -1,8 +1,8 @@
 //! Runs the steps of a flow, each from the cache where it can.
 
-use super::manifest::Manifest;
 use super::plan::{Flow, StepKey};
-use super::{Artefacts, EngineError, Step, Store};
+use super::{EngineError, Step};
+use crate::cache::{Artefacts, Manifest, Store};
 use crate::model::{ModelHandle, ModelKind};
 use crate::passes::RunContext;
 use crate::report::Event;

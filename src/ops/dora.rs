@@ -3,7 +3,7 @@
 //!
 //! As in PEFT and section 4.3 of the paper, the norm is a constant for the gradients.
 
-use super::linear::{self, Lora};
+use super::linear::{self, Lora, RanLora};
 use super::{FrozenWeight, frozen_linear};
 use crate::Result;
 use candle_core::{D, Tensor};
@@ -89,16 +89,14 @@ pub fn forward(
 #[tracing::instrument(name = "dora::backward", level = "trace", skip_all)]
 pub fn backward(
     dy: &Tensor,
-    x: &Tensor,
-    inner: &Tensor,
     weight: &FrozenWeight,
-    lora: &Lora,
+    RanLora { lora, x, inner }: RanLora,
     dora: &Dora,
     need_x: bool,
 ) -> Result<DoraGradients> {
     let dy = dy.contiguous()?;
-    let dropped = dropped(x, lora)?;
-    let (z, _) = directions(&dropped, weight, lora)?;
+    let dropped = dropped(x, &lora)?;
+    let (z, _) = directions(&dropped, weight, &lora)?;
     let sums = (&dy * z)?.to_dtype(dora.norm.dtype())?.sum(0)?;
     let magnitude = (sums / dora.norm)?;
     let dz = dy.broadcast_mul(&dora.factor(&dy)?)?;
@@ -166,12 +164,13 @@ mod tests {
             let want = plain([&x, &a, &b, &m])?.broadcast_add(&bias)?;
             assert_close(&y, &want, 1e-5);
             let want = vjp([&x, &a, &b, &m], &dy, |[x, a, b, m]| plain([x, a, b, m]))?;
-            let got = backward(&dy, &x, &inner, &w, &lora, &dora, true)?;
+            let ran = RanLora { lora, x: &x, inner: &inner };
+            let got = backward(&dy, &w, ran, &dora, true)?;
             assert_close(&got.x.expect("asked for"), &want[0], 1e-5);
             assert_close(&got.pair.0, &want[1], 1e-5);
             assert_close(&got.pair.1, &want[2], 1e-5);
             assert_close(&got.magnitude, &want[3], 1e-5);
-            assert!(backward(&dy, &x, &inner, &w, &lora, &dora, false)?.x.is_none());
+            assert!(backward(&dy, &w, ran, &dora, false)?.x.is_none());
         }
         Ok(())
     }

@@ -21,6 +21,16 @@ pub struct Lora<'a> {
     pub dropout: Option<Dropout>,
 }
 
+/// A branch and what its [`forward`] took and gave.
+#[derive(Clone, Copy)]
+pub struct RanLora<'a> {
+    pub lora: Lora<'a>,
+    /// `[tokens, in]`.
+    pub x: &'a Tensor,
+    /// `[tokens, r]`.
+    pub inner: &'a Tensor,
+}
+
 /// What [`backward`] gives.
 pub struct LinearGradients {
     /// `[tokens, in]`; `None` when it was not asked for.
@@ -73,27 +83,23 @@ pub fn forward(
 
 /// With `du = s · dy·B`: `dB = s · dyᵀ·u`, `dA = duᵀ·dropout(x)`, `dx = dy·W + dropout(du·A)`.
 ///
-/// `inner` is what [`forward`] gave; `x` is its input.
-///
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "linear::backward", level = "trace", skip_all)]
 pub fn backward(
     dy: &Tensor,
-    x: &Tensor,
-    inner: Option<&Tensor>,
     weight: &FrozenWeight,
-    lora: Option<&Lora>,
+    ran: Option<RanLora>,
     need_x: bool,
 ) -> Result<LinearGradients> {
     if !weight.on_host() {
-        return plain_backward(dy, x, inner, weight, lora, need_x);
+        return plain_backward(dy, weight, ran, need_x);
     }
     let d_rows = HostRows::new(dy)?;
     let (tokens, width) = (d_rows.rows, weight.in_features);
     let mut dx = need_x.then(|| frozen_linear::backward_values(mat(&d_rows), weight));
     let mut gradients = None;
-    if let (Some(lora), Some(inner)) = (lora, inner) {
+    if let Some(RanLora { lora, x, inner }) = ran {
         let (a, b, u) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?, HostRows::new(inner)?);
         let (rank, out, scale) = (a.rows, b.rows, lora.scale as f32);
         let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
@@ -143,15 +149,13 @@ fn plain_forward(
 
 fn plain_backward(
     dy: &Tensor,
-    x: &Tensor,
-    inner: Option<&Tensor>,
     weight: &FrozenWeight,
-    lora: Option<&Lora>,
+    ran: Option<RanLora>,
     need_x: bool,
 ) -> Result<LinearGradients> {
     let mut dx = need_x.then(|| frozen_linear::backward(dy, weight)).transpose()?;
     let mut gradients = None;
-    if let (Some(lora), Some(inner)) = (lora, inner) {
+    if let Some(RanLora { lora, x, inner }) = ran {
         let dy = dy.contiguous()?;
         let (a, b) = (lora.a.to_dtype(dy.dtype())?, lora.b.to_dtype(dy.dtype())?);
         let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
@@ -195,7 +199,8 @@ mod tests {
             for need_x in [true, false] {
                 for plain in [true, false] {
                     let step = if plain { plain_backward } else { backward };
-                    let got = step(&dy, &x, inner.as_ref(), &weight, Some(&lora), need_x)?;
+                    let inner = inner.as_ref().expect("the branch has inner values");
+                    let got = step(&dy, &weight, Some(RanLora { lora, x: &x, inner }), need_x)?;
                     assert_eq!(got.x.is_some(), need_x);
                     got.x.iter().for_each(|dx| assert_close(dx, &want_x, 1e-5));
                     let (da, db) = got.lora.expect("gradients of the branch");

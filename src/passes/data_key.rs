@@ -1,9 +1,9 @@
 //! What a data configuration feeds into the key of a pass.
 
 use crate::Result;
+use crate::cache::KeyHasher;
 use crate::config::DataConfig;
 use crate::data;
-use crate::engine::KeyHasher;
 
 /// The content of the files that a data configuration leads to.
 ///

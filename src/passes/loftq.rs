@@ -2,8 +2,8 @@
 
 use super::{LoraPass, Pass, RunContext};
 use crate::Result;
+use crate::cache::KeyHasher;
 use crate::config::LoftqOptions;
-use crate::engine::KeyHasher;
 use crate::model::loftq::Loftq;
 use crate::model::{BaseFormat, ModelHandle, QuantisedBase};
 use crate::report::Event;

@@ -1,10 +1,10 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
 use super::{Pass, RunContext, data_key};
+use crate::cache::KeyHasher;
 use crate::config::canonical::{DataConfig, LoraOptions, Targets};
 use crate::data::{self, Dataset, Sample};
 use crate::decoder::{Decoder, Linear, Spec, whole};
-use crate::engine::KeyHasher;
 use crate::error::IoContext;
 use crate::model::adapter::TargetModules;
 use crate::model::{Checkpoint, FourBitFormat, ModelFolder, ModelHandle, QuantisedBase};

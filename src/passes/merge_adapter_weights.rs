@@ -4,8 +4,8 @@
 //! copied from file to file. The type of every tensor stays as it is.
 
 use super::{Pass, RunContext, kind, merge_error, quantised_base};
+use crate::cache::{Artefacts, KeyHasher};
 use crate::config::canonical::{BaseWeights, MergeOptions};
-use crate::engine::{Artefacts, KeyHasher};
 use crate::model::safetensors_file::{Entry, Writer};
 use crate::model::{
     Adapter, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, ModelHandle, QuantisedBase, Tensor,

@@ -19,10 +19,10 @@ pub use qlora::QloraPass;
 pub use kind::{output_kind, settle};
 
 use crate::Result;
+use crate::cache::{Artefacts, KeyHasher};
 use crate::cancel::CancelFlag;
 use crate::config::PassOptions;
 use crate::device::{Device, DeviceChoice};
-use crate::engine::{Artefacts, KeyHasher};
 use crate::model::{HubModel, ModelHandle};
 use crate::report::EventSink;
 use crate::train::MemoryEstimate;

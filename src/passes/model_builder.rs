@@ -2,11 +2,11 @@
 
 use super::{Pass, RunContext, data_key};
 use crate::Result;
+use crate::cache::KeyHasher;
 use crate::config::canonical::{Adapters, DataConfig, EvalSize, ModelBuilderOptions};
 use crate::data;
 use crate::decoder::Decoder;
 use crate::device::Device;
-use crate::engine::KeyHasher;
 use crate::model::{Adapter, MergedCheckpoint, ModelFolder, ModelHandle, QuantisedBase, WeightSource};
 use crate::onnx::{self, BuildOptions, Calibration, Weights};
 use std::path::Path;

@@ -2,8 +2,8 @@
 
 use super::{LoraPass, Pass, RunContext, quantised_base};
 use crate::Result;
+use crate::cache::KeyHasher;
 use crate::config::{QloraOptions, QuantType};
-use crate::engine::KeyHasher;
 use crate::model::{BaseFormat, FourBitFormat, ModelHandle};
 use crate::quant::nf4::Code;
 use crate::report::Event;

@@ -2,8 +2,8 @@
 
 use super::RunContext;
 use crate::Result;
+use crate::cache::artefacts::{Artefacts, Derived};
 use crate::decoder::Spec;
-use crate::engine::artefacts::{Artefacts, Derived};
 use crate::model::{Checkpoint, FourBitFormat, QuantisedBase};
 use crate::report::Event;
 use crate::report::event::Unit;

@@ -13,7 +13,7 @@
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
 //! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`].
 
-use super::EngineError;
+use super::CacheError;
 use super::manifest::{FileEntry, Manifest, list_files};
 use crate::cancel::CancelFlag;
 use crate::model::ModelKind;
@@ -181,7 +181,7 @@ impl Store {
                     return Ok(());
                 }
                 Err(TryLockError::Error(source)) => {
-                    return Err(EngineError::Lock { path, reason: source.to_string() }.into());
+                    return Err(CacheError::Lock { path, reason: source.to_string() }.into());
                 }
             }
         }
@@ -255,7 +255,7 @@ impl Store {
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(source)) => {
-                    return Err(EngineError::Lock { path, reason: source.to_string() }.into());
+                    return Err(CacheError::Lock { path, reason: source.to_string() }.into());
                 }
             }
             cancel.check()?;
@@ -289,7 +289,7 @@ fn clear_all_but_resume(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn remove_if_there(path: &Path) -> Result<()> {
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     let removed = match path.symlink_metadata() {
         Err(_) => return Ok(()),
         Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),

@@ -1,0 +1,13 @@
+//! The cache of artefacts: what a result depends on, where it lies, how it comes there whole.
+
+pub mod artefacts;
+pub mod error;
+pub mod key;
+pub mod manifest;
+pub mod store;
+
+pub use artefacts::Artefacts;
+pub use error::CacheError;
+pub use key::KeyHasher;
+pub use manifest::Manifest;
+pub use store::Store;
