@@ -64,7 +64,9 @@ fn shapes() -> Vec<Shape> {
     shapes
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let cpu = arguments.iter().any(|a| a == "--cpu");
     let arguments: Vec<String> = arguments.into_iter().filter(|a| a != "--cpu").collect();
@@ -95,7 +97,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     let mut worst: Option<(f64, String)> = None;
     for shape in shapes().into_iter().filter(|s| s.name.contains(&filter)) {
-        let (ours, krate, openblas) = measure(&shape, numpy.as_mut(), seconds, rounds, clock)?;
+        // On a thread of the pool, as in the command.
+        let (ours, krate, openblas) =
+            rayon::scope(|_| measure(&shape, numpy.as_mut(), seconds, rounds, clock))?;
         let cell = |x: Option<f64>| x.map_or(String::new(), |x| format!("{x:.2}"));
         let ratio = openblas.map(|o| ours / o);
         println!(
@@ -124,7 +128,7 @@ fn measure(
     seconds: f64,
     rounds: usize,
     clock: fn() -> f64,
-) -> Result<(f64, f64, Option<f64>), Box<dyn std::error::Error>> {
+) -> Result<(f64, f64, Option<f64>), Error> {
     let [m, n, k] = shape.size;
     let values =
         |len: usize| (0..len).map(|i| ((i * 7919) % 1013) as f32 / 506.0 - 1.0).collect::<Vec<f32>>();
@@ -281,7 +285,7 @@ impl Numpy {
         Some(Numpy { child, input, output, kernel })
     }
 
-    fn run(&mut self, shape: &Shape, seconds: f64) -> Result<f64, Box<dyn std::error::Error>> {
+    fn run(&mut self, shape: &Shape, seconds: f64) -> Result<f64, Error> {
         let ([m, n, k], [ta, tb]) = (shape.size, shape.turned.map(u8::from));
         writeln!(self.input, "{m} {n} {k} {ta} {tb} {seconds}")?;
         let mut line = String::new();

@@ -28,7 +28,7 @@ const SKINNY: usize = 64;
 /// Floats between the steps of A from which on they push each other out of the caches unless A is packed.
 const FAR: usize = 2048;
 /// Multiply-adds below which a second task does not pay.
-const SMALL: usize = 1 << 20;
+const SMALL: usize = 1 << 18;
 
 thread_local! {
     static LEFT: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
