@@ -10,11 +10,9 @@ use support::{Quickstart, root, text};
 const TYPE: &str = "passes.lora.type=LoftQ";
 
 fn artefact(quickstart: &Quickstart, kind: &str) -> PathBuf {
-    let folders = std::fs::read_dir(quickstart.cache().join("passes-v1").join(kind)).unwrap();
-    let mut found = folders.flatten().map(|e| e.path()).filter(|p| p.join("manifest.json").is_file());
-    let first = found.next().unwrap();
-    assert!(found.next().is_none(), "one artefact");
-    first
+    let mut found = quickstart.artefacts(kind);
+    assert_eq!(found.len(), 1, "one artefact");
+    found.remove(0)
 }
 
 fn run(quickstart: &Quickstart, more: &[&str]) -> String {

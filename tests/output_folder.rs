@@ -210,16 +210,30 @@ fn without_an_output_folder_no_file_of_somebody_else_is_overwritten() {
         assert_eq!(std::fs::read_to_string(&config).unwrap(), mine);
     }
     std::fs::remove_file(&config).unwrap();
-    // A graph of another name is somebody's, too.
-    let (graph, name) =
-        (folder.path().join("decoder.onnx.data"), "passes.builder.extra_options.filename=decoder.onnx");
-    std::fs::write(&graph, mine).unwrap();
-    let mut named = command(&quickstart, &["builder"], &base_model());
-    let refused = named.current_dir(folder.path()).args(["--set", "engine.output_dir=null", "--set", name]);
-    let refused = refused.output().unwrap();
-    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
-    assert!(text(&refused.stderr).contains("overwrite `./decoder.onnx.data`"), "{}", text(&refused.stderr));
-    assert_eq!(std::fs::read_to_string(&graph).unwrap(), mine);
+    // A graph of another name is somebody's, too, and so is an adapter.
+    let data = format!(
+        "data_configs.0.load_dataset_config.params.data_files={}",
+        root().join("datasets/olive-qa.jsonl").display()
+    );
+    let cases: [(&str, &[&str], &[&str]); 2] = [
+        ("decoder.onnx.data", &["builder"], &["passes.builder.extra_options.filename=decoder.onnx"]),
+        (
+            "adapter_weights.onnx_adapter",
+            &["lora", "builder"],
+            &["passes.builder.config.adapters=separate", &data],
+        ),
+    ];
+    for (name, passes, more) in cases {
+        let file = folder.path().join(name);
+        std::fs::write(&file, mine).unwrap();
+        let mut named = command(&quickstart, passes, &base_model());
+        named.current_dir(folder.path()).args(["--set", "engine.output_dir=null"]);
+        let refused = named.args(more.iter().flat_map(|set| ["--set", set])).output().unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
+        let message = text(&refused.stderr);
+        assert!(message.contains(&format!("overwrite `./{name}`")), "{message}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), mine);
+    }
     // Results may follow each other.
     for _ in 0..2 {
         let written = here("null");

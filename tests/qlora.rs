@@ -13,7 +13,7 @@ use olive::model::adapter::TargetModules;
 use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase, safetensors_file};
 use olive::quant::nf4::Code;
 use olive::train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use support::{Quickstart, olive, root, text};
 
 const DOUBLE: FourBitFormat = FourBitFormat { quant_type: Code::Nf4, double_quant: true };
@@ -154,18 +154,13 @@ fn run(quickstart: &Quickstart, more: &[&str]) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-fn artefacts(quickstart: &Quickstart, kind: &str) -> Vec<PathBuf> {
-    let folders = std::fs::read_dir(quickstart.cache().join("passes-v1").join(kind)).unwrap();
-    folders.flatten().map(|e| e.path()).filter(|p| p.join("manifest.json").is_file()).collect()
-}
-
 #[test]
 fn the_pipeline_trains_merges_builds_and_answers() {
     let quickstart = Quickstart::new(2);
     let said = run(&quickstart, &[]);
     assert!(said.contains("4.13 bits a weight"), "{said}");
     assert!(said.contains("merged into the base as it is"), "{said}");
-    let bases = artefacts(&quickstart, "QuantisedBase");
+    let bases = quickstart.artefacts("QuantisedBase");
     assert_eq!(bases.len(), 1);
     let modified = |dir: &Path| {
         let file = dir.join("output").join(QuantisedBase::FILE);
@@ -176,8 +171,8 @@ fn the_pipeline_trains_merges_builds_and_answers() {
     // Another rank trains again, on the same stored base.
     let again = run(&quickstart, &["passes.lora.config.lora_r=8"]);
     assert!(!again.contains("quantise base"), "{again}");
-    assert_eq!(artefacts(&quickstart, "QLoRA").len(), 2);
-    assert_eq!((artefacts(&quickstart, "QuantisedBase"), modified(&bases[0])), (bases, made));
+    assert_eq!(quickstart.artefacts("QLoRA").len(), 2);
+    assert_eq!((quickstart.artefacts("QuantisedBase"), modified(&bases[0])), (bases, made));
 
     // The other base to merge into, and the other codes.
     let quantised = run(&quickstart, &["passes.merge_adapter_weights.base_weights=quantised"]);
@@ -188,7 +183,7 @@ fn the_pipeline_trains_merges_builds_and_answers() {
     };
     assert!(difference(&quantised) < 0.3 * difference(&said), "{quantised}{said}");
     run(&quickstart, &["passes.lora.config.quant_type=fp4"]);
-    assert_eq!(artefacts(&quickstart, "QuantisedBase").len(), 2);
+    assert_eq!(quickstart.artefacts("QuantisedBase").len(), 2);
 
     runtime_support::answer(&quickstart.output());
 }

@@ -218,10 +218,10 @@ impl LayerOf<'_> {
     ) -> Result<Option<Tensor>> {
         let position = self.position(kind);
         let weights = &self.weights.linears[position];
-        let ran = match (self.branch(position, pass), x, &saved.inner[position]) {
-            (Some(lora), Some(x), Some(inner)) => Some(RanLora { lora, x, inner }),
-            _ => None,
-        };
+        let ran = self.branch(position, pass).zip(saved.inner[position].as_ref()).map(|(lora, inner)| {
+            let x = x.expect("the input of an adapted layer is made again");
+            RanLora { lora, x, inner }
+        });
         if let (Some(module), Some(ran), Some(lengths)) = (weights.lora, ran, self.lengths(position)) {
             let step = dora::backward(dy, &weights.weight, ran, &lengths, need_x)?;
             gradients.add(module, step.pair)?;

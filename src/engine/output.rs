@@ -6,8 +6,10 @@ use super::plan::Step;
 use super::runner::StepOutcome;
 use crate::cache::manifest::{FileEntry, first_changed, list_files};
 use crate::cache::store::remove_if_there;
+use crate::config::canonical::Adapters;
 use crate::config::{ModelBuilderOptions, PassOptions};
 use crate::model::{HubModel, ModelFolder, ModelHandle, ModelKind, adapter};
+use crate::onnx::adapter_file;
 use crate::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -92,6 +94,7 @@ fn writes(last: &Step, name: &str) -> bool {
             let PassOptions::ModelBuilder(options) = &last.config.pass else { return false };
             name.strip_suffix(".data").unwrap_or(name) == options.file_name()
                 || ["genai_config.json", MODEL_CONFIG].contains(&name)
+                || (options.adapters == Adapters::Separate && name == adapter_file::FILE)
                 || ModelFolder::SIDE_FILES.contains(&name)
         }
     }

@@ -52,9 +52,6 @@ pub fn build(
     };
     let genai_config = genai_config::text(folder, &spec, options, &tokens, &interface)?;
     let data_file = format!("{}.data", interface.filename);
-    if let Some(adapter) = weights.adapter {
-        adapter::check(adapter, &spec)?;
-    }
     let source = weights.source;
     let (graph, mut data, parameters) = Decoder::new(&spec, options, weights).build()?;
     cancel.check()?;

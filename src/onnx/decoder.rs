@@ -2,6 +2,7 @@
 //! rotary embedding in `rope_caches`.
 
 use super::OnnxError;
+use super::adapter;
 use super::adapter_file::Parameter;
 use super::build::Weights;
 use super::data_file::{DataPlan, Matrix, QuantisedNames, Rows};
@@ -70,8 +71,11 @@ impl<'a> Decoder<'a> {
     ///
     /// # Errors
     /// Weights that are missing or of another shape than the configuration says, something that ONNX Runtime's
-    /// kernels cannot run, a node to exclude that does not exist.
+    /// kernels cannot run, a node to exclude that does not exist, an adapter that cannot stay apart.
     pub(crate) fn build(mut self) -> Result<(GraphBuilder, DataPlan, Vec<Parameter>)> {
+        if let Some(adapter) = self.adapter {
+            adapter::check(adapter, self.spec)?;
+        }
         self.inputs_and_outputs();
         self.attention_mask();
         let embedding = self.embedding()?;

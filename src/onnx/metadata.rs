@@ -71,9 +71,6 @@ pub fn write_adapter(
     dir: &Path,
 ) -> Result<()> {
     let spec = folder.spec()?;
-    if let Some(adapter) = weights.adapter {
-        adapter::check(adapter, &spec)?;
-    }
     let (_, _, parameters) = Decoder::new(&spec, options, weights).build()?;
     adapter::write(&parameters, dir)
 }

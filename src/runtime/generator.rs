@@ -43,8 +43,8 @@ pub struct Answer {
 }
 
 impl Generator {
-    /// Loads a model. `adapter` is for an ONNX model. A float model computes on `device`; `library` is asked for only when the form needs ONNX
-    /// Runtime, which computes on the CPU.
+    /// Loads a model. `adapter` is for an ONNX model. A float model computes on `device`; `library` is asked for only
+    /// when the form needs ONNX Runtime, which computes on the CPU.
     ///
     /// # Errors
     /// Missing or damaged files, an unsupported architecture, no ONNX Runtime.

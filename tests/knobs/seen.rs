@@ -31,9 +31,7 @@ fn read(path: &Path) -> Vec<EventMessage> {
 
 /// The folder of the adapter in the cache.
 pub fn artefact(quickstart: &Quickstart) -> PathBuf {
-    let entries = std::fs::read_dir(quickstart.cache().join("passes-v1/LoRA")).unwrap();
-    let complete = |path: &PathBuf| path.join("manifest.json").is_file();
-    entries.flatten().map(|e| e.path()).find(complete).expect("a finished artefact").join("output")
+    quickstart.artefacts("LoRA").first().expect("a finished artefact").join("output")
 }
 
 #[test]

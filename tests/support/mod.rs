@@ -53,6 +53,12 @@ impl Quickstart {
         self.dir.path().join("output")
     }
 
+    /// Folders of the finished artefacts of a pass in the cache.
+    pub fn artefacts(&self, pass_type: &str) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.cache().join("passes-v1").join(pass_type)).unwrap();
+        folders.flatten().map(|e| e.path()).filter(|p| p.join("manifest.json").is_file()).collect()
+    }
+
     /// The arguments of `olive run` (or, from the second on, of `validate`) for this pipeline, with more overrides.
     pub fn arguments(&self, more: &[String]) -> Vec<String> {
         let mut set = vec![
