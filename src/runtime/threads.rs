@@ -1,6 +1,7 @@
 //! How many threads compute.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Physical cores that this process may use: a second thread on a core only gets in the way of matrix products.
 pub fn physical_cores() -> usize {
@@ -12,20 +13,34 @@ pub fn physical_cores() -> usize {
     }
 }
 
-/// Threads for ONNX Runtime: every physical core of a machine that is at rest, down to half of them (as
-/// onnxruntime-genai always takes) where others compute.
+/// Threads for ONNX Runtime: every physical core that no one else is using now, but at least half of them (as
+/// onnxruntime-genai always takes).
 ///
 /// All threads meet after every operator, some two hundred times per token: one that has lost its core to another
 /// process holds up all of them, which costs more than it brings.
 pub fn at_rest() -> usize {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = text.split_whitespace().next().and_then(|load| load.parse().ok()).unwrap_or(0.0);
-    beside(physical_cores(), load)
+    // The load average would still tell of what ended a minute ago, such as our own training.
+    let samples = (0..SAMPLES).map(|_| {
+        std::thread::sleep(APART);
+        running(&std::fs::read_to_string("/proc/loadavg").unwrap_or_default())
+    });
+    let others = samples.map(|running| running.saturating_sub(1)).sum::<usize>();
+    beside(physical_cores(), others as f64 / SAMPLES as f64)
 }
 
-/// `cores` less those that a load of `load` keeps busy.
-fn beside(cores: usize, load: f64) -> usize {
-    let busy = load.max(0.0).round() as usize;
+/// Looks at what is running, so that a thread that only wakes for a moment counts little.
+const SAMPLES: usize = 5;
+const APART: Duration = Duration::from_millis(1);
+
+/// Threads that run or wait for a core, this one among them; 0 when `/proc/loadavg` does not tell.
+fn running(loadavg: &str) -> usize {
+    let counts = loadavg.split_whitespace().nth(3).and_then(|counts| counts.split_once('/'));
+    counts.and_then(|(running, _)| running.parse().ok()).unwrap_or(0)
+}
+
+/// `cores` less those that `others` threads keep busy.
+fn beside(cores: usize, others: f64) -> usize {
+    let busy = others.round() as usize;
     cores.saturating_sub(busy).max(cores / 2).max(1)
 }
 
@@ -50,11 +65,18 @@ mod tests {
 
     #[test]
     fn leaves_cores_to_others_but_keeps_half() {
-        for (cores, load, threads) in
+        for (cores, others, threads) in
             [(8, 0.2, 8), (8, 2.6, 5), (8, 40.0, 4), (2, 0.4, 2), (2, 9.0, 1), (1, 5.0, 1)]
         {
-            assert_eq!(beside(cores, load), threads, "{cores} cores, load {load}");
+            assert_eq!(beside(cores, others), threads, "{cores} cores, {others} other threads");
         }
+    }
+
+    #[test]
+    fn counts_what_runs_now_not_what_ran_before() {
+        assert_eq!(running("7.62 3.04 0.53 1/86 2226\n"), 1);
+        assert_eq!(running("0.00 0.00 0.00 5/412 99\n"), 5);
+        assert_eq!(running(""), 0);
     }
 
     #[test]
