@@ -218,6 +218,10 @@ fn what_cannot_be_kept_apart_is_refused_before_anything_runs() {
     };
     let message = refused(None, &separate);
     assert!(message.contains("there is no adapter to keep apart"), "{message}");
+    let calibrated =
+        json!({"precision": "int4", "adapters": "separate", "calibration": "dataset_default_train"});
+    let message = refused(Some(Training(4, json!({}))), &calibrated);
+    assert!(message.contains("`adapters` is separate") && message.contains("`calibration`"), "{message}");
     for (options, what) in [
         (json!({"use_dora": true}), "DoRA scales the rows of the base"),
         (json!({"modules_to_save": ["lm_head"]}), "`modules_to_save` trains weights of the base"),

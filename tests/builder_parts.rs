@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use support::{olive, root, text};
+use support::{Quickstart, olive, root, text};
 use tempfile::TempDir;
 
 fn base_model() -> PathBuf {
@@ -91,6 +91,17 @@ fn the_first_layers_are_a_model_and_files_can_have_other_names() {
     assert!(!refused.status.success());
     let message = text(&refused.stderr);
     assert!(message.contains("`num_hidden_layers` is 99, and the model has"), "{message}");
+}
+
+#[test]
+fn layers_that_are_not_there_are_found_before_a_training() {
+    let quickstart = Quickstart::new(1);
+    let output =
+        quickstart.run(&["passes.builder.config.extra_options.num_hidden_layers=99"]).output().unwrap();
+    assert!(!output.status.success());
+    let message = text(&output.stderr);
+    assert!(message.contains("`num_hidden_layers` is 99, and the model has"), "{message}");
+    assert!(!quickstart.cache().join("passes-v1/LoRA").exists());
 }
 
 /// What an ONNX folder by others holds: the graph, its weights, the model's own configuration and tokenizer.

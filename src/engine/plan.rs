@@ -105,8 +105,6 @@ impl Flow {
             if key.is_some_and(|key| store.look_up(&key.slot(step)).is_some()) {
                 continue;
             }
-            // What later steps work on does not exist yet.
-            let model = model.filter(|_| number == 0);
             step.pass.check_input(model).map_err(|source| step.refused(source))?;
         }
         Ok(())

@@ -50,9 +50,9 @@ pub trait Pass {
         Ok(())
     }
 
-    /// Finds what would stop the pass because the model or the data does not have what the options name. Without
-    /// `model`, which may not be there yet, only the data is looked at; data files that are not there are left to
-    /// [`Pass::check`].
+    /// Finds what would stop the pass because the model or the data does not have what the options name. `model` is what
+    /// the first pass works on: passes before this one change its values, not its layers. Without it, as it may not be
+    /// there yet, only the data is looked at; data files that are not there are left to [`Pass::check`].
     ///
     /// # Errors
     /// A module or a column that does not exist, a model or a data file that cannot be understood.
