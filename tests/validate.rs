@@ -67,6 +67,17 @@ fn the_plan_shows_values_and_where_they_come_from() {
     assert!(outcome.err.contains("no file matches `rows.jsonl`"), "{}", outcome.err);
 }
 
+#[test]
+fn the_file_is_named_as_for_a_run_or_without_the_flag() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("olive.json"), SOUND).expect("the configuration is written");
+    let plain = olive(folder.path(), &["validate", "olive.json"]);
+    let named = olive(folder.path(), &["validate", "--config", "olive.json"]);
+    assert_eq!((plain.code, &plain.out), (named.code, &named.out));
+    assert_eq!(olive(folder.path(), &["validate"]).code, Some(2));
+    assert_eq!(olive(folder.path(), &["validate", "olive.json", "--config", "olive.json"]).code, Some(2));
+}
+
 /// The text at the line and column that a message names.
 fn place_of(message: &str, text: &str) -> String {
     let mut numbers = message.split(':').filter_map(|part| part.parse::<usize>().ok());

@@ -11,8 +11,17 @@ use std::path::PathBuf;
 #[derive(Args)]
 pub(crate) struct ValidateArgs {
     /// The configuration: JSON or YAML, either of Olive's grammars.
-    #[arg(value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "named")]
+    config: Option<PathBuf>,
+    /// The same, as `olive run` takes it.
+    #[arg(
+        long = "config",
+        alias = "run-config",
+        value_name = "FILE",
+        conflicts_with = "config",
+        hide = true
+    )]
+    named: Option<PathBuf>,
     /// Plan for this machine, whatever `host` and `target` say.
     #[arg(long)]
     pub(crate) local: bool,
@@ -23,7 +32,8 @@ pub(crate) struct ValidateArgs {
 
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
-    let config = RunConfig::load(&args.config, &options)?;
+    let file = args.config.as_ref().or(args.named.as_ref()).expect("one of them is required");
+    let config = RunConfig::load(file, &options)?;
     print_plan(&config, &Plan::new(&config)?, globals)
 }
 
