@@ -53,7 +53,22 @@ fn every_family_becomes_the_checkpoint_that_it_was() {
             assert_eq!(got, want, "{name}: {key}");
         }
     }
-    assert!(families >= 7, "{families} families");
+    assert!(families >= 18, "{families} families");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_the_reason() {
+    let cache = tempfile::tempdir().unwrap();
+    for (name, why) in [
+        ("mrope", "M-RoPE"),
+        ("nextn", "predict further tokens"),
+        ("temperature", "Ministral 3"),
+        ("experts", "mixture of experts"),
+        ("unknown", "`chameleon` is not supported; supported are llama, mistral3"),
+    ] {
+        let error = convert(&fixture("refused").join(name).with_extension("gguf"), cache.path()).unwrap_err();
+        assert!(error.to_string().contains(why), "{name}: {error}");
+    }
 }
 
 /// Every block type against the gguf package's `dequantize`, bit for bit.

@@ -51,6 +51,11 @@ pub(super) fn scaling(
                     yarn[ours] = json!(number);
                 }
             }
+            // OLMo-3's converter has a key of its own; elsewhere that one is a correction for the reader.
+            let own = gguf.number(&key("attn_factor")).filter(|_| arch == "olmo2");
+            if let Some(factor) = gguf.number(&key("yarn_attn_factor")).or(own) {
+                yarn["attention_factor"] = json!(factor);
+            }
             Ok(yarn)
         }
         (Some(other), _) => Err(format!("its rope scaling `{other}` is not supported")),
