@@ -53,7 +53,36 @@ fn every_family_becomes_the_checkpoint_that_it_was() {
             assert_eq!(got, want, "{name}: {key}");
         }
     }
-    assert!(families >= 7, "{families} families");
+    assert!(families >= 18, "{families} families");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_with_the_reason() {
+    let cache = tempfile::tempdir().unwrap();
+    for (name, why) in [
+        ("mrope", "M-RoPE"),
+        ("nextn", "predict further tokens"),
+        ("temperature", "Ministral 3"),
+        ("experts", "mixture of experts"),
+        ("pattern", "3 entries for 2 layers"),
+        ("chatglm3", "`chatglm-spm` (ChatGLM 3) is not supported"),
+        ("unknown", "`chameleon` is not supported; supported are llama, mistral3"),
+    ] {
+        let error = convert(&fixture("refused").join(name).with_extension("gguf"), cache.path()).unwrap_err();
+        assert!(error.to_string().contains(why), "{name}: {error}");
+    }
+}
+
+/// GLM's files name a begin-of-text token only because readers want one.
+#[test]
+fn glm_texts_begin_without_a_token() {
+    let cache = tempfile::tempdir().unwrap();
+    let ids = |name: &str| {
+        let folder = convert(&fixture("families").join(name), cache.path()).unwrap();
+        folder.tokenizer().unwrap().encode("he", true).unwrap().get_ids().to_vec()
+    };
+    assert_eq!(ids("glm4.gguf"), [5]);
+    assert_eq!(ids("exaone4.gguf"), [5]);
 }
 
 /// Every block type against the gguf package's `dequantize`, bit for bit.

@@ -152,6 +152,17 @@ impl Gguf {
         list.iter().map(whole).collect()
     }
 
+    /// A list of flags, or of numbers in place of them.
+    pub(super) fn flags(&self, key: &str) -> Option<Vec<bool>> {
+        let Value::Array(list) = self.value(key)? else { return None };
+        list.iter()
+            .map(|value| match value {
+                Value::Bool(flag) => Some(*flag),
+                value => whole(value).map(|n| n != 0),
+            })
+            .collect()
+    }
+
     pub(super) fn numbers(&self, key: &str) -> Option<Vec<f32>> {
         let Value::Array(list) = self.value(key)? else { return None };
         list.iter()

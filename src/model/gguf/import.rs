@@ -16,7 +16,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Changes when the same file would be converted otherwise.
-const VERSION: &str = "gguf-v1";
+const VERSION: &str = "gguf-v2";
 
 const PHASE: &str = "convert gguf";
 
@@ -77,8 +77,7 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
     if let Some(template) = gguf.text("tokenizer.chat_template") {
         write("chat_template.jinja", template)?;
     }
-    let attention = &spec.attention;
-    let targets = targets(gguf, arch, attention.heads, attention.kv_heads).map_err(fail)?;
+    let targets = targets(gguf, arch, &spec.attention).map_err(fail)?;
     let plans: Vec<Plan> = targets
         .into_iter()
         .map(|target| Plan::new(gguf, target, storage))
@@ -159,7 +158,11 @@ impl Plan {
     fn new(gguf: &Gguf, target: Target, storage: Storage) -> Found<Plan> {
         let (shape, _) =
             gguf.tensor(&target.source).ok_or_else(|| format!("`{}` is missing", target.source))?;
-        let mut plan = Plan { shape: shape.to_vec(), target, storage };
+        let mut shape = shape.to_vec();
+        if let (Some(rows), Some(first)) = (&target.rows, shape.first_mut()) {
+            *first = rows.len();
+        }
+        let mut plan = Plan { shape, target, storage };
         if let Change::Interleaved { heads } = plan.target.change
             && !plan.rows().is_multiple_of(2 * heads)
         {
@@ -218,7 +221,8 @@ impl Plan {
     /// Some rows, whole heads of them, as Hugging Face has them.
     fn values(&self, gguf: &Gguf, rows: std::ops::Range<usize>) -> Found<Vec<f32>> {
         let row = self.row();
-        let mut values = gguf.read(&self.target.source, rows.start * row, rows.len() * row)?;
+        let first = self.target.rows.as_ref().map_or(0, |part| part.start) + rows.start;
+        let mut values = gguf.read(&self.target.source, first * row, rows.len() * row)?;
         match self.target.change {
             Change::None => {}
             Change::PlusOne => values.iter_mut().for_each(|x| *x -= 1.0),

@@ -2,6 +2,8 @@
 
 use super::Found;
 use super::file::Gguf;
+use crate::decoder::Attention;
+use std::ops::Range;
 
 /// A tensor of the converted checkpoint.
 #[derive(Debug, PartialEq, Eq)]
@@ -10,6 +12,8 @@ pub(super) struct Target {
     pub(super) name: String,
     /// Name in the file.
     pub(super) source: String,
+    /// The rows of the file's tensor that this one is, if not all.
+    pub(super) rows: Option<Range<usize>>,
     pub(super) change: Change,
 }
 
@@ -29,29 +33,58 @@ pub(super) enum Change {
 /// Computed by whoever reads the file, from what the metadata says.
 const NOT_WEIGHTS: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
+/// Families whose converter reorders the rows of q and k. GLM and ERNIE rotate neighbours in Hugging Face too: their
+/// rows stay as they are.
+const INTERLEAVED: [&str; 4] = ["llama", "mistral3", "granite", "smollm3"];
+
 /// Every tensor of the file, in the order of the Hugging Face names.
-pub(super) fn targets(gguf: &Gguf, arch: &str, heads: usize, kv_heads: usize) -> Found<Vec<Target>> {
+pub(super) fn targets(gguf: &Gguf, arch: &str, attention: &Attention) -> Found<Vec<Target>> {
     let mut targets = Vec::new();
     for source in gguf.tensor_names() {
         if NOT_WEIGHTS.contains(&source) {
             continue;
         }
-        let name =
-            name(source, arch).ok_or_else(|| format!("tensor `{source}` is not known of `{arch}` models"))?;
-        let interleaved = matches!(arch, "llama" | "granite" | "smollm3");
-        let change = if interleaved && source.contains(".attn_q.") {
-            Change::Interleaved { heads }
-        } else if interleaved && source.contains(".attn_k.") {
-            Change::Interleaved { heads: kv_heads }
-        } else if arch.starts_with("gemma") && source.ends_with("norm.weight") {
-            Change::PlusOne
-        } else {
-            Change::None
+        let mut add = |named: &str, rows: Option<Range<usize>>| -> Found<()> {
+            let name = name(named, arch)
+                .ok_or_else(|| format!("tensor `{source}` is not known of `{arch}` models"))?;
+            targets.push(Target {
+                name,
+                source: source.to_owned(),
+                rows,
+                change: change(named, arch, attention),
+            });
+            Ok(())
         };
-        targets.push(Target { name, source: source.to_owned(), change });
+        match source.split_once(".attn_qkv.").filter(|_| !attention.packed_qkv) {
+            None => add(source, None)?,
+            // Only the file has q, k and v in one matrix.
+            Some((layer, suffix)) => {
+                let (q, kv) = (attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim);
+                let found = gguf.tensor(source).and_then(|(shape, _)| shape.first().copied());
+                if found != Some(q + 2 * kv) {
+                    return Err(format!("`{source}` has not the {} rows of q, k and v", q + 2 * kv));
+                }
+                for (letter, rows) in [("q", 0..q), ("k", q..q + kv), ("v", q + kv..q + 2 * kv)] {
+                    add(&format!("{layer}.attn_{letter}.{suffix}"), Some(rows))?;
+                }
+            }
+        }
     }
     targets.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(targets)
+}
+
+fn change(source: &str, arch: &str, attention: &Attention) -> Change {
+    let interleaved = INTERLEAVED.contains(&arch);
+    if interleaved && source.contains(".attn_q.") {
+        Change::Interleaved { heads: attention.heads }
+    } else if interleaved && source.contains(".attn_k.") {
+        Change::Interleaved { heads: attention.kv_heads }
+    } else if arch.starts_with("gemma") && source.ends_with("norm.weight") {
+        Change::PlusOne
+    } else {
+        Change::None
+    }
 }
 
 fn name(source: &str, arch: &str) -> Option<String> {
@@ -66,7 +99,7 @@ fn name(source: &str, arch: &str) -> Option<String> {
     if layer.parse::<usize>().is_err() || !matches!(suffix, "weight" | "bias") {
         return None;
     }
-    let branches_have_norms = arch.starts_with("gemma");
+    let packed_gate_up = matches!(arch, "phi3" | "chatglm" | "glm4");
     let part = match part {
         "attn_q" => "self_attn.q_proj",
         "attn_k" => "self_attn.k_proj",
@@ -76,13 +109,15 @@ fn name(source: &str, arch: &str) -> Option<String> {
         "attn_q_norm" => "self_attn.q_norm",
         "attn_k_norm" => "self_attn.k_norm",
         "ffn_gate" => "mlp.gate_proj",
-        // Phi-3 keeps gate and up in one matrix, as its checkpoint does.
-        "ffn_up" if arch == "phi3" => "mlp.gate_up_proj",
+        // Phi-3 and GLM keep gate and up in one matrix, as their checkpoints do.
+        "ffn_up" if packed_gate_up => "mlp.gate_up_proj",
         "ffn_up" => "mlp.up_proj",
         "ffn_down" => "mlp.down_proj",
         "attn_norm" => "input_layernorm",
-        "ffn_norm" if branches_have_norms => "pre_feedforward_layernorm",
+        "ffn_norm" if matches!(arch, "gemma2" | "gemma3") => "pre_feedforward_layernorm",
         "ffn_norm" => "post_attention_layernorm",
+        "post_attention_norm" if arch == "glm4" => "post_self_attn_layernorm",
+        "post_ffw_norm" if arch == "glm4" => "post_mlp_layernorm",
         "post_attention_norm" => "post_attention_layernorm",
         "post_ffw_norm" => "post_feedforward_layernorm",
         _ => return None,
@@ -101,6 +136,16 @@ mod tests {
             ("gemma2", "blk.3.ffn_norm.weight", "model.layers.3.pre_feedforward_layernorm.weight"),
             ("olmo2", "blk.0.post_ffw_norm.weight", "model.layers.0.post_feedforward_layernorm.weight"),
             ("phi3", "blk.0.ffn_up.weight", "model.layers.0.mlp.gate_up_proj.weight"),
+            ("gemma", "blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight"),
+            ("glm4", "blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight"),
+            ("glm4", "blk.1.post_attention_norm.weight", "model.layers.1.post_self_attn_layernorm.weight"),
+            ("glm4", "blk.1.post_ffw_norm.weight", "model.layers.1.post_mlp_layernorm.weight"),
+            (
+                "seed_oss",
+                "blk.1.post_attention_norm.weight",
+                "model.layers.1.post_attention_layernorm.weight",
+            ),
+            ("exaone4", "blk.1.post_ffw_norm.weight", "model.layers.1.post_feedforward_layernorm.weight"),
             ("qwen2", "blk.0.attn_k.bias", "model.layers.0.self_attn.k_proj.bias"),
         ] {
             assert_eq!(name(source, arch).as_deref(), Some(expected));

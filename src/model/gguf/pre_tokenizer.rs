@@ -13,6 +13,8 @@ pub(super) struct PreTokenizer {
     pub(super) compose: bool,
     /// Whether texts begin with the begin-of-text token if the file does not say.
     pub(super) add_bos: bool,
+    /// Texts never begin with it, whatever the file says.
+    pub(super) never_bos: bool,
 }
 
 const CONTRACTIONS: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
@@ -24,9 +26,15 @@ const LOWER: &str = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]";
 /// # Errors
 /// A name that is not known: guessing would give wrong tokens in silence.
 pub(super) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
-    let plain = |value| PreTokenizer { value, ignore_merges: false, compose: false, add_bos: false };
+    let plain = |value| PreTokenizer {
+        value,
+        ignore_merges: false,
+        compose: false,
+        add_bos: false,
+        never_bos: false,
+    };
     Ok(match name.unwrap_or("default") {
-        "default" | "gpt-2" | "gpt2" | "olmo" | "phi-2" | "mpt" => plain(byte_level(true)),
+        "default" | "gpt-2" | "gpt2" | "exaone4" | "olmo" | "phi-2" | "mpt" => plain(byte_level(true)),
         // Digits one by one, then as GPT-2.
         "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" => {
             plain(json!({"type": "Sequence", "pretokenizers": [
@@ -37,6 +45,8 @@ pub(super) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
             PreTokenizer { ignore_merges: true, add_bos: true, ..plain(split(&llama3("{1,3}"))) }
         }
         "dbrx" | "smaug-bpe" => plain(split(&llama3("{1,3}"))),
+        "glm4" | "chatglm-bpe" => PreTokenizer { never_bos: true, ..plain(split(&llama3("{1,3}"))) },
+        "seed-coder" => plain(split(&seed())),
         "qwen2" | "deepseek-r1-qwen" => PreTokenizer { compose: true, ..plain(split(&llama3(""))) },
         "gpt-4o" => plain(split(&cased(&format!("{CONTRACTIONS}?"), "{1,3}"))),
         "tekken" => PreTokenizer { ignore_merges: true, add_bos: true, ..plain(split(&cased("", ""))) },
@@ -48,6 +58,11 @@ fn llama3(digits: &str) -> String {
     format!(
         r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{REST}"
     )
+}
+
+/// Digits one by one; line ends are never part of punctuation.
+fn seed() -> String {
+    format!(r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|{REST}")
 }
 
 fn cased(contractions: &str, digits: &str) -> String {
@@ -66,4 +81,34 @@ fn split(pattern: &str) -> Value {
 
 fn byte_level(use_regex: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
+
+    fn cut<'a>(name: &str, text: &'a str) -> Vec<&'a str> {
+        let cutter: PreTokenizerWrapper =
+            serde_json::from_value(pre_tokenizer(Some(name)).unwrap().value).unwrap();
+        let mut cut = PreTokenizedString::from(text);
+        cutter.pre_tokenize(&mut cut).unwrap();
+        let words = cut.get_splits(OffsetReferential::Original, OffsetType::Byte);
+        words.into_iter().map(|(_, (start, end), _)| &text[start..end]).collect()
+    }
+
+    #[test]
+    fn families_cut_numbers_and_line_ends_differently() {
+        let text = "It's 2025!?\n\n x";
+        for (name, expected) in [
+            ("glm4", ["It", "'s", " ", "202", "5", "!?\n\n", " x"].as_slice()),
+            ("chatglm-bpe", &["It", "'s", " ", "202", "5", "!?\n\n", " x"]),
+            ("seed-coder", &["It", "'s", " ", "2", "0", "2", "5", "!?", "\n\n", " x"]),
+            ("exaone4", &["It", "'s", " 2025", "!?", "\n\n", " x"]),
+        ] {
+            assert_eq!(cut(name, text), expected, "{name}");
+        }
+        assert!(pre_tokenizer(Some("glm4")).unwrap().never_bos);
+        assert!(pre_tokenizer(Some("unheard-of")).is_err());
+    }
 }

@@ -51,6 +51,16 @@ pub(super) fn scaling(
                     yarn[ours] = json!(number);
                 }
             }
+            // By this, Ministral 3 takes back what YaRN does to the size of the attention.
+            if let Some(all) = gguf.number(&key("yarn_log_multiplier")).filter(|all| *all > 0.0) {
+                yarn["mscale"] = json!(1.0);
+                yarn["mscale_all_dim"] = json!(all);
+            }
+            // OLMo-3's converter has a key of its own; elsewhere that one is a correction for the reader.
+            let own = gguf.number(&key("attn_factor")).filter(|_| arch == "olmo2");
+            if let Some(factor) = gguf.number(&key("yarn_attn_factor")).or(own) {
+                yarn["attention_factor"] = json!(factor);
+            }
             Ok(yarn)
         }
         (Some(other), _) => Err(format!("its rope scaling `{other}` is not supported")),

@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
             // A part may begin with a space only in theory; the separator is the first one after that.
             .map(|merge| split_merge(merge).ok_or_else(|| format!("`{merge}` is not a merge")))
             .collect::<Found<Vec<_>>>()?;
-        let add_bos = self.flag("add_bos_token").unwrap_or(pre.add_bos);
+        let add_bos = !pre.never_bos && self.flag("add_bos_token").unwrap_or(pre.add_bos);
         let model = json!({
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
@@ -107,6 +107,9 @@ impl<'a> Reader<'a> {
 
     /// SentencePiece BPE: merges follow from the scores.
     fn sentence_piece(&self, arch: &str) -> Found<(Value, &'static str, bool)> {
+        if self.gguf.text("tokenizer.ggml.pre") == Some("chatglm-spm") {
+            return Err("its tokenizer `chatglm-spm` (ChatGLM 3) is not supported".into());
+        }
         let scores = self.gguf.numbers("tokenizer.ggml.scores").ok_or("it has no token scores")?;
         if scores.len() != self.tokens.len() {
             return Err(format!("it has {} tokens, but {} scores", self.tokens.len(), scores.len()));
