@@ -52,6 +52,9 @@ impl ModelError {
             ModelError::UnsupportedArchitecture { supported, .. } => {
                 Some(format!("supported are {}", supported.join(", ")))
             }
+            ModelError::Gguf { .. } => {
+                Some("a Hugging Face folder of the model, with safetensors, can be given instead".into())
+            }
             ModelError::Damaged { .. } | ModelError::NotFinite { .. } => Some("download or copy the file again".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
             _ => None,
