@@ -112,12 +112,11 @@ pub(super) fn config(gguf: &Gguf, arch: &str, dtype: &str) -> Found<Value> {
     if rotary_dim != head_dim || model_type.starts_with("glm") {
         object.insert("partial_rotary_factor".into(), json!(rotary_dim as f64 / head_dim as f64));
     }
-    if let Some(window) = window {
+    // Transformers takes a window where an EXAONE says nothing.
+    if window.is_some() || arch == "exaone4" {
         object.insert("sliding_window".into(), json!(window));
     }
     if arch == "exaone4" || model_type == "olmo3" {
-        // Transformers takes a window where an EXAONE says nothing.
-        object.insert("sliding_window".into(), json!(window));
         object.insert("layer_types".into(), reader.layer_types(layers, window.is_some())?);
     }
     if let Some(original) = reader.size("rope.scaling.original_context_length") {

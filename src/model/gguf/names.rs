@@ -59,7 +59,7 @@ pub(super) fn targets(gguf: &Gguf, arch: &str, attention: &Attention) -> Found<V
             None => add(source, None)?,
             // Only the file has q, k and v in one matrix.
             Some((layer, suffix)) => {
-                let (q, kv) = (attention.heads * attention.head_dim, attention.kv_heads * attention.head_dim);
+                let (q, kv) = (attention.q_size(), attention.kv_size());
                 let found = gguf.tensor(source).and_then(|(shape, _)| shape.first().copied());
                 if found != Some(q + 2 * kv) {
                     return Err(format!("`{source}` has not the {} rows of q, k and v", q + 2 * kv));

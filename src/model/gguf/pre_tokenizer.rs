@@ -11,10 +11,9 @@ pub(super) struct PreTokenizer {
     pub(super) ignore_merges: bool,
     /// Texts are brought to Unicode's composed form first.
     pub(super) compose: bool,
-    /// Whether texts begin with the begin-of-text token if the file does not say.
-    pub(super) add_bos: bool,
-    /// Texts never begin with it, whatever the file says.
-    pub(super) never_bos: bool,
+    /// Whether texts begin with the begin-of-text token if the file does not say; `None` if they never do, whatever it
+    /// says.
+    pub(super) add_bos: Option<bool>,
 }
 
 const CONTRACTIONS: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
@@ -26,13 +25,7 @@ const LOWER: &str = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]";
 /// # Errors
 /// A name that is not known: guessing would give wrong tokens in silence.
 pub(super) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
-    let plain = |value| PreTokenizer {
-        value,
-        ignore_merges: false,
-        compose: false,
-        add_bos: false,
-        never_bos: false,
-    };
+    let plain = |value| PreTokenizer { value, ignore_merges: false, compose: false, add_bos: Some(false) };
     Ok(match name.unwrap_or("default") {
         "default" | "gpt-2" | "gpt2" | "exaone4" | "olmo" | "phi-2" | "mpt" => plain(byte_level(true)),
         // Digits one by one, then as GPT-2.
@@ -42,14 +35,14 @@ pub(super) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
             ]}))
         }
         "llama3" | "llama-v3" | "llama-bpe" => {
-            PreTokenizer { ignore_merges: true, add_bos: true, ..plain(split(&llama3("{1,3}"))) }
+            PreTokenizer { ignore_merges: true, add_bos: Some(true), ..plain(split(&llama3("{1,3}"))) }
         }
         "dbrx" | "smaug-bpe" => plain(split(&llama3("{1,3}"))),
-        "glm4" | "chatglm-bpe" => PreTokenizer { never_bos: true, ..plain(split(&llama3("{1,3}"))) },
+        "glm4" | "chatglm-bpe" => PreTokenizer { add_bos: None, ..plain(split(&llama3("{1,3}"))) },
         "seed-coder" => plain(split(&seed())),
         "qwen2" | "deepseek-r1-qwen" => PreTokenizer { compose: true, ..plain(split(&llama3(""))) },
         "gpt-4o" => plain(split(&cased(&format!("{CONTRACTIONS}?"), "{1,3}"))),
-        "tekken" => PreTokenizer { ignore_merges: true, add_bos: true, ..plain(split(&cased("", ""))) },
+        "tekken" => PreTokenizer { ignore_merges: true, add_bos: Some(true), ..plain(split(&cased("", ""))) },
         other => return Err(format!("its pre-tokenizer `{other}` is not known")),
     })
 }
@@ -108,7 +101,7 @@ mod tests {
         ] {
             assert_eq!(cut(name, text), expected, "{name}");
         }
-        assert!(pre_tokenizer(Some("glm4")).unwrap().never_bos);
+        assert!(pre_tokenizer(Some("glm4")).unwrap().add_bos.is_none());
         assert!(pre_tokenizer(Some("unheard-of")).is_err());
     }
 }

@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
             // A part may begin with a space only in theory; the separator is the first one after that.
             .map(|merge| split_merge(merge).ok_or_else(|| format!("`{merge}` is not a merge")))
             .collect::<Found<Vec<_>>>()?;
-        let add_bos = !pre.never_bos && self.flag("add_bos_token").unwrap_or(pre.add_bos);
+        let add_bos = pre.add_bos.is_some_and(|default| self.flag("add_bos_token").unwrap_or(default));
         let model = json!({
             "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
             "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
