@@ -12,6 +12,11 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
+// As the command does.
+#[cfg(target_os = "linux")]
+#[path = "../src/allocator.rs"]
+mod allocator;
+
 use candle_core::DType;
 use olive::cancel::CancelFlag;
 use olive::config::canonical::Targets;

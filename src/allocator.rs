@@ -1,0 +1,17 @@
+//! The memory allocator: huge pages that are kept.
+//!
+//! A step of training allocates and frees gigabytes of activations. A system allocator gives them back and takes new pages
+//! of 4 KB, hundreds of thousands per step, each zeroed by the kernel; products then read and write memory that the
+//! processor's address translation does not cover. jemalloc keeps what was freed and lays it in huge pages.
+
+use tikv_jemallocator::Jemalloc;
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// What jemalloc reads at its start, <https://jemalloc.net/jemalloc.3.html#tuning>: `_RJEM_MALLOC_CONF` in the
+/// environment overrides it. A few arenas, because what is freed stays with the arena it came from.
+#[expect(unsafe_code, reason = "jemalloc looks its options up by the name of this symbol")]
+// SAFETY: nothing else has this name, and it is what jemalloc expects there: a pointer to a C string.
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static OPTIONS: &[u8; 57] = b"thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:4\0";
