@@ -7,6 +7,8 @@ use std::arch::x86_64::*;
 #[expect(unsafe_code, reason = "SIMD loads")]
 pub(super) trait Element {
     type Raw: Copy;
+    /// Elements in a cache line.
+    const LINE: usize = 64 / size_of::<Self::Raw>();
     /// The `index`-th element after `data`.
     ///
     /// # Safety
@@ -93,48 +95,80 @@ pub(super) unsafe fn interleave<E: Element, const WIDTH: usize>(
 ) {
     let mut first = 0;
     while first < WIDTH {
-        let width = (WIDTH - first).min(8);
-        let rows = rows.saturating_sub(first).min(width);
+        let rows = rows.saturating_sub(first);
         // SAFETY: the caller's promise, for the rows and the part of the panel worked on.
         unsafe {
             let (data, out) = (data.wrapping_add(first * stride), out.add(first));
-            let mut k = 0;
-            while k + 8 <= depth {
-                let mut tile = [_mm256_setzero_ps(); 8];
-                if rows == 8 {
-                    for (i, row) in tile.iter_mut().enumerate() {
-                        *row = E::load8(data, i * stride + k);
-                    }
-                } else {
-                    for (i, row) in tile.iter_mut().enumerate() {
-                        if i < rows {
-                            *row = E::load8(data, i * stride + k);
-                        }
-                    }
-                }
-                for (j, column) in transpose(tile).into_iter().enumerate() {
-                    let out = out.add((k + j) * WIDTH);
-                    match width {
-                        8 => _mm256_storeu_ps(out, column),
-                        _ => {
-                            _mm_storeu_ps(out, _mm256_castps256_ps128(column));
-                            if width > 4 {
-                                let high = _mm256_extractf128_ps::<1>(column);
-                                _mm_storel_pd(out.add(4).cast(), _mm_castps_pd(high));
-                            }
-                        }
-                    }
-                }
-                k += 8;
-            }
-            while k < depth {
-                for i in 0..width {
-                    *out.add(k * WIDTH + i) = if i < rows { E::load1(data, i * stride + k) } else { 0.0 };
-                }
-                k += 1;
+            match WIDTH - first {
+                4 => lanes::<E, WIDTH, 4>(data, stride, rows, depth, out),
+                6 => lanes::<E, WIDTH, 6>(data, stride, rows, depth, out),
+                _ => lanes::<E, WIDTH, 8>(data, stride, rows, depth, out),
             }
         }
         first += 8;
+    }
+}
+
+/// [`interleave`] of the last `LANES` rows of a panel, or of eight before them.
+///
+/// # Safety
+/// As there.
+#[expect(unsafe_code, reason = "a SIMD kernel")]
+#[target_feature(enable = "avx2,f16c")]
+unsafe fn lanes<E: Element, const WIDTH: usize, const LANES: usize>(
+    data: *const E::Raw,
+    stride: usize,
+    rows: usize,
+    depth: usize,
+    out: *mut f32,
+) {
+    let whole = depth - depth % 8;
+    // SAFETY: the caller's promise; what is prefetched may lie anywhere.
+    unsafe {
+        for k in (0..whole).step_by(8) {
+            if k % E::LINE == 0 {
+                for i in LANES..2 * LANES {
+                    prefetch(data.wrapping_add(i * stride + k));
+                }
+            }
+            let mut tile = [_mm256_setzero_ps(); 8];
+            if rows >= LANES {
+                for (i, row) in tile.iter_mut().enumerate().take(LANES) {
+                    *row = E::load8(data, i * stride + k);
+                }
+            } else {
+                for (i, row) in tile.iter_mut().enumerate().take(rows) {
+                    *row = E::load8(data, i * stride + k);
+                }
+            }
+            for (j, column) in transpose(tile).into_iter().enumerate() {
+                let out = out.add((k + j) * WIDTH);
+                // Six lanes are a whole step of a panel: what is written beyond them, the next step overwrites.
+                if LANES == 8 || LANES == 6 && k + j + 1 < depth {
+                    _mm256_storeu_ps(out, column);
+                    continue;
+                }
+                _mm_storeu_ps(out, _mm256_castps256_ps128(column));
+                if LANES == 6 {
+                    _mm_storel_pd(out.add(4).cast(), _mm_castps_pd(_mm256_extractf128_ps::<1>(column)));
+                }
+            }
+        }
+        for k in whole..depth {
+            for i in 0..LANES {
+                *out.add(k * WIDTH + i) = if i < rows { E::load1(data, i * stride + k) } else { 0.0 };
+            }
+        }
+    }
+}
+
+/// Brings the cache line at `data` near. Weights come from memory, and a pattern of short runs hides from the machine
+/// which of them is next.
+fn prefetch<T>(data: *const T) {
+    #[expect(unsafe_code, reason = "an instruction without effect on values, whatever the address")]
+    // SAFETY: as said.
+    unsafe {
+        _mm_prefetch::<_MM_HINT_T0>(data.cast());
     }
 }
 
@@ -172,6 +206,9 @@ fn transpose(r: [__m256; 8]) -> [__m256; 8] {
     ]
 }
 
+/// Steps that [`copy`] asks memory for before it needs them.
+const AHEAD: usize = 16;
+
 /// Steps whose `rows` elements are adjacent, `stride` apart, become as many panels as they need:
 /// `out[(p · depth + k) · WIDTH + i] = data[k · stride + p · WIDTH + i]`. What the last panel lacks is zero.
 ///
@@ -193,6 +230,12 @@ pub(super) unsafe fn copy<E: Element, const WIDTH: usize, const GROUP: usize>(
     while start < rows {
         let end = (start + GROUP * WIDTH).min(rows);
         for k in 0..depth {
+            if start == 0 {
+                // For all groups.
+                for line in (0..rows).step_by(E::LINE) {
+                    prefetch(data.wrapping_add((k + AHEAD) * stride + line));
+                }
+            }
             let mut first = start;
             while first < end {
                 // SAFETY: the caller's promise; a whole panel has all `WIDTH` elements in every step.
