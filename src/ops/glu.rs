@@ -2,7 +2,7 @@
 
 use super::host::{HostRows, has_kernel, matrix, rows_per_task};
 use super::plain::vjp;
-use super::vector::{exp, sigmoid, simd};
+use super::vector::{Arithmetic, exp, sigmoid, simd_by};
 use crate::Result;
 use crate::decoder::Activation;
 use candle_core::Tensor;
@@ -24,16 +24,13 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
     y.par_chunks_mut(step * gate.cols).enumerate().for_each(|(i, chunk)| {
         for (j, y) in chunk.chunks_exact_mut(gate.cols).enumerate() {
             let (gate, up) = (gate.row(i * step + j), up.row(i * step + j));
-            simd(
+            simd_by(
                 #[inline(always)]
-                || {
-                    let rows = y.iter_mut().zip(gate).zip(up);
-                    // One loop per activation, so that each is free of branches and vectorises.
-                    match activation {
-                        Activation::Silu => rows.for_each(|((y, g), u)| *y = silu(*g).0 * u),
-                        Activation::Gelu => rows.for_each(|((y, g), u)| *y = gelu(*g).0 * u),
-                        Activation::GeluTanh => rows.for_each(|((y, g), u)| *y = gelu_tanh(*g).0 * u),
-                    }
+                // One loop per activation, so that each is free of branches and vectorises.
+                |by| match activation {
+                    Activation::Silu => products(y, [gate, up], by, silu),
+                    Activation::Gelu => products(y, [gate, up], by, gelu),
+                    Activation::GeluTanh => products(y, [gate, up], by, gelu_tanh),
                 },
             );
         }
@@ -60,12 +57,12 @@ pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor)
         for (j, (d_gate, d_up)) in outputs.enumerate() {
             let row = i * step + j;
             let (gate, up, dy) = (gate.row(row), up.row(row), dy.row(row));
-            simd(
+            simd_by(
                 #[inline(always)]
-                || match activation {
-                    Activation::Silu => slopes(d_gate, d_up, gate, up, dy, silu),
-                    Activation::Gelu => slopes(d_gate, d_up, gate, up, dy, gelu),
-                    Activation::GeluTanh => slopes(d_gate, d_up, gate, up, dy, gelu_tanh),
+                |by| match activation {
+                    Activation::Silu => slopes([d_gate, d_up], [gate, up, dy], by, silu),
+                    Activation::Gelu => slopes([d_gate, d_up], [gate, up, dy], by, gelu),
+                    Activation::GeluTanh => slopes([d_gate, d_up], [gate, up, dy], by, gelu_tanh),
                 },
             );
         }
@@ -73,19 +70,30 @@ pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor)
     Ok([matrix(d_gate, rows, cols)?, matrix(d_up, rows, cols)?])
 }
 
+/// One row of the forward; `activation` gives value and slope.
+#[inline(always)]
+fn products(
+    y: &mut [f32],
+    [gate, up]: [&[f32]; 2],
+    by: Arithmetic,
+    activation: impl Fn(f32, Arithmetic) -> (f32, f32),
+) {
+    for ((y, gate), up) in y.iter_mut().zip(gate).zip(up) {
+        *y = activation(*gate, by).0 * up;
+    }
+}
+
 /// One row of the backward; `activation` gives value and slope.
 #[inline(always)]
 fn slopes(
-    d_gate: &mut [f32],
-    d_up: &mut [f32],
-    gate: &[f32],
-    up: &[f32],
-    dy: &[f32],
-    activation: impl Fn(f32) -> (f32, f32),
+    [d_gate, d_up]: [&mut [f32]; 2],
+    [gate, up, dy]: [&[f32]; 3],
+    by: Arithmetic,
+    activation: impl Fn(f32, Arithmetic) -> (f32, f32),
 ) {
     let inputs = gate.iter().zip(up).zip(dy);
     for ((d_gate, d_up), ((gate, up), dy)) in d_gate.iter_mut().zip(d_up).zip(inputs) {
-        let (value, slope) = activation(*gate);
+        let (value, slope) = activation(*gate, by);
         *d_gate = dy * up * slope;
         *d_up = dy * value;
     }
@@ -93,27 +101,27 @@ fn slopes(
 
 /// Value and slope of `x · sigmoid(x)`.
 #[inline(always)]
-fn silu(x: f32) -> (f32, f32) {
-    let s = sigmoid(x);
+fn silu(x: f32, by: Arithmetic) -> (f32, f32) {
+    let s = sigmoid(x, by);
     (x * s, s * (1.0 + x * (1.0 - s)))
 }
 
 /// Value and slope of `x · Φ(x)`.
 #[inline(always)]
-fn gelu(x: f32) -> (f32, f32) {
+fn gelu(x: f32, by: Arithmetic) -> (f32, f32) {
     let cumulative = 0.5 * (1.0 + erf_f32(x * std::f32::consts::FRAC_1_SQRT_2));
-    let density = 0.398_942_3 * exp(-0.5 * x * x);
+    let density = 0.398_942_3 * exp(-0.5 * x * x, by);
     (x * cumulative, cumulative + x * density)
 }
 
 /// Value and slope of the tanh approximation, `x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³)))`.
 #[inline(always)]
-fn gelu_tanh(x: f32) -> (f32, f32) {
+fn gelu_tanh(x: f32, by: Arithmetic) -> (f32, f32) {
     const SCALE: f32 = 0.797_884_6;
     const CUBIC: f32 = 0.044_715;
     let inner = SCALE * (x + CUBIC * x * x * x);
     // (1 + tanh(u)) / 2 = sigmoid(2u).
-    let half = sigmoid(2.0 * inner);
+    let half = sigmoid(2.0 * inner, by);
     let slope = half + x * 2.0 * half * (1.0 - half) * SCALE * (1.0 + 3.0 * CUBIC * x * x);
     (x * half, slope)
 }

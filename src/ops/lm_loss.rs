@@ -3,7 +3,7 @@
 use super::frozen_linear::{self, FrozenWeight};
 use super::gemm::Mat;
 use super::host::{HostRows, matrix};
-use super::vector::{exp, max, simd, sum};
+use super::vector::{Arithmetic, exp, max, simd_by, sum};
 use crate::Result;
 use candle_core::{D, DType, Tensor};
 use rayon::prelude::*;
@@ -136,9 +136,9 @@ fn chunk_on_host(
         .par_chunks_mut(vocab)
         .zip(labels)
         .map(|(row, label)| {
-            simd(
+            simd_by(
                 #[inline(always)]
-                || row_loss(row, *label as usize, multiplier, cap, factor),
+                |by| row_loss(row, *label as usize, multiplier, cap, factor, by),
             )
         })
         .collect();
@@ -154,7 +154,14 @@ fn chunk_on_host(
 
 /// Loss of one row of raw logits; turns the row into the gradient if `factor` asks for it.
 #[inline(always)]
-fn row_loss(row: &mut [f32], label: usize, multiplier: f32, cap: Option<f32>, factor: Option<f64>) -> f64 {
+fn row_loss(
+    row: &mut [f32],
+    label: usize,
+    multiplier: f32,
+    cap: Option<f32>,
+    factor: Option<f64>,
+    by: Arithmetic,
+) -> f64 {
     if multiplier != 1.0 {
         row.iter_mut().for_each(|l| *l *= multiplier);
     }
@@ -170,7 +177,7 @@ fn row_loss(row: &mut [f32], label: usize, multiplier: f32, cap: Option<f32>, fa
         (Some(_), None) => {
             // The terms stay in place of the logits: they are the gradient but for a factor.
             for part in row.chunks_mut(PART) {
-                part.iter_mut().for_each(|l| *l = exp(*l - top));
+                part.iter_mut().for_each(|l| *l = exp(*l - top, by));
                 total += f64::from(sum(part));
             }
         }
@@ -178,7 +185,7 @@ fn row_loss(row: &mut [f32], label: usize, multiplier: f32, cap: Option<f32>, fa
             let mut terms = [0.0; PART];
             for part in row.chunks(PART) {
                 let terms = &mut terms[..part.len()];
-                terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top));
+                terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top, by));
                 total += f64::from(sum(terms));
             }
         }
@@ -194,7 +201,7 @@ fn row_loss(row: &mut [f32], label: usize, multiplier: f32, cap: Option<f32>, fa
             Some(cap) => {
                 let shift = log_sum as f32;
                 let slope = |l: f32| 1.0 - (l / cap) * (l / cap);
-                row.iter_mut().for_each(|l| *l = scale * exp(*l - shift) * slope(*l));
+                row.iter_mut().for_each(|l| *l = scale * exp(*l - shift, by) * slope(*l));
             }
         }
         row[label] -= scale * cap.map_or(1.0, |cap| 1.0 - (own / cap) * (own / cap));

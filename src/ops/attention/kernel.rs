@@ -2,20 +2,22 @@
 
 use super::{Attended, AttentionSpec, Segment};
 use crate::Result;
-use crate::ops::gemm::{Mat, MatMut, Panels, Write};
+use crate::ops::gemm::{Band, Banded, Mat, MatMut, Panels, Write};
 use crate::ops::host::{HostRows, matrix};
-use crate::ops::vector::{dot, exp, max, simd, sum};
+use crate::ops::vector::{Arithmetic, dot, exp, max, simd, simd_by, sum};
 use candle_core::Tensor;
 use rayon::prelude::*;
 use std::ops::Range;
 
-/// Queries per strip: whole tiles of the product's kernels. Longer ones would compute more scores that nobody sees, shorter
-/// ones read the packed keys for fewer queries.
-const STRIP: usize = 48;
+/// Queries per strip: whole tiles of the product's kernels, and as many as leave strip and keys in an L2 cache.
+const STRIP: usize = 96;
 /// Queries that the forward packs the keys for.
 const QUERIES: usize = 192;
 /// Keys worked on at a time, so that they and their scores stay in an L2 cache.
 const KEYS: usize = 256;
+/// Floats between the rows of a strip's scores. Not a multiple of 256 bytes, with which the rows of one column would push
+/// each other out of an L1 cache.
+const STRIDE: usize = KEYS + 16;
 
 /// Some queries of one document and the keys that any of them sees, both counted in the document.
 #[derive(Clone)]
@@ -48,13 +50,11 @@ impl<'a> Strip<'a> {
         (start < end).then_some(self)
     }
 
-    /// For every query, the columns of the strip that it sees.
-    fn rows(&self, window: Option<usize>) -> impl Iterator<Item = Range<usize>> + '_ {
-        let Range { start, end } = self.keys;
-        self.queries.clone().map(move |query| {
-            let seen = self.segment.visible(query, window);
-            seen.start.clamp(start, end) - start..seen.end.clamp(start, end) - start
-        })
+    /// Which column each row sees.
+    fn band(&self, window: Option<usize>) -> Band {
+        let Range { end, .. } = self.segment.visible(self.queries.start, window);
+        let end = end as isize - self.keys.start as isize;
+        Band { first: end - window.unwrap_or(self.segment.keys) as isize, end }
     }
 
     fn first_query(&self) -> usize {
@@ -91,6 +91,7 @@ pub(super) fn forward(
         let (whole, head) = (&strips[task % strips.len()], task / strips.len());
         let (mut tops, mut totals) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
         let mut scores = Vec::new();
+        let (mut k_panels, mut v_panels) = (Panels::empty(), Panels::empty());
         #[expect(unsafe_code, reason = "every task writes its own block")]
         let output_block = |first, rows| {
             // SAFETY: a task is one head of some queries, so blocks do not overlap; only one of its own lives at a time.
@@ -99,29 +100,31 @@ pub(super) fn forward(
         for start in whole.keys.clone().step_by(KEYS) {
             let part = start..(start + KEYS).min(whole.keys.end);
             let kv = |x| head_block(x, whole.segment.first_key + start, part.len(), head / group, dim);
-            let (k, v) = (Panels::new(kv(&k).t()), Panels::new(kv(&v)));
+            let (k, v) = (k_panels.pack(kv(&k).t()), v_panels.pack(kv(&v)));
             let strips = Strip::of(whole.segment, whole.queries.clone(), spec.window, STRIP);
             for strip in strips.filter_map(|s| s.within(&part)) {
                 let (rows, cols, skipped) = (strip.queries.len(), strip.keys.len(), strip.keys.start - start);
-                scores.resize(rows * cols, 0.0);
-                let mut strip_scores = MatMut::new(&mut scores, rows, cols, cols);
+                let band = strip.band(spec.window);
+                scores.resize(rows * STRIDE, 0.0);
+                let mut block = MatMut::new(&mut scores, rows, cols, STRIDE);
                 let q = head_block(&q, strip.first_query(), rows, head, dim);
-                k.product(&mut strip_scores, Write::Replace, spec.scale as f32, q, [0, skipped]);
+                let banded = Banded::Product(band);
+                k.product(&mut block, Write::Replace, spec.scale as f32, q, [0, skipped], banded);
                 let mut output = output_block(strip.first_query(), rows);
                 let done = strip.queries.start - whole.queries.start;
-                for (row, seen) in strip.rows(spec.window).enumerate() {
-                    let scores = &mut scores[row * cols..][..cols];
+                for (row, scores) in scores.chunks_exact_mut(STRIDE).enumerate() {
+                    let seen = band.columns(row..row + 1, cols);
                     scores[..seen.start].fill(0.0);
                     scores[seen.end..].fill(0.0);
                     let (scores, output) = (&mut scores[seen], output.row(row));
                     let (top, total) = (&mut tops[done + row], &mut totals[done + row]);
-                    simd(
+                    simd_by(
                         #[inline(always)]
-                        || absorb(scores, spec.softcap, top, total, output),
+                        |by| absorb(scores, spec.softcap, top, total, output, by),
                     );
                 }
-                let weights = Mat::new(&scores, rows, cols, cols);
-                v.product(&mut output, Write::Add, 1.0, weights, [skipped, 0]);
+                let weights = Mat::new(&scores, rows, cols, STRIDE);
+                v.product(&mut output, Write::Add, 1.0, weights, [skipped, 0], Banded::Left(band));
             }
         }
         let (first, rows) = (whole.first_query(), whole.queries.len());
@@ -144,7 +147,14 @@ pub(super) fn forward(
 /// Turns some more scores of a row into weights relative to the largest score so far, and what was summed before with them.
 /// Online softmax, <https://arxiv.org/abs/1805.02867>.
 #[inline(always)]
-fn absorb(scores: &mut [f32], softcap: Option<f64>, top: &mut f32, total: &mut f32, output: &mut [f32]) {
+fn absorb(
+    scores: &mut [f32],
+    softcap: Option<f64>,
+    top: &mut f32,
+    total: &mut f32,
+    output: &mut [f32],
+    by: Arithmetic,
+) {
     if scores.is_empty() {
         return;
     }
@@ -154,12 +164,12 @@ fn absorb(scores: &mut [f32], softcap: Option<f64>, top: &mut f32, total: &mut f
     }
     let highest = max(scores).max(*top);
     if highest != *top {
-        let factor = exp(*top - highest);
+        let factor = exp(*top - highest, by);
         *total *= factor;
         output.iter_mut().for_each(|x| *x *= factor);
         *top = highest;
     }
-    scores.iter_mut().for_each(|s| *s = exp(*s - highest));
+    scores.iter_mut().for_each(|s| *s = exp(*s - highest, by));
     *total += sum(scores);
 }
 
@@ -213,11 +223,14 @@ pub(super) fn backward(
     (0..work.len() * spec.heads).into_par_iter().with_max_len(1).for_each(|task| {
         let ((segment, half, half_keys), head) = (&work[task / spec.heads], task % spec.heads);
         let mut scratch: [Vec<f32>; 3] = Default::default();
+        let [mut k_panels, mut k_turned, mut v_turned, mut q_panels, mut d_out_panels] =
+            std::array::from_fn(|_| Panels::empty());
         for start in half_keys.clone().step_by(KEYS) {
             let part = start..(start + KEYS).min(half_keys.end);
             let key_block = |x| head_block(x, segment.first_key + start, part.len(), head / group, dim);
             let (k, v) = (key_block(&k), key_block(&v));
-            let (k_panels, k_turned, v_turned) = (Panels::new(k), Panels::new(k.t()), Panels::new(v.t()));
+            let (k_panels, k_turned, v_turned) =
+                (k_panels.pack(k), k_turned.pack(k.t()), v_turned.pack(v.t()));
             let strips =
                 Strip::of(segment, 0..segment.queries, spec.window, STRIP).filter_map(|s| s.within(&part));
             for strip in strips {
@@ -233,50 +246,55 @@ pub(super) fn backward(
                         dv_blocks.block(strip.first_key(), head * dim, cols, dim),
                     )
                 };
+                let band = strip.band(spec.window);
                 let [weights, slopes, d_weights] = &mut scratch;
-                weights.resize(rows * cols, 0.0);
-                d_weights.resize(rows * cols, 0.0);
-                let mut block = MatMut::new(weights, rows, cols, cols);
+                weights.resize(rows * STRIDE, 0.0);
+                d_weights.resize(rows * STRIDE, 0.0);
+                let (scale, wanted) = (spec.scale as f32, Banded::Product(band));
                 let q = query_block(&q);
-                k_turned.product(&mut block, Write::Replace, spec.scale as f32, q, [0, skipped]);
+                let mut block = MatMut::new(weights, rows, cols, STRIDE);
+                k_turned.product(&mut block, Write::Replace, scale, q, [0, skipped], wanted);
                 if let Some(cap) = spec.softcap {
-                    slopes.resize(rows * cols, 0.0);
+                    slopes.resize(rows * STRIDE, 0.0);
                     cap_scores(weights, slopes, cap as f32);
                 }
-                for (row, seen) in strip.rows(spec.window).enumerate() {
-                    let weights = &mut weights[row * cols..][..cols];
+                for (row, weights) in weights.chunks_exact_mut(STRIDE).enumerate() {
+                    let seen = band.columns(row..row + 1, cols);
                     weights[..seen.start].fill(0.0);
                     weights[seen.end..].fill(0.0);
                     let total = lse.row(head)[strip.first_query() + row];
-                    simd(
+                    simd_by(
                         #[inline(always)]
-                        || weights[seen].iter_mut().for_each(|w| *w = exp(*w - total)),
+                        |by| weights[seen].iter_mut().for_each(|w| *w = exp(*w - total, by)),
                     );
                 }
                 let d_out = query_block(&d_output);
-                let turned = Mat::new(weights, rows, cols, cols).t();
-                Panels::new(d_out).product(&mut dv, Write::Add, 1.0, turned, [0, 0]);
-                let mut block = MatMut::new(d_weights, rows, cols, cols);
-                v_turned.product(&mut block, Write::Replace, 1.0, d_out, [0, skipped]);
+                let (turned, turned_band) =
+                    (Mat::new(weights, rows, cols, STRIDE).t(), Banded::Left(band.t()));
+                d_out_panels.pack(d_out).product(&mut dv, Write::Add, 1.0, turned, [0, 0], turned_band);
+                let mut block = MatMut::new(d_weights, rows, cols, STRIDE);
+                v_turned.product(&mut block, Write::Replace, 1.0, d_out, [0, skipped], wanted);
                 let out = query_block(&output);
-                for row in 0..rows {
-                    let pull = simd(
-                        #[inline(always)]
-                        || dot(out.row(row), d_out.row(row)),
-                    );
-                    let range = row * cols..(row + 1) * cols;
-                    let (d_weights, weights) = (&mut d_weights[range.clone()], &weights[range]);
+                let rows_of = weights.chunks_exact(STRIDE).zip(d_weights.chunks_exact_mut(STRIDE));
+                for (row, (weights, d_weights)) in rows_of.enumerate() {
+                    let seen = band.columns(row..row + 1, cols);
+                    d_weights[..seen.start].fill(0.0);
+                    d_weights[seen.end..].fill(0.0);
+                    let (weights, d_weights) = (&weights[seen.clone()], &mut d_weights[seen]);
                     simd(
                         #[inline(always)]
-                        || d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w),
+                        || {
+                            let pull = dot(out.row(row), d_out.row(row));
+                            d_weights.iter_mut().zip(weights).for_each(|(dw, w)| *dw = (*dw - pull) * w);
+                        },
                     );
                 }
                 if spec.softcap.is_some() {
                     d_weights.iter_mut().zip(slopes.iter()).for_each(|(dw, slope)| *dw *= slope);
                 }
-                let d_scores = Mat::new(d_weights, rows, cols, cols);
-                k_panels.product(&mut dq, Write::Add, spec.scale as f32, d_scores, [skipped, 0]);
-                Panels::new(q).product(&mut dk, Write::Add, spec.scale as f32, d_scores.t(), [0, 0]);
+                let d_scores = Mat::new(d_weights, rows, cols, STRIDE);
+                k_panels.product(&mut dq, Write::Add, scale, d_scores, [skipped, 0], Banded::Left(band));
+                q_panels.pack(q).product(&mut dk, Write::Add, scale, d_scores.t(), [0, 0], turned_band);
             }
         }
     });

@@ -9,9 +9,10 @@ use super::kernel::{Kernel, Tile};
 use super::operand::{Right, Stored};
 use super::pack::{self, Bf16, Element, F16, F32};
 use super::scratch::Scratch;
-use super::{Mat, MatMut, Write};
+use super::{Banded, Mat, MatMut, Write};
 use rayon::prelude::*;
 use std::cell::Cell;
+use std::ops::Range;
 
 /// Largest block of the depth: a panel of B and one of A then take 25 KB, so that they stay in an L1 cache.
 const DEPTH: usize = 288;
@@ -193,17 +194,18 @@ impl Product<'_> {
             let a = match self.a {
                 Left::Packed { panels, rows } => Rows {
                     data: panels.at(rows * self.depth.block * block + row * len),
+                    steps: start..start + len,
                     apart: len,
                     strides: [1, mr],
                     whole: true,
                 },
-                Left::Direct(a) => Rows::direct(a, row, start),
+                Left::Direct(a) => Rows::direct(a, row, start..start + len),
             };
             // SAFETY: no other task writes this block of C; the panels were packed above and by `product`, or the rows
             // lie in A.
             unsafe {
                 let c = self.c.block(row, col, height, width);
-                tiles(self.kernel, &c, write, self.alpha, len, a, b);
+                tiles(self.kernel, &c, write, self.alpha, a, b, Banded::No);
             }
             write = Write::Add;
         }
@@ -212,9 +214,11 @@ impl Product<'_> {
 }
 
 /// Rows of A in a block of the depth.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Rows {
     data: *const f32,
+    /// The steps that lie there, counted in A.
+    steps: Range<usize>,
     /// Floats per row before the first row of a tile.
     apart: usize,
     /// Within a tile: floats between rows and between steps.
@@ -224,10 +228,10 @@ struct Rows {
 }
 
 impl Rows {
-    /// A as it lies, from (`row`, `step`) on.
-    fn direct(a: Mat, row: usize, step: usize) -> Rows {
-        let data = a.data.as_ptr().wrapping_add(row * a.row_stride + step * a.col_stride);
-        Rows { data, apart: a.row_stride, strides: [a.row_stride, a.col_stride], whole: false }
+    /// A as it lies, from `row` on.
+    fn direct(a: Mat, row: usize, steps: Range<usize>) -> Rows {
+        let data = a.data.as_ptr().wrapping_add(row * a.row_stride + steps.start * a.col_stride);
+        Rows { data, steps, apart: a.row_stride, strides: [a.row_stride, a.col_stride], whole: false }
     }
 }
 
@@ -242,23 +246,44 @@ struct Packed {
 /// `c = [c +] alpha · a · b` for one block of the depth.
 ///
 /// # Safety
-/// A holds the rows of C and B its columns in whole panels, each for `steps` steps; nobody else uses C. `kernel` is one
-/// that this machine runs.
+/// A holds the rows of C and B its columns in whole panels, each for A's steps; nobody else uses C. `kernel` is one that
+/// this machine runs.
 #[expect(unsafe_code, reason = "micro-kernels take pointers")]
-unsafe fn tiles(kernel: &Kernel, c: &MatMut, write: Write, alpha: f32, steps: usize, a: Rows, b: Packed) {
+unsafe fn tiles(kernel: &Kernel, c: &MatMut, write: Write, alpha: f32, a: Rows, b: Packed, banded: Banded) {
     let Kernel { mr, nr, adjacent, strided } = *kernel;
+    let steps = a.steps;
     let add = write == Write::Add;
     for above in (0..c.rows).step_by(ROWS) {
         let below = (above + ROWS).min(c.rows);
         for (panel, left) in (0..c.cols).step_by(nr).enumerate() {
             for row in (above..below).step_by(mr) {
                 let (rows, cols) = (mr.min(c.rows - row), nr.min(c.cols - left));
+                let mut part = steps.clone();
+                match banded {
+                    Banded::No => {}
+                    Banded::Left(band) => {
+                        let seen = band.columns(row..row + rows, steps.end);
+                        part = seen.start.max(steps.start)..seen.end.max(steps.start);
+                        if part.is_empty() && add {
+                            continue;
+                        }
+                    }
+                    Banded::Product(band) => {
+                        let seen = band.columns(row..row + rows, c.cols);
+                        if seen.end <= left || left + cols <= seen.start {
+                            continue;
+                        }
+                    }
+                }
                 let run = if a.strides[0] == 1 && (a.whole || rows == mr) { adjacent } else { strided };
+                let skipped = part.start - steps.start;
                 // SAFETY: as promised by the caller; the tile lies in C.
                 unsafe {
                     let data = c.data.add(row * c.stride + left);
                     let tile = Tile { c: data, stride: c.stride, rows, cols, alpha, add };
-                    run(steps, a.data.add(row * a.apart), a.strides, b.data.add(panel * b.apart), tile);
+                    let a_data = a.data.add(row * a.apart + skipped * a.strides[1]);
+                    let b_data = b.data.add(panel * b.apart + skipped * nr);
+                    run(part.len(), a_data, a.strides, b_data, tile);
                 }
             }
         }
@@ -276,19 +301,32 @@ pub(super) struct Panels {
 }
 
 impl Panels {
-    pub(super) fn new(kernel: &'static Kernel, b: &Right) -> Panels {
-        let (depth, width) = (Depth::new(b.rows), b.cols.next_multiple_of(kernel.nr));
-        let mut values = vec![0.0; width * b.rows + 16];
-        let skipped = values.as_ptr().align_offset(64);
+    pub(super) fn empty(kernel: &'static Kernel) -> Panels {
+        Panels { kernel, depth: Depth { total: 0, block: 1 }, cols: 0, values: Vec::new(), skipped: 0 }
+    }
+
+    pub(super) fn pack(&mut self, b: &Right) {
+        let (depth, width) = (Depth::new(b.rows), b.cols.next_multiple_of(self.kernel.nr));
+        (self.depth, self.cols) = (depth, b.cols);
+        self.values.resize(self.values.len().max(width * b.rows + 16), 0.0);
+        self.skipped = self.values.as_ptr().align_offset(64);
         for block in 0..depth.blocks() {
             let (start, len) = depth.range(block);
-            pack_right(kernel.nr, b, start, len, 0, b.cols, &mut values[skipped + width * start..]);
+            let out = &mut self.values[self.skipped + width * start..];
+            pack_right(self.kernel.nr, b, start, len, 0, b.cols, out);
         }
-        Panels { kernel, depth, cols: b.cols, values, skipped }
     }
 
     /// `c = [c +] alpha · a · b` on this thread, where B begins at (`row`, `col`) of the packed matrix.
-    pub(super) fn product(&self, c: &mut MatMut, write: Write, alpha: f32, a: Mat, [row, col]: [usize; 2]) {
+    pub(super) fn product(
+        &self,
+        c: &mut MatMut,
+        write: Write,
+        alpha: f32,
+        a: Mat,
+        [row, col]: [usize; 2],
+        banded: Banded,
+    ) {
         let nr = self.kernel.nr;
         assert!(a.rows == c.rows && row + a.cols <= self.depth.total, "the shapes fit");
         assert!(col % nr == 0 && col + c.cols <= self.cols, "the columns begin with a panel");
@@ -304,7 +342,8 @@ impl Panels {
             #[expect(unsafe_code, reason = "micro-kernels take pointers")]
             // SAFETY: A and C have the shapes just checked, and the panels hold B.
             unsafe {
-                tiles(self.kernel, c, write, alpha, to - from, Rows::direct(a, 0, from - row), b);
+                let a = Rows::direct(a, 0, from - row..to - row);
+                tiles(self.kernel, c, write, alpha, a, b, banded);
             }
             write = Write::Add;
         }

@@ -3,6 +3,7 @@
 //! On x86-64 with AVX2 they are our own ([`blocked`]): packed panels and micro-kernels chosen at run time. Elsewhere the
 //! `gemm` crate computes them ([`portable`]). No result depends on the number of threads.
 
+mod band;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 #[cfg(target_arch = "x86_64")]
@@ -15,6 +16,7 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod scratch;
 
+pub(crate) use band::{Band, Banded};
 pub(crate) use operand::Right;
 pub use operand::{Decode, Stored};
 pub(crate) use panels::Panels;
@@ -287,18 +289,51 @@ mod tests {
         let (a, b) = (values(m * k, 1), values(k * n, 2));
         for turned in [false, true] {
             let b = if turned { Mat::new(&b, n, k, k).t() } else { Mat::new(&b, k, n, n) };
-            let panels = Panels::new(b);
+            let mut panels = Panels::empty();
+            panels.pack(b);
             for ([row, rows], [col, cols]) in [([0, k], [0, n]), ([0, 100], [32, 70]), ([300, 333], [64, 86])]
             {
                 let a = Mat::new(&a, m, k, k).columns(row, rows);
                 let (mut got, mut want) = (values(m * cols, 3), values(m * cols, 3));
-                panels.product(&mut MatMut::new(&mut got, m, cols, cols), Write::Add, 0.5, a, [row, col]);
+                let mut c = MatMut::new(&mut got, m, cols, cols);
+                panels.product(&mut c, Write::Add, 0.5, a, [row, col], Banded::No);
                 let part = b.columns(col, cols).t().columns(row, rows).t();
                 gemm_serial(&mut MatMut::new(&mut want, m, cols, cols), Write::Add, 0.5, a, part);
                 for (got, want) in got.iter().zip(&want) {
                     assert!((got - want).abs() < 1e-4, "{got} not {want}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_band_leaves_out_what_is_zero_or_not_wanted() {
+        let (m, n, k) = (50, 120, 310);
+        let (mut a, b) = (values(m * k, 1), values(k * n, 2));
+        let mut panels = Panels::empty();
+        let panels = panels.pack(Mat::new(&b, k, n, n));
+        for (first, end) in [(-400, 9), (-400, 290), (200, 250), (-30, -5), (400, 500)] {
+            let band = Band { first, end };
+            for (i, row) in a.chunks_exact_mut(k).enumerate() {
+                let seen = band.columns(i..i + 1, k);
+                row[..seen.start].fill(0.0);
+                row[seen.end..].fill(0.0);
+            }
+            let product = |banded| {
+                let mut c = values(m * n, 3);
+                let a = Mat::new(&a, m, k, k);
+                panels.product(&mut MatMut::new(&mut c, m, n, n), Write::Add, 0.5, a, [0, 0], banded);
+                c
+            };
+            let want = product(Banded::No);
+            let got = product(Banded::Left(band));
+            assert!(got.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-4), "{band:?}");
+            let got = product(Banded::Product(band));
+            for (i, (got, want)) in got.chunks_exact(n).zip(want.chunks_exact(n)).enumerate() {
+                let seen = band.columns(i..i + 1, n);
+                assert_eq!(got[seen.clone()], want[seen], "{band:?}");
+            }
+            a = values(m * k, 1);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A matrix packed once for several products.
 
-use super::{Mat, MatMut, Write, portable};
+use super::{Banded, Mat, MatMut, Write, portable};
 #[cfg(target_arch = "x86_64")]
 use super::{blocked, kernel};
 
@@ -15,22 +15,42 @@ impl<'a> Panels<'a> {
     /// Columns that a product may begin with are multiples of this.
     pub(crate) const STEP: usize = 32;
 
-    pub(crate) fn new(b: Mat<'a>) -> Panels<'a> {
+    pub(crate) fn empty() -> Panels<'a> {
         Panels {
-            b,
+            b: Mat::new(&[], 0, 0, 0),
             #[cfg(target_arch = "x86_64")]
-            packed: kernel::best().map(|kernel| blocked::Panels::new(kernel, &b.into())),
+            packed: kernel::best().map(blocked::Panels::empty),
         }
+    }
+
+    /// Holds `b` from now on, in the memory of what it held before.
+    pub(crate) fn pack(&mut self, b: Mat<'a>) -> &Panels<'a> {
+        self.b = b;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(packed) = &mut self.packed {
+            packed.pack(&b.into());
+        }
+        self
     }
 
     /// `c = [c +] alpha · a · b` on the current thread, where B is the part of the packed matrix that begins at
     /// (`row`, `col`) and is as large as A and C tell.
-    pub(crate) fn product(&self, c: &mut MatMut, write: Write, alpha: f32, a: Mat, [row, col]: [usize; 2]) {
+    pub(crate) fn product(
+        &self,
+        c: &mut MatMut,
+        write: Write,
+        alpha: f32,
+        a: Mat,
+        [row, col]: [usize; 2],
+        banded: Banded,
+    ) {
         assert!(col.is_multiple_of(Self::STEP), "products begin with a whole panel");
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = &self.packed {
-            return packed.product(c, write, alpha, a, [row, col]);
+            return packed.product(c, write, alpha, a, [row, col], banded);
         }
+        // What the band would leave out is computed, which changes nothing that is wanted.
+        let _ = banded;
         let b = self.b.columns(col, c.cols).t().columns(row, a.cols).t();
         portable::product(c, write, alpha, a, b.into(), false);
     }
