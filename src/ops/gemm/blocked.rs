@@ -5,6 +5,7 @@
 //! shared, or read where it lies if C is narrow; each task takes some columns of C and packs (and decodes) its own columns
 //! of B, so that nothing waits for B.
 
+use super::ahead::Ahead;
 use super::kernel::{Kernel, Tile};
 use super::operand::{Right, Stored};
 use super::pack::{self, Bf16, Element, F16, F32};
@@ -190,7 +191,16 @@ impl Product<'_> {
         for block in 0..self.blocks {
             let (start, len) = self.depth.range(self.first + block);
             pack_right(nr, &self.b, start, len, col, width, panels);
-            let b = Packed { data: panels.as_ptr(), apart: nr * len };
+
+            // Mostly the next columns are this thread's as well.
+            let (next, from) = match block + 1 < self.blocks {
+                true => (block + 1, col),
+                false => (0, col + width),
+            };
+            let (next, steps) = self.depth.range(self.first + next);
+            let tiles_until_then = height.div_ceil(mr) * width.div_ceil(nr);
+            let ahead = Ahead::new(&self.b, next..next + steps, from..from + width, tiles_until_then);
+            let b = Packed { data: panels.as_ptr(), apart: nr * len, ahead };
             let a = match self.a {
                 Left::Packed { panels, rows } => Rows {
                     data: panels.at(rows * self.depth.block * block + row * len),
@@ -236,11 +246,12 @@ impl Rows {
 }
 
 /// Panels of B in a block of the depth.
-#[derive(Clone, Copy)]
 struct Packed {
     data: *const f32,
     /// Floats between panels.
     apart: usize,
+    /// What is packed after them.
+    ahead: Ahead,
 }
 
 /// `c = [c +] alpha · a · b` for one block of the depth.
@@ -249,7 +260,15 @@ struct Packed {
 /// A holds the rows of C and B its columns in whole panels, each for A's steps; nobody else uses C. `kernel` is one that
 /// this machine runs.
 #[expect(unsafe_code, reason = "micro-kernels take pointers")]
-unsafe fn tiles(kernel: &Kernel, c: &MatMut, write: Write, alpha: f32, a: Rows, b: Packed, banded: Banded) {
+unsafe fn tiles(
+    kernel: &Kernel,
+    c: &MatMut,
+    write: Write,
+    alpha: f32,
+    a: Rows,
+    mut b: Packed,
+    banded: Banded,
+) {
     let Kernel { mr, nr, adjacent, strided } = *kernel;
     let steps = a.steps;
     let add = write == Write::Add;
@@ -275,6 +294,7 @@ unsafe fn tiles(kernel: &Kernel, c: &MatMut, write: Write, alpha: f32, a: Rows, 
                         }
                     }
                 }
+                b.ahead.step();
                 let run = if a.strides[0] == 1 && (a.whole || rows == mr) { adjacent } else { strided };
                 let skipped = part.start - steps.start;
                 // SAFETY: as promised by the caller; the tile lies in C.
@@ -338,7 +358,7 @@ impl Panels {
                 continue;
             }
             let at = self.skipped + self.cols.next_multiple_of(nr) * start + col * len + (from - start) * nr;
-            let b = Packed { data: self.values[at..].as_ptr(), apart: nr * len };
+            let b = Packed { data: self.values[at..].as_ptr(), apart: nr * len, ahead: Ahead::NOTHING };
             #[expect(unsafe_code, reason = "micro-kernels take pointers")]
             // SAFETY: A and C have the shapes just checked, and the panels hold B.
             unsafe {

@@ -3,6 +3,8 @@
 //! On x86-64 with AVX2 they are our own ([`blocked`]): packed panels and micro-kernels chosen at run time. Elsewhere the
 //! `gemm` crate computes them ([`portable`]). No result depends on the number of threads.
 
+#[cfg(target_arch = "x86_64")]
+mod ahead;
 mod band;
 #[cfg(target_arch = "x86_64")]
 mod blocked;

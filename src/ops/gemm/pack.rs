@@ -7,8 +7,6 @@ use std::arch::x86_64::*;
 #[expect(unsafe_code, reason = "SIMD loads")]
 pub(super) trait Element {
     type Raw: Copy;
-    /// Elements in a cache line.
-    const LINE: usize = 64 / size_of::<Self::Raw>();
     /// The `index`-th element after `data`.
     ///
     /// # Safety
@@ -123,14 +121,9 @@ unsafe fn lanes<E: Element, const WIDTH: usize, const LANES: usize>(
     out: *mut f32,
 ) {
     let whole = depth - depth % 8;
-    // SAFETY: the caller's promise; what is prefetched may lie anywhere.
+    // SAFETY: the caller's promise.
     unsafe {
         for k in (0..whole).step_by(8) {
-            if k % E::LINE == 0 {
-                for i in LANES..2 * LANES {
-                    prefetch(data.wrapping_add(i * stride + k));
-                }
-            }
             let mut tile = [_mm256_setzero_ps(); 8];
             if rows >= LANES {
                 for (i, row) in tile.iter_mut().enumerate().take(LANES) {
@@ -159,16 +152,6 @@ unsafe fn lanes<E: Element, const WIDTH: usize, const LANES: usize>(
                 *out.add(k * WIDTH + i) = if i < rows { E::load1(data, i * stride + k) } else { 0.0 };
             }
         }
-    }
-}
-
-/// Brings the cache line at `data` near. Weights come from memory, and a pattern of short runs hides from the machine
-/// which of them is next.
-fn prefetch<T>(data: *const T) {
-    #[expect(unsafe_code, reason = "an instruction without effect on values, whatever the address")]
-    // SAFETY: as said.
-    unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(data.cast());
     }
 }
 
@@ -206,9 +189,6 @@ fn transpose(r: [__m256; 8]) -> [__m256; 8] {
     ]
 }
 
-/// Steps that [`copy`] asks memory for before it needs them.
-const AHEAD: usize = 16;
-
 /// Steps whose `rows` elements are adjacent, `stride` apart, become as many panels as they need:
 /// `out[(p · depth + k) · WIDTH + i] = data[k · stride + p · WIDTH + i]`. What the last panel lacks is zero.
 ///
@@ -230,12 +210,6 @@ pub(super) unsafe fn copy<E: Element, const WIDTH: usize, const GROUP: usize>(
     while start < rows {
         let end = (start + GROUP * WIDTH).min(rows);
         for k in 0..depth {
-            if start == 0 {
-                // For all groups.
-                for line in (0..rows).step_by(E::LINE) {
-                    prefetch(data.wrapping_add((k + AHEAD) * stride + line));
-                }
-            }
             let mut first = start;
             while first < end {
                 // SAFETY: the caller's promise; a whole panel has all `WIDTH` elements in every step.
