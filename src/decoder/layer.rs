@@ -99,14 +99,14 @@ impl LayerOf<'_> {
         let attended = attention::forward(&self.attention(), &q, &k, &v, &pass.segments)?;
         let branch = self.apply(LinearKind::O, &attended.output, pass, &mut inner)?;
         let normed = self.norm_or_same(&branch, self.weights.attention_output_norm.as_ref())?;
-        let middle = self.add_branch(input, &normed)?;
+        let middle = self.add_branch(input, normed)?;
 
         let x = self.norm_or_same(&middle, self.weights.mlp_norm.as_ref())?;
         let [gate, up] = self.project_gate_up(&x, pass, &mut inner)?;
         let product = glu::forward(&gate, &up, spec.mlp.activation)?;
         let mlp = self.apply(LinearKind::Down, &product, pass, &mut inner)?;
         let normed = self.norm_or_same(&mlp, self.weights.mlp_output_norm.as_ref())?;
-        let output = self.add_branch(&middle, &normed)?;
+        let output = self.add_branch(&middle, normed)?;
         let saved = Saved {
             input: input.clone(),
             unnormed,
@@ -246,7 +246,8 @@ impl LayerOf<'_> {
         }
     }
 
-    fn add_branch(&self, stream: &Tensor, branch: &Tensor) -> Result<Tensor> {
+    /// The sum takes the memory of `branch`: of a norm's output, or of a branch that is not kept because no norm follows.
+    fn add_branch(&self, stream: &Tensor, branch: Tensor) -> Result<Tensor> {
         residual::add_scaled(stream, branch, self.decoder.spec.residual_multiplier)
     }
 }

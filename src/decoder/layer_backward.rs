@@ -51,11 +51,11 @@ impl LayerOf<'_> {
                 self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref(), saved, pass, gradients)?;
             let through_up =
                 self.linear_backward(LinearKind::Up, &d_up, x.as_ref(), saved, pass, gradients)?;
-            residual::add_scaled(&through_gate, &through_up, None)?
+            residual::add_scaled(&through_gate, through_up, None)?
         };
         self.norm_gradient(LayerNorm::Mlp, &saved.middle, &dx, gradients)?;
         let dx = self.norm_backward(&saved.middle, self.weights.mlp_norm.as_ref(), dx)?;
-        residual::add_scaled(d_output, &dx, None)
+        residual::add_scaled(d_output, dx, None)
     }
 
     fn attention_backward(
@@ -114,7 +114,7 @@ impl LayerOf<'_> {
         for (kind, dy) in parts {
             let part = self.linear_step(kind, &dy, x.as_ref(), saved, pass, gradients, need_input)?;
             dx = match (dx, part) {
-                (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, &part, None)?),
+                (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, part, None)?),
                 (sum, part) => sum.or(part),
             };
         }
@@ -123,7 +123,7 @@ impl LayerOf<'_> {
             Some(dx) => {
                 self.norm_gradient(LayerNorm::Input, &saved.input, &dx, gradients)?;
                 let dx = self.norm_backward(&saved.input, self.weights.input_norm.as_ref(), dx)?;
-                Ok(Some(residual::add_scaled(d_middle, &dx, None)?))
+                Ok(Some(residual::add_scaled(d_middle, dx, None)?))
             }
         }
     }

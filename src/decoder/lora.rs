@@ -83,7 +83,7 @@ impl LoraGradients {
         let sum = match self.modules[module].take() {
             None => (a, b),
             Some((old_a, old_b)) => {
-                (residual::add_scaled(&old_a, &a, None)?, residual::add_scaled(&old_b, &b, None)?)
+                (residual::add_scaled(&old_a, a, None)?, residual::add_scaled(&old_b, b, None)?)
             }
         };
         self.modules[module] = Some(sum);

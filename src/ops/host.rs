@@ -1,7 +1,7 @@
 //! Tensors of the CPU as f32 slices, without a copy.
 
 use crate::Result;
-use candle_core::{CpuStorage, Device, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor};
 
 /// A tensor of the CPU seen as a matrix whose rows may lie apart, as those of a column slice do. Leading dimensions
 /// count as rows.
@@ -81,6 +81,24 @@ pub(crate) fn kernels_run(on_host: bool) -> bool {
 /// Whether a kernel can work on the tensor, or plain operations must.
 pub(crate) fn has_kernel(tensor: &Tensor) -> bool {
     kernels_run(tensor.device().is_cpu())
+}
+
+/// Lets `change` write into a tensor of f32 on the CPU whose elements are adjacent. Every clone of it changes as well.
+pub(crate) fn in_place(tensor: &Tensor, change: impl Fn(&mut [f32])) -> Result<()> {
+    struct Change<F>(F);
+    impl<F: Fn(&mut [f32])> InplaceOp1 for Change<F> {
+        fn name(&self) -> &'static str {
+            "in_place"
+        }
+        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
+            match (storage, layout.contiguous_offsets()) {
+                (CpuStorage::F32(values), Some((start, end))) => self.0(&mut values[start..end]),
+                _ => candle_core::bail!("only adjacent f32 elements are changed in place"),
+            }
+            Ok(())
+        }
+    }
+    Ok(tensor.inplace_op1(&Change(change))?)
 }
 
 /// `[rows, cols]` on the CPU, taking the values over.

@@ -1,44 +1,44 @@
 //! Sums of equally shaped tensors, on the same threads as everything else: candle's own sums keep a spinning pool.
 
-use super::host::{HostRows, has_kernel, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task};
 use super::vector::simd;
 use crate::Result;
 use candle_core::Tensor;
 use rayon::prelude::*;
 
-/// `x + factor · y`, `[rows, n]`.
+/// `x + factor · y`, `[rows, n]`, in the memory of `y`, which nothing else may hold.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "residual::add_scaled", level = "trace", skip_all)]
-pub fn add_scaled(x: &Tensor, y: &Tensor, factor: Option<f64>) -> Result<Tensor> {
+pub fn add_scaled(x: &Tensor, y: Tensor, factor: Option<f64>) -> Result<Tensor> {
+    if x.dims() != y.dims() {
+        return Err(super::invalid(format!("cannot add {:?} and {:?}", x.dims(), y.dims())));
+    }
     if !has_kernel(x) {
         return Ok(match factor {
             None => (x + y)?,
             Some(factor) => (x + (y * factor)?)?,
         });
     }
-    let (x, y) = (HostRows::new(x)?, HostRows::new(y)?);
-    if (x.rows, x.cols) != (y.rows, y.cols) {
-        return Err(super::invalid(format!("cannot add {}x{} and {}x{}", x.rows, x.cols, y.rows, y.cols)));
-    }
-    let (rows, cols, factor) = (x.rows, x.cols, factor.unwrap_or(1.0) as f32);
-    let mut sum = vec![0.0; rows * cols];
+    let (sum, x) = (y.contiguous()?, HostRows::new(x)?);
+    let (cols, factor) = (x.cols.max(1), factor.unwrap_or(1.0) as f32);
     let step = rows_per_task(cols);
-    sum.par_chunks_mut(step * cols).enumerate().for_each(|(i, chunk)| {
-        simd(
-            #[inline(always)]
-            || {
-                for (j, sum) in chunk.chunks_exact_mut(cols).enumerate() {
-                    let row = i * step + j;
-                    for ((sum, x), y) in sum.iter_mut().zip(x.row(row)).zip(y.row(row)) {
-                        *sum = x + factor * y;
+    in_place(&sum, |sum| {
+        sum.par_chunks_mut(step * cols).enumerate().for_each(|(i, chunk)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for (j, sum) in chunk.chunks_exact_mut(cols).enumerate() {
+                        for (sum, x) in sum.iter_mut().zip(x.row(i * step + j)) {
+                            *sum = x + factor * *sum;
+                        }
                     }
-                }
-            },
-        );
-    });
-    matrix(sum, rows, cols)
+                },
+            );
+        });
+    })?;
+    Ok(sum)
 }
 
 /// `factor · x`, `[rows, n]`.
@@ -63,9 +63,15 @@ mod tests {
 
     #[test]
     fn sums_agree_with_candle() -> Result<()> {
-        let (x, y) = (random(&[300, 70], 1)?, random(&[300, 140], 2)?.narrow(1, 70, 70)?);
-        assert_close(&add_scaled(&x, &y, None)?, &(&x + &y)?, 1e-7);
-        assert_close(&add_scaled(&x, &y, Some(0.3))?, &(&x + (&y * 0.3)?)?, 1e-6);
+        let x = random(&[300, 70], 1)?;
+        // A slice of columns, and values of their own.
+        for y in [random(&[300, 140], 2)?.narrow(1, 70, 70)?, random(&[300, 70], 3)?] {
+            let (sum, scaled) = ((&x + &y)?, (&x + (&y * 0.3)?)?);
+            assert_close(&add_scaled(&x, y.copy()?, None)?, &sum, 1e-7);
+            assert_close(&add_scaled(&x, y, Some(0.3))?, &scaled, 1e-6);
+        }
+        assert!(add_scaled(&x, random(&[300, 71], 4)?, None).is_err());
+        let y = random(&[300, 140], 2)?.narrow(1, 70, 70)?;
         assert_close(&scale(&y, 0.3)?, &(&y * 0.3)?, 1e-7);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::{Attended, AttentionSpec, Segment};
 use crate::Result;
 use crate::ops::gemm::{Band, Banded, Mat, MatMut, Panels, Write};
-use crate::ops::host::{HostRows, matrix};
+use crate::ops::host::{HostRows, matrix, rows_per_task};
 use crate::ops::vector::{Arithmetic, dot, exp, max, simd, simd_by, sum};
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -18,6 +18,9 @@ const KEYS: usize = 256;
 /// Floats between the rows of a strip's scores. Not a multiple of 256 bytes, with which the rows of one column would push
 /// each other out of an L1 cache.
 const STRIDE: usize = KEYS + 16;
+
+/// Elements that a task adds.
+const CHUNK: usize = 1 << 14;
 
 /// Some queries of one document and the keys that any of them sees, both counted in the document.
 #[derive(Clone)]
@@ -298,20 +301,25 @@ pub(super) fn backward(
             }
         }
     });
-    let second = dq.split_off(tokens * width);
-    dq.par_chunks_mut(width).zip(second.par_chunks(width)).for_each(|(dq, second)| {
+    let (first, second) = dq.split_at_mut(tokens * width);
+    first.par_chunks_mut(CHUNK).zip(second.par_chunks(CHUNK)).for_each(|(dq, second)| {
         dq.iter_mut().zip(second).for_each(|(x, y)| *x += y);
     });
+    dq.truncate(tokens * width);
     let add_groups = |per_head: Vec<f32>| {
         if group == 1 {
             return matrix(per_head, keys, width);
         }
         let mut total = vec![0.0; keys * kv_width];
-        for (total, part) in total.chunks_exact_mut(dim).zip(per_head.chunks_exact(group * dim)) {
-            for head in part.chunks_exact(dim) {
-                total.iter_mut().zip(head).for_each(|(t, x)| *t += x);
+        let rows = rows_per_task(width);
+        let parts = total.par_chunks_mut(rows * kv_width).zip(per_head.par_chunks(rows * width));
+        parts.for_each(|(total, part)| {
+            for (total, part) in total.chunks_exact_mut(dim).zip(part.chunks_exact(group * dim)) {
+                for head in part.chunks_exact(dim) {
+                    total.iter_mut().zip(head).for_each(|(t, x)| *t += x);
+                }
             }
-        }
+        });
         matrix(total, keys, kv_width)
     };
     Ok([matrix(dq, tokens, width)?, add_groups(dk)?, add_groups(dv)?])
