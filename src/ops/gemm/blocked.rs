@@ -10,7 +10,7 @@ use super::kernel::{Kernel, Tile};
 use super::operand::{Right, Stored};
 use super::pack::{self, Bf16, Element, F16, F32};
 use super::scratch::Scratch;
-use super::{Banded, Mat, MatMut, Write};
+use super::{Banded, Mat, MatMut, Write, dots};
 use rayon::prelude::*;
 use std::cell::Cell;
 use std::ops::Range;
@@ -115,6 +115,9 @@ pub(super) fn product(
         true => rayon::current_num_threads(),
         false => 1,
     };
+    if dots::fits(a, &b) {
+        return dots::product(c, write, alpha, a, &b, threads);
+    }
     let direct = n <= SKINNY && a.col_stride < FAR;
     let panels = if direct { 0 } else { m.div_ceil(kernel.mr) };
     let rows = panels * kernel.mr;
@@ -158,7 +161,8 @@ pub(super) fn product(
     LEFT.set(left);
 }
 
-fn for_each(tasks: usize, threads: usize, run: impl Fn(usize) + Send + Sync) {
+/// Runs the tasks on so many threads.
+pub(super) fn for_each(tasks: usize, threads: usize, run: impl Fn(usize) + Send + Sync) {
     if threads == 1 || tasks == 1 {
         (0..tasks).for_each(run);
     } else {

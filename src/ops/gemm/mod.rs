@@ -9,6 +9,8 @@ mod band;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
 #[cfg(target_arch = "x86_64")]
+mod dots;
+#[cfg(target_arch = "x86_64")]
 mod kernel;
 mod operand;
 #[cfg(target_arch = "x86_64")]
@@ -207,7 +209,8 @@ mod tests {
     type Product<'p> = dyn Fn(&mut MatMut, Mat, Right) + 'p;
 
     fn check(name: &str, product: &Product) {
-        for (m, n, k) in [(1, 5, 3), (33, 70, 129), (300, 520, 40), (64, 8, 900), (7, 300, 1)] {
+        for (m, n, k) in [(1, 5, 3), (33, 70, 129), (300, 520, 40), (64, 8, 900), (7, 300, 1), (100, 6, 803)]
+        {
             let (a, b) = (values(m * k, 1), values(k * n, 2));
             // Values that every storage type holds exactly.
             let b: Vec<f32> = b.iter().map(|b| half::bf16::from_f32(*b).to_f32().clamp(-1.0, 1.0)).collect();

@@ -156,7 +156,7 @@ unsafe fn lanes<E: Element, const WIDTH: usize, const LANES: usize>(
 }
 
 #[target_feature(enable = "avx2")]
-fn transpose(r: [__m256; 8]) -> [__m256; 8] {
+pub(super) fn transpose(r: [__m256; 8]) -> [__m256; 8] {
     let t = [
         _mm256_unpacklo_ps(r[0], r[1]),
         _mm256_unpackhi_ps(r[0], r[1]),
