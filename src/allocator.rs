@@ -10,8 +10,9 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// What jemalloc reads at its start, <https://jemalloc.net/jemalloc.3.html#tuning>: `_RJEM_MALLOC_CONF` in the
-/// environment overrides it. A few arenas, because what is freed stays with the arena it came from.
+/// environment overrides it. What nobody used for two minutes goes back to the system. A few arenas, because what is
+/// freed stays with the arena it came from.
 #[expect(unsafe_code, reason = "jemalloc looks its options up by the name of this symbol")]
 // SAFETY: nothing else has this name, and it is what jemalloc expects there: a pointer to a C string.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-static OPTIONS: &[u8; 57] = b"thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1,narenas:4\0";
+static OPTIONS: &[u8; 65] = b"thp:always,dirty_decay_ms:120000,muzzy_decay_ms:120000,narenas:4\0";

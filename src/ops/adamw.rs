@@ -1,7 +1,7 @@
 //! One AdamW update of one tensor, in a single sweep over parameter, moments and gradient.
 
 use super::host::{HostRows, has_kernel};
-use super::vector::simd;
+use super::vector::{dot, simd};
 use crate::Result;
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
@@ -82,7 +82,16 @@ pub fn sum_of_squares(x: &Tensor) -> Result<f64> {
         return Ok(f64::from(x.sqr()?.sum_all()?.to_scalar::<f32>()?));
     }
     let x = HostRows::new(x)?;
-    Ok(x.data().chunks(4096).map(|part| f64::from(super::vector::dot(part, part))).sum())
+    let mut total = 0.0;
+    simd(
+        #[inline(always)]
+        || {
+            for part in x.data().chunks(4096) {
+                total += f64::from(dot(part, part));
+            }
+        },
+    );
+    Ok(total)
 }
 
 #[cfg(test)]
