@@ -111,21 +111,31 @@ mod tests {
         AttentionSpec { heads: 4, kv_heads: 2, head_dim: 8, scale: 0.6, window, softcap }
     }
 
+    fn check(spec: &AttentionSpec, documents: &[usize]) -> Result<()> {
+        let (segments, tokens) = (Segment::documents(documents), documents.iter().sum());
+        let (width, kv_width) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        let (q, dy) = (random(&[tokens, width], 1)?, random(&[tokens, width], 4)?);
+        let (k, v) = (random(&[tokens, kv_width], 2)?, random(&[tokens, kv_width], 3)?);
+        let attended = forward(spec, &q, &k, &v, &segments)?;
+        assert_close(&attended.output, &plain::forward(spec, &q, &k, &v, &segments)?, 2e-6);
+        let want = vjp([&q, &k, &v], &dy, |[q, k, v]| plain::forward(spec, q, k, v, &segments))?;
+        let got = backward(spec, [&q, &k, &v], &attended, &dy, &segments)?;
+        for (got, want) in got.iter().zip(&want) {
+            assert_close(got, want, 1e-5);
+        }
+        Ok(())
+    }
+
     #[test]
     fn kernel_agrees_with_autograd() -> Result<()> {
-        // More queries than a strip has, and more keys than the backward takes at a time.
-        let segments = Segment::documents(&[330, 1, 37]);
-        let (q, dy) = (random(&[368, 32], 1)?, random(&[368, 32], 4)?);
-        let (k, v) = (random(&[368, 16], 2)?, random(&[368, 16], 3)?);
+        // More queries than a strip has, and more keys than are worked on at a time.
         for (window, softcap) in [(None, None), (Some(9), None), (None, Some(0.7)), (Some(100), Some(2.0))] {
-            let spec = spec(window, softcap);
-            let attended = forward(&spec, &q, &k, &v, &segments)?;
-            assert_close(&attended.output, &plain::forward(&spec, &q, &k, &v, &segments)?, 2e-6);
-            let want = vjp([&q, &k, &v], &dy, |[q, k, v]| plain::forward(&spec, q, k, v, &segments))?;
-            let got = backward(&spec, [&q, &k, &v], &attended, &dy, &segments)?;
-            for (got, want) in got.iter().zip(&want) {
-                assert_close(got, want, 1e-5);
-            }
+            check(&spec(window, softcap), &[330, 1, 37])?;
+        }
+        // Windows that begin and end inside strips and parts of the keys, and heads that fill no panel.
+        let wide = AttentionSpec { heads: 3, kv_heads: 1, head_dim: 20, scale: 0.2, ..spec(None, None) };
+        for window in [None, Some(2), Some(97), Some(300)] {
+            check(&AttentionSpec { window, ..wide }, &[610, 2, 96])?;
         }
         Ok(())
     }
