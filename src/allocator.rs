@@ -10,9 +10,10 @@ use tikv_jemallocator::Jemalloc;
 static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// What jemalloc reads at its start, <https://jemalloc.net/jemalloc.3.html#tuning>: `_RJEM_MALLOC_CONF` in the
-/// environment overrides it. What nobody used for two minutes goes back to the system. A few arenas, because what is
-/// freed stays with the arena it came from.
+/// environment overrides it. By default large values, which activations are, go back to the system as soon as they are
+/// freed; here only what nobody used for two minutes does. A few arenas, because what is freed stays with the arena it
+/// came from.
 #[expect(unsafe_code, reason = "jemalloc looks its options up by the name of this symbol")]
 // SAFETY: nothing else has this name, and it is what jemalloc expects there: a pointer to a C string.
 #[unsafe(export_name = "_rjem_malloc_conf")]
-static OPTIONS: &[u8; 65] = b"thp:always,dirty_decay_ms:120000,muzzy_decay_ms:120000,narenas:4\0";
+static OPTIONS: &[u8; 64] = b"thp:always,oversize_threshold:0,dirty_decay_ms:120000,narenas:4\0";
