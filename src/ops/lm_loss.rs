@@ -35,12 +35,13 @@ const fn counts(target: i32) -> bool {
     target >= 0
 }
 
-/// Elements of a chunk's logits, 32 MB as f32.
-const CHUNK: usize = 1 << 23;
+/// Elements of a chunk's logits, 64 MB as f32: every chunk decodes the whole weight twice.
+const CHUNK: usize = 1 << 24;
 
-/// Rows whose logits exist at a time.
-pub(crate) fn chunk_rows(vocab: usize) -> usize {
-    (CHUNK / vocab.max(1)).max(64)
+/// Rows whose logits exist at a time, of `rows` in all: chunks are of one size, as few rows would pay for a whole weight.
+pub(crate) fn chunk_rows(rows: usize, vocab: usize) -> usize {
+    let most = (CHUNK / vocab.max(1)).max(64);
+    rows.div_ceil(rows.div_ceil(most).max(1))
 }
 
 /// Cross-entropy of `softmax(head(hidden))` against `targets`, one per row of `hidden` `[rows, hidden]`; negative
@@ -63,7 +64,7 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     let index = Tensor::new(counted.as_slice(), hidden.device())?;
     let all = counted.len() == rows;
     let kept = if all { hidden.clone() } else { hidden.contiguous()?.index_select(&index, 0)? };
-    let chunk_rows = chunk_rows(vocab);
+    let chunk_rows = chunk_rows(counted.len(), vocab);
     let mut sum = 0.0;
     let mut gradients = Vec::new();
     // Shared by the chunks: fresh memory of this size costs a page fault per 4 KB.
@@ -106,7 +107,7 @@ pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) 
     let vocab = head.weight.out_features;
     let counted: Vec<u32> = (0..targets.len() as u32).filter(|row| counts(targets[*row as usize])).collect();
     let mut total: Option<Tensor> = None;
-    for rows in counted.chunks((CHUNK / vocab).max(64)) {
+    for rows in counted.chunks(chunk_rows(counted.len(), vocab).max(1)) {
         let labels: Vec<u32> = rows.iter().map(|row| targets[*row as usize] as u32).collect();
         let kept = hidden.contiguous()?.index_select(&Tensor::new(rows, hidden.device())?, 0)?;
         let d_raw = raw_gradient(&kept, &labels, head, factor)?.1;
@@ -270,14 +271,14 @@ mod tests {
     fn kernel_agrees_with_plain_operations() -> Result<()> {
         // More rows than a chunk has, some of which do not count.
         let weight = weight(70_001, 24, DType::BF16, 1)?;
-        let hidden = (random(&[150, 24], 2)? * 3.0)?;
+        let hidden = (random(&[300, 24], 2)? * 3.0)?;
         let cases = [(None, None, false), (Some(0.7), None, true), (Some(1.3), Some(4.0), true)];
         for (multiplier, softcap, masked) in cases {
             let head = Head { weight: &weight, multiplier, softcap };
             let target = |i: i32| if masked && i % 3 == 0 { -100 } else { i * 461 % 70_001 };
-            let targets: Vec<i32> = (0..150).map(target).collect();
+            let targets: Vec<i32> = (0..300).map(target).collect();
             let got = lm_loss(&hidden, &targets, head, Some(0.01))?;
-            let counted: Vec<u32> = (0..150).filter(|i| targets[*i as usize] >= 0).collect();
+            let counted: Vec<u32> = (0..300).filter(|i| targets[*i as usize] >= 0).collect();
             let labels: Vec<u32> = counted.iter().map(|i| targets[*i as usize] as u32).collect();
             let index = Tensor::new(counted.as_slice(), hidden.device())?;
             let kept = hidden.index_select(&index, 0)?;
@@ -289,7 +290,7 @@ mod tests {
             assert_eq!(lm_loss(&hidden, &targets, head, None)?.sum, got.sum);
         }
         let head = Head { weight: &weight, multiplier: None, softcap: None };
-        assert!(lm_loss(&hidden, &[-100; 150], head, None).is_err(), "no label, no loss");
+        assert!(lm_loss(&hidden, &[-100; 300], head, None).is_err(), "no label, no loss");
         Ok(())
     }
 }

@@ -7,7 +7,7 @@
 //! kept    = 4 · tokens · Σ layers layer     or, with checkpointing, 4 · tokens · (layers · hidden + layer)
 //! layer   = 2·hidden + 2·q + 2·kv + heads + 2·intermediate + Σ adapters r
 //! working = 4 · max(head, backward)
-//! head    = rows · vocab + tokens · 4·hidden    rows = min(tokens, max(64, 2²³ / vocab))
+//! head    = rows · vocab + tokens · 4·hidden    rows = an even share of tokens, at most max(64, 2²⁴ / vocab)
 //! backward = tokens · (6·hidden + 3·intermediate + 4·q)
 //! process = 32 MB                      code, tokenizer, packed panels
 //! ```
@@ -61,7 +61,7 @@ impl MemoryEstimate {
             false => layers * layer + inner_values,
             true => layers * hidden + layer + inner_values / layers.max(1),
         };
-        let rows = tokens.min(lm_loss::chunk_rows(spec.vocab_size));
+        let rows = lm_loss::chunk_rows(tokens, spec.vocab_size);
         let head = rows * spec.vocab_size + tokens * 4 * hidden;
         let backward = tokens * (6 * hidden + 3 * inner + 4 * q);
         let parameters: usize = run.targets.iter().map(|l| run.rank * (l.in_features + l.out_features)).sum();
