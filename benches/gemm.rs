@@ -44,8 +44,9 @@ fn shapes() -> Vec<Shape> {
     ];
     for tokens in [128, 512] {
         for (name, out, width) in smollm2.into_iter().chain(phi3) {
-            // The loss takes the head in chunks of rows.
-            let rows = if out > 30_000 { tokens.min((1 << 23) / out) } else { tokens };
+            // The loss takes the head in even chunks of rows.
+            let chunks = if out > 30_000 { tokens.div_ceil((1 << 24) / out) } else { 1 };
+            let rows = tokens.div_ceil(chunks);
             add(format!("{name} forward {rows}"), [rows, out, width], [false, true], true);
             add(format!("{name} backward {rows}"), [rows, width, out], [false, false], true);
         }

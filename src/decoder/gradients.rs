@@ -105,8 +105,8 @@ impl Decoder {
         drop(normed);
         let d_normed = loss.d_hidden.take().expect("the gradient was asked for");
         self.add_norm_gradient(WholeKind::FinalNorm, &hidden, &d_normed, gradients)?;
-        let mut d_hidden = rms_norm::backward(&hidden, &self.final_norm, self.spec.norm_eps, &d_normed)?;
-        drop((hidden, d_normed));
+        let mut d_hidden = rms_norm::backward(&hidden, &self.final_norm, self.spec.norm_eps, d_normed)?;
+        drop(hidden);
         while let Some(layer) = kept.pop() {
             let index = lowest + kept.len();
             let layer_of = self.layer(index);
@@ -115,7 +115,7 @@ impl Decoder {
                 Kept::Input(input) => layer_of.forward(&input, &pass, None)?.1,
             };
             let need_input = index > lowest || embedding.is_some();
-            match layer_of.backward(&saved, &d_hidden, &pass, gradients, need_input)? {
+            match layer_of.backward(saved, &d_hidden, &pass, gradients, need_input)? {
                 Some(next) => d_hidden = next,
                 None => break,
             }

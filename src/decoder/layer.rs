@@ -89,7 +89,7 @@ impl LayerOf<'_> {
             None => [q, k],
             Some(tables) => {
                 let dim = spec.attention.head_dim;
-                [rotary::forward(&q, tables, dim)?, rotary::forward(&k, tables, dim)?]
+                [rotary::forward(q, tables, dim)?, rotary::forward(k, tables, dim)?]
             }
         };
         let (k, v) = match cache {

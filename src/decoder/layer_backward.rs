@@ -9,18 +9,19 @@ use crate::ops::{attention, dora, glu, linear, residual, rms_norm, rotary};
 use candle_core::Tensor;
 
 impl LayerOf<'_> {
-    /// Gradient of the layer's input, given that of its output; adds those of the adapter. `None` when the input's is not
-    /// needed, as in the lowest layer that has an adapter.
+    /// Gradient of the layer's input, given that of its output; adds those of the adapter. What was saved is used up: some
+    /// gradients are written in its place. `None` when the input's is not needed, as in the lowest layer that has an
+    /// adapter.
     pub(super) fn backward(
         &self,
-        saved: &Saved,
+        saved: Saved,
         d_output: &Tensor,
         pass: &Pass,
         gradients: &mut LoraGradients,
         need_input: bool,
     ) -> Result<Option<Tensor>> {
-        let d_middle = self.mlp_backward(saved, d_output, pass, gradients)?;
-        self.attention_backward(saved, &d_middle, pass, gradients, need_input)
+        let d_middle = self.mlp_backward(&saved, d_output, pass, gradients)?;
+        self.attention_backward(&saved, &d_middle, pass, gradients, need_input)
     }
 
     fn mlp_backward(
@@ -39,7 +40,8 @@ impl LayerOf<'_> {
         let d_product =
             self.linear_backward(LinearKind::Down, &d_branch, product.as_ref(), saved, pass, gradients)?;
         drop(product);
-        let [d_gate, d_up] = glu::backward(&saved.gate, &saved.up, spec.mlp.activation, &d_product)?;
+        let [d_gate, d_up] =
+            glu::backward(saved.gate.clone(), saved.up.clone(), spec.mlp.activation, &d_product)?;
         let x = || self.norm_or_same(&saved.middle, self.weights.mlp_norm.as_ref());
         let dx = if spec.mlp.packed_gate_up {
             let x = self.if_adapted(&[LinearKind::GateUp], x)?;
@@ -81,8 +83,8 @@ impl LayerOf<'_> {
         let [mut dq, mut dk, dv] =
             attention::backward(&self.attention(), [q, k, v], attended, &d_attended, &pass.segments)?;
         if let Some(tables) = self.rotary(pass) {
-            dq = rotary::backward(&dq, tables, a.head_dim)?;
-            dk = rotary::backward(&dk, tables, a.head_dim)?;
+            dq = rotary::backward(dq, tables, a.head_dim)?;
+            dk = rotary::backward(dk, tables, a.head_dim)?;
         }
         if let (Some([wq, wk]), Some([q, k])) = (&self.weights.qk_norm, &saved.unnormed) {
             let norm = |x: &Tensor, w: &Tensor, dy: Tensor| -> Result<Tensor> {
@@ -90,7 +92,7 @@ impl LayerOf<'_> {
                     &self.norm_rows(x)?,
                     w,
                     self.decoder.spec.norm_eps,
-                    &self.norm_rows(&dy)?,
+                    self.norm_rows(&dy)?,
                 )?;
                 Ok(dx.reshape(x.shape())?)
             };
@@ -171,14 +173,15 @@ impl LayerOf<'_> {
         };
         match branch {
             None => Ok(dy),
-            Some(branch) => self.norm_backward(branch, norm, dy),
+            // The norm writes into what it gets, and the stream goes on.
+            Some(branch) => self.norm_backward(branch, norm, dy.copy()?),
         }
     }
 
     fn norm_backward(&self, x: &Tensor, weight: Option<&Tensor>, dy: Tensor) -> Result<Tensor> {
         match weight {
             None => Ok(dy),
-            Some(weight) => rms_norm::backward(x, weight, self.decoder.spec.norm_eps, &dy),
+            Some(weight) => rms_norm::backward(x, weight, self.decoder.spec.norm_eps, dy),
         }
     }
 

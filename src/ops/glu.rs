@@ -1,6 +1,6 @@
 //! Gated activation of the MLP: `act(gate) · up` (SwiGLU, GeGLU).
 
-use super::host::{HostRows, has_kernel, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
 use super::plain::vjp;
 use super::vector::{Arithmetic, exp, sigmoid, simd_by};
 use crate::Result;
@@ -38,36 +38,40 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
     matrix(y, gate.rows, gate.cols)
 }
 
-/// Gradients of `gate` and `up`.
+/// Gradients of `gate` and `up`, in their memory where they are no views of a packed projection: nothing else may need them.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "glu::backward", level = "trace", skip_all)]
-pub fn backward(gate: &Tensor, up: &Tensor, activation: Activation, dy: &Tensor) -> Result<[Tensor; 2]> {
-    if !has_kernel(gate) {
-        return vjp([gate, up], dy, |[gate, up]| plain(gate, up, activation));
+pub fn backward(gate: Tensor, up: Tensor, activation: Activation, dy: &Tensor) -> Result<[Tensor; 2]> {
+    if !has_kernel(&gate) {
+        return vjp([&gate, &up], dy, |[gate, up]| plain(gate, up, activation));
     }
-    let (gate, up, dy) = (HostRows::new(gate)?, HostRows::new(up)?, HostRows::new(dy)?);
-    let (rows, cols) = (gate.rows, gate.cols);
-    let (mut d_gate, mut d_up) = (vec![0.0; rows * cols], vec![0.0; rows * cols]);
+    let (gate, up, dy) = (whole(gate)?, whole(up)?, HostRows::new(dy)?);
+    let cols = dy.cols;
     let step = rows_per_task(cols);
-    let chunks = d_gate.par_chunks_mut(step * cols).zip(d_up.par_chunks_mut(step * cols));
-    chunks.enumerate().for_each(|(i, (d_gate, d_up))| {
-        let outputs = d_gate.chunks_exact_mut(cols).zip(d_up.chunks_exact_mut(cols));
-        for (j, (d_gate, d_up)) in outputs.enumerate() {
-            let row = i * step + j;
-            let (gate, up, dy) = (gate.row(row), up.row(row), dy.row(row));
-            simd_by(
-                #[inline(always)]
-                |by| match activation {
-                    Activation::Silu => slopes([d_gate, d_up], [gate, up, dy], by, silu),
-                    Activation::Gelu => slopes([d_gate, d_up], [gate, up, dy], by, gelu),
-                    Activation::GeluTanh => slopes([d_gate, d_up], [gate, up, dy], by, gelu_tanh),
-                },
-            );
-        }
-    });
-    Ok([matrix(d_gate, rows, cols)?, matrix(d_up, rows, cols)?])
+    let mut done = Ok(());
+    in_place(&gate, |gate| {
+        done = in_place(&up, |up| {
+            let chunks = gate.par_chunks_mut(step * cols).zip(up.par_chunks_mut(step * cols));
+            chunks.enumerate().for_each(|(i, (gate, up))| {
+                let rows = gate.chunks_exact_mut(cols).zip(up.chunks_exact_mut(cols));
+                for (j, (gate, up)) in rows.enumerate() {
+                    let dy = dy.row(i * step + j);
+                    simd_by(
+                        #[inline(always)]
+                        |by| match activation {
+                            Activation::Silu => slopes(gate, up, dy, by, silu),
+                            Activation::Gelu => slopes(gate, up, dy, by, gelu),
+                            Activation::GeluTanh => slopes(gate, up, dy, by, gelu_tanh),
+                        },
+                    );
+                }
+            });
+        });
+    })?;
+    done?;
+    Ok([gate, up])
 }
 
 /// One row of the forward; `activation` gives value and slope.
@@ -83,19 +87,18 @@ fn products(
     }
 }
 
-/// One row of the backward; `activation` gives value and slope.
+/// One row of the backward: gradients take the place of the values. `activation` gives value and slope.
 #[inline(always)]
 fn slopes(
-    [d_gate, d_up]: [&mut [f32]; 2],
-    [gate, up, dy]: [&[f32]; 3],
+    gate: &mut [f32],
+    up: &mut [f32],
+    dy: &[f32],
     by: Arithmetic,
     activation: impl Fn(f32, Arithmetic) -> (f32, f32),
 ) {
-    let inputs = gate.iter().zip(up).zip(dy);
-    for ((d_gate, d_up), ((gate, up), dy)) in d_gate.iter_mut().zip(d_up).zip(inputs) {
+    for ((gate, up), dy) in gate.iter_mut().zip(up).zip(dy) {
         let (value, slope) = activation(*gate, by);
-        *d_gate = dy * up * slope;
-        *d_up = dy * value;
+        (*gate, *up) = (dy * *up * slope, dy * value);
     }
 }
 
@@ -149,7 +152,7 @@ mod tests {
             assert_close(&forward(&gate, &up, activation)?, &plain(&gate, &up, activation)?, 1e-6);
             let expected =
                 vjp([&gate.contiguous()?, &up.contiguous()?], &dy, |[g, u]| plain(g, u, activation))?;
-            let got = backward(&gate, &up, activation, &dy)?;
+            let got = backward(gate.clone(), up.clone(), activation, &dy)?;
             for (got, want) in got.iter().zip(&expected) {
                 assert_close(got, want, 2e-6);
             }

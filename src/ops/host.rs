@@ -2,6 +2,7 @@
 
 use crate::Result;
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor};
+use std::cell::Cell;
 
 /// A tensor of the CPU seen as a matrix whose rows may lie apart, as those of a column slice do. Leading dimensions
 /// count as rows.
@@ -83,22 +84,35 @@ pub(crate) fn has_kernel(tensor: &Tensor) -> bool {
     kernels_run(tensor.device().is_cpu())
 }
 
-/// Lets `change` write into a tensor of f32 on the CPU whose elements are adjacent. Every clone of it changes as well.
-pub(crate) fn in_place(tensor: &Tensor, change: impl Fn(&mut [f32])) -> Result<()> {
-    struct Change<F>(F);
-    impl<F: Fn(&mut [f32])> InplaceOp1 for Change<F> {
+/// The tensor itself if it is all that its memory holds, a copy if it is a part of another.
+pub(crate) fn whole(tensor: Tensor) -> Result<Tensor> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let alone = match &*storage {
+        Storage::Cpu(CpuStorage::F32(values)) => layout.contiguous_offsets() == Some((0, values.len())),
+        _ => false,
+    };
+    drop(storage);
+    Ok(if alone { tensor } else { tensor.force_contiguous()? })
+}
+
+/// Lets `change` write into a [`whole`] tensor of f32 on the CPU. Every clone of it changes as well.
+pub(crate) fn in_place(tensor: &Tensor, change: impl FnOnce(&mut [f32])) -> Result<()> {
+    struct Change<F>(Cell<Option<F>>);
+    impl<F: FnOnce(&mut [f32])> InplaceOp1 for Change<F> {
         fn name(&self) -> &'static str {
             "in_place"
         }
         fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-            match (storage, layout.contiguous_offsets()) {
-                (CpuStorage::F32(values), Some((start, end))) => self.0(&mut values[start..end]),
+            match (storage, layout.contiguous_offsets(), self.0.take()) {
+                (CpuStorage::F32(values), Some((start, end)), Some(change)) => {
+                    change(&mut values[start..end]);
+                    Ok(())
+                }
                 _ => candle_core::bail!("only adjacent f32 elements are changed in place"),
             }
-            Ok(())
         }
     }
-    Ok(tensor.inplace_op1(&Change(change))?)
+    Ok(tensor.inplace_op1(&Change(Cell::new(Some(change))))?)
 }
 
 /// `[rows, cols]` on the CPU, taking the values over.

@@ -1,6 +1,6 @@
 //! Sums of equally shaped tensors, on the same threads as everything else: candle's own sums keep a spinning pool.
 
-use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
 use super::vector::simd;
 use crate::Result;
 use candle_core::Tensor;
@@ -21,7 +21,7 @@ pub fn add_scaled(x: &Tensor, y: Tensor, factor: Option<f64>) -> Result<Tensor> 
             Some(factor) => (x + (y * factor)?)?,
         });
     }
-    let (sum, x) = (y.contiguous()?, HostRows::new(x)?);
+    let (sum, x) = (whole(y)?, HostRows::new(x)?);
     let (cols, factor) = (x.cols.max(1), factor.unwrap_or(1.0) as f32);
     let step = rows_per_task(cols);
     in_place(&sum, |sum| {

@@ -1,6 +1,6 @@
 //! Root-mean-square normalisation with a frozen weight, over the last dimension.
 
-use super::host::{HostRows, has_kernel, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
 use super::plain::vjp;
 use super::vector::{dot, simd};
 use crate::Result;
@@ -37,41 +37,42 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     matrix(y, x.rows, x.cols)
 }
 
-/// Gradient of the input, given that of the output.
+/// Gradient of the input, given that of the output, in whose memory it is written: nothing else may hold that.
 ///
 /// With `r = 1/√(mean(x²) + eps)` and `g = dy·weight`: `dx = r·g − x · r³/n · Σ g·x`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "rms_norm::backward", level = "trace", skip_all)]
-pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: &Tensor) -> Result<Tensor> {
+pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: Tensor) -> Result<Tensor> {
     if !has_kernel(x) {
-        let [dx] = vjp([x], dy, |[x]| plain(x, weight, eps))?;
+        let [dx] = vjp([x], &dy, |[x]| plain(x, weight, eps))?;
         return Ok(dx);
     }
-    let (x, weight, dy) = (HostRows::new(x)?, HostRows::new(weight)?, HostRows::new(dy)?);
+    let (x, weight, dx) = (HostRows::new(x)?, HostRows::new(weight)?, whole(dy)?);
     let weight = weight.data();
-    let mut dx = vec![0.0; x.rows * x.cols];
     let step = rows_per_task(x.cols);
-    dx.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
-        for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
-            let (x, dy) = (x.row(i * step + j), dy.row(i * step + j));
-            simd(
-                #[inline(always)]
-                || {
-                    let scale = inverse_rms(x, eps);
-                    for ((dx, dy), w) in dx.iter_mut().zip(dy).zip(weight) {
-                        *dx = dy * w;
-                    }
-                    let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
-                    for (dx, x) in dx.iter_mut().zip(x) {
-                        *dx = *dx * scale - x * pull;
-                    }
-                },
-            );
-        }
-    });
-    matrix(dx, x.rows, x.cols)
+    in_place(&dx, |dx| {
+        dx.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
+            for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
+                let x = x.row(i * step + j);
+                simd(
+                    #[inline(always)]
+                    || {
+                        let scale = inverse_rms(x, eps);
+                        for (dx, w) in dx.iter_mut().zip(weight) {
+                            *dx *= w;
+                        }
+                        let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
+                        for (dx, x) in dx.iter_mut().zip(x) {
+                            *dx = *dx * scale - x * pull;
+                        }
+                    },
+                );
+            }
+        });
+    })?;
+    Ok(dx)
 }
 
 /// Gradient of the weight `[n]`, where that is trained: the sum over the rows of `dy · x / √(mean(x²) + eps)`.
@@ -107,7 +108,7 @@ mod tests {
         let weight = random(&[67], 3)?;
         assert_close(&forward(&x, &weight, 1e-5)?, &plain(&x, &weight, 1e-5)?, 1e-5);
         let [dx] = vjp([&x], &dy, |[x]| plain(x, &weight, 1e-5))?;
-        assert_close(&backward(&x, &weight, 1e-5, &dy)?, &dx, 1e-5);
+        assert_close(&backward(&x, &weight, 1e-5, dy.copy()?)?, &dx, 1e-5);
         let [dw] = vjp([&weight], &dy, |[weight]| plain(&x, weight, 1e-5))?;
         assert_close(&weight_gradient(&x, 1e-5, &dy)?, &dw, 1e-5);
         Ok(())

@@ -1,6 +1,6 @@
 //! Rotary position embedding: pairs (j, j + half) of every head, or neighbours, are rotated by the position's angles.
 
-use super::host::{HostRows, has_kernel, matrix, rows_per_task};
+use super::host::{HostRows, has_kernel, in_place, rows_per_task, whole};
 use crate::Result;
 use crate::decoder::Rope;
 use candle_core::{Device, Tensor};
@@ -37,12 +37,13 @@ impl RotaryTables {
     }
 }
 
-/// Rotates `[tokens, heads · head_dim]`; the part of each head beyond the rotary width passes through.
+/// Rotates `[tokens, heads · head_dim]` in its memory, which nothing else may hold; the part of each head beyond the rotary
+/// width stays.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "rotary::forward", level = "trace", skip_all)]
-pub fn forward(x: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
+pub fn forward(x: Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
     rotate(x, tables, head_dim, 1.0)
 }
 
@@ -51,54 +52,46 @@ pub fn forward(x: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Ten
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "rotary::backward", level = "trace", skip_all)]
-pub fn backward(dy: &Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
+pub fn backward(dy: Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tensor> {
     rotate(dy, tables, head_dim, -1.0)
 }
 
-fn rotate(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Result<Tensor> {
-    if !has_kernel(x) {
-        return plain(x, tables, head_dim, f64::from(sign));
+fn rotate(x: Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Result<Tensor> {
+    if !has_kernel(&x) {
+        return plain(&x, tables, head_dim, f64::from(sign));
     }
-    let (x, cos, sin) = (HostRows::new(x)?, HostRows::new(&tables.cos)?, HostRows::new(&tables.sin)?);
-    let half = cos.cols;
-    let mut y = vec![0.0; x.rows * x.cols];
-    let step = rows_per_task(x.cols);
-    y.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
-        for (j, y) in chunk.chunks_exact_mut(x.cols).enumerate() {
-            let token = i * step + j;
-            let (cos, sin) = (cos.row(token), sin.row(token));
-            let heads = x.row(token).chunks_exact(head_dim);
-            for (y, x) in y.chunks_exact_mut(head_dim).zip(heads) {
-                let (x_turned, x_rest) = x.split_at(2 * half);
-                let (y_turned, y_rest) = y.split_at_mut(2 * half);
-                if tables.interleaved {
-                    turn_neighbours(y_turned, x_turned, cos, sin, sign);
-                } else {
-                    turn_halves(y_turned, x_turned, cos, sin, sign);
+    let (x, cos, sin) = (whole(x)?, HostRows::new(&tables.cos)?, HostRows::new(&tables.sin)?);
+    let (width, turned) = (x.dim(1)?, 2 * cos.cols);
+    let step = rows_per_task(width);
+    in_place(&x, |x| {
+        x.par_chunks_mut(step * width).enumerate().for_each(|(i, chunk)| {
+            for (j, x) in chunk.chunks_exact_mut(width).enumerate() {
+                let (cos, sin) = (cos.row(i * step + j), sin.row(i * step + j));
+                for head in x.chunks_exact_mut(head_dim) {
+                    if tables.interleaved {
+                        turn_neighbours(&mut head[..turned], cos, sin, sign);
+                    } else {
+                        turn_halves(&mut head[..turned], cos, sin, sign);
+                    }
                 }
-                y_rest.copy_from_slice(x_rest);
             }
-        }
-    });
-    matrix(y, x.rows, x.cols)
+        });
+    })?;
+    Ok(x)
 }
 
-fn turn_halves(y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
-    let half = cos.len();
-    let (y_low, y_high) = y.split_at_mut(half);
-    let (x_low, x_high) = x.split_at(half);
-    for k in 0..half {
-        let (c, s) = (cos[k], sign * sin[k]);
-        y_low[k] = x_low[k] * c - x_high[k] * s;
-        y_high[k] = x_high[k] * c + x_low[k] * s;
+fn turn_halves(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+    let (low, high) = x.split_at_mut(cos.len());
+    for ((low, high), (c, s)) in low.iter_mut().zip(high).zip(cos.iter().zip(sin)) {
+        let s = sign * s;
+        (*low, *high) = (*low * c - *high * s, *high * c + *low * s);
     }
 }
 
-fn turn_neighbours(y: &mut [f32], x: &[f32], cos: &[f32], sin: &[f32], sign: f32) {
-    let pairs = y.chunks_exact_mut(2).zip(x.chunks_exact(2));
-    for ((y, x), (c, s)) in pairs.zip(cos.iter().zip(sin)) {
-        y[0] = x[0] * c - x[1] * sign * s;
-        y[1] = x[1] * c + x[0] * sign * s;
+fn turn_neighbours(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+    for (x, (c, s)) in x.chunks_exact_mut(2).zip(cos.iter().zip(sin)) {
+        let s = sign * s;
+        (x[0], x[1]) = (x[0] * c - x[1] * s, x[1] * c + x[0] * s);
     }
 }
 
@@ -141,9 +134,9 @@ mod tests {
             let packed = random(&[19, 40], 1)?;
             let x = packed.narrow(1, 8, 24)?;
             let dy = random(&[19, 24], 2)?;
-            assert_close(&forward(&x, &tables, 8)?, &plain(&x, &tables, 8, 1.0)?, 1e-6);
+            assert_close(&forward(x.clone(), &tables, 8)?, &plain(&x, &tables, 8, 1.0)?, 1e-6);
             let [dx] = vjp([&x.contiguous()?], &dy, |[x]| plain(x, &tables, 8, 1.0))?;
-            assert_close(&backward(&dy, &tables, 8)?, &dx, 1e-6);
+            assert_close(&backward(dy, &tables, 8)?, &dx, 1e-6);
         }
         Ok(())
     }
