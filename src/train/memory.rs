@@ -9,7 +9,7 @@
 //! working = 4 · max(head, backward)
 //! head    = rows · vocab + tokens · 4·hidden    rows = an even share of tokens, at most max(64, 2²⁴ / vocab)
 //! backward = tokens · (6·hidden + 3·intermediate + 4·q)
-//! process = 32 MB                      code, tokenizer, packed panels
+//! process = 64 MB                      code, tokenizer, packed panels, what fills no huge page
 //! ```
 //!
 //! `tokens` are those of one micro-batch: accumulation costs nothing. `layer` is what `decoder::layer` keeps of a layer;
@@ -46,8 +46,8 @@ pub struct MemoryEstimate {
     pub process: u64,
 }
 
-/// Code, tokenizer, data and packed panels.
-const PROCESS: u64 = 32 << 20;
+/// Code, tokenizer, data, packed panels, and what fills no huge page.
+const PROCESS: u64 = 64 << 20;
 
 impl MemoryEstimate {
     /// Follows the formula of this module.
