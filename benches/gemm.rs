@@ -42,7 +42,7 @@ fn shapes() -> Vec<Shape> {
         ("phi3 down", 3072, 8192),
         ("phi3 head", 32_064, 3072),
     ];
-    for tokens in [128, 512] {
+    for tokens in [128_usize, 512] {
         for (name, out, width) in smollm2.into_iter().chain(phi3) {
             // The loss takes the head in even chunks of rows.
             let chunks = if out > 30_000 { tokens.div_ceil((1 << 24) / out) } else { 1 };
