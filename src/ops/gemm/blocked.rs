@@ -228,7 +228,6 @@ impl Product<'_> {
 }
 
 /// Rows of A in a block of the depth.
-#[derive(Clone)]
 struct Rows {
     data: *const f32,
     /// The steps that lie there, counted in A.

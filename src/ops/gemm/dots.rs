@@ -74,11 +74,12 @@ fn columns(b: &Right) -> Vec<f32> {
         }
         return columns;
     }
-    let whole = if b.cols == 8 { b.rows - b.rows % 8 } else { 0 };
+    // A register's worth of steps at a time, where a step fills one.
+    let whole = if b.cols == COLS { b.rows - b.rows % COLS } else { 0 };
     #[expect(unsafe_code, reason = "code for features that the machine may lack")]
     // SAFETY: a kernel was given out only where the machine has them.
     unsafe {
-        turn(&values[..whole * b.row_stride], b.row_stride, b.rows, &mut columns);
+        turn(values, b.row_stride, whole, b.rows, &mut columns);
     }
     for k in whole..b.rows {
         for j in 0..b.cols {
@@ -88,17 +89,16 @@ fn columns(b: &Right) -> Vec<f32> {
     columns
 }
 
-/// Rows of eight values, `stride` apart, become eight columns, `apart` apart. As many rows as `values` has, a multiple of
-/// eight.
+/// `rows` rows of eight values, `stride` apart and a multiple of eight, become eight columns, `apart` apart.
 #[target_feature(enable = "avx2")]
-fn turn(values: &[f32], stride: usize, apart: usize, columns: &mut [f32]) {
-    for (k, rows) in values.chunks_exact(8 * stride).enumerate() {
+fn turn(values: &[f32], stride: usize, rows: usize, apart: usize, columns: &mut [f32]) {
+    for first in (0..rows).step_by(8) {
         let mut tile = [_mm256_setzero_ps(); 8];
-        for (row, values) in tile.iter_mut().zip(rows.chunks_exact(stride)) {
-            *row = load(&values[..8]);
+        for (i, row) in tile.iter_mut().enumerate() {
+            *row = load(&values[(first + i) * stride..][..8]);
         }
         for (j, column) in transpose(tile).into_iter().enumerate() {
-            store(column, &mut columns[j * apart + 8 * k..][..8]);
+            store(column, &mut columns[j * apart + first..][..8]);
         }
     }
 }

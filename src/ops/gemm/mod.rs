@@ -312,6 +312,18 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_of_columns_is_taken_like_a_matrix_of_its_own() {
+        // As many columns as dot products take, and the last row ends the data.
+        let (m, k, stride) = (30, 160, 11);
+        for n in [5, 8] {
+            let (a, b) = (values(m * k, 1), values((k - 1) * stride + n, 2));
+            let own: Vec<f32> = (0..k).flat_map(|l| b[l * stride..][..n].to_vec()).collect();
+            let product = |b: Mat| gemm_values(0.5, Mat::new(&a, m, k, k), b);
+            assert_eq!(product(Mat::new(&b, k, n, stride)), product(Mat::new(&own, k, n, n)));
+        }
+    }
+
+    #[test]
     fn a_band_leaves_out_what_is_zero_or_not_wanted() {
         let (m, n, k) = (50, 120, 310);
         let (mut a, b) = (values(m * k, 1), values(k * n, 2));
