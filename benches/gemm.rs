@@ -10,7 +10,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
-use olive::ops::{Stored, matmul};
+use olive_kernels::{Stored, matmul};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;

@@ -18,15 +18,16 @@
 mod allocator;
 
 use candle_core::DType;
-use olive::cancel::CancelFlag;
-use olive::config::canonical::Targets;
-use olive::data::{MicroBatch, Sample};
-use olive::decoder::{Decoder, Spec};
-use olive::device::Device;
-use olive::model::adapter::TargetModules;
-use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
-use olive::quant::nf4::Code;
-use olive::train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
+use olive_arch::Spec;
+use olive_config::canonical::Targets;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::Device;
+use olive_data::{MicroBatch, Sample};
+use olive_decoder::Decoder;
+use olive_kernels::quant::nf4::Code;
+use olive_model::adapter::TargetModules;
+use olive_model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
+use olive_train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
@@ -111,7 +112,7 @@ fn measure() -> Result<(), Error> {
         "tok_s": seq as f64 / sorted[sorted.len() / 2],
         "peak_rss_gb": peak_memory(),
         "cpu_seconds_per_1k_tokens": cpu_seconds() / (steps * seq) as f64 * 1e3,
-        "sgemm_gflops": olive::ops::gemm_rate(),
+        "sgemm_gflops": olive_kernels::gemm_rate(),
         "first_loss": losses[0],
         "last_loss": losses[losses.len() - 1],
         "threads": rayon::current_num_threads(),

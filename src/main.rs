@@ -1,12 +1,15 @@
-//! The `olive` command.
+//! The `olive` command: Microsoft Olive's fine-tuning pipeline as one program. `docs/ARCHITECTURE.md` is the tour of the
+//! crates that do the work; here is what the user sees of it.
 
 #[cfg(target_os = "linux")]
 mod allocator;
+mod cli;
+mod report;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // On a thread of the pool that computes: work that is given to the pool from outside puts the giver to sleep and wakes
     // it again, thousands of times in a step of training.
-    rayon::scope(|_| olive::cli::main())
+    rayon::scope(|_| cli::main())
 }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use olive::onnx::proto::{ModelProto, TensorProto};
+use olive_onnx::proto::{ModelProto, TensorProto};
 use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 mod support;
 
-use olive::onnx::proto::ModelProto;
+use olive_onnx::proto::ModelProto;
 use prost::Message;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;

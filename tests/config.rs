@@ -1,6 +1,6 @@
 //! What configurations mean: both grammars, eras, defaults, overrides.
 
-use olive::config::{
+use olive_config::{
     DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LoraOptions, LossOn, Origin,
     PassOptions, Precision, Ramp, RunConfig, SaveStrategy, Scheduler, Strategy, SystemKind, Targets,
     TextSource,
@@ -19,7 +19,7 @@ fn shared(folder: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-fn load_as(name: &str, text: &str, set: &[&str]) -> olive::Result<RunConfig> {
+fn load_as(name: &str, text: &str, set: &[&str]) -> olive_core::Result<RunConfig> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(name);
     std::fs::write(&path, text).expect("the configuration is written");
@@ -375,7 +375,7 @@ fn the_target_decides_what_the_builder_builds_for() {
     let PassOptions::ModelBuilder(builder) = &config.passes[0].pass else { panic!("not ModelBuilder") };
     assert_eq!(builder.execution_provider, "cuda");
     assert_eq!(config.engine.target.as_deref(), Some("gpu"));
-    if !olive::device::built_with_cuda() {
+    if !olive_core::device::built_with_cuda() {
         let error = RunConfig::load(&path, &LoadOptions { set: Vec::new(), local: true })
             .expect_err("fp16 on the CPU");
         assert!(error.to_string().contains("possible are fp32, int8, int4"), "{error}");

@@ -5,16 +5,14 @@
 mod runtime_support;
 
 use candle_core::{Device as Cpu, Tensor};
-use olive::decoder::{
-    Continuation, Decoder, LoraGradients, NextLogits, RopeScaling, RopeUse, Spec, Tokens, TrainingMode,
-    families,
-};
-use olive::device::Device;
-use olive::model::ModelFolder;
-use olive::model::adapter::TargetModules;
-use olive::onnx::proto::{GraphProto, ModelProto, TensorProto};
-use olive::runtime::{CacheMode, OnnxSession};
-use olive::train::{LoraShape, fresh_adapter};
+use olive_arch::{RopeScaling, RopeUse, Spec, families};
+use olive_core::device::Device;
+use olive_decoder::{Continuation, Decoder, LoraGradients, NextLogits, Tokens, TrainingMode};
+use olive_model::ModelFolder;
+use olive_model::adapter::TargetModules;
+use olive_onnx::proto::{GraphProto, ModelProto, TensorProto};
+use olive_runtime::{CacheMode, OnnxSession};
+use olive_train::{LoraShape, fresh_adapter};
 use prost::Message;
 use runtime_support::{library, olive};
 use sha2::{Digest, Sha256};

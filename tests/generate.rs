@@ -3,8 +3,8 @@
 
 mod runtime_support;
 
-use olive::decoder::{NextLogits, TextStream};
-use olive::runtime::{CacheMode, OnnxSession};
+use olive_decoder::{NextLogits, TextStream};
+use olive_runtime::{CacheMode, OnnxSession};
 use runtime_support::{goldens, library, olive};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

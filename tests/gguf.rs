@@ -3,8 +3,8 @@
 mod support;
 
 use candle_core::{DType, Device};
-use olive::model::gguf::Gguf;
-use olive::model::{Checkpoint, ModelFolder, SourceOptions, resolve};
+use olive_model::gguf::Gguf;
+use olive_model::{Checkpoint, ModelFolder, SourceOptions, resolve};
 use std::path::{Path, PathBuf};
 use support::{olive, root, shared, text};
 
@@ -13,7 +13,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 /// The Hugging Face folder that a file is converted into.
-fn convert(path: &Path, cache: &Path) -> olive::Result<ModelFolder> {
+fn convert(path: &Path, cache: &Path) -> olive_core::Result<ModelFolder> {
     let options = SourceOptions { offline: true, conversions: Some(cache.to_owned()), ..Default::default() };
     ModelFolder::open(&resolve(path.to_str().unwrap(), None, &options, &())?)
 }
@@ -37,8 +37,7 @@ fn every_family_becomes_the_checkpoint_that_it_was() {
         let folder = convert(&path, cache.path()).unwrap_or_else(|e| panic!("{name}: {e}"));
         let config = std::fs::read_to_string(path.with_extension("json")).unwrap();
         let original: serde_json::Value = serde_json::from_str(&config).unwrap();
-        let (mut ours, theirs) =
-            (folder.spec().unwrap(), olive::decoder::Spec::from_config(&original).unwrap());
+        let (mut ours, theirs) = (folder.spec().unwrap(), olive_arch::Spec::from_config(&original).unwrap());
         assert_eq!(ours.rope.inverse_frequencies(16), theirs.rope.inverse_frequencies(16), "{name}");
         assert_eq!(ours.rope.inverse_frequencies(500), theirs.rope.inverse_frequencies(500), "{name}");
         ours.rope = theirs.rope.clone();

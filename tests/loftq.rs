@@ -3,7 +3,7 @@
 mod runtime_support;
 mod support;
 
-use olive::model::{Adapter, ModelFolder, QuantisedBase};
+use olive_model::{Adapter, ModelFolder, QuantisedBase};
 use std::path::{Path, PathBuf};
 use support::{Quickstart, root, text};
 

@@ -4,11 +4,12 @@
 mod tiny_model;
 
 use half::bf16;
-use olive::cancel::CancelFlag;
-use olive::config::PassOptions;
-use olive::device::{Device, DeviceChoice};
-use olive::model::{Checkpoint, ModelHandle, ModelKind};
-use olive::passes::{self, MergePass, Pass, RunContext};
+use olive_config::PassOptions;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::{Device, DeviceChoice};
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_engine::passes::{self, MergePass, Pass, RunContext};
+use olive_model::Checkpoint;
 use serde_json::json;
 use std::path::Path;
 use tiny_model::{HIDDEN, INNER};
@@ -16,7 +17,7 @@ use tiny_model::{HIDDEN, INNER};
 const Q0: &str = "model.layers.0.self_attn.q_proj";
 const DOWN1: &str = "model.layers.1.mlp.down_proj";
 
-fn merge(base: &Path, adapter: &Path, out: &Path) -> olive::Result<ModelHandle> {
+fn merge(base: &Path, adapter: &Path, out: &Path) -> olive_core::Result<ModelHandle> {
     let cancel = CancelFlag::default();
     let context = RunContext {
         device: Device::Cpu,
@@ -102,7 +103,7 @@ fn half_an_adapter_is_refused() {
     let pair = &adapter.modules[Q0];
     let name = format!("base_model.model.{Q0}.lora_A.weight");
     let file = dir.path().join("adapter_model.safetensors");
-    olive::model::safetensors_file::write_f32(&file, &[(name, vec![pair.rank, HIDDEN], &pair.a)]).unwrap();
+    olive_model::safetensors_file::write_f32(&file, &[(name, vec![pair.rank, HIDDEN], &pair.a)]).unwrap();
     let error = merge(base.path(), dir.path(), out.path()).unwrap_err().to_string();
     assert!(error.contains("only one of lora_A and lora_B"), "{error}");
 }

@@ -3,16 +3,15 @@
 #[allow(dead_code, reason = "each test file uses a part of it")]
 mod tiny_model;
 
-use olive::cancel::CancelFlag;
-use olive::config::{
-    DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm,
-};
-use olive::device::{Device, DeviceChoice};
-use olive::model::{Checkpoint, ModelHandle, ModelKind};
-use olive::onnx::proto::{GraphProto, ModelProto, NodeProto};
-use olive::passes::{self, MergePass, ModelBuilderPass, Pass, RunContext};
-use olive::report::EventSink;
-use olive::report::event::Event;
+use olive_config::{DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm};
+use olive_core::cancel::CancelFlag;
+use olive_core::device::{Device, DeviceChoice};
+use olive_core::event::Event;
+use olive_core::event::EventSink;
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_engine::passes::{self, MergePass, ModelBuilderPass, Pass, RunContext};
+use olive_model::Checkpoint;
+use olive_onnx::proto::{GraphProto, ModelProto, NodeProto};
 use prost::Message;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -29,7 +28,7 @@ fn run(
     out: &Path,
     events: &dyn EventSink,
     cancel: &CancelFlag,
-) -> olive::Result<ModelHandle> {
+) -> olive_core::Result<ModelHandle> {
     let context = RunContext {
         device: Device::Cpu,
         device_choice: DeviceChoice::Cpu,
@@ -45,7 +44,7 @@ fn run(
 fn build(
     config: &Value,
     options: ModelBuilderOptions,
-) -> olive::Result<(tempfile::TempDir, tempfile::TempDir)> {
+) -> olive_core::Result<(tempfile::TempDir, tempfile::TempDir)> {
     let (base, out) = (folder(), folder());
     tiny_model::write(base.path(), config);
     let input = ModelHandle::Hf { dir: base.path().to_owned() };
@@ -365,7 +364,7 @@ fn inputs_and_outputs_are_those_that_were_asked_for() {
         for output in &graph.output {
             assert!(produced.contains(&&output.name), "nothing gives `{}`", output.name);
         }
-        let of = |values: &[olive::onnx::proto::ValueInfoProto]| {
+        let of = |values: &[olive_onnx::proto::ValueInfoProto]| {
             let names = values.iter().map(|v| v.name.clone());
             names.filter(|n| !n.starts_with("past") && !n.starts_with("present")).collect::<Vec<_>>()
         };
@@ -443,7 +442,7 @@ fn words(dir: &Path) -> DataConfig {
     });
     std::fs::write(&config, text.to_string()).unwrap();
     let config =
-        olive::config::RunConfig::load(&config, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
+        olive_config::RunConfig::load(&config, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
     let PassOptions::ModelBuilder(builder) = config.passes[0].pass.clone() else {
         panic!("not ModelBuilder")
     };
@@ -486,8 +485,8 @@ fn the_key_depends_on_the_rows_that_choose_the_codes() {
     tiny_model::write(dir.path(), &tiny_model::config());
     let calibration = Some(words(dir.path()));
     let key = || {
-        let contents = olive::content::ContentHashes::default();
-        let mut hasher = olive::cache::KeyHasher::new(&contents);
+        let contents = olive_core::content::ContentHashes::default();
+        let mut hasher = olive_engine::cache::KeyHasher::new(&contents);
         let options = ModelBuilderOptions { calibration: calibration.clone(), ..int4() };
         ModelBuilderPass { options }.key(&mut hasher).unwrap();
         hasher.finish()
@@ -505,7 +504,7 @@ fn the_first_layers_are_calibrated_with_their_part_of_an_adapter() {
     let (base, adapter, part, cut) = (folder(), folder(), folder(), folder());
     tiny_model::write(base.path(), &tiny_model::config());
     let modules = [0, 1].map(|layer| format!("model.layers.{layer}.mlp.down_proj"));
-    let shaped = |names: &[String]| -> olive::model::Adapter {
+    let shaped = |names: &[String]| -> olive_model::Adapter {
         let modules: Vec<_> = names.iter().map(|name| (name.as_str(), HIDDEN, INNER)).collect();
         tiny_model::adapter(&modules)
     };

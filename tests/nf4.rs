@@ -1,8 +1,8 @@
 //! The 4-bit codes against bitsandbytes, to the bit.
 
-use olive::model::Checkpoint;
-use olive::quant::double_quant::{self, DYNAMIC_MAP, NestedScales};
-use olive::quant::nf4::{self, Code, NotFinite, Scales};
+use olive_kernels::quant::double_quant::{self, DYNAMIC_MAP, NestedScales};
+use olive_kernels::quant::nf4::{self, Code, NotFinite, Scales};
+use olive_model::Checkpoint;
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -4,15 +4,16 @@ mod runtime_support;
 mod support;
 
 use candle_core::DType;
-use olive::cancel::CancelFlag;
-use olive::config::canonical::Targets;
-use olive::data::{MicroBatch, Sample};
-use olive::decoder::{Decoder, Spec};
-use olive::device::Device;
-use olive::model::adapter::TargetModules;
-use olive::model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase, safetensors_file};
-use olive::quant::nf4::Code;
-use olive::train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
+use olive_arch::Spec;
+use olive_config::canonical::Targets;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::Device;
+use olive_data::{MicroBatch, Sample};
+use olive_decoder::Decoder;
+use olive_kernels::quant::nf4::Code;
+use olive_model::adapter::TargetModules;
+use olive_model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase, safetensors_file};
+use olive_train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
 use std::path::Path;
 use support::{Quickstart, olive, root, text};
 

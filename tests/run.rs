@@ -192,7 +192,7 @@ fn errors_are_events_for_a_program() {
 #[test]
 fn a_device_that_this_build_cannot_use_is_a_usage_error() {
     let quickstart = Quickstart::new(1);
-    for device in ["gpu", if olive::device::built_with_cuda() { "tpu" } else { "cuda" }] {
+    for device in ["gpu", if olive_core::device::built_with_cuda() { "tpu" } else { "cuda" }] {
         let output = quickstart.run(&[]).args(["--device", device]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains(&format!("--device {device}")), "{}", text(&output.stderr));

@@ -1,22 +1,23 @@
 //! Training through the library: exactness, resuming, what is refused, and an adapter that PEFT could load.
 
-use olive::cancel::CancelFlag;
-use olive::config::canonical::{
+use olive_config::canonical::{
     DataConfig, DataFiles, Era, EvalSize, EvalStrategy, LoadDataset, LoraOptions, Scheduler, Strategy,
     Targets, TextGeneration, TextSource, TrainingArgs,
 };
-use olive::data::{Dataset, MicroBatch, Sample};
-use olive::decoder::Decoder;
-use olive::device::{Device, DeviceChoice};
-use olive::model::adapter::TargetModules;
-use olive::model::{Adapter, ModelFolder, ModelHandle};
-use olive::passes::{LoraPass, Pass, RunContext};
-use olive::report::{Event, EventSink};
-use olive::train::{
+use olive_core::cancel::CancelFlag;
+use olive_core::device::{Device, DeviceChoice};
+use olive_core::event::{Event, EventSink};
+use olive_core::handle::ModelHandle;
+use olive_core::{Error, Result};
+use olive_data::{Dataset, MicroBatch, Sample};
+use olive_decoder::Decoder;
+use olive_engine::passes::{LoraPass, Pass, RunContext};
+use olive_model::adapter::TargetModules;
+use olive_model::{Adapter, ModelFolder};
+use olive_train::{
     AdamWOptions, BatchPlan, Checkpoints, Fit, LoraShape, Schedule, TrainError, Trainer, TrainerOptions, fit,
     fresh_adapter, targets,
 };
-use olive::{Error, Result};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -392,7 +393,7 @@ fn what_cannot_be_trained_is_refused_with_what_could_be() {
     assert!(matches!(select(Targets::Pattern("(".into())), Err(TrainError::BadPattern { .. })));
     assert!(matches!(select(Targets::Pattern("o_proj".into())), Err(TrainError::NoSuchTarget { .. })));
     let modules =
-        |selected: Vec<olive::decoder::Linear>| selected.into_iter().map(|l| l.module).collect::<Vec<_>>();
+        |selected: Vec<olive_arch::Linear>| selected.into_iter().map(|l| l.module).collect::<Vec<_>>();
     assert_eq!(
         modules(select(Targets::Pattern(r".*\.1\..*o_proj".into())).expect("a match")),
         ["model.layers.1.self_attn.o_proj"]

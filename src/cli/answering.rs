@@ -1,13 +1,14 @@
 //! What `generate` and `chat` have in common: options, opening the model, notes beside the answer.
 
 use super::{Globals, LogFormat, environment, output, session};
-use crate::Result;
-use crate::data::Message;
-use crate::decoder::{Generation, SamplingOptions};
-use crate::model::{ModelError, ModelHandle, detect, resolve};
-use crate::report::{Event, EventSink};
-use crate::runtime::{ActiveAdapter, Generator};
 use clap::Args;
+use olive_core::Result;
+use olive_core::event::{Event, EventSink};
+use olive_core::handle::ModelHandle;
+use olive_data::Message;
+use olive_decoder::{Generation, SamplingOptions};
+use olive_model::{ModelError, detect, resolve};
+use olive_runtime::{ActiveAdapter, Generator};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -224,7 +225,7 @@ impl Notes {
 
 /// A prompt given as `-` is read from stdin.
 pub(crate) fn text_or_stdin(text: &str) -> Result<String> {
-    use crate::error::IoContext;
+    use olive_core::error::IoContext;
     if text != "-" {
         return Ok(text.to_owned());
     }

@@ -2,11 +2,11 @@
 
 use super::answering::{ModelArgs, Notes};
 use super::{Globals, output};
-use crate::Result;
-use crate::cancel::CancelFlag;
-use crate::runtime::benchmark::{Measurement, Workload, measure, median, peak_memory};
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_runtime::benchmark::{Measurement, Workload, measure, median, peak_memory};
 use std::time::Instant;
 
 #[derive(Args)]

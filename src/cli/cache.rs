@@ -2,10 +2,10 @@
 
 use super::answering::Notes;
 use super::{Globals, output};
-use crate::Result;
-use crate::cache::{CacheError, Manifest, Store};
 use crate::report::number;
 use clap::{Args, Subcommand};
+use olive_core::Result;
+use olive_engine::cache::{CacheError, Manifest, Store};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]

@@ -2,12 +2,14 @@
 
 use super::answering::{AnsweringArgs, Notes, message};
 use super::{Globals, output};
-use crate::cancel::CancelFlag;
-use crate::decoder::Finish;
-use crate::error::IoContext;
-use crate::runtime::{Generator, Prompt};
-use crate::{Error, Result};
 use clap::Args;
+use olive_core::cancel::CancelFlag;
+use olive_core::error::IoContext;
+use olive_core::{Error, Result};
+use olive_data::DataError;
+use olive_decoder::Finish;
+use olive_decoder::GenerateError;
+use olive_runtime::{Generator, Prompt};
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -62,7 +64,7 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
         match answer(&mut generator, &messages, args, &notes, &interrupt) {
             Ok(text) => messages.push(message("assistant", text.trim())),
             // The conversation has outgrown the model, or the template refuses it: the next question may fit.
-            Err(error @ (Error::Generate(_) | Error::Data(_))) if interactive => {
+            Err(error) if interactive && is_about_the_question(&error) => {
                 messages.truncate(before);
                 output::error(&error.to_string(), error.hint().as_deref());
             }
@@ -73,7 +75,7 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
 
 fn answer(
     generator: &mut Generator,
-    messages: &[crate::data::Message],
+    messages: &[olive_data::Message],
     args: &ChatArgs,
     notes: &Notes,
     interrupt: &Interrupt,
@@ -139,4 +141,9 @@ impl Drop for Answering<'_> {
     fn drop(&mut self) {
         self.0.answering.store(false, Ordering::SeqCst);
     }
+}
+
+/// A prompt that does not fit, or that the template refuses: the next one may be better.
+fn is_about_the_question(error: &Error) -> bool {
+    error.downcast_ref::<GenerateError>().is_some() || error.downcast_ref::<DataError>().is_some()
 }

@@ -1,11 +1,11 @@
 //! `olive doctor`: what this machine has. It looks, and changes nothing.
 
 use super::{Globals, environment, output};
-use crate::report::{Event, EventSink};
-use crate::runtime::library::PINNED;
-use crate::runtime::{LibrarySearch, RuntimeError, fetch, preflight, threads};
-use crate::{Result, device};
 use clap::Args;
+use olive_core::event::{Event, EventSink};
+use olive_core::{Fault, Result, device};
+use olive_runtime::library::PINNED;
+use olive_runtime::{LibrarySearch, RuntimeError, fetch, preflight, threads};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;

@@ -1,11 +1,11 @@
 //! What the environment says. Nothing below `cli` reads it.
 
 use super::Globals;
-use crate::Result;
-use crate::cancel::CancelFlag;
-use crate::device::{DeviceChoice, built_with_cuda};
-use crate::model::SourceOptions;
-use crate::runtime::{LibrarySearch, RuntimeError};
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::{DeviceChoice, built_with_cuda};
+use olive_model::SourceOptions;
+use olive_runtime::{LibrarySearch, RuntimeError};
 use std::path::PathBuf;
 
 /// A variable that is set and not empty.

@@ -2,10 +2,10 @@
 
 use super::answering::{AnsweringArgs, Notes, text_or_stdin};
 use super::{Globals, output};
-use crate::Result;
-use crate::cancel::CancelFlag;
-use crate::runtime::Prompt;
 use clap::Args;
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_runtime::Prompt;
 
 #[derive(Args)]
 pub(crate) struct GenerateArgs {

@@ -17,10 +17,11 @@ mod session;
 mod table;
 mod validate;
 
-use crate::Error;
 use crate::report::json_lines::JsonLines;
-use crate::report::{Event, EventSink};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use olive_core::Error;
+use olive_core::error::IoFault;
+use olive_core::event::{Event, EventSink};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -105,7 +106,7 @@ pub fn main() -> ExitCode {
 
 /// Prints an error, its causes and its hint.
 fn fail(error: &Error, format: LogFormat) -> ExitCode {
-    if let Error::Io { source, .. } = error
+    if let Some(IoFault { source, .. }) = error.downcast_ref()
         && source.kind() == std::io::ErrorKind::BrokenPipe
     {
         return ExitCode::SUCCESS; // The reader of a pipe has seen enough.

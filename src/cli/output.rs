@@ -3,16 +3,16 @@
 use std::io::Write;
 
 /// A line of the result.
-pub(crate) fn result(line: &str) -> crate::Result<()> {
+pub(crate) fn result(line: &str) -> olive_core::Result<()> {
     let mut out = std::io::stdout().lock();
-    crate::error::IoContext::at(writeln!(out, "{line}"), "write", std::path::Path::new("stdout"))
+    olive_core::error::IoContext::at(writeln!(out, "{line}"), "write", std::path::Path::new("stdout"))
 }
 
 /// A piece of the result, shown at once.
-pub(crate) fn piece(text: &str) -> crate::Result<()> {
+pub(crate) fn piece(text: &str) -> olive_core::Result<()> {
     let mut out = std::io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    crate::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
+    olive_core::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
 }
 
 /// An error message and what to do about it.

@@ -1,13 +1,14 @@
 //! What a plan would find in the cache, for `validate` and `run --dry-run`.
 
 use super::{Globals, environment};
-use crate::cache::Store;
-use crate::config::RunConfig;
-use crate::content::ContentHashes;
-use crate::engine::{self, Plan, Step};
-use crate::model::{ModelHandle, SourceOptions};
-use crate::train::memory::{available, gigabytes};
-use crate::{Error, Result};
+use olive_config::RunConfig;
+use olive_core::content::ContentHashes;
+use olive_core::handle::ModelHandle;
+use olive_core::{Error, Result};
+use olive_engine::cache::Store;
+use olive_engine::{Plan, Step};
+use olive_model::SourceOptions;
+use olive_train::memory::{available, gigabytes};
 
 /// What can be said of a plan without doing anything.
 pub(crate) struct Prospects {
@@ -28,7 +29,7 @@ pub(crate) fn look(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result
     let device = environment::device(globals)?;
     let store = Store::new(&config.engine.cache_dir);
     let contents = ContentHashes::open(&config.engine.cache_dir);
-    let input = engine::input::resolve(&config.input_model, &source, &());
+    let input = olive_engine::input::resolve(&config.input_model, &source, &());
     let mut problem = None;
     let states = plan.flows.iter().map(|flow| {
         let keys = input.as_ref().ok().map(|model| flow.keys(model, device, &contents));

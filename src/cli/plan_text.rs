@@ -1,6 +1,6 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
-use crate::config::{DataFiles, InputModel, LoraOptions, Origin, ResolvedOption, RunConfig};
+use olive_config::{DataFiles, InputModel, LoraOptions, Origin, ResolvedOption, RunConfig};
 use std::path::Path;
 
 /// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds.
@@ -120,7 +120,7 @@ fn short(value: &serde_json::Value) -> String {
 }
 
 fn origin(origin: Origin, path: &Path) -> String {
-    use crate::config::Era;
+    use olive_config::Era;
     match origin {
         Origin::File { line } => format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy()),
         Origin::CommandLine => "command line".into(),

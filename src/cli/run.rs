@@ -2,15 +2,15 @@
 
 use super::session::Session;
 use super::{Globals, LogFormat, environment, output, table};
-use crate::Result;
-use crate::cache::Store;
-use crate::config::{LoadOptions, RunConfig};
-use crate::content::ContentHashes;
-use crate::engine::{self, Plan, StepOutcome};
-use crate::model::SourceOptions;
-use crate::passes::RunContext;
-use crate::report::Event;
 use clap::Args;
+use olive_config::{LoadOptions, RunConfig};
+use olive_core::Result;
+use olive_core::content::ContentHashes;
+use olive_core::event::Event;
+use olive_engine::cache::Store;
+use olive_engine::passes::RunContext;
+use olive_engine::{Plan, StepOutcome};
+use olive_model::SourceOptions;
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -63,12 +63,12 @@ fn execute(
     }
     let source = SourceOptions { cancel: session.cancel.clone(), ..environment::source_options(globals) };
     let here = SourceOptions { offline: true, read_only: true, ..source.clone() };
-    if engine::input::resolve(&config.input_model, &here, &()).is_err() {
+    if olive_engine::input::resolve(&config.input_model, &here, &()).is_err() {
         // Nothing is fetched for a run that the data stops.
         plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, &store))?;
     }
-    let input = engine::input::resolve(&config.input_model, &source, session.events())?;
-    let name = engine::input::hub_model(&config.input_model);
+    let input = olive_engine::input::resolve(&config.input_model, &source, session.events())?;
+    let name = olive_engine::input::hub_model(&config.input_model);
     let contents = ContentHashes::open(&engine_config.cache_dir);
     let context = RunContext {
         device: session.device.open()?,
@@ -88,7 +88,7 @@ fn execute(
         .collect();
     for (flow, dir) in plan.flows.iter().zip(&output_dirs) {
         if let Some(last) = flow.steps.last() {
-            engine::output::check(dir, &config.path, &input, last)?;
+            olive_engine::output::check(dir, &config.path, &input, last)?;
         }
     }
     let keys = plan.flows.iter().map(|flow| flow.keys(&input, session.device, &contents));
@@ -102,9 +102,9 @@ fn execute(
     }
     let mut outcomes = Vec::new();
     for ((flow, keys), dir) in plan.flows.iter().zip(&keys).zip(&output_dirs) {
-        let (model, steps) = engine::run(flow, keys, input.clone(), &store, &context)?;
+        let (model, steps) = olive_engine::run(flow, keys, input.clone(), &store, &context)?;
         let artifacts = !engine_config.no_artifacts;
-        let changed = engine::output::write(dir, &input, &model, &steps, name.as_ref(), artifacts)?;
+        let changed = olive_engine::output::write(dir, &input, &model, &steps, name.as_ref(), artifacts)?;
         let message = if changed {
             format!("wrote {}", dir.display())
         } else {

@@ -1,9 +1,9 @@
 //! `olive schema`.
 
 use super::{Globals, output};
-use crate::Result;
-use crate::config::{json_schema, markdown};
 use clap::Args;
+use olive_config::{json_schema, markdown};
+use olive_core::Result;
 
 #[derive(Args)]
 pub(crate) struct SchemaArgs {

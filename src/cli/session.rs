@@ -1,13 +1,15 @@
 //! What a verb that works needs of the process: events, Ctrl-C, the device, the environment.
 
 use super::{Globals, LogFormat, environment};
-use crate::cancel::CancelFlag;
-use crate::device::DeviceChoice;
 use crate::report::bars::Bars;
 use crate::report::json_lines::JsonLines;
+use crate::report::log;
 use crate::report::plain::Plain;
-use crate::report::{Event, EventSink, log};
-use crate::{Error, Result};
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::DeviceChoice;
+use olive_core::error::IoFault;
+use olive_core::event::{Event, EventSink};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -37,7 +39,7 @@ impl Session {
         log::install(events.clone(), level);
         let cancel = CancelFlag::default();
         let (flag, screen) = (cancel.clone(), events.clone());
-        ctrlc::set_handler(move || on_interrupt(&flag, &*screen)).map_err(|e| Error::Io {
+        ctrlc::set_handler(move || on_interrupt(&flag, &*screen)).map_err(|e| IoFault {
             action: "listen for Ctrl-C in",
             path: "this process".into(),
             source: std::io::Error::other(e),

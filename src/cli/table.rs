@@ -1,7 +1,7 @@
 //! The closing table of a run.
 
-use crate::engine::StepOutcome;
 use crate::report::number;
+use olive_engine::StepOutcome;
 
 /// Letters of a key that `olive cache explain` needs: the whole would not fit into a line.
 const KEY: usize = 12;

@@ -1,11 +1,12 @@
 //! `olive validate`.
 
 use super::{Globals, output, plan_state, plan_text, session};
-use crate::Result;
-use crate::config::{LoadOptions, RunConfig, missing_inputs};
-use crate::engine::Plan;
-use crate::report::Event;
 use clap::Args;
+use olive_config::{LoadOptions, RunConfig};
+use olive_core::Result;
+use olive_core::event::Event;
+use olive_engine::Plan;
+use olive_engine::missing_inputs;
 use std::path::PathBuf;
 
 #[derive(Args)]

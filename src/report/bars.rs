@@ -1,12 +1,13 @@
 //! Progress bars on a terminal.
 
-use super::{Event, EventSink, Unit, number, plain};
+use super::{number, plain};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use olive_core::event::{Event, EventSink, Unit};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Draws on stderr; lines that stay are printed above the bar.
-pub struct Bars {
+pub(crate) struct Bars {
     screen: MultiProgress,
     /// The bar of the phase, or of the training, that is going on.
     current: Mutex<Option<ProgressBar>>,

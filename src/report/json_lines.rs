@@ -1,12 +1,12 @@
 //! Every event as one JSON object per line, for programs: `{"time": 1764000000.123, "event": "train_step", …}`.
 
-use super::{Event, EventSink};
+use olive_core::event::{Event, EventSink};
 use serde::Serialize;
 use std::io::Write;
 use std::time::SystemTime;
 
 /// Writes to stderr.
-pub struct JsonLines;
+pub(crate) struct JsonLines;
 
 #[derive(Serialize)]
 struct Line {

@@ -1,6 +1,6 @@
 //! `tracing` messages as events, so that bars, lines and JSON treat them like everything else.
 
-use super::{Event, EventSink};
+use olive_core::event::{Event, EventSink};
 use std::fmt::Write;
 use std::sync::Arc;
 use tracing::field::{Field, Visit};
@@ -11,7 +11,7 @@ use tracing_subscriber::{Layer, filter::Targets};
 
 /// Sends messages of this program from `level` on into the sink; those of its libraries only while debugging, as what
 /// matters of them comes back as errors. The first call wins.
-pub fn install(sink: Arc<dyn EventSink + Send + Sync>, level: LevelFilter) {
+pub(crate) fn install(sink: Arc<dyn EventSink + Send + Sync>, level: LevelFilter) {
     let filter = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_default(if level >= LevelFilter::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF });

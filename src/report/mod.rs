@@ -1,14 +1,10 @@
-//! The bridge between work and what a person, or a program, sees of it.
+//! What a person, or a program, sees of the events of a run.
 //!
-//! Work emits [`Event`]s into an [`EventSink`]; [`bars`] draws them on a terminal, [`plain`] writes lines for pipes and
-//! CI logs, [`json_lines`] writes them as they are. All of that goes to stderr: stdout is for results.
+//! [`bars`] draws them on a terminal, [`plain`] writes lines for pipes and CI logs, [`json_lines`] writes them as they
+//! are. All of that goes to stderr: stdout is for results.
 
-pub mod bars;
-pub mod event;
-pub mod json_lines;
-pub mod log;
-pub mod number;
-pub mod plain;
-pub mod tensorboard;
-
-pub use event::{Event, EventSink, Unit};
+pub(crate) mod bars;
+pub(crate) mod json_lines;
+pub(crate) mod log;
+pub(crate) mod number;
+pub(crate) mod plain;

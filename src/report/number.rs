@@ -1,7 +1,7 @@
 //! Numbers as people read them.
 
 /// `1.2 s`, `3 min 05 s`, `2 h 10 min`.
-pub fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 0.0995 {
         return format!("{:.0} ms", seconds * 1e3);
     }
@@ -17,7 +17,7 @@ pub fn duration(seconds: f64) -> String {
 }
 
 /// `812 B`, `1.4 MB`: decimal units, as disks are sold and `ls --si` counts.
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut unit = 0;

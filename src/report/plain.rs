@@ -1,11 +1,12 @@
 //! One line per thing worth knowing, for pipes, files and CI logs.
 
-use super::{Event, EventSink, number};
+use super::number;
+use olive_core::event::{Event, EventSink};
 use std::io::Write;
 
 /// Writes to stderr. `quiet` keeps warnings only.
-pub struct Plain {
-    pub quiet: bool,
+pub(crate) struct Plain {
+    pub(crate) quiet: bool,
 }
 
 impl EventSink for Plain {

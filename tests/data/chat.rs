@@ -1,9 +1,9 @@
 //! Chat templates against transformers; the table is written by `tests/fixtures/data/make.py`.
 
 use crate::support::{fixture_json, ids, load, options, prepare, shared, toy_model, write};
-use olive::config::canonical::{Era, Strategy, TextGeneration, TextSource};
-use olive::data::{ChatTemplate, Message, SpecialTokens, Value};
-use olive::model::ModelFolder;
+use olive_config::canonical::{Era, Strategy, TextGeneration, TextSource};
+use olive_data::{ChatTemplate, Message, SpecialTokens, Value};
+use olive_model::ModelFolder;
 use serde_json::json;
 use std::path::Path;
 

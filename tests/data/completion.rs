@@ -1,9 +1,9 @@
 //! Which labels count with `loss_on: "completion"`, and how rows are packed.
 
 use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
-use olive::config::canonical::{Era, LossOn, Strategy, TextGeneration, TextSource};
-use olive::data::{Dataset, IGNORED};
-use olive::model::ModelFolder;
+use olive_config::canonical::{Era, LossOn, Strategy, TextGeneration, TextSource};
+use olive_data::{Dataset, IGNORED};
+use olive_model::ModelFolder;
 use std::path::Path;
 
 fn labels(dataset: &Dataset) -> Vec<Vec<i32>> {
@@ -19,7 +19,7 @@ fn after(marker: &str, strategy: Strategy, length: usize) -> TextGeneration {
     }
 }
 
-fn rows(dir: &Path, texts: &[&str]) -> olive::config::canonical::LoadDataset {
+fn rows(dir: &Path, texts: &[&str]) -> olive_config::canonical::LoadDataset {
     let lines: String = texts.iter().map(|t| serde_json::json!({"t": t}).to_string() + "\n").collect();
     load("json", &[&write(dir, "rows.jsonl", lines)])
 }

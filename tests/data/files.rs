@@ -1,9 +1,10 @@
 //! Files, splits and filters.
 
 use crate::support::{complaint, fixture, fixture_json, ids, load, options, prepare, toy_model, write};
-use olive::config::canonical::{DataFiles, Era, LoadDataset, Strategy};
-use olive::data::files::{Loader, SplitFiles};
-use olive::data::{self, Rows, Value, python_text};
+use olive_config::canonical::{DataFiles, Era, LoadDataset, Strategy};
+use olive_data as data;
+use olive_data::files::{Loader, SplitFiles};
+use olive_data::{Rows, Value, python_text};
 use std::path::Path;
 
 fn rows(load: &LoadDataset) -> Rows {
@@ -16,7 +17,7 @@ fn printed(rows: &Rows) -> Vec<String> {
     (0..rows.len()).map(row).collect()
 }
 
-fn read(loader: &str, name: &str, content: impl AsRef<[u8]>) -> olive::Result<Rows> {
+fn read(loader: &str, name: &str, content: impl AsRef<[u8]>) -> olive_core::Result<Rows> {
     let dir = tempfile::tempdir().unwrap();
     let path = write(dir.path(), name, content);
     data::load_rows(&load(loader, &[&path]))

@@ -1,10 +1,10 @@
 //! Text templates against Python's `str.format`; the table is written by `tests/fixtures/data/make.py`.
 
 use crate::support::{fixture_json, load, options, prepare, toy_model, write};
-use olive::config::canonical::{Era, Strategy};
-use olive::data::python_text::float_repr;
-use olive::data::template::Template;
-use olive::data::{DataError, Location, Value};
+use olive_config::canonical::{Era, Strategy};
+use olive_data::python_text::float_repr;
+use olive_data::template::Template;
+use olive_data::{DataError, Location, Value};
 
 fn format(template: &str, row: &Value) -> Result<String, DataError> {
     let location = || Location { path: "rows.jsonl".into(), number: 1, is_line: true };

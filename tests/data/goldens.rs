@@ -1,8 +1,8 @@
 //! Olive's own pre-processing, case by case, in both eras.
 
 use crate::support::{fixture_json, load, options, prepare, shared, toy_model, write};
-use olive::config::canonical::{Era, PaddingSide, Strategy, TextGeneration, TextSource};
-use olive::data::{Dataset, IGNORED};
+use olive_config::canonical::{Era, PaddingSide, Strategy, TextGeneration, TextSource};
+use olive_data::{Dataset, IGNORED};
 use std::collections::BTreeMap;
 
 const ROWS: &str = r#"{"q": "10 11", "a": "12"}

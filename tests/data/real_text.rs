@@ -1,8 +1,8 @@
 //! Real tokenizers on real text, against what Olive and transformers give.
 
 use crate::support::{ids, load, options, prepare, shared};
-use olive::config::canonical::{Era, Strategy, TextGeneration};
-use olive::model::ModelFolder;
+use olive_config::canonical::{Era, Strategy, TextGeneration};
+use olive_model::ModelFolder;
 use serde_json::Value;
 
 fn strategy(name: &str) -> Strategy {

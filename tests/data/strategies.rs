@@ -1,13 +1,14 @@
 //! What the strategies do beyond the golden cases.
 
 use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
-use olive::cancel::CancelFlag;
-use olive::config::canonical::{
+use olive_config::canonical::{
     Era, EvalSize, LoadDataset, PaddingSide, Strategy, TextGeneration, TextSource,
 };
-use olive::data::{self, IGNORED};
-use olive::model::ModelFolder;
-use olive::report::event::{Event, Unit};
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, Unit};
+use olive_data as data;
+use olive_data::IGNORED;
+use olive_model::ModelFolder;
 
 /// Numbered rows of one column `t`.
 fn rows(dir: &std::path::Path, texts: &[&str]) -> LoadDataset {
@@ -27,7 +28,7 @@ fn bench() -> Bench {
 }
 
 impl Bench {
-    fn prepare(&self, texts: &[&str], options: TextGeneration) -> olive::Result<data::Dataset> {
+    fn prepare(&self, texts: &[&str], options: TextGeneration) -> olive_core::Result<data::Dataset> {
         prepare(rows(self.dir.path(), texts), options, &self.model)
     }
 }
@@ -212,13 +213,13 @@ fn cancelling_stops() {
     let bench = bench();
     let cancel = CancelFlag::default();
     cancel.raise();
-    let config = olive::config::canonical::DataConfig {
+    let config = olive_config::canonical::DataConfig {
         name: "d".into(),
         load: rows(bench.dir.path(), &["10 11"]),
         pre_process: with(Era::New, Strategy::Join, 2),
     };
     let result = data::prepare(&config, &bench.model, &(), &cancel);
-    assert!(matches!(result, Err(olive::Error::Interrupted)), "{result:?}");
+    assert!(result.as_ref().is_err_and(olive_core::Error::is_interruption), "{result:?}");
 }
 
 #[test]

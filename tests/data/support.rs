@@ -1,12 +1,13 @@
 //! Configurations, a toy model, and the shared material.
 
-use olive::cancel::CancelFlag;
-use olive::config::canonical::{
+use olive_config::canonical::{
     DataConfig, DataFiles, Era, LoadDataset, Strategy, TextGeneration, TextSource,
 };
-use olive::data::{self, Dataset};
-use olive::model::ModelFolder;
-use olive::report::event::{Event, EventSink};
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink};
+use olive_data as data;
+use olive_data::Dataset;
+use olive_model::ModelFolder;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ pub(crate) fn options(era: Era, strategy: Strategy, length: usize, template: &st
         joiner: None,
         stride: None,
         pad_to_max_len: false,
-        padding_side: if era == Era::New { Some(olive::config::canonical::PaddingSide::Right) } else { None },
+        padding_side: if era == Era::New { Some(olive_config::canonical::PaddingSide::Right) } else { None },
         drop_short_sequences: false,
         add_special_tokens: false,
         use_attention_mask: true,
@@ -137,7 +138,7 @@ pub(crate) fn prepare(
     load: LoadDataset,
     options: TextGeneration,
     model: &ModelFolder,
-) -> olive::Result<Dataset> {
+) -> olive_core::Result<Dataset> {
     prepare_with(load, options, model, &())
 }
 
@@ -146,7 +147,7 @@ pub(crate) fn prepare_with(
     options: TextGeneration,
     model: &ModelFolder,
     events: &dyn EventSink,
-) -> olive::Result<Dataset> {
+) -> olive_core::Result<Dataset> {
     let config = DataConfig { name: "my_data".into(), load, pre_process: options };
     data::prepare(&config, model, events, &CancelFlag::default())
 }
@@ -156,7 +157,7 @@ pub(crate) fn ids(dataset: &Dataset) -> Vec<Vec<u32>> {
 }
 
 /// Message and hint, as a person would see them.
-pub(crate) fn complaint<T: std::fmt::Debug>(result: olive::Result<T>) -> String {
+pub(crate) fn complaint<T: std::fmt::Debug>(result: olive_core::Result<T>) -> String {
     let error = result.expect_err("this must fail");
     format!("{error} | {}", error.hint().unwrap_or_default())
 }

@@ -1,12 +1,12 @@
 //! LoRA training against trajectories of PEFT and PyTorch, and logits against transformers.
 
 use crate::say;
-use olive::cancel::CancelFlag;
-use olive::data::{MicroBatch, Sample};
-use olive::decoder::{Decoder, lora};
-use olive::device::Device;
-use olive::model::{Adapter, Checkpoint, ModelError, ModelFolder};
-use olive::train::{AdamWOptions, Trainer, TrainerOptions};
+use olive_core::cancel::CancelFlag;
+use olive_core::device::Device;
+use olive_data::{MicroBatch, Sample};
+use olive_decoder::{Decoder, lora};
+use olive_model::{Adapter, Checkpoint, ModelError, ModelFolder};
+use olive_train::{AdamWOptions, Trainer, TrainerOptions};
 use std::path::Path;
 
 fn name(path: &Path) -> &str {
@@ -22,7 +22,7 @@ fn open(folder: &Path, case: &str) -> Option<ModelFolder> {
     let folder = ModelFolder::open(folder).expect("a model folder");
     match folder.spec() {
         Ok(_) => Some(folder),
-        Err(olive::Error::Model(ModelError::UnsupportedArchitecture { found, .. })) => {
+        Err(olive_core::Error(ModelError::UnsupportedArchitecture { found, .. })) => {
             say(&format!("skipped: {case} ({found} is not supported)"));
             None
         }

@@ -10,11 +10,11 @@ mod trajectories;
 #[path = "../support/mod.rs"]
 mod support;
 
-use olive::data::Sample;
-use olive::decoder::Decoder;
-use olive::device::Device;
-use olive::model::{Adapter, ModelFolder};
-use olive::train::{AdamWOptions, Trainer, TrainerOptions};
+use olive_core::device::Device;
+use olive_data::Sample;
+use olive_decoder::Decoder;
+use olive_model::{Adapter, ModelFolder};
+use olive_train::{AdamWOptions, Trainer, TrainerOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -1,15 +1,16 @@
 //! What is a formula or a rule: schedules, plateaus, early stopping, targets, the bound of NEFTune's noise.
 
 use crate::{fixture, json, model, plain_options, sample, trainer};
-use olive::cancel::CancelFlag;
-use olive::config::canonical::{Scheduler, SchedulerOptions, Selection, Targets};
-use olive::data::MicroBatch;
-use olive::decoder::Spec;
-use olive::decoder::gradients::NoiseKey;
-use olive::train::evaluate::evaluate;
-use olive::train::plateau::Plateau;
-use olive::train::selection::Standing;
-use olive::train::{Schedule, TrainError, TrainerOptions, targets};
+use olive_arch::Spec;
+use olive_config::canonical::{Scheduler, SchedulerOptions, Selection, Targets};
+use olive_core::Fault;
+use olive_core::cancel::CancelFlag;
+use olive_data::MicroBatch;
+use olive_decoder::gradients::NoiseKey;
+use olive_train::evaluate::evaluate;
+use olive_train::plateau::Plateau;
+use olive_train::selection::Standing;
+use olive_train::{Schedule, TrainError, TrainerOptions, targets};
 use serde_json::Value;
 
 fn reference(name: &str) -> Value {
@@ -133,7 +134,7 @@ fn the_noise_of_neftune_has_the_bound_of_transformers_and_evaluations_have_none(
         // The largest of millions of draws is just below the bound.
         assert!((number("bound") / bound - 1.0).abs() < 1e-4, "{case}: {bound}");
     }
-    let data = olive::data::Dataset { samples: vec![sample((3..40).collect())], rows: 1 };
+    let data = olive_data::Dataset { samples: vec![sample((3..40).collect())], rows: 1 };
     let batches = [MicroBatch::new([(0, &data.samples[0])])];
     let cancel = CancelFlag::default();
     let run = |neftune_noise_alpha, seed| {

@@ -1,9 +1,9 @@
 //! `strategy: "pack"`, and that padding costs nothing.
 
 use crate::{plain_options, relative, sample, trainer, values};
-use olive::cancel::CancelFlag;
-use olive::data::{MicroBatch, Sample};
-use olive::train::Trainer;
+use olive_core::cancel::CancelFlag;
+use olive_data::{MicroBatch, Sample};
+use olive_train::Trainer;
 
 /// Documents of these lengths in one sample.
 fn packed(documents: &[Sample]) -> Sample {

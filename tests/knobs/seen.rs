@@ -1,7 +1,7 @@
 //! What can be seen of a training: TensorBoard's event files and `metrics.jsonl`, and what lies beside an adapter.
 
 use crate::support::{Quickstart, text};
-use olive::report::tensorboard::EventMessage;
+use olive_train::tensorboard::EventMessage;
 use prost::Message;
 use std::path::{Path, PathBuf};
 
@@ -56,7 +56,7 @@ fn event_files_hold_what_metrics_hold() {
     assert_eq!(names, expected);
     for step in [2, 4, 5] {
         let checkpoint = adapter.join(format!("checkpoints/checkpoint-{step}"));
-        assert!(olive::model::Adapter::open(&checkpoint).is_ok(), "{}", checkpoint.display());
+        assert!(olive_model::Adapter::open(&checkpoint).is_ok(), "{}", checkpoint.display());
     }
     let runs: Vec<PathBuf> =
         std::fs::read_dir(adapter.join("runs")).unwrap().flatten().map(|e| e.path()).collect();

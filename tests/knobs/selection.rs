@@ -1,14 +1,14 @@
 //! The best state, early stopping and checkpoints on the way, in whole trainings.
 
 use crate::{fixture, plain_options, sample, trainer, values};
-use olive::Result;
-use olive::cancel::CancelFlag;
-use olive::config::canonical::{EvalStrategy, SaveStrategy, Saving, Scheduler, Selection, TrainingArgs};
-use olive::data::Dataset;
-use olive::model::Adapter;
-use olive::report::{Event, EventSink};
-use olive::train::evaluate::evaluate;
-use olive::train::{Checkpoints, Fit, Fitted, Saver, fit};
+use olive_config::canonical::{EvalStrategy, SaveStrategy, Saving, Scheduler, Selection, TrainingArgs};
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink};
+use olive_data::Dataset;
+use olive_model::Adapter;
+use olive_train::evaluate::evaluate;
+use olive_train::{Checkpoints, Fit, Fitted, Saver, fit};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;

@@ -2,13 +2,14 @@
 //! not.
 
 use crate::{fixture, json, model, plain_options, relative, sample, say, trainer, values};
-use olive::cancel::CancelFlag;
-use olive::data::MicroBatch;
-use olive::decoder::Decoder;
-use olive::device::{Device, DeviceChoice};
-use olive::model::{Adapter, Checkpoint, ModelFolder, ModelHandle, safetensors_file};
-use olive::passes::{MergePass, Pass, RunContext};
-use olive::train::TrainerOptions;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::{Device, DeviceChoice};
+use olive_core::handle::ModelHandle;
+use olive_data::MicroBatch;
+use olive_decoder::Decoder;
+use olive_engine::passes::{MergePass, Pass, RunContext};
+use olive_model::{Adapter, Checkpoint, ModelFolder, safetensors_file};
+use olive_train::TrainerOptions;
 use std::path::Path;
 
 fn numbers(value: &serde_json::Value) -> Vec<f32> {

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout, reason = "what is skipped is said")]
 
 use assert_cmd::Command;
-use olive::runtime::{Library, LibrarySearch};
+use olive_runtime::{Library, LibrarySearch};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 

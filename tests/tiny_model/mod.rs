@@ -1,8 +1,11 @@
 //! A Llama of two layers with weights made on the spot, and adapters for it.
 
 use half::bf16;
-use olive::model::safetensors_file::{Entry, Writer};
-use olive::model::{Adapter, AdapterConfig, adapter::LoraPair, adapter::TargetModules};
+use olive_model::safetensors_file::{Entry, Writer};
+use olive_model::{
+    Adapter, AdapterConfig,
+    adapter::{LoraPair, TargetModules},
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,0 +1,14 @@
+//! What an architecture is: one description of a decoder-only transformer that the trainer, the generator and the ONNX
+//! builder read alike.
+
+mod error;
+mod families;
+mod rope;
+mod spec;
+mod torch_math;
+
+pub use error::ArchError;
+pub use families::SUPPORTED;
+pub use olive_kernels::Activation;
+pub use rope::{Rope, RopeScaling};
+pub use spec::{Attention, Layer, Linear, LinearKind, Mlp, NormLayout, QkNorm, RopeUse, Spec};

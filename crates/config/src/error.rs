@@ -1,0 +1,75 @@
+//! All that is wrong with a configuration, each with its place in the file.
+
+use std::path::PathBuf;
+
+/// One thing to say about a configuration file: an error or a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Line and column, both from 1; `None` for what has no place, such as a `--set`.
+    pub position: Option<(usize, usize)>,
+    /// JSON path, for example `passes.lora.config.lora_r`.
+    pub json_path: String,
+    /// What was expected and what was found.
+    pub message: String,
+    /// What to do: the nearest known key, the list of what exists.
+    pub hint: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could be read, its content cannot be used. Root causes only, in the order of the file.
+    #[error("{}", render(path, diagnostics))]
+    Invalid { path: PathBuf, diagnostics: Vec<Diagnostic> },
+    #[error("the configuration `{}` does not exist", path.display())]
+    NotFound { path: PathBuf },
+    #[error("`{}`: only .json, .yaml and .yml files are read", path.display())]
+    UnknownFileType { path: PathBuf },
+    #[error("`--set {argument}`: {reason}")]
+    Override { argument: String, reason: String },
+}
+
+impl olive_core::Fault for ConfigError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ConfigError::NotFound { .. } => Some(
+                "give the path of an olive-config.json, for example configs/quickstart/olive-config.json"
+                    .into(),
+            ),
+            ConfigError::Override { .. } => {
+                Some("write it as --set path.to.key=value, for example --set passes.lora.lora_r=16".into())
+            }
+            _ => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
+
+fn render(path: &std::path::Path, diagnostics: &[Diagnostic]) -> String {
+    let mut lines: Vec<String> = diagnostics.iter().map(|d| d.render(path)).collect();
+    if lines.len() > 1 {
+        lines.insert(0, format!("`{}` has {} errors", path.display(), lines.len()));
+    }
+    lines.join("\n")
+}
+
+impl Diagnostic {
+    /// `file:line:column: json.path: message`, then the hint on a line of its own.
+    pub fn render(&self, path: &std::path::Path) -> String {
+        let mut text = path.display().to_string();
+        if let Some((line, column)) = self.position {
+            text.push_str(&format!(":{line}:{column}"));
+        }
+        text.push_str(": ");
+        if !self.json_path.is_empty() {
+            text.push_str(&format!("{}: ", self.json_path));
+        }
+        text.push_str(&self.message);
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
+        text
+    }
+}

@@ -1,0 +1,73 @@
+//! From a file to a [`RunConfig`].
+
+use super::findings::Findings;
+use super::{ConfigError, RunConfig, json, overrides, read, yaml};
+use olive_core::error::IoContext;
+use std::path::Path;
+
+/// What the command line says about a configuration.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// `--set`: values of the form `path.to.key=value`, applied in order.
+    pub set: Vec<String>,
+    /// `--local`: every pass runs on this machine, whatever `host` and `target` say.
+    pub local: bool,
+}
+
+impl RunConfig {
+    /// Reads a configuration, applies the overrides, and checks everything that can be checked without the model and
+    /// the data.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with all that is wrong in the file, in its order; or the file cannot be read.
+    pub fn load(path: &Path, options: &LoadOptions) -> olive_core::Result<RunConfig> {
+        let extension =
+            path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
+        let parse = match extension.as_str() {
+            "json" => json::parse,
+            "yaml" | "yml" => yaml::parse,
+            _ if path.exists() => return Err(ConfigError::UnknownFileType { path: path.to_owned() }.into()),
+            _ => return Err(ConfigError::NotFound { path: path.to_owned() }.into()),
+        };
+        let bytes = match std::fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ConfigError::NotFound { path: path.to_owned() }.into());
+            }
+            bytes => bytes.at("read", path)?,
+        };
+        let mut findings = Findings::default();
+        let mut config = None;
+        if let Some(text) = text(&bytes, &mut findings)
+            && let Some(mut root) = parse(text, &mut findings)
+        {
+            for argument in &options.set {
+                overrides::apply(&mut root, argument)?;
+            }
+            config = read::read(&root, path, options.local, &mut findings);
+        }
+        let warnings = findings.finish(path)?;
+        let mut config = config.expect("a configuration without errors was read");
+        config.warnings = warnings;
+        Ok(config)
+    }
+}
+
+/// UTF-8 without a byte order mark.
+fn text<'b>(bytes: &'b [u8], findings: &mut Findings) -> Option<&'b str> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        let hint = "save it as UTF-8; PowerShell's `>` writes UTF-16";
+        findings.error(Some((1, 1)), "", "the file is UTF-16", Some(hint.into()));
+        return None;
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(text.strip_prefix('\u{feff}').unwrap_or(text)),
+        Err(error) => {
+            let before = &bytes[..error.valid_up_to()];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
+            findings.error(Some((line, column)), "", "the file is not UTF-8", None);
+            None
+        }
+    }
+}

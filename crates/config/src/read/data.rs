@@ -1,0 +1,272 @@
+//! `data_configs`, in all of their historic shapes.
+
+use crate::fields::{Fields, Found};
+use crate::findings::{Findings, join, list_names, nearest};
+use crate::node::{At, Entry, Node, Value};
+use crate::tables::{DATA_CONFIG, LOAD_DATASET, PRE_PROCESS};
+use crate::values::Values;
+use crate::{DataConfig, Era, ResolvedOption};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+pub(super) struct DataConfigs<'n> {
+    entries: Vec<Shape<'n>>,
+    pub(super) data_root: Option<String>,
+    model_era: Era,
+    /// Some entry has no usable name, so a reference without a target may mean that one.
+    broken: bool,
+    used: RefCell<BTreeSet<String>>,
+}
+
+/// The components of one data config, gathered from wherever the grammar of its time puts them.
+pub(super) struct Shape<'n> {
+    pub(super) name: String,
+    at: At,
+    path: String,
+    top: Fields<'n>,
+    pub(super) load: Fields<'n>,
+    pub(super) pre: Fields<'n>,
+}
+
+/// A data config with what the plan shows of it.
+pub(super) type Resolved = (DataConfig, Vec<ResolvedOption>);
+
+impl<'n> DataConfigs<'n> {
+    pub(super) fn read(
+        root: &Fields<'n>,
+        values: &Values,
+        model_era: Era,
+        findings: &mut Findings,
+    ) -> DataConfigs<'n> {
+        let data_root = values.text("data_root").map(str::to_owned);
+        let mut data = DataConfigs {
+            entries: Vec::new(),
+            data_root,
+            model_era,
+            broken: false,
+            used: RefCell::default(),
+        };
+        let Some(found) = root.found("data_configs") else {
+            data.broken = !root.lacks("data_configs");
+            return data;
+        };
+        match &found.node.value {
+            Value::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let path = format!("{}[{index}]", found.path);
+                    let Some(name) = item.get("name").and_then(Node::as_text) else {
+                        let message = match item.get("name") {
+                            Some(name) => format!("expected a name, found {}", name.describe()),
+                            None if item.as_object().is_some() => "the data config needs `name`".into(),
+                            None => format!("expected a data config, found {}", item.describe()),
+                        };
+                        findings.error(item.at, path, message, None);
+                        data.broken = true;
+                        continue;
+                    };
+                    data.push(name, item, path, findings);
+                }
+            }
+            // Up to Olive 0.5 the data configs were an object by name.
+            Value::Object(entries) => {
+                for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
+                    data.push(&entry.key, &entry.node, join(&found.path, &entry.key), findings);
+                }
+            }
+            _ => {
+                data.broken = true;
+                let message = format!("expected a list of data configs, found {}", found.node.describe());
+                findings.error(found.node.at, &found.path, message, None);
+            }
+        }
+        data
+    }
+
+    fn push(&mut self, name: &str, node: &'n Node, path: String, findings: &mut Findings) {
+        if let Some(first) = self.entries.iter().find(|entry| entry.name == name) {
+            let line = first.at.map_or(0, |(line, _)| line);
+            let message = format!("there is already a data config `{name}`, on line {line}");
+            findings.error(node.get("name").map_or(node.at, |name| name.at), path, message, None);
+            return;
+        }
+        self.entries.push(Shape::read(name, node, path, findings));
+    }
+
+    /// The data config that an option refers to: a name, or an object in place.
+    pub(super) fn reference(&self, found: &Found<'_>, findings: &mut Findings) -> Option<Resolved> {
+        match &found.node.value {
+            Value::Text(name) => {
+                let names = || self.entries.iter().map(|entry| entry.name.as_str());
+                let Some(shape) = self.entries.iter().find(|entry| entry.name == *name) else {
+                    if self.broken {
+                        return None;
+                    }
+                    let hint = nearest(name, names()).map_or_else(
+                        || format!("`data_configs` has {}", list_names(names())),
+                        |near| format!("did you mean `{near}`?"),
+                    );
+                    let message = format!("there is no data config `{name}`");
+                    findings.error(found.node.at, &found.path, message, Some(hint));
+                    return None;
+                };
+                self.used.borrow_mut().insert(name.clone());
+                shape.resolve(self, findings)
+            }
+            Value::Object(_) => {
+                let name = found.node.get("name").and_then(Node::as_text).unwrap_or(found.opt.name);
+                Shape::read(name, found.node, found.path.clone(), findings).resolve(self, findings)
+            }
+            _ => {
+                let message = format!("expected the name of a data config, found {}", found.node.describe());
+                findings.error(found.node.at, &found.path, message, None);
+                None
+            }
+        }
+    }
+
+    /// What no pass uses need not be complete, but what it gives must have the right form.
+    pub(super) fn check_unused(mut self, all_implemented: bool, findings: &mut Findings) {
+        let used = self.used.into_inner();
+        for entry in self.entries.iter_mut().filter(|entry| !used.contains(&entry.name)) {
+            // A pass of Olive's that is not implemented may well use it.
+            if all_implemented {
+                let message = format!("no pass uses the data config `{}`", entry.name);
+                findings.warn(entry.at, &entry.path, message);
+            }
+            let mut other = Findings::default();
+            for fields in [&mut entry.load, &mut entry.pre] {
+                fields.blind = true;
+                fields.resolve(self.model_era, &mut other);
+            }
+            findings.errors.append(&mut other.errors);
+        }
+    }
+}
+
+impl<'n> Shape<'n> {
+    fn read(name: &str, node: &'n Node, path: String, findings: &mut Findings) -> Shape<'n> {
+        let top = Fields::open(node, &path, &DATA_CONFIG, findings);
+        let mut shape = Shape {
+            name: name.to_owned(),
+            at: node.at,
+            load: Fields::empty(&join(&path, "load_dataset_config"), node.at, &LOAD_DATASET),
+            pre: Fields::empty(&join(&path, "pre_process_data_config"), node.at, &PRE_PROCESS),
+            path,
+            top,
+        };
+        // Component by component there is more to say; this checks what stands around them.
+        shape.top.resolve(Era::New, findings);
+        shape.load.blind = shape.top.misspells("load_dataset_config");
+        shape.pre.blind = shape.top.misspells("pre_process_data_config");
+        for (component, option) in
+            [("load_dataset", "load_dataset_config"), ("pre_process_data", "pre_process_data_config")]
+        {
+            let Some((path, node)) = shape.top.found(option).map(|found| (found.path.clone(), found.node))
+            else {
+                continue;
+            };
+            shape.component(component, node, &path, findings);
+        }
+        if let Some((path, node)) =
+            shape.top.found("params_config").map(|found| (found.path.clone(), found.node))
+        {
+            for entry in object(node, &path, findings) {
+                if entry.key == "component_kwargs" {
+                    shape.components(&entry.node, &join(&path, &entry.key), findings);
+                } else {
+                    shape.load.absorb(std::slice::from_ref(entry), &path, true, findings);
+                }
+            }
+        }
+        if let Some((path, node)) =
+            shape.top.found("components").map(|found| (found.path.clone(), found.node))
+        {
+            shape.components(node, &path, findings);
+        }
+        shape
+    }
+
+    /// `component_kwargs` or `components`: options by component.
+    fn components(&mut self, node: &'n Node, path: &str, findings: &mut Findings) {
+        for entry in object(node, path, findings) {
+            self.component(&entry.key, &entry.node, &join(path, &entry.key), findings);
+        }
+    }
+
+    fn component(&mut self, component: &str, node: &'n Node, path: &str, findings: &mut Findings) {
+        const COMPONENTS: [&str; 4] = ["load_dataset", "pre_process_data", "post_process_data", "dataloader"];
+        let fields = match component {
+            "load_dataset" => &mut self.load,
+            "pre_process_data" => &mut self.pre,
+            "post_process_data" | "dataloader" => return,
+            _ => {
+                let hint = nearest(component, COMPONENTS).map_or_else(
+                    || format!("the components are {}", list_names(COMPONENTS)),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                findings.error(node.at, path, format!("there is no component `{component}`"), Some(hint));
+                return;
+            }
+        };
+        let entries = object(node, path, findings);
+        if fields.path.is_empty() || !entries.is_empty() {
+            path.clone_into(&mut fields.path);
+            fields.at = node.at;
+        }
+        fields.absorb(entries, path, false, findings);
+    }
+
+    /// Checks everything; what is refused only matters for data that a pass uses.
+    fn resolve(&self, all: &DataConfigs<'_>, findings: &mut Findings) -> Option<Resolved> {
+        // The block is one for the question of its era.
+        let era = self.top.era().or(self.pre.era()).or(self.load.era()).unwrap_or(all.model_era);
+        let errors = findings.errors.len();
+        self.container(findings);
+        let load_values = self.load.resolve(era, findings);
+        let load = self.load_dataset(&load_values, all, findings);
+        let mut pre_values = self.pre.resolve(era, findings);
+        let pre = self.text_generation(&mut pre_values, era, findings);
+        if findings.errors.len() > errors {
+            return None;
+        }
+        let mut resolved = load_values.resolved("");
+        resolved.extend(pre_values.resolved(""));
+        Some((DataConfig { name: self.name.clone(), load: load?, pre_process: pre? }, resolved))
+    }
+
+    fn container(&self, findings: &mut Findings) {
+        let path = join(&self.path, "type");
+        match self.top.node("type").map(|node| (node, node.as_text().unwrap_or_default())) {
+            Some((_, name)) if name.eq_ignore_ascii_case("HuggingfaceContainer") => {}
+            None => {
+                let message = "the type is missing: `HuggingfaceContainer` is assumed";
+                findings.warn(self.at, &self.path, message);
+            }
+            Some((node, name)) if name.eq_ignore_ascii_case("DataContainer") => {
+                findings.warn(
+                    node.at,
+                    path,
+                    "`DataContainer` loads nothing in Olive: `HuggingfaceContainer` is assumed",
+                );
+            }
+            Some((node, _)) => {
+                let message = format!("training needs a `HuggingfaceContainer`, found {}", node.describe());
+                findings.error(node.at, path, message, None);
+            }
+        }
+        if let Some(found) = self.top.found("user_script")
+            && self.load.found("type").is_none()
+        {
+            findings.warn(found.at, &found.path, "`user_script` is not used: no Python is run");
+        }
+    }
+}
+
+fn object<'n>(node: &'n Node, path: &str, findings: &mut Findings) -> &'n [Entry] {
+    node.as_object().unwrap_or_else(|| {
+        if !node.is_null() {
+            findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None);
+        }
+        &[]
+    })
+}

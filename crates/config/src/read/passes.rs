@@ -1,0 +1,188 @@
+//! `passes`: which there are, and what stands around their options.
+
+use super::data::DataConfigs;
+use super::model::Model;
+use super::system::Systems;
+use super::{builder, lora};
+use crate::fields::Fields;
+use crate::findings::{Findings, join, list_names, nearest};
+use crate::node::{At, Entry, Node, Value};
+use crate::option::Block;
+use crate::tables::{FOREIGN_PASSES, PASSES};
+use crate::{MergeOptions, Origin, PassConfig, PassOptions, ResolvedOption};
+
+/// What passes refer to.
+pub(super) struct Context<'a, 'n> {
+    pub(super) model: &'a Model,
+    pub(super) data: &'a DataConfigs<'n>,
+    pub(super) target: Option<&'a str>,
+    /// Where the choice of the target comes from.
+    pub(super) target_origin: Origin,
+}
+
+pub(super) struct Passes {
+    pub(super) passes: Vec<PassConfig>,
+    /// All names of the file, with the index into `passes` of those that could be read.
+    pub(super) names: Vec<(String, Option<usize>)>,
+    /// No pass is of a type that only Olive has, or that nobody has.
+    pub(super) all_implemented: bool,
+}
+
+/// A pass type of Olive's that is not implemented here.
+struct Foreign {
+    name: String,
+    r#type: String,
+    at: At,
+    path: String,
+}
+
+pub(super) fn read(
+    root: &Fields<'_>,
+    context: &Context<'_, '_>,
+    systems: &mut Systems,
+    findings: &mut Findings,
+) -> Passes {
+    let mut passes = Passes { passes: Vec::new(), names: Vec::new(), all_implemented: true };
+    let Some(found) = root.found("passes") else { return passes };
+    let entries = match &found.node.value {
+        Value::Object(entries) => entries,
+        _ => {
+            let message = format!("expected passes by name, found {}", found.node.describe());
+            findings.error(found.node.at, &found.path, message, Some(EXAMPLE.into()));
+            return passes;
+        }
+    };
+    if entries.is_empty() {
+        findings.error(found.node.at, &found.path, "there is no pass", Some(EXAMPLE.into()));
+    }
+    let mut foreign = Vec::new();
+    for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
+        let path = join(&found.path, &entry.key);
+        let (node, path) = first_alternative(entry, path, findings);
+        let pass = match block(&entry.key, node, &path, &mut foreign, findings) {
+            Some(block) => read_pass(entry, node, &path, block, context, systems, findings),
+            None => {
+                passes.all_implemented = false;
+                None
+            }
+        };
+        passes.names.push((entry.key.clone(), pass.is_some().then_some(passes.passes.len())));
+        passes.passes.extend(pass);
+    }
+    report(&foreign, findings);
+    passes
+}
+
+const EXAMPLE: &str = "for example \"passes\": {\"lora\": {\"type\": \"LoRA\", …}, \"builder\": {\"type\": \"ModelBuilder\", …}}";
+
+/// A list of passes means alternatives, of which a run without search takes the first.
+fn first_alternative<'n>(entry: &'n Entry, path: String, findings: &mut Findings) -> (&'n Node, String) {
+    match &entry.node.value {
+        Value::List(items) if !items.is_empty() => {
+            if items.len() > 1 {
+                let message =
+                    format!("of {} alternatives the first is used: nothing is searched", items.len());
+                findings.warn(entry.at, &path, message);
+            }
+            (&items[0], format!("{path}[0]"))
+        }
+        _ => (&entry.node, path),
+    }
+}
+
+/// The table of the pass's type, unless the type is not ours.
+fn block(
+    name: &str,
+    node: &Node,
+    path: &str,
+    foreign: &mut Vec<Foreign>,
+    findings: &mut Findings,
+) -> Option<&'static Block> {
+    let ours = PASSES.map(|block| block.name);
+    let known = || Some(format!("the types are {}", list_names(ours)));
+    if node.as_object().is_none() {
+        findings.error(node.at, path, format!("expected a pass, found {}", node.describe()), None);
+        return None;
+    }
+    let Some(r#type) = node.get("type") else {
+        findings.error(node.at, path, "the pass needs `type`", known());
+        return None;
+    };
+    let Some(text) = r#type.as_text() else {
+        let message = format!("expected the type of a pass, found {}", r#type.describe());
+        findings.error(r#type.at, join(path, "type"), message, known());
+        return None;
+    };
+    if let Some(block) = PASSES.into_iter().find(|block| block.name.eq_ignore_ascii_case(text)) {
+        return Some(block);
+    }
+    if !FOREIGN_PASSES.iter().any(|known| known.eq_ignore_ascii_case(text))
+        && let Some(near) = nearest(text, ours)
+    {
+        let message = format!("there is no pass type `{text}`");
+        findings.error(r#type.at, join(path, "type"), message, Some(format!("did you mean `{near}`?")));
+        return None;
+    }
+    let type_name = FOREIGN_PASSES.iter().find(|known| known.eq_ignore_ascii_case(text)).unwrap_or(&text);
+    foreign.push(Foreign {
+        name: name.into(),
+        r#type: (*type_name).into(),
+        at: r#type.at,
+        path: path.into(),
+    });
+    None
+}
+
+/// One error for all of them.
+fn report(foreign: &[Foreign], findings: &mut Findings) {
+    let Some(first) = foreign.first() else { return };
+    let places: Vec<String> = foreign
+        .iter()
+        .map(|pass| match pass.at {
+            Some((line, _)) => format!("{} (`{}`, line {line})", pass.r#type, pass.name),
+            None => format!("{} (`{}`)", pass.r#type, pass.name),
+        })
+        .collect();
+    let (path, what) = match foreign {
+        [_] => (join(&first.path, "type"), "a pass is not implemented"),
+        _ => ("passes".to_owned(), "some passes are not implemented"),
+    };
+    let hint = format!("implemented are {}", list_names(PASSES.map(|block| block.name)));
+    findings.unimplemented_passes(first.at, path, format!("{what}: {}", places.join(", ")), hint);
+}
+
+fn read_pass(
+    entry: &Entry,
+    node: &Node,
+    path: &str,
+    block: &'static Block,
+    context: &Context<'_, '_>,
+    systems: &mut Systems,
+    findings: &mut Findings,
+) -> Option<PassConfig> {
+    let fields = Fields::open(node, path, block, findings);
+    let era = fields.era().unwrap_or(context.model.era);
+    let values = fields.resolve(era, findings);
+    let host = systems.reference(fields.found("host"), findings);
+    let clean_run_cache = values.bool("clean_run_cache");
+    let (pass, resolved) = match block.name {
+        "LoRA" | "QLoRA" | "LoftQ" | "DoRA" => lora::read(&fields, values, era, context, findings)?,
+        "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
+        _ => {
+            let base_weights = values.choice("base_weights");
+            (PassOptions::MergeAdapterWeights(MergeOptions { base_weights }), values.resolved(""))
+        }
+    };
+    Some(PassConfig {
+        name: entry.key.clone(),
+        pass,
+        host: host.filter(|_| !systems.local()),
+        clean_run_cache,
+        era,
+        resolved,
+        position: entry.at.or(node.at),
+    })
+}
+
+/// What a pass reader gives: the options, and how they came about.
+pub(super) type PassRead = (PassOptions, Vec<ResolvedOption>);

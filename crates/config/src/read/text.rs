@@ -1,0 +1,173 @@
+//! `pre_process_data_config`: how rows become token blocks.
+
+use super::data::Shape;
+use crate::findings::Findings;
+use crate::values::Values;
+use crate::{Era, LossOn, PaddingSide, Strategy, TextGeneration, TextSource};
+
+/// The pre-processing that is Olive's own, and not somebody's Python.
+const PRE_PROCESSING: [&str; 2] = ["text_generation_huggingface_pre_process", "huggingface_pre_process"];
+
+impl Shape<'_> {
+    pub(super) fn text_generation(
+        &self,
+        values: &mut Values,
+        era: Era,
+        findings: &mut Findings,
+    ) -> Option<TextGeneration> {
+        if let Some(found) = self.pre.found("type") {
+            let name = found.node.as_text().unwrap_or_default();
+            if !PRE_PROCESSING.contains(&name.to_lowercase().as_str()) {
+                let message = format!("there is no pre-processing `{name}`");
+                let hint = "leave the type out for text generation";
+                findings.error(found.node.at, &found.path, message, Some(hint.into()));
+            }
+        }
+        let source = self.source(values, era, findings);
+        let strategy: Strategy = values.choice("strategy").unwrap_or(Strategy::Join);
+        let max_seq_len = values.usize("max_seq_len");
+        let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
+        let packs = strategy == Strategy::Pack;
+        let loss_on = values.choice("loss_on").unwrap_or_default();
+        let response_template =
+            values.text("response_template").filter(|text| !text.is_empty()).map(str::to_owned);
+        let chat = matches!(source, Some(TextSource::ChatTemplate { .. }));
+        if loss_on == LossOn::Completion && response_template.is_none() && !chat {
+            let message = "where a completion begins is not said";
+            let hint = "give `response_template`, for example \"### Answer:\", or use `chat_template`";
+            values.error("loss_on", message, Some(hint.into()), findings);
+        }
+        if loss_on == LossOn::All && response_template.is_some() {
+            let message = "`response_template` is not used: `loss_on` is `all`";
+            values.warn("response_template", message, findings);
+        }
+        let random = matches!(strategy, Strategy::LineByLineRandom | Strategy::JoinRandom);
+        if by_line && values.bool("pad_to_max_len") && !values.bool("use_attention_mask") {
+            let hint = "set `pad_to_max_len` to false, or leave `use_attention_mask` on";
+            let message = "padded rows need an attention mask, and `use_attention_mask` is false";
+            values.error("use_attention_mask", message, Some(hint.into()), findings);
+        }
+        if values.bool("drop_short_sequences")
+            && values.bool("pad_to_max_len")
+            && (by_line || values.given("pad_to_max_len"))
+        {
+            let message = "short rows cannot be both dropped and padded";
+            let hint = "set `pad_to_max_len` to false";
+            values.error("drop_short_sequences", message, Some(hint.into()), findings);
+        }
+        if random {
+            if self.pre.lacks("max_samples") {
+                let message = "a random strategy needs `max_samples`";
+                values.error(
+                    "strategy",
+                    message,
+                    Some("`max_samples`: how many blocks to draw".into()),
+                    findings,
+                );
+            }
+            if self.pre.lacks("random_seed") {
+                match era {
+                    Era::Old => {
+                        values.error("strategy", "a random strategy needs `random_seed`", None, findings)
+                    }
+                    Era::New => values.warn(
+                        "strategy",
+                        "without `random_seed` the draws are those of seed 0",
+                        findings,
+                    ),
+                }
+            }
+        }
+        let stride = values.positive("stride");
+        match (strategy, stride) {
+            (Strategy::JoinSlidingWindow, None) if self.pre.lacks("stride") => {
+                let hint = "`stride`: by how many tokens the window moves, at most the block length";
+                values.error("strategy", "a sliding window needs `stride`", Some(hint.into()), findings);
+            }
+            (Strategy::JoinSlidingWindow, Some(stride)) if max_seq_len > 0 && stride > max_seq_len => {
+                let message = format!("the stride {stride} is longer than a block ({max_seq_len} tokens)");
+                values.error("stride", message, None, findings);
+            }
+            _ => {}
+        }
+        if strategy != Strategy::JoinSlidingWindow && values.given("stride") {
+            values.warn(
+                "stride",
+                "`stride` is not used: it belongs to the strategy join-sliding-window",
+                findings,
+            );
+        }
+        // Defaults without a meaning here would only clutter the plan.
+        if by_line || packs {
+            values.hide(&["joiner"]);
+        }
+        if !by_line {
+            values.hide(&["pad_to_max_len", "padding_side", "drop_short_sequences"]);
+        }
+        if !random {
+            values.hide(&["random_seed", "random_retries"]);
+        }
+        if !matches!(source, Some(TextSource::ChatTemplate { .. })) {
+            values.hide(&["message_col"]);
+        }
+        Some(TextGeneration {
+            era,
+            source: source?,
+            strategy,
+            max_seq_len,
+            joiner: values.text("joiner").filter(|joiner| !joiner.is_empty()).map(str::to_owned),
+            stride,
+            pad_to_max_len: values.bool("pad_to_max_len"),
+            padding_side: values.choice::<PaddingSide>("padding_side"),
+            drop_short_sequences: values.bool("drop_short_sequences"),
+            add_special_tokens: values.bool("add_special_tokens"),
+            use_attention_mask: values.bool("use_attention_mask"),
+            max_samples: values.positive("max_samples"),
+            processing_batch_size: values.usize("processing_batch_size"),
+            random_seed: values.u64("random_seed"),
+            random_retries: values.usize("random_retries"),
+            loss_on,
+            response_template,
+        })
+    }
+
+    fn source(&self, values: &mut Values, era: Era, findings: &mut Findings) -> Option<TextSource> {
+        let message_col = values.text("message_col").unwrap_or_default().to_owned();
+        match &values.get("chat_template").json {
+            serde_json::Value::Null | serde_json::Value::Bool(false) => {}
+            serde_json::Value::Bool(true) => {
+                return Some(TextSource::ChatTemplate { source: None, message_col });
+            }
+            serde_json::Value::String(source) => {
+                return Some(TextSource::ChatTemplate { source: Some(source.clone()), message_col });
+            }
+            _ => {
+                values.error("chat_template", "expected true or a Jinja template", None, findings);
+                return None;
+            }
+        }
+        if let Some(template) = values.text("text_template").map(str::to_owned) {
+            if template.trim().is_empty() {
+                values.error("text_template", "the template is empty", None, findings);
+            }
+            // A template makes the default of `text_cols` meaningless.
+            if !values.given("text_cols") {
+                values.set("text_cols", serde_json::Value::Null);
+            }
+            return Some(TextSource::Template(template));
+        }
+        match values.texts("text_cols") {
+            Some(columns) if !columns.is_empty() => Some(TextSource::Columns(columns)),
+            _ => {
+                if era == Era::Old && self.pre.lacks("text_cols") && self.pre.lacks("text_template") {
+                    let message = "the text of a row is not described";
+                    let hint = "give `text_template`, for example \"{Question} {Answer}\", or `text_cols`";
+                    findings.error(self.pre.at, &self.pre.path, message, Some(hint.into()));
+                } else if values.given("text_cols") {
+                    values.error("text_cols", "there is no column in the list", None, findings);
+                }
+                None
+            }
+        }
+    }
+}

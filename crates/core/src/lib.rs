@@ -1,0 +1,11 @@
+//! What every part of the program shares: errors that say what to do, events, cancellation, hashes of contents, the
+//! device, and the models that passes hand to one another.
+
+pub mod cancel;
+pub mod content;
+pub mod device;
+pub mod error;
+pub mod event;
+pub mod handle;
+
+pub use error::{Error, Fault, Result};

@@ -1,0 +1,159 @@
+//! Chat templates: Jinja sources that come with tokenizers, rendered as Python's jinja2 would.
+
+use super::jinja_value::{from_jinja, to_jinja};
+use super::special_tokens::SpecialTokens;
+use super::{DataError, Value, calendar, python_text};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, ValueKind};
+use minijinja::{Environment, ErrorKind, context, escape_formatter};
+use olive_core::{Result, error::IoContext};
+use olive_model::ModelFolder;
+use regex::Regex;
+use std::sync::LazyLock;
+
+/// One turn of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// `system`, `user`, `assistant`, or what else the template knows.
+    pub role: String,
+    pub content: String,
+}
+
+impl Message {
+    fn to_jinja(&self) -> minijinja::Value {
+        minijinja::Value::from_pairs([("role", self.role.as_str()), ("content", self.content.as_str())])
+    }
+}
+
+/// A template, compiled, with the special tokens that it may insert.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    tokens: minijinja::Value,
+}
+
+const NAME: &str = "chat";
+
+/// Marks what an assistant says, for training on answers only; it prints nothing.
+static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the pattern is constant")
+});
+
+impl ChatTemplate {
+    /// The template of a model folder: `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`, the one
+    /// named `default` if there are several.
+    ///
+    /// # Errors
+    /// The template or one of the tokenizer's files is damaged.
+    pub fn from_folder(model: &ModelFolder) -> Result<Option<ChatTemplate>> {
+        let path = model.dir.join("chat_template.jinja");
+        let source = match std::fs::read_to_string(&path) {
+            Ok(source) => Some(source),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => source_of(&model.tokenizer_config()?),
+            Err(e) => return Err(e).at("read", &path),
+        };
+        let Some(source) = source else { return Ok(None) };
+        Ok(Some(ChatTemplate::new(&source, &SpecialTokens::from_folder(model)?)?))
+    }
+
+    /// # Errors
+    /// [`DataError::ChatTemplate`]: the source is not valid Jinja.
+    pub fn new(source: &str, tokens: &SpecialTokens) -> std::result::Result<ChatTemplate, DataError> {
+        let source = GENERATION.replace_all(source, |c: &regex::Captures<'_>| {
+            let tag = if c.get(2).is_some() { "endif" } else { "if true" };
+            format!("{{%{} {tag} {}%}}", &c[1], &c[3])
+        });
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        environment.set_syntax(syntax.map_err(|e| DataError::ChatTemplate { reason: describe(&e) })?);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_formatter(|out, state, value| match value.kind() {
+            ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
+            _ => out.write_str(&python_text::str(&from_jinja(value)?)).map_err(minijinja::Error::from),
+        });
+        environment.add_function("raise_exception", |message: String| {
+            Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_function("strftime_now", |format: &str| calendar::strftime_now(format));
+        environment.add_filter("tojson", tojson);
+        environment
+            .add_template_owned(NAME, source.into_owned())
+            .map_err(|e| DataError::ChatTemplate { reason: describe(&e) })?;
+        let tokens = minijinja::Value::from_pairs(tokens.named().iter().cloned());
+        Ok(ChatTemplate { environment, tokens })
+    }
+
+    /// The text of a conversation; with `add_generation_prompt` it ends where the assistant begins to speak.
+    ///
+    /// # Errors
+    /// [`DataError::Render`]: the template refuses the messages, or cannot handle them.
+    pub fn render(
+        &self,
+        messages: &[Message],
+        add_generation_prompt: bool,
+    ) -> std::result::Result<String, DataError> {
+        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), add_generation_prompt)
+    }
+
+    /// Like [`ChatTemplate::render`], for messages with whatever keys a dataset has.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_value(
+        &self,
+        messages: &Value,
+        add_generation_prompt: bool,
+    ) -> std::result::Result<String, DataError> {
+        self.render_jinja(to_jinja(messages), add_generation_prompt)
+    }
+
+    fn render_jinja(
+        &self,
+        messages: minijinja::Value,
+        add_generation_prompt: bool,
+    ) -> std::result::Result<String, DataError> {
+        let fail = |e: minijinja::Error| DataError::Render { location: None, reason: describe(&e) };
+        let none = minijinja::Value::from(());
+        self.environment
+            .get_template(NAME)
+            .map_err(fail)?
+            .render(context! {
+                messages, add_generation_prompt, tools => none.clone(), documents => none, ..self.tokens.clone()
+            })
+            .map_err(fail)
+    }
+}
+
+/// `chat_template` of a tokenizer's configuration: a text, or a list of named ones.
+fn source_of(config: &serde_json::Value) -> Option<String> {
+    let template = config.get("chat_template")?;
+    if let Some(list) = template.as_array() {
+        let named = |t: &&serde_json::Value| t.get("name").and_then(|n| n.as_str()) == Some("default");
+        let default = list.iter().find(named).or(list.first())?;
+        return default.get("template")?.as_str().map(str::to_owned);
+    }
+    template.as_str().map(str::to_owned)
+}
+
+fn describe(error: &minijinja::Error) -> String {
+    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    match (error.kind(), error.line()) {
+        // What `raise_exception` was told speaks for itself.
+        (ErrorKind::InvalidOperation, _) | (_, None) => detail,
+        (_, Some(line)) => format!("{detail} (line {line} of the template)"),
+    }
+}
+
+/// `json.dumps` with text as it is: jinja2's own filter escapes HTML, the one of chat templates does not.
+fn tojson(value: &minijinja::Value, options: Kwargs) -> std::result::Result<String, minijinja::Error> {
+    let mut layout = python_text::JsonLayout::new(options.get::<Option<usize>>("indent")?);
+    if let Some(separators) = options.get::<Option<Vec<String>>>("separators")?
+        && let [item, key] = &separators[..]
+    {
+        (layout.item_separator, layout.key_separator) = (item.clone(), key.clone());
+    }
+    layout.ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
+    layout.sort_keys = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
+    options.assert_all_used()?;
+    Ok(python_text::json_dumps(&from_jinja(value)?, &layout))
+}

@@ -1,0 +1,176 @@
+//! What can be wrong with data: always with file, row and column.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a row comes from. Lines and rows count from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    pub path: PathBuf,
+    pub number: u64,
+    /// `number` is a line of the file, not the number of a row in it.
+    pub is_line: bool,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = if self.is_line { "line" } else { "row" };
+        write!(f, "`{}`, {unit} {}", self.path.display(), self.number)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    #[error("the data files lie in {kind} ({description}), which this program cannot reach")]
+    Remote {
+        /// Name in `data_configs`, as far as it is known.
+        name: Option<String>,
+        kind: String,
+        description: String,
+    },
+    #[error("`{data_name}` is neither a loader nor a local folder; datasets of the hub are not downloaded")]
+    NotLocal { data_name: String },
+    #[error("the loader `{data_name}` is not supported")]
+    UnknownLoader { data_name: String },
+    #[error("the loader `{loader}` has no files: neither `data_files` nor `data_dir` is given")]
+    NoFiles { loader: &'static str },
+    #[error("the data file `{}` does not exist", path.display())]
+    MissingFile { path: PathBuf },
+    #[error("the pattern `{pattern}` matches no file")]
+    NoMatch { pattern: String },
+    #[error("the pattern `{pattern}` is not valid: {reason}")]
+    BadPattern { pattern: String, reason: String },
+    #[error("the folder `{}` holds no {what}", path.display())]
+    EmptyFolder { path: PathBuf, what: String },
+    #[error("the subset `{subset}` cannot be chosen: `{}` is a plain folder", path.display())]
+    Subset { path: PathBuf, subset: String },
+    #[error("`{split}` is not a split: {reason}")]
+    BadSplit { split: String, reason: String },
+    #[error("there is no split `{split}`; there is {}", list(known))]
+    UnknownSplit { split: String, known: Vec<String> },
+    #[error("the split `{split}` selects none of the {rows} rows")]
+    NoRows { split: String, rows: usize },
+    #[error("none of the {rows} rows passes `col_filters`")]
+    AllFiltered { rows: usize },
+    #[error("the data file `{}` is empty", path.display())]
+    EmptyFile { path: PathBuf },
+    #[error("{location}: {reason}")]
+    Malformed { location: Location, reason: String },
+    #[error("`{}`: {reason}", path.display())]
+    Unreadable { path: PathBuf, reason: String },
+    #[error("{location}: the text is not UTF-8")]
+    NotUtf8 { location: Location },
+    #[error("`{}` has no field `{field}`; it has {}", path.display(), list(known))]
+    MissingField { path: PathBuf, field: String, known: Vec<String> },
+    #[error("{location}: there is no column `{column}`, which {wanted_by} needs; there is {}", list(known))]
+    MissingColumn { location: Location, column: String, wanted_by: &'static str, known: Vec<String> },
+    #[error("{location}: the column `{column}` holds {found} where {expected} is needed")]
+    ColumnType { location: Location, column: String, found: &'static str, expected: &'static str },
+    #[error("the text template is not valid at character {position}: {reason}")]
+    Template { position: usize, reason: String },
+    #[error("{location}: `{{{field}}}` cannot be formatted: {reason}")]
+    Format { location: Location, field: String, reason: String },
+    #[error("the chat template is not valid: {reason}")]
+    ChatTemplate { reason: String },
+    #[error("the chat template refuses {}: {reason}", location.as_ref().map_or("the messages".into(), |l| l.to_string()))]
+    Render { location: Option<Location>, reason: String },
+    #[error("the tokenizer in `{}` has no chat template", dir.display())]
+    NoChatTemplate { dir: PathBuf },
+    #[error("{location}: the text cannot be tokenised: {reason}")]
+    Tokenise { location: Location, reason: String },
+    #[error("what the assistant says in turn {turn} cannot be told from the rest of the text")]
+    Turns { turn: usize },
+    #[error("{0}")]
+    Options(&'static str, &'static str),
+    #[error("{rows} rows give {tokens} tokens, which is less than one block of {block} tokens")]
+    TooFewTokens { rows: usize, tokens: usize, block: usize },
+    #[error(
+        "none of the {rows} rows has {block} tokens, the longest has {longest}; `drop_short_sequences` drops them all"
+    )]
+    AllShort { rows: usize, block: usize, longest: usize },
+    #[error("all {rows} rows have an empty text")]
+    AllEmpty { rows: usize },
+    #[error("not one of the tokens of the {samples} samples counts in the loss")]
+    NoLabels { samples: usize },
+    #[error("{eval} of {samples} samples cannot be held out for evaluation: none is left to train on")]
+    HoldOut { eval: usize, samples: usize },
+    #[error("none of the {samples} evaluation samples has a token that counts in the loss")]
+    NoEvaluationLabels { samples: usize },
+}
+
+impl olive_core::Fault for DataError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            DataError::Remote { name, .. } => format!(
+                "download them and pass \
+                 `--set data_configs.{}.load_dataset_config.params.data_files=PATH`",
+                name.as_deref().unwrap_or("<name>")
+            ),
+            DataError::NotLocal { .. } => "download the dataset and set `data_name` to json, csv, parquet or text and \
+                 `data_files` to its files, or `data_name` to its folder"
+                .into(),
+            DataError::UnknownLoader { .. } => "supported are json, csv, parquet and text".into(),
+            DataError::NoFiles { .. } => "set `data_files` to a path, a glob or a list of them".into(),
+            DataError::MissingFile { .. } | DataError::NoMatch { .. } => {
+                "paths are relative to `data_dir` or else to the folder the command was started in".into()
+            }
+            DataError::Subset { .. } => "remove `subset`, or point `data_dir` to the folder inside".into(),
+            DataError::BadSplit { .. } => {
+                "splits look like `train`, `train[:90%]`, `train[10:20]` or `train+test`".into()
+            }
+            DataError::UnknownSplit { split, known } => {
+                nearest(split, known).map(|n| format!("did you mean `{n}`?")).unwrap_or_else(|| {
+                    "files given as a path or a list are all in the split `train`".into()
+                })
+            }
+            DataError::NotUtf8 { .. } => "convert the file to UTF-8".into(),
+            DataError::MissingField { field, known, .. } => {
+                nearest(field, known).map(|n| format!("did you mean `{n}`?"))?
+            }
+            DataError::MissingColumn { column, known, .. } => {
+                nearest(column, known).map(|n| format!("did you mean `{n}`?"))?
+            }
+            DataError::ColumnType { column, expected: "text", .. } => {
+                format!("`text_template` with `{{{column}}}` prints any value")
+            }
+            DataError::Template { .. } => {
+                "the template is a Python format string: `{column}` inserts a column, `{{` and `}}` are braces".into()
+            }
+            DataError::NoChatTemplate { .. } => {
+                "give the template itself in `chat_template`, or use `text_template`".into()
+            }
+            DataError::Turns { .. } => "the chat template changes earlier turns once later ones follow; give the text that \
+                 begins an answer in `response_template`"
+                .into(),
+            DataError::Options(_, hint) => (*hint).into(),
+            DataError::TooFewTokens { tokens, .. } => format!(
+                "set `max_seq_len` to at most {tokens}, or use the strategy line-by-line, which pads rows one by one"
+            ),
+            DataError::AllShort { longest, .. } => {
+                format!("set `max_seq_len` to at most {longest}, or leave `drop_short_sequences` out")
+            }
+            DataError::NoLabels { .. } => {
+                "labels are masked where the attention mask is 0 and in the context of sliding windows: check \
+                 `use_attention_mask`, `stride` and the texts"
+                    .into()
+            }
+            DataError::HoldOut { .. } => {
+                "hold out less, give more data, or make blocks shorter with `max_seq_len`".into()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// The known name that `name` was likely meant to be.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let distance = |k: &String| strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase());
+    known.iter().min_by_key(|k| distance(k)).filter(|k| distance(k) <= name.chars().count() / 2)
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".into();
+    }
+    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,256 @@
+//! Which files hold the rows, and with which loader they are read.
+
+use super::{DataError, split};
+use olive_config::canonical::{DataFiles, LoadDataset};
+use olive_core::{Result, error::IoContext};
+use std::path::{Path, PathBuf};
+
+/// Reads one kind of file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    Json,
+    Csv { delimiter: u8 },
+    Parquet,
+    Text,
+}
+
+impl Loader {
+    const ALL: [Loader; 5] = [
+        Loader::Json,
+        Loader::Csv { delimiter: b',' },
+        Loader::Csv { delimiter: b'\t' },
+        Loader::Parquet,
+        Loader::Text,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Loader::Json => "json",
+            Loader::Csv { .. } => "csv",
+            Loader::Parquet => "parquet",
+            Loader::Text => "text",
+        }
+    }
+
+    fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Loader::Json => &["json", "jsonl", "ndjson"],
+            Loader::Csv { delimiter: b'\t' } => &["tsv"],
+            Loader::Csv { .. } => &["csv"],
+            Loader::Parquet => &["parquet"],
+            Loader::Text => &["txt"],
+        }
+    }
+
+    fn named(name: &str) -> Option<Loader> {
+        Loader::ALL.into_iter().find(|l| l.name().eq_ignore_ascii_case(name))
+    }
+
+    fn reads(self, path: &Path) -> bool {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        self.extensions().iter().any(|e| e.eq_ignore_ascii_case(extension))
+    }
+}
+
+/// The files of a split, in the order in which they are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SplitFiles {
+    pub split: String,
+    pub files: Vec<PathBuf>,
+}
+
+/// Loaders of `datasets` that have no counterpart here.
+const OTHER_LOADERS: [&str; 8] =
+    ["arrow", "pandas", "xml", "sql", "webdataset", "imagefolder", "audiofolder", "generator"];
+
+/// Every split that `load` describes, in a fixed order.
+///
+/// # Errors
+/// The loader is unknown, a file does not exist, a pattern matches nothing.
+pub fn resolve(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
+    let named = Loader::named(&load.data_name);
+    let folder = Path::new(&load.data_name);
+    if let DataFiles::Remote { kind, description } = &load.data_files {
+        return Err(
+            DataError::Remote { name: None, kind: kind.clone(), description: description.clone() }.into()
+        );
+    }
+    if named.is_none() && !folder.is_dir() {
+        let data_name = load.data_name.clone();
+        return Err(if OTHER_LOADERS.contains(&load.data_name.to_lowercase().as_str()) {
+            DataError::UnknownLoader { data_name }.into()
+        } else {
+            DataError::NotLocal { data_name }.into()
+        });
+    }
+    if let (None, Some(subset)) = (named, &load.subset) {
+        return Err(DataError::Subset { path: folder.to_owned(), subset: subset.clone() }.into());
+    }
+    let base = match (&load.data_dir, named) {
+        (Some(dir), None) => Some(folder.join(dir)),
+        (None, None) => Some(folder.to_owned()),
+        (dir, Some(_)) => dir.clone(),
+    };
+    let splits = match &load.data_files {
+        DataFiles::Local(patterns) => {
+            vec![SplitFiles { split: "train".into(), files: expand_all(patterns, base.as_deref())? }]
+        }
+        DataFiles::PerSplit(map) => map
+            .iter()
+            .map(|(split, patterns)| {
+                Ok(SplitFiles { split: split.clone(), files: expand_all(patterns, base.as_deref())? })
+            })
+            .collect::<Result<_>>()?,
+        DataFiles::Unset | DataFiles::Remote { .. } => match (base, named) {
+            (Some(dir), _) => return folder_splits(&dir, named),
+            (None, named) => {
+                return Err(DataError::NoFiles { loader: named.unwrap_or(Loader::Json).name() }.into());
+            }
+        },
+    };
+    let loader = match named {
+        Some(loader) => loader,
+        None => infer_loader(splits.iter().flat_map(|s| &s.files), folder)?,
+    };
+    Ok((loader, splits))
+}
+
+/// The loader, and the files that `load.split` reads in the order in which they are read: with their content, this
+/// decides the rows.
+///
+/// # Errors
+/// As [`resolve`]; also when the split is not valid or does not exist.
+pub fn inputs(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
+    let (loader, splits) = resolve(load)?;
+    let used = used(load, &splits)?.into_iter().cloned().collect();
+    Ok((loader, used))
+}
+
+/// Those of `splits` that `load.split` uses.
+pub(super) fn used<'a>(load: &LoadDataset, splits: &'a [SplitFiles]) -> Result<Vec<&'a SplitFiles>> {
+    let parts = split::parse(&load.split)?;
+    for part in &parts {
+        if part.split != "all" && !splits.iter().any(|s| s.split == part.split) {
+            let known = splits.iter().map(|s| s.split.clone()).collect();
+            return Err(DataError::UnknownSplit { split: part.split.clone(), known }.into());
+        }
+    }
+    let wanted = |s: &&SplitFiles| parts.iter().any(|p| p.split == "all" || p.split == s.split);
+    Ok(splits.iter().filter(wanted).collect())
+}
+
+fn expand_all(patterns: &[String], base: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for pattern in patterns {
+        files.extend(expand(pattern, base)?);
+    }
+    Ok(files)
+}
+
+/// A path as it is, a pattern as the sorted files that match it.
+fn expand(pattern: &str, base: Option<&Path>) -> Result<Vec<PathBuf>> {
+    if let Some((scheme, _)) = pattern.split_once("://").filter(|(s, _)| *s != "file") {
+        return Err(DataError::Remote {
+            name: None,
+            kind: format!("a place behind `{scheme}://`"),
+            description: pattern.to_owned(),
+        }
+        .into());
+    }
+    let plain = pattern.strip_prefix("file://").unwrap_or(pattern);
+    let path = base.map_or_else(|| PathBuf::from(plain), |b| b.join(plain));
+    // A file whose name holds a bracket is taken literally.
+    if path.is_file() {
+        return Ok(vec![path]);
+    }
+    if path.is_dir() {
+        return Err(DataError::Unreadable {
+            path,
+            reason: "this is a folder; `data_files` takes files, `data_dir` takes a folder".into(),
+        }
+        .into());
+    }
+    if !plain.contains(['*', '?', '[']) {
+        return Err(DataError::MissingFile { path }.into());
+    }
+    let text = path.to_string_lossy();
+    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let found = glob::glob_with(&text, options)
+        .map_err(|e| DataError::BadPattern { pattern: pattern.to_owned(), reason: e.msg.to_owned() })?;
+    let mut files: Vec<PathBuf> = found.filter_map(|p| p.ok()).filter(|p| p.is_file()).collect();
+    files.sort();
+    if files.is_empty() {
+        return Err(DataError::NoMatch { pattern: text.into_owned() }.into());
+    }
+    Ok(files)
+}
+
+/// Everything below `dir` that the loader reads, sorted into splits by the names of files and folders.
+fn folder_splits(dir: &Path, named: Option<Loader>) -> Result<(Loader, Vec<SplitFiles>)> {
+    let mut all = Vec::new();
+    walk(dir, &mut all)?;
+    all.sort();
+    let loader = match named {
+        Some(loader) => loader,
+        None => infer_loader(all.iter(), dir)?,
+    };
+    all.retain(|path| loader.reads(path));
+    if all.is_empty() {
+        let what = format!("file that ends in .{}", loader.extensions().join(" or ."));
+        return Err(DataError::EmptyFolder { path: dir.to_owned(), what }.into());
+    }
+    let mut splits: Vec<SplitFiles> = Vec::new();
+    for (name, keywords) in SPLIT_KEYWORDS {
+        let inside = |path: &PathBuf| has_keyword(path.strip_prefix(dir).unwrap_or(path), keywords);
+        let files: Vec<PathBuf> = all.iter().filter(|p| inside(p)).cloned().collect();
+        if !files.is_empty() {
+            splits.push(SplitFiles { split: name.into(), files });
+        }
+    }
+    if splits.is_empty() {
+        splits.push(SplitFiles { split: "train".into(), files: all });
+    }
+    Ok((loader, splits))
+}
+
+/// The words by which `datasets` recognises splits in the names of files and folders.
+const SPLIT_KEYWORDS: [(&str, &[&str]); 3] = [
+    ("train", &["train", "training"]),
+    ("validation", &["validation", "valid", "dev", "val"]),
+    ("test", &["test", "testing", "eval", "evaluation"]),
+];
+
+fn has_keyword(path: &Path, keywords: &[&str]) -> bool {
+    let text = path.to_string_lossy();
+    text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| keywords.contains(&word))
+}
+
+fn walk(dir: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(dir).at("read", dir)? {
+        let entry = entry.at("read", dir)?;
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
+        let path = entry.path();
+        if path.is_dir() {
+            walk(&path, into)?;
+        } else {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The loader that reads most of the files.
+fn infer_loader<'a>(files: impl Iterator<Item = &'a PathBuf> + Clone, dir: &Path) -> Result<Loader> {
+    Loader::ALL
+        .into_iter()
+        .map(|loader| (files.clone().filter(|p| loader.reads(p)).count(), loader))
+        // The first of equals.
+        .fold((0, None), |best, (count, loader)| if count > best.0 { (count, Some(loader)) } else { best })
+        .1
+        .ok_or_else(|| {
+            DataError::EmptyFolder { path: dir.to_owned(), what: "json, csv, parquet or txt file".into() }
+                .into()
+        })
+}

@@ -1,0 +1,77 @@
+//! The strategies that cut blocks out of joined rows. A block may begin and end anywhere in a row.
+
+use super::corpus::Corpus;
+use super::python_random::PythonRandom;
+use super::strategy::{Sampler, Token};
+use olive_core::Result;
+
+/// What the corpus was, for the message when it does not suffice.
+pub(super) struct Seen {
+    pub tokens: usize,
+}
+
+/// All rows one after another, cut every `step` tokens into blocks of the sampler's length. With a `step` below that
+/// length the blocks overlap, and in each the labels of the first `length - step` tokens do not count.
+///
+/// Whole blocks do not depend on the batches; overlapping ones never span two of them, as in Olive.
+pub(super) fn join(
+    corpus: &Corpus<'_>,
+    sampler: &mut Sampler<'_>,
+    step: usize,
+    batch: usize,
+) -> Result<Seen> {
+    let length = sampler.length();
+    let mut carry: Vec<Token> = Vec::new();
+    let mut seen = Seen { tokens: 0 };
+    corpus.for_batches(batch, |rows| {
+        let before = carry.len();
+        for row in rows {
+            carry.extend_from_slice(&row);
+            carry.extend_from_slice(&corpus.joiner);
+        }
+        seen.tokens += carry.len() - before;
+        let (mut begin, mut end) = (0, 0);
+        // Olive up to 0.13 stops one token early and keeps a block that ends with the buffer.
+        while begin + length <= carry.len() && !sampler.is_full() {
+            end = begin + length;
+            sampler.push(&carry[begin..end], length - step);
+            begin += step;
+        }
+        carry.drain(..end);
+        Ok(!sampler.is_full())
+    })?;
+    Ok(seen)
+}
+
+/// Blocks that begin at rows drawn at random, with replacement. A block that would reach past the last row is drawn
+/// again, up to `retries` times.
+pub(super) fn join_random(
+    corpus: &Corpus<'_>,
+    sampler: &mut Sampler<'_>,
+    samples: usize,
+    random: &mut PythonRandom,
+    retries: usize,
+    batch: usize,
+) -> Result<Seen> {
+    let rows = corpus.all(batch)?;
+    let length = sampler.length();
+    for _ in 0..samples {
+        corpus.cancel.check()?;
+        for _ in 0..retries {
+            let start = random.below(rows.len() as u64) as usize;
+            let mut tokens = Vec::with_capacity(length);
+            for row in &rows[start..] {
+                tokens.extend_from_slice(row);
+                tokens.extend_from_slice(&corpus.joiner);
+                if tokens.len() >= length {
+                    break;
+                }
+            }
+            if tokens.len() >= length {
+                sampler.push(&tokens[..length], 0);
+                break;
+            }
+        }
+    }
+    Ok(Seen { tokens: rows.iter().map(|r| r.len() + corpus.joiner.len()).sum() })
+}

@@ -1,0 +1,225 @@
+//! A data configuration to a dataset.
+
+use super::corpus::{self, Corpus};
+use super::lines::{self, Shape};
+use super::python_random::PythonRandom;
+use super::sample::{Dataset, IGNORED};
+use super::special_tokens::SpecialTokens;
+use super::strategy::Sampler;
+use super::template::Template;
+use super::{DataError, Rows, inputs, joining, load_rows, packing, texts};
+use olive_config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink};
+use olive_core::{Error, Result};
+use olive_model::ModelFolder;
+
+/// Reads the rows of `config`, makes their texts, tokenises these with the tokenizer of `model` and cuts samples.
+///
+/// # Errors
+/// What is wrong with the options, the files, a row or the amount of data; see [`DataError`].
+pub fn prepare(
+    config: &DataConfig,
+    model: &ModelFolder,
+    events: &dyn EventSink,
+    cancel: &CancelFlag,
+) -> Result<Dataset> {
+    check(&config.pre_process)?;
+    let rows = load_rows(&config.load).map_err(|error| match error.downcast_ref() {
+        Some(DataError::Remote { kind, description, .. }) => DataError::Remote {
+            name: Some(config.name.clone()),
+            kind: kind.clone(),
+            description: description.clone(),
+        }
+        .into(),
+        _ => error,
+    })?;
+    cancel.check()?;
+    prepare_rows(&rows, &config.pre_process, model, events, cancel)
+}
+
+/// What can be wrong with the options alone, before anything is read.
+///
+/// # Errors
+/// [`DataError::Options`] or [`DataError::Template`].
+pub fn check(options: &TextGeneration) -> std::result::Result<(), DataError> {
+    let fail = |problem, hint| Err(DataError::Options(problem, hint));
+    let lines = matches!(options.strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
+    let random = matches!(options.strategy, Strategy::LineByLineRandom | Strategy::JoinRandom);
+    if options.max_seq_len == 0 {
+        return fail("`max_seq_len` is 0", "give the length of a block in tokens");
+    }
+    if options.strategy == Strategy::JoinSlidingWindow {
+        match options.stride {
+            None => {
+                return fail(
+                    "the strategy join-sliding-window needs `stride`",
+                    "give the number of tokens from the beginning of a block to that of the next",
+                );
+            }
+            Some(stride) if stride == 0 || stride > options.max_seq_len => {
+                return fail(
+                    "`stride` must lie between 1 and `max_seq_len`",
+                    "half of `max_seq_len` is usual",
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    if random && options.max_samples.is_none() {
+        return fail("the random strategies need `max_samples`", "give the number of samples to draw");
+    }
+    if random && options.random_seed.is_none() && options.era == Era::Old {
+        return fail("the random strategies need `random_seed`", "give any whole number, for example 42");
+    }
+    if lines && options.pad_to_max_len && options.drop_short_sequences {
+        return fail(
+            "`pad_to_max_len` and `drop_short_sequences` cannot both be true",
+            "set `pad_to_max_len` to false to drop short rows",
+        );
+    }
+    if lines && options.pad_to_max_len && !options.use_attention_mask {
+        return fail(
+            "`pad_to_max_len` needs `use_attention_mask`",
+            "set `use_attention_mask` to true, or `pad_to_max_len` to false",
+        );
+    }
+    if let TextSource::Template(text) = &options.source {
+        Template::parse(text)?;
+    }
+    Ok(())
+}
+
+/// Whether the rows have the columns that the options name. Files that are not there are not looked for.
+///
+/// # Errors
+/// [`DataError::MissingColumn`], or a file that cannot be read.
+pub fn check_columns(config: &DataConfig) -> Result<()> {
+    if inputs(&config.load).is_err() {
+        return Ok(());
+    }
+    let rows = load_rows(&config.load)?;
+    for (column, wanted_by) in texts::columns(&config.pre_process.source)? {
+        rows.require(&column, wanted_by)?;
+    }
+    Ok(())
+}
+
+fn prepare_rows(
+    rows: &Rows,
+    options: &TextGeneration,
+    model: &ModelFolder,
+    events: &dyn EventSink,
+    cancel: &CancelFlag,
+) -> Result<Dataset> {
+    let mut tokenizer = model.tokenizer()?;
+    // What the file says about lengths is for other uses of the tokenizer.
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|e| tokenizer_error(model, &e.to_string()))?;
+    let tokens = SpecialTokens::from_folder(model)?;
+    let texts = texts::texts(rows, options, &tokens, model)?;
+    if texts.is_empty() {
+        return Err(DataError::AllEmpty { rows: rows.len() }.into());
+    }
+    let left_out = rows.len() - texts.len();
+    if left_out > 0 {
+        warn(events, format!("{left_out} of {} rows have an empty text and are left out", rows.len()));
+    }
+    let joiner = match &options.joiner {
+        Some(text) => corpus::encode(&tokenizer, text, options.loss_on == LossOn::All)
+            .map_err(|e| tokenizer_error(model, &e))?,
+        None => Vec::new(),
+    };
+    let pad_id = tokens.pad_id(&tokenizer);
+    let padding = options.pad_to_max_len.then(|| options.padding_side.unwrap_or(tokens.padding_side));
+    let line_strategy = matches!(options.strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
+    if line_strategy && padding.is_some() && pad_id.is_none() {
+        let reason = "it has neither a padding token nor an end of text to pad with";
+        return Err(tokenizer_error(model, reason));
+    }
+
+    let corpus = Corpus { rows, texts: &texts, tokenizer: &tokenizer, joiner, events, cancel };
+    let mut dataset = Dataset { samples: Vec::new(), rows: rows.len() };
+    let mut sampler = Sampler {
+        samples: &mut dataset.samples,
+        era: options.era,
+        length: options.max_seq_len,
+        limit: options.max_samples,
+        pad_id,
+        use_attention_mask: options.use_attention_mask,
+        padding,
+    };
+    run(&corpus, &mut sampler, options, &tokens)?;
+    if let Some(wanted) = options.max_samples.filter(|&n| dataset.samples.len() < n) {
+        let found = dataset.samples.len();
+        warn(events, format!("{found} samples instead of `max_samples` {wanted}: the data gives no more"));
+    }
+    // The first label of a sample is never predicted.
+    let counts = |labels: &[i32]| labels.iter().skip(1).any(|&label| label != IGNORED);
+    if options.loss_on == LossOn::Completion {
+        let all = dataset.samples.len();
+        dataset.samples.retain(|s| counts(&s.labels));
+        let mute = all - dataset.samples.len();
+        if mute > 0 && mute < all {
+            let message = "samples have no completion, or none within `max_seq_len`, and are left out";
+            warn(events, format!("{mute} of {all} {message}"));
+        }
+    }
+    if !dataset.samples.iter().any(|s| counts(&s.labels)) {
+        return Err(DataError::NoLabels { samples: dataset.samples.len() }.into());
+    }
+    Ok(dataset)
+}
+
+fn run(
+    corpus: &Corpus<'_>,
+    sampler: &mut Sampler<'_>,
+    options: &TextGeneration,
+    tokens: &SpecialTokens,
+) -> Result<()> {
+    let (rows, block) = (corpus.rows.len(), options.max_seq_len);
+    let batch = options.processing_batch_size;
+    let samples = options.max_samples.unwrap_or(0);
+    let mut random = PythonRandom::new(options.random_seed.unwrap_or(0));
+    let shape = Shape { truncation_side: tokens.truncation_side, drop_short: options.drop_short_sequences };
+    let joined = |seen: joining::Seen, empty: bool| match empty {
+        true => Err(DataError::TooFewTokens { rows, tokens: seen.tokens, block }.into()),
+        false => Ok(()),
+    };
+    let seen = match options.strategy {
+        Strategy::Join | Strategy::JoinSlidingWindow => {
+            let step = match options.strategy {
+                Strategy::JoinSlidingWindow => options.stride.unwrap_or(block),
+                _ => block,
+            };
+            let seen = joining::join(corpus, sampler, step, batch)?;
+            return joined(seen, sampler.samples.is_empty());
+        }
+        Strategy::JoinRandom => {
+            let retries = options.random_retries;
+            let seen = joining::join_random(corpus, sampler, samples, &mut random, retries, batch)?;
+            return joined(seen, sampler.samples.is_empty());
+        }
+        Strategy::Pack => packing::pack(corpus, sampler, &shape, batch)?,
+        Strategy::LineByLine => lines::in_order(corpus, sampler, &shape, batch)?,
+        Strategy::LineByLineRandom => {
+            lines::at_random(corpus, sampler, &shape, samples, &mut random, options)?
+        }
+    };
+    if seen.empty > 0 {
+        warn(corpus.events, format!("{} samples have not a single token and are left out", seen.empty));
+    }
+    match sampler.samples.is_empty() {
+        true if seen.longest == 0 => Err(DataError::AllEmpty { rows }.into()),
+        true => Err(DataError::AllShort { rows, block, longest: seen.longest }.into()),
+        false => Ok(()),
+    }
+}
+
+fn warn(events: &dyn EventSink, message: String) {
+    events.emit(Event::Warning { message });
+}
+
+fn tokenizer_error(model: &ModelFolder, reason: &str) -> Error {
+    olive_model::ModelError::Tokenizer { path: model.dir.clone(), reason: reason.to_owned() }.into()
+}

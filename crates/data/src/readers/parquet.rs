@@ -1,0 +1,89 @@
+//! Parquet, by rows.
+
+use super::{Table, TableBuilder};
+use crate::{DataError, Value};
+use olive_core::{Result, error::IoContext};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+use std::path::Path;
+
+pub(super) fn read(path: &Path) -> Result<Table> {
+    let fail = |e: parquet::errors::ParquetError| DataError::Unreadable {
+        path: path.to_owned(),
+        reason: format!("not a readable parquet file: {e}"),
+    };
+    let file = std::fs::File::open(path).at("read", path)?;
+    if file.metadata().at("read", path)?.len() == 0 {
+        return Err(DataError::EmptyFile { path: path.to_owned() }.into());
+    }
+    let reader = SerializedFileReader::new(file).map_err(fail)?;
+    let mut builder = TableBuilder::default();
+    for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(fail)?) {
+        let columns = row.map_err(fail)?.into_columns();
+        builder.push(number, columns.into_iter().map(|(name, field)| (name, value(&field))).collect());
+    }
+    Ok(builder.finish())
+}
+
+fn value(field: &Field) -> Value {
+    match field {
+        Field::Null => Value::None,
+        Field::Bool(b) => Value::Bool(*b),
+        Field::Byte(i) => Value::Int((*i).into()),
+        Field::Short(i) => Value::Int((*i).into()),
+        Field::Int(i) => Value::Int((*i).into()),
+        Field::Long(i) => Value::Int(*i),
+        Field::UByte(i) => Value::Int((*i).into()),
+        Field::UShort(i) => Value::Int((*i).into()),
+        Field::UInt(i) => Value::Int((*i).into()),
+        Field::ULong(i) => i64::try_from(*i).map_or(Value::Float(*i as f64), Value::Int),
+        Field::Float16(f) => Value::Float(f64::from(f32::from(*f))),
+        Field::Float(f) => Value::Float((*f).into()),
+        Field::Double(f) => Value::Float(*f),
+        Field::Str(s) => Value::Str(s.clone()),
+        Field::Bytes(bytes) => Value::Str(bytes_text(bytes.data())),
+        Field::Group(row) => {
+            Value::Dict(row.get_column_iter().map(|(name, field)| (name.clone(), value(field))).collect())
+        }
+        Field::ListInternal(list) => Value::List(list.elements().iter().map(value).collect()),
+        Field::MapInternal(map) => {
+            let key = |field: &Field| match value(field) {
+                Value::Str(s) => s,
+                other => crate::python_text::str(&other),
+            };
+            Value::Dict(map.entries().iter().map(|(k, v)| (key(k), value(v))).collect())
+        }
+        Field::Date(days) => Value::Str(date(i64::from(*days))),
+        Field::TimeMillis(t) => Value::Str(time(i64::from(*t) * 1000)),
+        Field::TimeMicros(t) => Value::Str(time(*t)),
+        Field::TimestampMillis(t) => Value::Str(timestamp(t.saturating_mul(1000))),
+        Field::TimestampMicros(t) => Value::Str(timestamp(*t)),
+        // Decimals print themselves as Python's `Decimal` does: all digits of the scale.
+        other @ Field::Decimal(_) => Value::Str(other.to_string()),
+    }
+}
+
+/// Text if it is UTF-8: old writers do not mark texts as such.
+fn bytes_text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+const DAY_MICROS: i64 = 86_400_000_000;
+
+/// `str` of a Python `date`: days from 1970-01-01 in the proleptic Gregorian calendar.
+fn date(days: i64) -> String {
+    let (year, month, day) = crate::calendar::civil(days);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// `str` of a Python `time`.
+fn time(micros: i64) -> String {
+    let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+    let whole = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if fraction == 0 { whole } else { format!("{whole}.{fraction:06}") }
+}
+
+/// `str` of a Python `datetime`.
+fn timestamp(micros: i64) -> String {
+    format!("{} {}", date(micros.div_euclid(DAY_MICROS)), time(micros.rem_euclid(DAY_MICROS)))
+}

@@ -1,0 +1,162 @@
+//! The text of every row, by chat template, text template or columns.
+
+use super::chat_template::ChatTemplate;
+use super::special_tokens::SpecialTokens;
+use super::template::Template;
+use super::{DataError, Rows, Value, completion};
+use olive_config::canonical::{Era, LossOn, TextGeneration, TextSource};
+use olive_core::Result;
+use olive_model::ModelFolder;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A text and the row it was made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text {
+    pub row: usize,
+    pub text: String,
+    /// Bytes that count in the loss; `None`: all.
+    pub completions: Option<Vec<Range<usize>>>,
+}
+
+/// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, texts that are empty even then are left out.
+pub(super) fn texts(
+    rows: &Rows,
+    options: &TextGeneration,
+    tokens: &SpecialTokens,
+    model: &ModelFolder,
+) -> Result<Vec<Text>> {
+    let source = Source::new(rows, &options.source, tokens, model)?;
+    // A chat template inserts what it needs itself.
+    let add = options.add_special_tokens && !matches!(source, Source::Chat { .. });
+    let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
+        let text = source.text(rows, row)?;
+        let text = if add { surround(text, tokens) } else { text };
+        if options.era != Era::Old && text.is_empty() {
+            return Ok(None);
+        }
+        let completions = match (options.loss_on, &options.response_template) {
+            (LossOn::All, _) => None,
+            (LossOn::Completion, Some(marker)) => Some(completion::after(&text, marker)),
+            (LossOn::Completion, None) => Some(source.completions(rows, row, &text)?),
+        };
+        Ok(Some(Text { row, text, completions }))
+    };
+    // Gathered before the first error is looked for, so that it is the first row's, whichever thread is faster.
+    let texts: Vec<_> = (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();
+    Ok(texts.into_iter().collect::<std::result::Result<_, _>>()?)
+}
+
+/// The columns that texts are made of, and who needs them.
+///
+/// # Errors
+/// [`DataError::Template`].
+pub(super) fn columns(source: &TextSource) -> std::result::Result<Vec<(String, &'static str)>, DataError> {
+    let (names, wanted_by) = match source {
+        TextSource::ChatTemplate { message_col, .. } => (vec![message_col.clone()], "the chat template"),
+        TextSource::Template(text) => {
+            let template = Template::parse(text)?;
+            (template.columns().into_iter().map(str::to_owned).collect(), "the text template")
+        }
+        TextSource::Columns(names) => (names.clone(), "`text_cols`"),
+    };
+    Ok(names.into_iter().map(|name| (name, wanted_by)).collect())
+}
+
+/// Olive puts the tokens' texts around the row's, with spaces between; a token that the tokenizer lacks is skipped.
+fn surround(text: String, tokens: &SpecialTokens) -> String {
+    let parts = [tokens.bos.as_deref(), Some(text.as_str()), tokens.eos.as_deref()];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+enum Source {
+    Chat { template: Box<ChatTemplate>, column: usize },
+    Template { template: Template, places: Vec<(String, usize)> },
+    Columns(Vec<usize>),
+}
+
+impl Source {
+    fn new(rows: &Rows, source: &TextSource, tokens: &SpecialTokens, model: &ModelFolder) -> Result<Source> {
+        Ok(match source {
+            TextSource::ChatTemplate { source, message_col } => {
+                let template = match source {
+                    Some(source) => ChatTemplate::new(source, tokens)?,
+                    None => ChatTemplate::from_folder(model)?
+                        .ok_or_else(|| DataError::NoChatTemplate { dir: model.dir.clone() })?,
+                };
+                let column = rows.require(message_col, "the chat template")?;
+                Source::Chat { template: Box::new(template), column }
+            }
+            TextSource::Template(text) => {
+                let template = Template::parse(text)?;
+                let places = template
+                    .columns()
+                    .into_iter()
+                    .map(|name| Ok((name.to_owned(), rows.require(name, "the text template")?)))
+                    .collect::<std::result::Result<_, DataError>>()?;
+                Source::Template { template, places }
+            }
+            TextSource::Columns(names) => Source::Columns(
+                names
+                    .iter()
+                    .map(|n| rows.require(n, "`text_cols`"))
+                    .collect::<std::result::Result<_, _>>()?,
+            ),
+        })
+    }
+
+    /// What counts where no marker says so.
+    fn completions(
+        &self,
+        rows: &Rows,
+        row: usize,
+        text: &str,
+    ) -> std::result::Result<Vec<Range<usize>>, DataError> {
+        let Source::Chat { template, column } = self else {
+            return Err(DataError::Options(
+                "`loss_on` is `completion`, and where it begins is not said",
+                "give `response_template`, or use `chat_template`",
+            ));
+        };
+        let Value::List(messages) = &rows.values(row)[*column] else { return Ok(Vec::new()) };
+        completion::assistant(template, messages, text)
+    }
+
+    fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {
+        let values = rows.values(row);
+        let wrong = |column: usize, expected| DataError::ColumnType {
+            location: rows.location(row),
+            column: rows.columns[column].clone(),
+            found: values[column].kind(),
+            expected,
+        };
+        match self {
+            Source::Chat { template, column } => {
+                if !matches!(values[*column], Value::List(_)) {
+                    return Err(wrong(*column, "a list of messages"));
+                }
+                template.render_value(&values[*column], false).map_err(|error| match error {
+                    DataError::Render { reason, .. } => {
+                        DataError::Render { location: Some(rows.location(row)), reason }
+                    }
+                    other => other,
+                })
+            }
+            Source::Template { template, places } => {
+                let column = |name: &str| match places.iter().find(|(n, _)| n == name) {
+                    Some(&(_, place)) => Ok(&values[place]),
+                    None => rows.require(name, "the text template").map(|place| &values[place]),
+                };
+                template.format(&column, &|| rows.location(row))
+            }
+            Source::Columns(places) => {
+                let mut texts = Vec::with_capacity(places.len());
+                for &place in places {
+                    let Value::Str(text) = &values[place] else { return Err(wrong(place, "text")) };
+                    texts.push(text.as_str());
+                }
+                Ok(texts.join(" "))
+            }
+        }
+    }
+}

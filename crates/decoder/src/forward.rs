@@ -1,0 +1,116 @@
+//! The decoder forward: logits with a cache for generation, and of whole sequences.
+
+use super::layer::Pass;
+use super::{Decoder, KvCache, Tokens};
+use candle_core::{DType, Tensor};
+use olive_arch::RopeScaling;
+use olive_core::Result;
+use olive_kernels::{Head, Segment, lm_loss, residual, rms_norm};
+
+/// Positions per pass while a prompt is read, so that memory does not grow with the prompt.
+const PREFILL: usize = 512;
+
+impl Decoder {
+    /// Appends `ids` to the cache; gives the logits `[vocab]` after the last of them.
+    ///
+    /// # Errors
+    /// No ids, more positions than the cache has room for, an id outside the vocabulary, or a device error.
+    pub fn logits(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
+        let total = cache.ids.len() + ids.len();
+        if ids.is_empty() || total > cache.max_len {
+            return Err(olive_kernels::invalid(format!(
+                "{} positions and {} more do not fit a cache of {}",
+                cache.ids.len(),
+                ids.len(),
+                cache.max_len
+            )));
+        }
+        cache.ids.extend_from_slice(ids);
+        if self.rope_switches(cache.rope_length, total) {
+            // The cached keys were rotated by the other set of frequencies, so they are computed again.
+            cache.forget_keys();
+        }
+        cache.rope_length = total;
+        let done = cache.layers.first().map_or(0, super::cache::LayerCache::len);
+        let pending = cache.ids[done..].to_vec();
+        let mut start = done;
+        let mut last = None;
+        for part in pending.chunks(PREFILL) {
+            let hidden = self.append(part, start, total, cache)?;
+            start += part.len();
+            last = Some(hidden.narrow(0, part.len() - 1, 1)?);
+        }
+        let last = last.expect("there is at least one id");
+        let logits = lm_loss::logits(&self.final_norm(&last)?, self.head())?;
+        Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// Logits of every position of one sequence, `[seq, vocab]`.
+    ///
+    /// # Errors
+    /// An id outside the vocabulary, or a device error.
+    pub fn all_logits(&self, ids: &[u32]) -> Result<Tensor> {
+        self.all_logits_and(ids, |_| {})
+    }
+
+    /// As [`Decoder::all_logits`], for a model that is needed once: the weights of a layer leave memory when it is
+    /// done, and come back from the file if they are used again.
+    ///
+    /// # Errors
+    /// As [`Decoder::all_logits`].
+    pub fn all_logits_once(&self, ids: &[u32]) -> Result<Tensor> {
+        self.all_logits_and(ids, |layer| {
+            self.layers[layer].linears.iter().for_each(|linear| linear.weight.release());
+        })
+    }
+
+    fn all_logits_and(&self, ids: &[u32], after_layer: impl Fn(usize)) -> Result<Tensor> {
+        let tokens = Tokens::single(ids);
+        let pass = Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), None)?;
+        let mut hidden = self.embed(ids)?;
+        for index in 0..self.spec.num_layers() {
+            hidden = self.layer(index).forward(&hidden, &pass, None)?.0;
+            after_layer(index);
+        }
+        lm_loss::logits(&self.final_norm(&hidden)?, self.head())
+    }
+
+    fn append(&self, ids: &[u32], start: usize, total: usize, cache: &mut KvCache) -> Result<Tensor> {
+        let positions: Vec<u32> = (start as u32..(start + ids.len()) as u32).collect();
+        let segment = Segment { first_query: 0, queries: ids.len(), first_key: 0, keys: start + ids.len() };
+        let pass = Pass::new(self, &positions, total, vec![segment], None)?;
+        let mut hidden = self.embed(ids)?;
+        for (index, layer_cache) in cache.layers.iter_mut().enumerate() {
+            hidden = self.layer(index).forward(&hidden, &pass, Some(layer_cache))?.0;
+        }
+        Ok(hidden)
+    }
+
+    /// Whether sequences of these two lengths use different rotary frequencies.
+    fn rope_switches(&self, before: usize, now: usize) -> bool {
+        let switches = |rope: &olive_arch::Rope| match rope.scaling {
+            RopeScaling::LongRope { original_context, .. } => {
+                (before > original_context) != (now > original_context)
+            }
+            _ => false,
+        };
+        before > 0 && (switches(&self.spec.rope) || self.spec.rope_local.as_ref().is_some_and(switches))
+    }
+
+    /// `[ids, hidden]`.
+    pub(super) fn embed(&self, ids: &[u32]) -> Result<Tensor> {
+        let embedded = self.embedding.gather(ids)?.to_dtype(self.dtype)?;
+        Ok(match self.spec.embedding_multiplier {
+            None => embedded,
+            Some(factor) => residual::scale(&embedded, factor)?,
+        })
+    }
+
+    pub(super) fn final_norm(&self, hidden: &Tensor) -> Result<Tensor> {
+        rms_norm::forward(hidden, &self.final_norm, self.spec.norm_eps)
+    }
+
+    pub(super) fn head(&self) -> Head<'_> {
+        Head { weight: &self.head, multiplier: self.spec.logit_multiplier, softcap: self.spec.final_softcap }
+    }
+}

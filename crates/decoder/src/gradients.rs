@@ -1,0 +1,149 @@
+//! The decoder in training: loss, and the gradients of the adapter layer by layer.
+//!
+//! There is no graph over the whole model. The forward keeps each layer's activations, or with checkpointing only its
+//! input; the backward goes down the layers, computing again what was not kept, and drops each layer's share as it goes.
+
+use super::layer::{Pass, Saved};
+use super::whole::WholeKind;
+use super::{Decoder, LoraGradients, Tokens};
+use candle_core::Tensor;
+use olive_core::Result;
+use olive_kernels::lm_loss::{LmLoss, head_gradient, lm_loss};
+use olive_kernels::{noise, rms_norm};
+
+/// Dropout of one micro-batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DropoutKey {
+    pub rate: f64,
+    /// Differs for every step and micro-batch.
+    pub key: [u8; 32],
+}
+
+/// NEFTune's noise on the embeddings of one micro-batch (<https://arxiv.org/abs/2310.05914>).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseKey {
+    /// The noise is uniform in ±alpha / √(sequence length · width).
+    pub alpha: f64,
+    /// Differs for every step and micro-batch.
+    pub key: [u8; 32],
+}
+
+impl NoiseKey {
+    /// Largest noise on sequences of `length` tokens, padding included, of `width` elements each.
+    pub fn bound(&self, length: usize, width: usize) -> f64 {
+        self.alpha / ((length * width) as f64).sqrt()
+    }
+}
+
+/// How gradients are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct TrainingMode {
+    /// Keep only the input of every layer and compute the rest again in the backward.
+    pub checkpointing: bool,
+    pub dropout: Option<DropoutKey>,
+    pub noise: Option<NoiseKey>,
+}
+
+/// A layer between forward and backward.
+enum Kept {
+    All(Box<Saved>),
+    Input(Tensor),
+}
+
+impl Decoder {
+    /// Sum of the cross-entropies of `targets`, one per id; negative ones do not count.
+    ///
+    /// # Errors
+    /// No target that counts, an id outside the vocabulary, or a device error.
+    pub fn loss(&self, tokens: &Tokens, targets: &[i32]) -> Result<LmLoss> {
+        let pass = self.pass(tokens, None)?;
+        let mut hidden = self.embed(&tokens.ids)?;
+        for index in 0..self.spec.num_layers() {
+            hidden = self.layer(index).forward(&hidden, &pass, None)?.0;
+        }
+        lm_loss(&self.final_norm(&hidden)?, targets, self.head(), None)
+    }
+
+    /// As [`Decoder::loss`], and adds the gradients of `factor · sum` to `gradients`.
+    ///
+    /// # Errors
+    /// As [`Decoder::loss`].
+    pub fn loss_and_gradients(
+        &self,
+        tokens: &Tokens,
+        targets: &[i32],
+        factor: f64,
+        mode: TrainingMode,
+        gradients: &mut LoraGradients,
+    ) -> Result<LmLoss> {
+        let pass = self.pass(tokens, mode.dropout)?;
+        let mut hidden = self.embed(&tokens.ids)?;
+        if let Some(key) = mode.noise {
+            let bound = key.bound(tokens.sequence_length, self.spec.hidden_size);
+            hidden = noise::add_uniform(&hidden, bound, key.key)?;
+        }
+        // Below the lowest layer with an adapter nothing needs a gradient, so nothing is kept.
+        let lowest = self.lowest_trained();
+        let embedding = self.whole_index(WholeKind::Embedding);
+        let mut kept = Vec::with_capacity(self.spec.num_layers());
+        for index in 0..self.spec.num_layers() {
+            let (output, saved) = self.layer(index).forward(&hidden, &pass, None)?;
+            if index >= lowest {
+                kept.push(if mode.checkpointing {
+                    Kept::Input(saved.input)
+                } else {
+                    Kept::All(Box::new(saved))
+                });
+            }
+            hidden = output;
+        }
+        let normed = self.final_norm(&hidden)?;
+        let mut loss = lm_loss(&normed, targets, self.head(), Some(factor))?;
+        if let Some(index) = self.whole_index(WholeKind::Head) {
+            gradients.add_whole(index, head_gradient(&normed, targets, self.head(), factor)?)?;
+        }
+        drop(normed);
+        let d_normed = loss.d_hidden.take().expect("the gradient was asked for");
+        self.add_norm_gradient(WholeKind::FinalNorm, &hidden, &d_normed, gradients)?;
+        let mut d_hidden = rms_norm::backward(&hidden, &self.final_norm, self.spec.norm_eps, d_normed)?;
+        drop(hidden);
+        while let Some(layer) = kept.pop() {
+            let index = lowest + kept.len();
+            let layer_of = self.layer(index);
+            let saved = match layer {
+                Kept::All(saved) => *saved,
+                Kept::Input(input) => layer_of.forward(&input, &pass, None)?.1,
+            };
+            let need_input = index > lowest || embedding.is_some();
+            match layer_of.backward(saved, &d_hidden, &pass, gradients, need_input)? {
+                Some(next) => d_hidden = next,
+                None => break,
+            }
+        }
+        if let Some(index) = embedding {
+            let d_rows = match self.spec.embedding_multiplier {
+                None => d_hidden,
+                Some(multiplier) => (d_hidden * multiplier)?,
+            };
+            let ids = Tensor::new(tokens.ids.as_slice(), d_rows.device())?;
+            let zeros = self.whole[index].value.zeros_like()?;
+            gradients.add_whole(index, zeros.index_add(&ids, &d_rows.to_dtype(zeros.dtype())?, 0)?)?;
+        }
+        Ok(loss)
+    }
+
+    pub(super) fn pass(&self, tokens: &Tokens, dropout: Option<DropoutKey>) -> Result<Pass> {
+        Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), dropout)
+    }
+
+    fn lowest_trained(&self) -> usize {
+        let trained = |l: &super::weights::LayerWeights| l.linears.iter().any(|l| l.lora.is_some());
+        let adapted = self.layers.iter().position(trained).unwrap_or(self.layers.len());
+        let whole = self.whole.iter().filter_map(|module| match module.kind {
+            WholeKind::Embedding => Some(0),
+            WholeKind::LayerNorm(layer, _) => Some(layer),
+            WholeKind::Head | WholeKind::FinalNorm => None,
+        });
+        whole.min().map_or(adapted, |whole| whole.min(adapted))
+    }
+}

@@ -1,0 +1,258 @@
+//! One decoder layer forward, keeping what its backward needs.
+
+use super::cache::LayerCache;
+use super::gradients::DropoutKey;
+use super::weights::{Decoder, LayerWeights};
+use candle_core::Tensor;
+use olive_arch::{LinearKind, QkNorm, Rope, RopeUse};
+use olive_core::Result;
+use olive_kernels::attention::{self, Attended, AttentionSpec};
+use olive_kernels::{
+    Dora, Dropout, Lora, RotaryTables, Segment, dora, glu, linear, residual, rms_norm, rotary,
+};
+
+/// What all layers share in one pass over some tokens.
+pub(super) struct Pass {
+    pub(super) segments: Vec<Segment>,
+    pub(super) global: RotaryTables,
+    pub(super) local: Option<RotaryTables>,
+    /// Dropout on the inputs of adapter branches, in training.
+    pub(super) dropout: Option<DropoutKey>,
+}
+
+impl Pass {
+    pub(super) fn new(
+        decoder: &Decoder,
+        positions: &[u32],
+        sequence_length: usize,
+        segments: Vec<Segment>,
+        dropout: Option<DropoutKey>,
+    ) -> Result<Pass> {
+        let tables = |rope: &Rope| {
+            let (frequencies, scale) = rope.inverse_frequencies(sequence_length);
+            RotaryTables::new(&frequencies, scale, rope.interleaved, positions, &decoder.device)
+        };
+        Ok(Pass {
+            segments,
+            global: tables(&decoder.spec.rope)?,
+            local: decoder.spec.rope_local.as_ref().map(tables).transpose()?,
+            dropout,
+        })
+    }
+}
+
+/// Activations of a layer. Whatever is cheap to compute again (norms, the gated product) is not kept.
+pub(super) struct Saved {
+    /// Input, `[tokens, hidden]`.
+    pub(super) input: Tensor,
+    /// Queries and keys before their norm, where they have one.
+    pub(super) unnormed: Option<[Tensor; 2]>,
+    /// As attention sees them.
+    pub(super) qkv: [Tensor; 3],
+    pub(super) attended: Attended,
+    /// Output of `o_proj`, where a norm follows.
+    pub(super) attention_branch: Option<Tensor>,
+    /// Residual stream between the two branches.
+    pub(super) middle: Tensor,
+    pub(super) gate: Tensor,
+    pub(super) up: Tensor,
+    /// Output of `down_proj`, where a norm follows.
+    pub(super) mlp_branch: Option<Tensor>,
+    /// Inner values of the adapter branches, in the order of the layer's linear layers.
+    pub(super) inner: Vec<Option<Tensor>>,
+}
+
+/// A layer with what it needs of the decoder.
+pub(super) struct LayerOf<'a> {
+    pub(super) decoder: &'a Decoder,
+    pub(super) index: usize,
+    pub(super) weights: &'a LayerWeights,
+}
+
+impl Decoder {
+    pub(super) fn layer(&self, index: usize) -> LayerOf<'_> {
+        LayerOf { decoder: self, index, weights: &self.layers[index] }
+    }
+}
+
+impl LayerOf<'_> {
+    /// `[tokens, hidden]` to `[tokens, hidden]`. With a cache, keys and values are appended to it and attention sees all
+    /// that it holds.
+    pub(super) fn forward(
+        &self,
+        input: &Tensor,
+        pass: &Pass,
+        cache: Option<&mut LayerCache>,
+    ) -> Result<(Tensor, Saved)> {
+        let spec = &self.decoder.spec;
+        let mut inner = Vec::with_capacity(self.weights.linears.len());
+        let x = self.norm_or_same(input, self.weights.input_norm.as_ref())?;
+        let [q, k, v] = self.project_qkv(&x, pass, &mut inner)?;
+        let unnormed = self.weights.qk_norm.as_ref().map(|_| [q.clone(), k.clone()]);
+        let [q, k] = self.qk_norm([q, k])?;
+        let [q, k] = match self.rotary(pass) {
+            None => [q, k],
+            Some(tables) => {
+                let dim = spec.attention.head_dim;
+                [rotary::forward(q, tables, dim)?, rotary::forward(k, tables, dim)?]
+            }
+        };
+        let (k, v) = match cache {
+            None => (k, v),
+            Some(cache) => cache.append(&k, &v)?,
+        };
+        let attended = attention::forward(&self.attention(), &q, &k, &v, &pass.segments)?;
+        let branch = self.apply(LinearKind::O, &attended.output, pass, &mut inner)?;
+        let normed = self.norm_or_same(&branch, self.weights.attention_output_norm.as_ref())?;
+        let middle = self.add_branch(input, normed)?;
+
+        let x = self.norm_or_same(&middle, self.weights.mlp_norm.as_ref())?;
+        let [gate, up] = self.project_gate_up(&x, pass, &mut inner)?;
+        let product = glu::forward(&gate, &up, spec.mlp.activation)?;
+        let mlp = self.apply(LinearKind::Down, &product, pass, &mut inner)?;
+        let normed = self.norm_or_same(&mlp, self.weights.mlp_output_norm.as_ref())?;
+        let output = self.add_branch(&middle, normed)?;
+        let saved = Saved {
+            input: input.clone(),
+            unnormed,
+            qkv: [q, k, v],
+            attended,
+            attention_branch: self.weights.attention_output_norm.as_ref().map(|_| branch),
+            middle,
+            gate,
+            up,
+            mlp_branch: self.weights.mlp_output_norm.as_ref().map(|_| mlp),
+            inner,
+        };
+        Ok((output, saved))
+    }
+
+    pub(super) fn attention(&self) -> AttentionSpec {
+        let spec = &self.decoder.spec;
+        let a = &spec.attention;
+        AttentionSpec {
+            heads: a.heads,
+            kv_heads: a.kv_heads,
+            head_dim: a.head_dim,
+            scale: a.scale,
+            window: spec.layers[self.index].window,
+            softcap: a.softcap,
+        }
+    }
+
+    pub(super) fn rotary<'p>(&self, pass: &'p Pass) -> Option<&'p RotaryTables> {
+        match self.decoder.spec.layers[self.index].rope {
+            RopeUse::None => None,
+            RopeUse::Global => Some(&pass.global),
+            RopeUse::Local => pass.local.as_ref(),
+        }
+    }
+
+    /// Position of `kind` among the layer's linear layers.
+    pub(super) fn position(&self, kind: LinearKind) -> usize {
+        let mut linears = self.weights.linears.iter();
+        linears.position(|l| l.linear.kind == kind).expect("the spec lists every linear layer it uses")
+    }
+
+    pub(super) fn branch<'a>(&'a self, position: usize, pass: &Pass) -> Option<Lora<'a>> {
+        let index = self.weights.linears[position].lora?;
+        let module = &self.decoder.lora[index];
+        let dropout = pass.dropout.filter(|d| d.rate > 0.0);
+        Some(Lora {
+            a: &module.a,
+            b: &module.b,
+            scale: module.scale,
+            dropout: dropout.map(|d| Dropout { rate: d.rate, key: d.key, place: index as u32 }),
+        })
+    }
+
+    /// DoRA's part of a branch.
+    pub(super) fn lengths(&self, position: usize) -> Option<Dora<'_>> {
+        let index = self.weights.linears[position].lora?;
+        let lengths = self.decoder.lora[index].lengths.as_ref()?;
+        Some(Dora { magnitude: &lengths.magnitude, norm: &lengths.norm })
+    }
+
+    fn apply(
+        &self,
+        kind: LinearKind,
+        x: &Tensor,
+        pass: &Pass,
+        inner: &mut Vec<Option<Tensor>>,
+    ) -> Result<Tensor> {
+        let position = self.position(kind);
+        let weights = &self.weights.linears[position];
+        let branch = self.branch(position, pass);
+        let bias = weights.bias.as_ref();
+        let (y, kept) = match (&branch, self.lengths(position)) {
+            (Some(branch), Some(lengths)) => {
+                let (y, kept) = dora::forward(x, &weights.weight, bias, branch, &lengths)?;
+                (y, Some(kept))
+            }
+            _ => linear::forward(x, &weights.weight, bias, branch.as_ref())?,
+        };
+        debug_assert_eq!(inner.len(), position, "linear layers are applied in the order of the spec");
+        inner.push(kept);
+        Ok(y)
+    }
+
+    fn project_qkv(&self, x: &Tensor, pass: &Pass, inner: &mut Vec<Option<Tensor>>) -> Result<[Tensor; 3]> {
+        let a = &self.decoder.spec.attention;
+        if !a.packed_qkv {
+            let mut one = |kind| self.apply(kind, x, pass, inner);
+            return Ok([one(LinearKind::Q)?, one(LinearKind::K)?, one(LinearKind::V)?]);
+        }
+        let packed = self.apply(LinearKind::Qkv, x, pass, inner)?;
+        let (q, kv) = (a.q_size(), a.kv_size());
+        Ok([packed.narrow(1, 0, q)?, packed.narrow(1, q, kv)?, packed.narrow(1, q + kv, kv)?])
+    }
+
+    fn project_gate_up(
+        &self,
+        x: &Tensor,
+        pass: &Pass,
+        inner: &mut Vec<Option<Tensor>>,
+    ) -> Result<[Tensor; 2]> {
+        if !self.decoder.spec.mlp.packed_gate_up {
+            let mut one = |kind| self.apply(kind, x, pass, inner);
+            return Ok([one(LinearKind::Gate)?, one(LinearKind::Up)?]);
+        }
+        let packed = self.apply(LinearKind::GateUp, x, pass, inner)?;
+        let size = self.decoder.spec.intermediate_size;
+        Ok([packed.narrow(1, 0, size)?, packed.narrow(1, size, size)?])
+    }
+
+    fn qk_norm(&self, [q, k]: [Tensor; 2]) -> Result<[Tensor; 2]> {
+        match &self.weights.qk_norm {
+            None => Ok([q, k]),
+            Some([wq, wk]) => {
+                let norm = |x: &Tensor, w| -> Result<Tensor> {
+                    let rows = self.norm_rows(x)?;
+                    Ok(rms_norm::forward(&rows, w, self.decoder.spec.norm_eps)?.reshape(x.shape())?)
+                };
+                Ok([norm(&q, wq)?, norm(&k, wk)?])
+            }
+        }
+    }
+
+    /// A projection with one row per vector that its norm works on.
+    pub(super) fn norm_rows(&self, x: &Tensor) -> Result<Tensor> {
+        let a = &self.decoder.spec.attention;
+        Ok(match a.qk_norm {
+            Some(QkNorm::PerHead) => x.contiguous()?.reshape(((), a.head_dim))?,
+            _ => x.clone(),
+        })
+    }
+
+    pub(super) fn norm_or_same(&self, x: &Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+        match weight {
+            None => Ok(x.clone()),
+            Some(weight) => rms_norm::forward(x, weight, self.decoder.spec.norm_eps),
+        }
+    }
+
+    /// The sum takes the memory of `branch`: of a norm's output, or of a branch that is not kept because no norm follows.
+    fn add_branch(&self, stream: &Tensor, branch: Tensor) -> Result<Tensor> {
+        residual::add_scaled(stream, branch, self.decoder.spec.residual_multiplier)
+    }
+}

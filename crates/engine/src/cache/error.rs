@@ -1,0 +1,28 @@
+//! What can go wrong with the cache.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    #[error("the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}", path.display())]
+    Lock { path: PathBuf, reason: String },
+    #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
+    NoArtefact { key: String, found: usize },
+}
+
+impl olive_core::Fault for CacheError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            CacheError::Lock { .. } => "use a cache folder on a local file system".into(),
+            CacheError::NoArtefact { .. } => "`olive cache ls` lists the keys".into(),
+        })
+    }
+
+    /// 2 where the call is to blame, else 1.
+    fn exit_code(&self) -> u8 {
+        match self {
+            CacheError::Lock { .. } => 1,
+            CacheError::NoArtefact { .. } => 2,
+        }
+    }
+}

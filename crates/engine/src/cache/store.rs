@@ -1,0 +1,406 @@
+//! The cache of artefacts:
+//!
+//! ```text
+//! <cache_dir>/content-hashes-v1.json            see `content`
+//! <cache_dir>/passes-v1/<PassType>/<key>/       a finished artefact
+//!                                  ├ manifest.json
+//!                                  └ output/    what the pass wrote
+//! <cache_dir>/passes-v1/<PassType>/<key>.partial/   work in progress, or what an interrupted run left to resume
+//! <cache_dir>/passes-v1/<PassType>/<key>.lock       held while one process works on the key
+//! <cache_dir>/passes-v1/<PassType>/<key>.in-use     shared by the processes whose runs use the artefact
+//! ```
+//!
+//! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
+//! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`].
+
+use super::CacheError;
+use super::manifest::{FileEntry, Manifest, list_files};
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink};
+use olive_core::handle::ModelKind;
+use olive_core::{Result, error::IoContext};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Name of the folder inside an artefact that holds what the pass wrote.
+const OUTPUT: &str = "output";
+const PARTIAL: &str = ".partial";
+/// Held by the one process that makes the artefact.
+const LOCK: &str = ".lock";
+/// Shared by the processes that use it.
+const IN_USE: &str = ".in-use";
+
+/// What a pass may leave in its folder so that a later attempt goes on from there.
+pub const RESUME: &str = "resume";
+
+pub struct Store {
+    root: PathBuf,
+    /// Locks on the artefacts that this process uses, until the store goes.
+    used: Mutex<BTreeMap<PathBuf, File>>,
+}
+
+/// What [`Store::clean`] did.
+#[derive(Debug, Default)]
+pub struct Cleaned {
+    /// Finished artefacts that are gone.
+    pub removed: usize,
+    pub bytes: u64,
+    /// Folders of the artefacts that other processes make or use.
+    pub kept: Vec<PathBuf>,
+}
+
+/// A finished artefact.
+pub struct Artefact {
+    pub manifest: Manifest,
+    /// The folder the pass wrote.
+    pub output: PathBuf,
+    /// Whether it was there before.
+    pub cached: bool,
+}
+
+/// What identifies an artefact before it exists.
+pub struct Slot<'a> {
+    pub pass_type: &'a str,
+    pub key: &'a str,
+}
+
+impl Store {
+    pub fn new(cache_dir: &Path) -> Store {
+        Store { root: cache_dir.join("passes-v1"), used: Mutex::default() }
+    }
+
+    /// The artefact, if it is there and whole.
+    pub fn look_up(&self, slot: &Slot) -> Option<Artefact> {
+        let dir = self.path(slot, "");
+        let manifest = Manifest::read(&dir)?;
+        let output = dir.join(OUTPUT);
+        if let Some(file) = manifest.first_damaged(&dir, &output) {
+            tracing::warn!(artefact = %dir.display(), file = %file.path.display(), "cached artefact is damaged, not used");
+            return None;
+        }
+        Some(Artefact { manifest, output, cached: true })
+    }
+
+    /// The artefact from the cache, or made by `work`, which gets an empty folder (but for [`RESUME`]) and says what
+    /// it wrote. Two processes that want the same artefact take turns, and the second finds the first's result. Until
+    /// this store goes, no other process cleans the artefact away.
+    ///
+    /// # Errors
+    /// Whatever `work` says, or a cache folder that cannot be written. What `work` left in [`RESUME`] is kept.
+    pub fn get_or_run(
+        &self,
+        slot: &Slot,
+        again: bool,
+        cancel: &CancelFlag,
+        events: &dyn EventSink,
+        work: impl FnOnce(&Path) -> Result<(ModelKind, Manifest)>,
+    ) -> Result<Artefact> {
+        if !again && let Some(found) = self.use_cached(slot) {
+            return Ok(found);
+        }
+        let _lock = self.lock(slot, cancel, events)?;
+        if !again && let Some(found) = self.use_cached(slot) {
+            return Ok(found);
+        }
+        let partial = self.path(slot, PARTIAL);
+        let output = partial.join(OUTPUT);
+        clear_all_but_resume(&output)?;
+        let (kind, mut manifest) = work(&output)?;
+        remove_if_there(&output.join(RESUME))?;
+        manifest.output = kind;
+        manifest.files = list_files(&output)?;
+        manifest.write(&partial)?;
+        sync_all(&partial, &manifest.files)?;
+        let finished = self.path(slot, "");
+        remove_if_there(&finished)?;
+        std::fs::rename(&partial, &finished).at("publish", &finished)?;
+        sync_folder(finished.parent().expect("below the root"))?;
+        self.mark_used(slot);
+        Ok(Artefact { manifest, output: finished.join(OUTPUT), cached: false })
+    }
+
+    /// All finished artefacts with their folders, newest first.
+    pub fn list(&self) -> Vec<(PathBuf, Manifest)> {
+        let folders = |dir: &Path| {
+            std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(|p| p.is_dir())
+        };
+        let mut all: Vec<_> = folders(&self.root)
+            .flat_map(|pass_type| folders(&pass_type).collect::<Vec<_>>())
+            .filter_map(|dir| Manifest::read(&dir).map(|manifest| (dir, manifest)))
+            .collect();
+        all.sort_by_key(|(dir, manifest)| (std::cmp::Reverse(manifest.started), dir.clone()));
+        all
+    }
+
+    /// Removes everything, finished or not, but what other processes make or use at this moment.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub fn clean(&self) -> Result<Cleaned> {
+        let mut cleaned = Cleaned::default();
+        for pass_type in entries(&self.root)? {
+            if !pass_type.is_dir() {
+                remove_if_there(&pass_type)?;
+                continue;
+            }
+            // A key has no dot: what follows one tells its folder and its locks apart.
+            let keys: BTreeSet<String> = entries(&pass_type)?
+                .iter()
+                .filter_map(|path| path.file_name()?.to_str()?.split('.').next().map(str::to_owned))
+                .collect();
+            for key in keys {
+                self.clean_one(&pass_type.join(key), &mut cleaned)?;
+            }
+            // Fails where something was kept.
+            let _ = std::fs::remove_dir(&pass_type);
+        }
+        let _ = std::fs::remove_dir(&self.root);
+        Ok(cleaned)
+    }
+
+    /// Removes the artefact that would lie in `dir`, its locks last, unless another process has one of them.
+    fn clean_one(&self, dir: &Path, cleaned: &mut Cleaned) -> Result<()> {
+        let beside = |suffix: &str| {
+            let mut name = dir.as_os_str().to_owned();
+            name.push(suffix);
+            PathBuf::from(name)
+        };
+        self.used().remove(&beside(IN_USE));
+        let mut locks = Vec::new();
+        for path in [beside(LOCK), beside(IN_USE)] {
+            let file = File::create(&path).at("create", &path)?;
+            match file.try_lock() {
+                Ok(()) => locks.push((path, file)),
+                Err(TryLockError::WouldBlock) => {
+                    cleaned.kept.push(dir.to_owned());
+                    return Ok(());
+                }
+                Err(TryLockError::Error(source)) => {
+                    return Err(CacheError::Lock { path, reason: source.to_string() }.into());
+                }
+            }
+        }
+        let bytes = Manifest::read(dir).map(|manifest| manifest.bytes());
+        remove_if_there(&beside(PARTIAL))?;
+        remove_if_there(dir)?;
+        for (path, _) in &locks {
+            remove_if_there(path)?;
+        }
+        cleaned.removed += usize::from(bytes.is_some());
+        cleaned.bytes += bytes.unwrap_or(0);
+        Ok(())
+    }
+
+    fn path(&self, slot: &Slot, suffix: &str) -> PathBuf {
+        self.root.join(slot.pass_type).join(format!("{}{suffix}", slot.key))
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, File>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The artefact, if it is there and will stay.
+    fn use_cached(&self, slot: &Slot) -> Option<Artefact> {
+        self.look_up(slot)?;
+        // Another process may have been about to remove it.
+        if self.mark_used(slot) { self.look_up(slot) } else { None }
+    }
+
+    /// False if another process is removing the artefact. A cache that may only be read is used without a lock.
+    fn mark_used(&self, slot: &Slot) -> bool {
+        let path = self.path(slot, IN_USE);
+        let mut used = self.used();
+        if used.contains_key(&path) {
+            return true;
+        }
+        let Ok(file) = File::create(&path).or_else(|_| File::open(&path)) else { return true };
+        match file.try_lock_shared() {
+            Ok(()) if is_at(&file, &path) => {
+                used.insert(path, file);
+                true
+            }
+            Ok(()) | Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(_)) => true,
+        }
+    }
+
+    fn lock(&self, slot: &Slot, cancel: &CancelFlag, events: &dyn EventSink) -> Result<File> {
+        let path = self.path(slot, LOCK);
+        let folder = path.parent().expect("below the root");
+        let mut waiting = false;
+        loop {
+            std::fs::create_dir_all(folder).at("create", folder)?;
+            let file = match File::create(&path) {
+                // The folder was cleaned away in between.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                file => file.at("create", &path)?,
+            };
+            match file.try_lock() {
+                // A lock on a file that was cleaned away keeps nobody out.
+                Ok(()) if is_at(&file, &path) => return Ok(file),
+                Ok(()) => continue,
+                Err(TryLockError::WouldBlock) if !waiting => {
+                    waiting = true;
+                    events.emit(Event::Info {
+                        message: format!(
+                            "another process works on this {}; waiting for its result",
+                            slot.pass_type
+                        ),
+                    });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => {
+                    return Err(CacheError::Lock { path, reason: source.to_string() }.into());
+                }
+            }
+            cancel.check()?;
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+/// Whether this is still the file of that name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    file.metadata().ok().map(id).is_some_and(|own| path.metadata().is_ok_and(|meta| id(meta) == own))
+}
+
+/// What lies in a folder, if it is there.
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.at("read", dir)?.map(|entry| Ok(entry.at("read", dir)?.path())).collect(),
+    }
+}
+
+fn clear_all_but_resume(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).at("create", dir)?;
+    for entry in std::fs::read_dir(dir).at("read", dir)? {
+        let entry = entry.at("read", dir)?;
+        if entry.file_name() != RESUME {
+            remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Err(_) => return Ok(()),
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+    };
+    removed.at("remove", path)
+}
+
+fn sync_all(partial: &Path, files: &[FileEntry]) -> Result<()> {
+    for file in files {
+        let path = partial.join(OUTPUT).join(&file.path);
+        File::open(&path).and_then(|f| f.sync_all()).at("sync", &path)?;
+    }
+    let manifest = partial.join(Manifest::NAME);
+    File::open(&manifest).and_then(|f| f.sync_all()).at("sync", &manifest)?;
+    sync_folder(&partial.join(OUTPUT))?;
+    sync_folder(partial)
+}
+
+fn sync_folder(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|f| f.sync_all()).at("sync", dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use olive_core::Error;
+
+    fn manifest() -> Manifest {
+        Manifest {
+            olive_version: "1".into(),
+            pass_type: "LoRA".into(),
+            pass_version: 1,
+            pass_name: "lora".into(),
+            key: "k".into(),
+            input_key: "i".into(),
+            input: PathBuf::from("base"),
+            options: serde_json::json!({}),
+            output: ModelKind::Hf,
+            started: 0,
+            seconds: 0.0,
+            files: Vec::new(),
+        }
+    }
+
+    fn write(output: &Path) -> Result<(ModelKind, Manifest)> {
+        std::fs::write(output.join("file"), "content").at("write", output)?;
+        Ok((ModelKind::Hf, manifest()))
+    }
+
+    #[test]
+    fn second_time_it_is_a_hit_until_a_file_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let slot = Slot { pass_type: "LoRA", key: "k" };
+        let cancel = CancelFlag::default();
+        let first = store.get_or_run(&slot, false, &cancel, &(), write).unwrap();
+        assert!(!first.cached);
+        let second = store.get_or_run(&slot, false, &cancel, &(), |_| panic!("cached")).unwrap();
+        assert!(second.cached);
+        std::fs::write(second.output.join("file"), "less").unwrap();
+        let third = store.get_or_run(&slot, false, &cancel, &(), write).unwrap();
+        assert!(!third.cached);
+        // An edit in place that keeps the size.
+        let file = File::options().write(true).open(third.output.join("file")).unwrap();
+        file.set_modified(std::time::SystemTime::now() + Duration::from_secs(2)).unwrap();
+        assert!(!store.get_or_run(&slot, false, &cancel, &(), write).unwrap().cached);
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_but_what_can_be_resumed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let slot = Slot { pass_type: "LoRA", key: "k" };
+        let cancel = CancelFlag::default();
+        let failed = store.get_or_run(&slot, false, &cancel, &(), |output| {
+            std::fs::write(output.join("half"), "written").unwrap();
+            std::fs::create_dir(output.join(RESUME)).unwrap();
+            std::fs::write(output.join(RESUME).join("state"), "7").unwrap();
+            Err(Interrupted.into())
+        });
+        assert!(failed.is_err_and(|error| error.is_interruption()));
+        assert!(store.look_up(&slot).is_none());
+        let resumed = store.get_or_run(&slot, false, &cancel, &(), |output| {
+            assert!(!output.join("half").exists());
+            assert_eq!(std::fs::read_to_string(output.join(RESUME).join("state")).unwrap(), "7");
+            write(output)
+        });
+        assert_eq!(resumed.unwrap().manifest.files.len(), 1, "the resume folder is not part of the artefact");
+    }
+
+    #[test]
+    fn what_another_process_makes_or_uses_is_not_cleaned_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let cancel = CancelFlag::default();
+        let (ours, theirs) = (Store::new(dir.path()), Store::new(dir.path()));
+        let (one, two) = (Slot { pass_type: "LoRA", key: "k" }, Slot { pass_type: "LoRA", key: "l" });
+        let used = theirs.get_or_run(&one, false, &cancel, &(), write).unwrap();
+        let made = theirs.get_or_run(&two, false, &cancel, &(), |output| {
+            let cleaned = ours.clean().unwrap();
+            assert_eq!((cleaned.removed, cleaned.kept.len()), (0, 2));
+            write(output)
+        });
+        assert!(used.output.join("file").is_file() && made.unwrap().output.join("file").is_file());
+
+        drop(theirs);
+        let cleaned = ours.clean().unwrap();
+        assert_eq!((cleaned.removed, cleaned.kept.len()), (2, 0));
+        assert!(!dir.path().join("passes-v1").exists(), "locks and folders go as well");
+        // A store may clean what it uses itself.
+        assert!(!ours.get_or_run(&one, false, &cancel, &(), write).unwrap().cached);
+        assert_eq!(ours.clean().unwrap().removed, 1);
+    }
+}

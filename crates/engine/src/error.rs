@@ -1,0 +1,41 @@
+//! What can go wrong between passes.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("pass `{pass}`: {reason}")]
+    Plan { pass: String, reason: String, hint: String },
+    #[error("pass `{pass}` ({pass_type}) cannot be run")]
+    Check { pass: String, pass_type: &'static str, source: Box<olive_core::Error> },
+    #[error("pass `{pass}` ({pass_type}) failed")]
+    Pass { pass: String, pass_type: &'static str, source: Box<olive_core::Error> },
+    #[error("the result would overwrite the input model in `{}`", path.display())]
+    OverInput { path: PathBuf },
+    #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
+    OverFile { path: PathBuf },
+}
+
+impl olive_core::Fault for EngineError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
+            EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
+            EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
+            EngineError::OverFile { .. } => Some(
+                "give a folder for the result in `output_dir`, which is the working folder unless it is given".into(),
+            ),
+        }
+    }
+
+    /// 2 where the configuration or the call is to blame, else 1.
+    fn exit_code(&self) -> u8 {
+        match self {
+            EngineError::Plan { .. }
+            | EngineError::Check { .. }
+            | EngineError::OverInput { .. }
+            | EngineError::OverFile { .. } => 2,
+            EngineError::Pass { source, .. } => source.exit_code(),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The user's output folder, in the layout of today's Olive: ONNX files lie directly in it, a Hugging Face model in
+//! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be.
+
+use super::EngineError;
+use super::plan::Step;
+use super::runner::StepOutcome;
+use crate::cache::manifest::{FileEntry, first_changed, list_files};
+use crate::cache::store::remove_if_there;
+use olive_config::canonical::Adapters;
+use olive_config::{ModelBuilderOptions, PassOptions};
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_core::{Result, error::IoContext};
+use olive_model::{HubModel, ModelFolder, adapter};
+use olive_onnx::adapter_file;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::path::{Component, Path, PathBuf};
+
+/// Files at least this large are linked, not copied, where the file system can: weights are not edited in place, a
+/// `genai_config.json` is.
+const LINK_FROM: u64 = 1 << 20;
+
+const HISTORY: &str = "run_history.json";
+const MODEL_CONFIG: &str = "model_config.json";
+
+#[derive(Serialize, Deserialize)]
+struct History {
+    /// Key of the last step: the folder is current while it is the same.
+    key: String,
+    files: Vec<FileEntry>,
+    steps: serde_json::Value,
+}
+
+/// Where in the output folder a model lies.
+fn below(kind: ModelKind) -> &'static str {
+    match kind {
+        ModelKind::Onnx => "",
+        ModelKind::Hf => "model",
+        ModelKind::HfWithAdapter => "adapter",
+    }
+}
+
+/// Finds out, before the work begins, whether its result can be put into this folder. Makes the folder. `config` is the
+/// configuration of the run, `last` its last step.
+///
+/// # Errors
+/// [`EngineError::OverInput`]: the result would take the place of the model that it is made from.
+/// [`EngineError::OverFile`]: it would take the place of `config`, or of a file in the working folder that no run made.
+/// Or the folder cannot be made or written to.
+pub fn check(output_dir: &Path, config: &Path, input: &ModelHandle, last: &Step) -> Result<()> {
+    let target = output_dir.join(below(last.output));
+    if target.canonicalize().is_ok_and(|folder| folders(input).contains(&folder)) {
+        return Err(EngineError::OverInput { path: target }.into());
+    }
+    if let Some(path) = in_the_way(output_dir, config, last) {
+        return Err(EngineError::OverFile { path }.into());
+    }
+    std::fs::create_dir_all(output_dir).at("create", output_dir)?;
+    tempfile::NamedTempFile::new_in(output_dir).map(drop).at("write into", output_dir)
+}
+
+/// A file that the result would overwrite, though it is nobody's to overwrite. A folder that is given for results may be
+/// filled anew; the working folder, which is the default, is full of other things.
+fn in_the_way(output_dir: &Path, config: &Path, last: &Step) -> Option<PathBuf> {
+    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    let history = read_history(&output_dir.join(HISTORY));
+    let free = match &history {
+        _ if !same(output_dir, Path::new(".")) => true,
+        // Without its history, a folder of results is still told by what describes them.
+        None => output_dir.join(MODEL_CONFIG).is_file(),
+        Some(_) => false,
+    };
+    let ours = |path: &Path| {
+        free || history
+            .iter()
+            .flat_map(|history| &history.files)
+            .any(|file| output_dir.join(&file.path) == path)
+    };
+    let target = output_dir.join(below(last.output));
+    let mut names: Vec<_> = std::fs::read_dir(target).into_iter().flatten().flatten().collect();
+    names.sort_by_key(std::fs::DirEntry::file_name);
+    names
+        .iter()
+        .filter(|entry| writes(last, &entry.file_name().to_string_lossy()))
+        .map(|entry| output_dir.join(below(last.output)).join(entry.file_name()))
+        .find(|path| same(path, config) || !ours(path))
+}
+
+/// Whether the result of this step has a file of this name.
+fn writes(last: &Step, name: &str) -> bool {
+    match last.output {
+        ModelKind::Hf => ModelFolder::is_model_file(name),
+        ModelKind::HfWithAdapter => [adapter::CONFIG, "adapter_model.safetensors"].contains(&name),
+        ModelKind::Onnx => {
+            let PassOptions::ModelBuilder(options) = &last.config.pass else { return false };
+            name.strip_suffix(".data").unwrap_or(name) == options.file_name()
+                || ["genai_config.json", MODEL_CONFIG].contains(&name)
+                || (options.adapters == Adapters::Separate && name == adapter_file::FILE)
+                || ModelFolder::SIDE_FILES.contains(&name)
+        }
+    }
+}
+
+/// The folders of a model, as the file system knows them.
+fn folders(model: &ModelHandle) -> Vec<PathBuf> {
+    let dirs = match model {
+        ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => vec![dir],
+        ModelHandle::HfWithAdapter { base, adapter } => vec![base, adapter],
+    };
+    dirs.into_iter().filter_map(|dir| dir.canonicalize().ok()).collect()
+}
+
+/// Brings the output folder up to date. Gives false if it already was. Files of an earlier run of ours that are no
+/// longer part of the result are removed, unless they belong to the model that this run began with (`input`, on the hub
+/// perhaps called `name`); other files are left alone.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn write(
+    output_dir: &Path,
+    input: &ModelHandle,
+    model: &ModelHandle,
+    steps: &[StepOutcome],
+    name: Option<&HubModel>,
+    artifacts: bool,
+) -> Result<bool> {
+    let key = steps.last().map_or("input", |step| step.key.as_str());
+    let history = output_dir.join(HISTORY);
+    let earlier = read_history(&history);
+    if let Some(earlier) = &earlier
+        && earlier.key == key
+        && first_changed(&earlier.files, output_dir, &history).is_none()
+    {
+        return Ok(false);
+    }
+    std::fs::create_dir_all(output_dir).at("create", output_dir)?;
+    let below = below(model.kind());
+    let mut files = Vec::new();
+    for file in list_files(model.dir())? {
+        let target = Path::new(below).join(&file.path);
+        place(&model.dir().join(&file.path), &output_dir.join(&target), file.bytes)?;
+        files.push(FileEntry { path: target, bytes: file.bytes });
+    }
+    if let ModelHandle::HfWithAdapter { base, .. } = model {
+        // The cached adapter may have been trained when the base lay elsewhere, or had another name.
+        let name = name.filter(|_| base == input.base());
+        let lies = absolute(base);
+        let (base, revision) =
+            name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
+        let config = Path::new(below).join(adapter::CONFIG);
+        for file in files.iter_mut().filter(|file| file.path == config) {
+            file.bytes = adapter::name_base(&output_dir.join(&file.path), base, revision)?;
+        }
+    }
+    let config = model_config(model, below);
+    let config_path = PathBuf::from(MODEL_CONFIG);
+    let bytes = write_json(&output_dir.join(&config_path), &config)?;
+    files.push(FileEntry { path: config_path, bytes });
+    let inputs = folders(input);
+    for old in earlier.iter().flat_map(|earlier| &earlier.files) {
+        let path = output_dir.join(&old.path);
+        let inside = old.path.components().all(|part| matches!(part, Component::Normal(_)));
+        let is_input = path.canonicalize().is_ok_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
+        if inside && !is_input && !files.iter().any(|file| file.path == old.path) {
+            remove_if_there(&path)?;
+        }
+    }
+    if artifacts {
+        let steps = serde_json::to_value(steps).expect("plain data");
+        let value = History { key: key.into(), files, steps };
+        write_json(&history, &serde_json::to_value(value).expect("plain data"))?;
+    } else {
+        remove_if_there(&history)?;
+    }
+    Ok(true)
+}
+
+/// Paths are relative to the folder, so that it can be moved; only a base model outside of it is named as it lies.
+fn model_config(model: &ModelHandle, below: &str) -> serde_json::Value {
+    match model {
+        ModelHandle::Onnx { dir } => json!({
+            "type": "ONNXModel",
+            "config": {"model_path": ".", "onnx_file_name": onnx_file_name(dir)},
+        }),
+        ModelHandle::Hf { .. } => json!({"type": "HfModel", "config": {"model_path": below}}),
+        ModelHandle::HfWithAdapter { base, .. } => {
+            json!({"type": "HfModel", "config": {"model_path": absolute(base), "adapter_path": below}})
+        }
+    }
+}
+
+/// The name that genai_config.json gives the graph.
+fn onnx_file_name(dir: &Path) -> String {
+    let text = std::fs::read(dir.join("genai_config.json")).unwrap_or_default();
+    let config: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    config["model"]["decoder"]["filename"].as_str().unwrap_or(ModelBuilderOptions::FILE_NAME).to_owned()
+}
+
+fn absolute(dir: &Path) -> String {
+    dir.canonicalize().unwrap_or_else(|_| dir.to_owned()).to_string_lossy().into_owned()
+}
+
+fn read_history(path: &Path) -> Option<History> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+/// Puts a file in place under a temporary name and renames it, so that a reader never sees half of it.
+fn place(from: &Path, to: &Path, bytes: u64) -> Result<()> {
+    let folder = to.parent().expect("a file in a folder");
+    std::fs::create_dir_all(folder).at("create", folder)?;
+    let temporary = to.with_extension("olive-partial");
+    remove_if_there(&temporary)?;
+    let linked = bytes >= LINK_FROM && std::fs::hard_link(from, &temporary).is_ok();
+    if !linked {
+        std::fs::copy(from, &temporary).at("copy", from)?;
+    }
+    std::fs::rename(&temporary, to).at("write", to)?;
+    // Renaming one link of a file over another does nothing.
+    remove_if_there(&temporary)
+}
+
+fn write_json(path: &Path, value: &serde_json::Value) -> Result<u64> {
+    let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
+    std::fs::write(path, &text).at("write", path)?;
+    Ok(text.len() as u64)
+}

@@ -1,0 +1,155 @@
+//! The `ModelBuilder` pass: a Hugging Face model, or one with an adapter, to an ONNX folder for onnxruntime-genai.
+
+use super::{Pass, RunContext, data_key};
+use crate::cache::KeyHasher;
+use olive_config::canonical::{Adapters, DataConfig, EvalSize, ModelBuilderOptions};
+use olive_core::Result;
+use olive_core::device::Device;
+use olive_core::handle::ModelHandle;
+use olive_decoder::Decoder;
+use olive_model::{Adapter, MergedCheckpoint, ModelFolder, QuantisedBase, WeightSource};
+use olive_onnx::{BuildOptions, Calibration, Weights};
+use std::path::Path;
+
+#[derive(Debug, Clone)]
+pub struct ModelBuilderPass {
+    pub options: ModelBuilderOptions,
+}
+
+impl Pass for ModelBuilderPass {
+    fn name(&self) -> &'static str {
+        "ModelBuilder"
+    }
+
+    fn version(&self) -> u32 {
+        1
+    }
+
+    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
+        let mut options = self.options.clone();
+        if let Some(data) = &mut options.calibration {
+            data_key::feed("calibration", data, hasher)?;
+        }
+        hasher.field("options", &options);
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        BuildOptions::new(&self.options)?;
+        if let Some(data) = &self.options.calibration {
+            olive_data::check(&data.pre_process)?;
+            olive_data::inputs(&data.load)?;
+        }
+        Ok(())
+    }
+
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(model) = model {
+            let folder = ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+            if let (ModelHandle::HfWithAdapter { adapter, .. }, Adapters::Separate) =
+                (model, self.options.adapters)
+            {
+                let spec = folder.spec()?;
+                olive_onnx::check_adapter(&within(&Adapter::open(adapter)?, spec.num_layers()), &spec)?;
+            }
+        }
+        self.options.calibration.as_ref().map_or(Ok(()), olive_data::check_columns)
+    }
+
+    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        let options = BuildOptions::new(&self.options)?;
+        let open = |base: &Path| ModelFolder::open(base)?.with_layers(options.num_hidden_layers);
+        let separate = self.options.adapters == Adapters::Separate;
+        let build = |folder: &ModelFolder,
+                     source: &dyn WeightSource,
+                     quantised: Option<&QuantisedBase>,
+                     adapter: Option<&Adapter>| {
+            let data = self.options.calibration.as_ref();
+            let calibration = data.map(|data| calibration(data, folder, quantised, adapter, context));
+            olive_onnx::build(
+                folder,
+                Weights { source, adapter: adapter.filter(|_| separate) },
+                &options,
+                calibration.transpose()?,
+                dir,
+                context.cancel,
+                context.events,
+            )
+        };
+        match input {
+            ModelHandle::Hf { dir: base } if options.metadata_only => {
+                olive_onnx::write_metadata(&open(base)?, &options, dir)?;
+            }
+            ModelHandle::HfWithAdapter { base, adapter } if options.metadata_only => {
+                let folder = open(base)?;
+                olive_onnx::write_metadata(&folder, &options, dir)?;
+                if separate {
+                    let adapter = within(&Adapter::open(adapter)?, folder.spec()?.num_layers());
+                    let weights = Weights { source: &folder.checkpoint()?, adapter: Some(&adapter) };
+                    olive_onnx::write_adapter(&folder, weights, &options, dir)?;
+                }
+            }
+            ModelHandle::Hf { dir: base } => {
+                let folder = open(base)?;
+                build(&folder, &folder.checkpoint()?, None, None)?;
+            }
+            ModelHandle::HfWithAdapter { base, adapter } => {
+                let whole = ModelFolder::open(base)?;
+                let quantised = QuantisedBase::beside(adapter, &whole.spec()?)?;
+                let folder = whole.with_layers(options.num_hidden_layers)?;
+                let (tied, layers) = (folder.spec()?.tied, folder.spec()?.num_layers());
+                let opened = Adapter::open(adapter)?;
+                let checkpoint = folder.checkpoint()?;
+                let mut merged = if separate {
+                    MergedCheckpoint::unchanged(checkpoint)
+                } else {
+                    MergedCheckpoint::new(checkpoint, opened.clone(), tied, adapter)?
+                };
+                if let Some(quantised) = &quantised {
+                    merged = merged.onto(quantised.clone());
+                }
+                let opened = if separate { within(&opened, layers) } else { opened };
+                build(&folder, &merged, quantised.as_ref(), Some(&opened))?;
+            }
+            ModelHandle::Onnx { dir: model } if options.metadata_only => {
+                olive_onnx::add_metadata(model, &options, dir)?;
+            }
+            ModelHandle::Onnx { .. } => {
+                unreachable!("`output_kind` refuses ONNX models before anything runs")
+            }
+        }
+        Ok(ModelHandle::Onnx { dir: dir.to_owned() })
+    }
+}
+
+/// Share of the data that measures what the rest has chosen.
+const HELD_OUT: f64 = 0.25;
+const HELD_OUT_SEED: u64 = 42;
+
+/// The data that chooses codes, and the model as it runs in float. Codes are chosen on the CPU, wherever the rest runs.
+fn calibration(
+    config: &DataConfig,
+    folder: &ModelFolder,
+    quantised: Option<&QuantisedBase>,
+    adapter: Option<&Adapter>,
+    context: &RunContext,
+) -> Result<Calibration> {
+    let dataset = olive_data::prepare(config, folder, context.events, context.cancel)?;
+    let (samples, held_out) = olive_data::hold_out(dataset, EvalSize::Fraction(HELD_OUT), HELD_OUT_SEED)?;
+    let load = |adapter| Decoder::load(folder, quantised, adapter, &Device::Cpu);
+    let layers = folder.spec()?.num_layers();
+    let adapter = adapter.map(|adapter| within(adapter, layers));
+    Ok(Calibration { float: load(adapter.as_ref())?, work: load(None)?, samples, held_out })
+}
+
+/// The adapter of a model of which only the first layers are built.
+fn within(adapter: &Adapter, layers: usize) -> Adapter {
+    let stays = |module: &str| {
+        let layer = module.strip_prefix("model.layers.").and_then(|rest| rest.split('.').next());
+        layer.and_then(|layer| layer.parse::<usize>().ok()).is_none_or(|layer| layer < layers)
+    };
+    let mut adapter = adapter.clone();
+    adapter.modules.retain(|module, _| stays(module));
+    adapter.whole.retain(|module, _| stays(module));
+    adapter
+}

@@ -1,0 +1,51 @@
+//! The base model in 4 bits, from the cache where it is there.
+
+use super::RunContext;
+use crate::cache::artefacts::{Artefacts, Derived};
+use olive_arch::Spec;
+use olive_core::Result;
+use olive_core::event::Event;
+use olive_core::event::Unit;
+use olive_model::{Checkpoint, FourBitFormat, QuantisedBase};
+use std::path::Path;
+
+/// Raised whenever the same base and format give other bytes than before.
+const VERSION: u32 = 1;
+
+/// Maps the quantised linear layers of the model in `dir`, quantising them first if `artefacts` has not got them;
+/// in memory where there is no cache.
+///
+/// # Errors
+/// A tensor that is missing, misshapen or not finite, or a cache that cannot be written.
+pub(super) fn open(
+    dir: &Path,
+    spec: &Spec,
+    checkpoint: &Checkpoint,
+    format: FourBitFormat,
+    artefacts: Option<&Artefacts>,
+    context: &RunContext,
+) -> Result<QuantisedBase> {
+    let phase = "quantise base";
+    let start = || {
+        let total = Some(QuantisedBase::count(spec) as u64);
+        context.events.emit(Event::PhaseStarted { phase, total, unit: Unit::Tensors });
+    };
+    let done = |done: usize| {
+        context.events.emit(Event::PhaseProgress { done: done as u64 });
+        context.cancel.check()
+    };
+    let Some(artefacts) = artefacts else {
+        start();
+        let base = QuantisedBase::in_memory(spec, checkpoint, format, done)?;
+        context.events.emit(Event::PhaseFinished { phase });
+        return Ok(base);
+    };
+    let wanted = Derived { kind: "QuantisedBase", version: VERSION, input: dir, options: &format };
+    let folder = artefacts.get_or_make(&wanted, context.cancel, context.events, |folder| {
+        start();
+        QuantisedBase::write(spec, checkpoint, format, &folder.join(QuantisedBase::FILE), done)?;
+        context.events.emit(Event::PhaseFinished { phase });
+        Ok(())
+    })?;
+    QuantisedBase::open(spec, format, &folder.join(QuantisedBase::FILE))
+}

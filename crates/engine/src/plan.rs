@@ -1,0 +1,149 @@
+//! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
+
+use super::{EngineError, input};
+use crate::cache::store::Slot;
+use crate::cache::{KeyHasher, Store};
+use crate::passes::{self, Pass};
+use olive_config::{PassConfig, RunConfig};
+use olive_core::content::ContentHashes;
+use olive_core::device::DeviceChoice;
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_core::{Error, Result};
+
+/// Flows of steps; most configurations have one.
+pub struct Plan {
+    pub flows: Vec<Flow>,
+}
+
+pub struct Flow {
+    pub steps: Vec<Step>,
+}
+
+/// One pass of a flow.
+pub struct Step {
+    pub config: PassConfig,
+    pub pass: Box<dyn Pass>,
+    pub input: ModelKind,
+    pub output: ModelKind,
+}
+
+/// A step's place in the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepKey {
+    /// Key of what the step works on.
+    pub input: String,
+    pub key: String,
+}
+
+impl Plan {
+    /// Chains the passes of every flow.
+    ///
+    /// # Errors
+    /// A pass that cannot follow the one before it.
+    pub fn new(config: &RunConfig) -> Result<Plan> {
+        let start = input::kind(&config.input_model);
+        let mut flows = Vec::with_capacity(config.flows.len());
+        for flow in &config.flows {
+            let mut kind = start;
+            let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
+            for &index in flow {
+                let mut config = config.passes[index].clone();
+                let before = steps.last().map(|step: &Step| &step.config.pass);
+                let refuse = |pass: &PassConfig, reason: String, hint: &str| EngineError::Plan {
+                    pass: pass.name.clone(),
+                    reason,
+                    hint: hint.to_owned(),
+                };
+                passes::settle(&mut config.pass, before)
+                    .map_err(|mismatch| refuse(&config, mismatch.reason, mismatch.hint))?;
+                let output = passes::output_kind(&config.pass, kind).map_err(|reason| {
+                    let order = "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder";
+                    refuse(&config, reason, order)
+                })?;
+                let pass = passes::build(&config.pass);
+                steps.push(Step { config, pass, input: kind, output });
+                kind = output;
+            }
+            flows.push(Flow { steps });
+        }
+        Ok(Plan { flows })
+    }
+
+    /// Everything that can be found wrong before a model is fetched or a pass run.
+    ///
+    /// # Errors
+    /// The first pass that could not be run.
+    pub fn check(&self) -> Result<()> {
+        for step in self.flows.iter().flat_map(|flow| &flow.steps) {
+            step.pass.check().map_err(|source| step.refused(source))?;
+        }
+        Ok(())
+    }
+}
+
+impl Step {
+    fn refused(&self, source: Error) -> EngineError {
+        let (pass, pass_type) = (self.config.name.clone(), self.pass.name());
+        EngineError::Check { pass, pass_type, source: Box::new(source) }
+    }
+}
+
+impl Flow {
+    /// Everything that the input model and the data can tell of what would go wrong, as far as they are on this machine.
+    /// Steps whose artefact is in the cache are not looked at.
+    ///
+    /// # Errors
+    /// The first pass that could not be run.
+    pub fn check_input(
+        &self,
+        model: Option<&ModelHandle>,
+        keys: Option<&[StepKey]>,
+        store: &Store,
+    ) -> Result<()> {
+        for (number, step) in self.steps.iter().enumerate() {
+            let key = keys.and_then(|keys| keys.get(number));
+            if key.is_some_and(|key| store.look_up(&key.slot(step)).is_some()) {
+                continue;
+            }
+            step.pass.check_input(model).map_err(|source| step.refused(source))?;
+        }
+        Ok(())
+    }
+
+    /// The cache key of every step, from the content of the input model and of the data, and from the options. No
+    /// step needs to have run: a key stands for the artefact that the step will make.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn keys(
+        &self,
+        model: &ModelHandle,
+        device: DeviceChoice,
+        contents: &ContentHashes,
+    ) -> Result<Vec<StepKey>> {
+        let mut hasher = KeyHasher::new(contents);
+        hasher.model(model)?;
+        let mut input = hasher.finish();
+        let mut keys = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let mut hasher = KeyHasher::new(contents);
+            hasher.field("pass", &step.pass.name());
+            hasher.field("version", &step.pass.version());
+            hasher.field("input", &input);
+            if step.pass.uses_device() {
+                hasher.field("device", &device.family());
+            }
+            step.pass.key(&mut hasher)?;
+            let key = hasher.finish();
+            keys.push(StepKey { input, key: key.clone() });
+            input = key;
+        }
+        Ok(keys)
+    }
+}
+
+impl StepKey {
+    pub fn slot<'a>(&'a self, step: &Step) -> Slot<'a> {
+        Slot { pass_type: step.pass.name(), key: &self.key }
+    }
+}

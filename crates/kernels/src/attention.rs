@@ -1,0 +1,157 @@
+//! Causal attention with grouped queries, sliding windows, soft-caps and document borders.
+//!
+//! Work goes by strips: a block of queries of one head against the keys it may see. `[heads, seq, seq]` never exists; the
+//! backward recomputes a strip from the saved log-sum-exp, as FlashAttention does (<https://arxiv.org/abs/2205.14135>).
+
+mod kernel;
+mod plain;
+
+use super::host::has_kernel;
+use candle_core::Tensor;
+use olive_core::Result;
+
+/// What is fixed for a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionSpec {
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    /// Factor on `q · k`.
+    pub scale: f64,
+    /// A position attends to itself and the `window - 1` before it.
+    pub window: Option<usize>,
+    /// `cap · tanh(scores / cap)` on the scores.
+    pub softcap: Option<f64>,
+}
+
+/// One document among the rows of q and of k and v. Its queries are the last `queries` of its `keys` positions: as many
+/// in training, fewer when earlier keys come from a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    pub first_query: usize,
+    pub queries: usize,
+    pub first_key: usize,
+    pub keys: usize,
+}
+
+impl Segment {
+    /// Documents of these lengths, one after the other.
+    pub fn documents(lengths: &[usize]) -> Vec<Segment> {
+        let mut start = 0;
+        lengths
+            .iter()
+            .map(|&n| {
+                let segment = Segment { first_query: start, queries: n, first_key: start, keys: n };
+                start += n;
+                segment
+            })
+            .collect()
+    }
+
+    /// The keys, counted in the segment, that query `query` of the segment sees.
+    fn visible(&self, query: usize, window: Option<usize>) -> std::ops::Range<usize> {
+        let end = self.keys - self.queries + query + 1;
+        end - window.map_or(end, |w| w.min(end))..end
+    }
+}
+
+/// Output and what the backward needs of the forward.
+pub struct Attended {
+    /// `[queries, heads · head_dim]`.
+    pub output: Tensor,
+    /// Logarithm of the sum of exponentials of every row of scores, `[heads, queries]`. `None` where the backward
+    /// does not need it.
+    pub log_sum_exp: Option<Tensor>,
+}
+
+/// `softmax(mask(softcap(scale · q·kᵀ))) · v`; q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "attention::forward", level = "trace", skip_all)]
+pub fn forward(
+    spec: &AttentionSpec,
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    segments: &[Segment],
+) -> Result<Attended> {
+    if has_kernel(q) {
+        kernel::forward(spec, q, k, v, segments)
+    } else {
+        Ok(Attended { output: plain::forward(spec, q, k, v, segments)?, log_sum_exp: None })
+    }
+}
+
+/// Gradients of q, k and v.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+#[tracing::instrument(name = "attention::backward", level = "trace", skip_all)]
+pub fn backward(
+    spec: &AttentionSpec,
+    [q, k, v]: [&Tensor; 3],
+    attended: &Attended,
+    d_output: &Tensor,
+    segments: &[Segment],
+) -> Result<[Tensor; 3]> {
+    match &attended.log_sum_exp {
+        Some(lse) => kernel::backward(spec, [q, k, v], &attended.output, lse, d_output, segments),
+        None => super::plain::vjp([q, k, v], d_output, |[q, k, v]| plain::forward(spec, q, k, v, segments)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::{assert_close, random};
+    use crate::plain::vjp;
+
+    fn spec(window: Option<usize>, softcap: Option<f64>) -> AttentionSpec {
+        AttentionSpec { heads: 4, kv_heads: 2, head_dim: 8, scale: 0.6, window, softcap }
+    }
+
+    fn check(spec: &AttentionSpec, documents: &[usize]) -> Result<()> {
+        let (segments, tokens) = (Segment::documents(documents), documents.iter().sum());
+        let (width, kv_width) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
+        let (q, dy) = (random(&[tokens, width], 1)?, random(&[tokens, width], 4)?);
+        let (k, v) = (random(&[tokens, kv_width], 2)?, random(&[tokens, kv_width], 3)?);
+        let attended = forward(spec, &q, &k, &v, &segments)?;
+        assert_close(&attended.output, &plain::forward(spec, &q, &k, &v, &segments)?, 2e-6);
+        let want = vjp([&q, &k, &v], &dy, |[q, k, v]| plain::forward(spec, q, k, v, &segments))?;
+        let got = backward(spec, [&q, &k, &v], &attended, &dy, &segments)?;
+        for (got, want) in got.iter().zip(&want) {
+            assert_close(got, want, 1e-5);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn kernel_agrees_with_autograd() -> Result<()> {
+        // More queries than a strip has, and more keys than are worked on at a time.
+        for (window, softcap) in [(None, None), (Some(9), None), (None, Some(0.7)), (Some(100), Some(2.0))] {
+            check(&spec(window, softcap), &[330, 1, 37])?;
+        }
+        // Windows that begin and end inside strips and parts of the keys, and heads that fill no panel.
+        let wide = AttentionSpec { heads: 3, kv_heads: 1, head_dim: 20, scale: 0.2, ..spec(None, None) };
+        for window in [None, Some(2), Some(97), Some(300)] {
+            check(&AttentionSpec { window, ..wide }, &[610, 2, 96])?;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn queries_after_a_cache_see_what_they_saw_at_once() -> Result<()> {
+        let (q, k, v) = (random(&[90, 32], 1)?, random(&[90, 16], 2)?, random(&[90, 16], 3)?);
+        for window in [None, Some(20)] {
+            let spec = spec(window, None);
+            let whole = forward(&spec, &q, &k, &v, &Segment::documents(&[90]))?.output;
+            for queries in [1, 13] {
+                let segment = Segment { first_query: 0, queries, first_key: 0, keys: 90 };
+                let tail = forward(&spec, &q.narrow(0, 90 - queries, queries)?, &k, &v, &[segment])?.output;
+                assert_close(&tail, &whole.narrow(0, 90 - queries, queries)?, 2e-6);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! Kernels of training and of quantisation.
+//!
+//! The kernels of the decoder are each a pair of functions, `forward` and a hand-written `backward`.
+//!
+//! All take and give candle tensors. On the CPU they run rayon kernels over f32 slices, without copying tensors; on any
+//! other device they are composed of plain candle operations, which are the oracle of the unit tests as well. A
+//! gradient that has no formula of its own there comes from candle's autograd over the plain version ([`plain::vjp`]).
+//!
+//! There is no autograd graph: the layer's backward calls these in reverse order, so what is kept between the two
+//! directions is exactly what the layer decides to keep. No result depends on the number of threads: work is cut by
+//! shape, and every sum has a fixed order.
+
+pub mod adamw;
+pub mod attention;
+pub mod dora;
+pub mod dropout;
+pub mod frozen_linear;
+pub(crate) mod gemm;
+pub mod glu;
+pub(crate) mod host;
+pub mod linear;
+pub mod lm_loss;
+pub mod noise;
+#[doc(hidden)]
+pub mod oracle;
+pub(crate) mod plain;
+pub mod quant;
+pub mod residual;
+pub mod rms_norm;
+pub mod rotary;
+pub(crate) mod vector;
+
+pub use attention::{AttentionSpec, Segment};
+pub use dora::Dora;
+pub use dropout::Dropout;
+pub use frozen_linear::{FrozenWeight, HostMatrix};
+pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
+pub use glu::Activation;
+pub use linear::{LinearGradients, Lora};
+pub use lm_loss::{Head, LmLoss};
+pub use rotary::RotaryTables;
+
+/// The error about an input that a kernel cannot take.
+pub fn invalid(reason: String) -> olive_core::Error {
+    candle_core::Error::Msg(reason).into()
+}

@@ -1,0 +1,296 @@
+//! The language-model head and its loss in one sweep over chunks of rows: `[tokens, vocab]` never exists.
+
+use super::frozen_linear::{self, FrozenWeight};
+use super::gemm::Mat;
+use super::host::{HostRows, matrix};
+use super::vector::{Arithmetic, exp, max, simd_by, sum};
+use candle_core::{D, DType, Tensor};
+use olive_core::Result;
+use rayon::prelude::*;
+
+/// Final projection of a decoder.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// `[vocab, hidden]`.
+    pub weight: &'a FrozenWeight,
+    /// Factor on the logits.
+    pub multiplier: Option<f64>,
+    /// `cap · tanh(logits / cap)`.
+    pub softcap: Option<f64>,
+}
+
+/// Masked cross-entropy of some rows.
+#[derive(Debug)]
+pub struct LmLoss {
+    /// Sum over the rows that count.
+    pub sum: f64,
+    /// Rows that count.
+    pub count: usize,
+    /// Gradient of `factor · sum` with respect to the hidden states, `[rows, hidden]`, if it was asked for.
+    pub d_hidden: Option<Tensor>,
+}
+
+/// Target of a row that does not count: every negative value.
+const fn counts(target: i32) -> bool {
+    target >= 0
+}
+
+/// Elements of a chunk's logits, 64 MB as f32: every chunk decodes the whole weight twice.
+const CHUNK: usize = 1 << 24;
+
+/// Rows whose logits exist at a time, of `rows` in all: chunks are of one size, as few rows would pay for a whole weight.
+pub fn chunk_rows(rows: usize, vocab: usize) -> usize {
+    let most = (CHUNK / vocab.max(1)).max(64);
+    rows.div_ceil(rows.div_ceil(most).max(1))
+}
+
+/// Cross-entropy of `softmax(head(hidden))` against `targets`, one per row of `hidden` `[rows, hidden]`; negative
+/// targets do not count and cost nothing. `factor` asks for the gradient of `factor · sum`.
+///
+/// # Errors
+/// No target that counts, one outside the vocabulary, shapes that do not fit, or a device error.
+#[tracing::instrument(name = "lm_loss", level = "trace", skip_all)]
+pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>) -> Result<LmLoss> {
+    let (rows, width) = hidden.dims2()?;
+    let vocab = head.weight.out_features;
+    let counted: Vec<u32> = (0..rows as u32).filter(|row| counts(targets[*row as usize])).collect();
+    if counted.is_empty() {
+        return Err(super::invalid(format!("none of the {rows} positions has a label, so there is no loss")));
+    }
+    let labels: Vec<u32> = counted.iter().map(|row| targets[*row as usize] as u32).collect();
+    if let Some(label) = labels.iter().find(|label| **label as usize >= vocab) {
+        return Err(super::invalid(format!("label {label} is outside the vocabulary of {vocab}")));
+    }
+    let index = Tensor::new(counted.as_slice(), hidden.device())?;
+    let all = counted.len() == rows;
+    let kept = if all { hidden.clone() } else { hidden.contiguous()?.index_select(&index, 0)? };
+    let chunk_rows = chunk_rows(counted.len(), vocab);
+    let mut sum = 0.0;
+    let mut gradients = Vec::new();
+    // Shared by the chunks: fresh memory of this size costs a page fault per 4 KB.
+    let mut logits = Vec::new();
+    let mut start = 0;
+    while start < counted.len() {
+        let len = chunk_rows.min(counted.len() - start);
+        let part = kept.narrow(0, start, len)?;
+        let labels = &labels[start..start + len];
+        let (loss, gradient) = if head.weight.on_host() {
+            chunk_on_host(&part, labels, head, factor, &mut logits)?
+        } else {
+            plain_chunk(&part, labels, head, factor)?
+        };
+        sum += loss;
+        gradients.extend(gradient);
+        start += len;
+    }
+    let d_hidden = match factor {
+        None => None,
+        Some(_) => {
+            let kept = Tensor::cat(&gradients, 0)?;
+            Some(if all {
+                kept
+            } else {
+                let zeros = Tensor::zeros((rows, width), kept.dtype(), kept.device())?;
+                zeros.index_add(&index, &kept, 0)?
+            })
+        }
+    };
+    Ok(LmLoss { sum, count: counted.len(), d_hidden })
+}
+
+/// Gradient of `factor · sum` with respect to the head's weight, `[vocab, hidden]`, where that is trained.
+///
+/// # Errors
+/// As [`lm_loss`].
+#[tracing::instrument(name = "lm_loss::head_gradient", level = "trace", skip_all)]
+pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) -> Result<Tensor> {
+    let vocab = head.weight.out_features;
+    let counted: Vec<u32> = (0..targets.len() as u32).filter(|row| counts(targets[*row as usize])).collect();
+    let mut total: Option<Tensor> = None;
+    for rows in counted.chunks(chunk_rows(counted.len(), vocab).max(1)) {
+        let labels: Vec<u32> = rows.iter().map(|row| targets[*row as usize] as u32).collect();
+        let kept = hidden.contiguous()?.index_select(&Tensor::new(rows, hidden.device())?, 0)?;
+        let d_raw = raw_gradient(&kept, &labels, head, factor)?.1;
+        let part = d_raw.t()?.matmul(&kept.to_dtype(d_raw.dtype())?)?;
+        total = Some(match total {
+            None => part,
+            Some(sum) => (sum + part)?,
+        });
+    }
+    total.ok_or_else(|| super::invalid("no position has a label, so there is no loss".into()))
+}
+
+fn chunk_on_host(
+    hidden: &Tensor,
+    labels: &[u32],
+    head: Head,
+    factor: Option<f64>,
+    logits: &mut Vec<f32>,
+) -> Result<(f64, Option<Tensor>)> {
+    let x = HostRows::new(hidden)?;
+    let vocab = head.weight.out_features;
+    logits.resize(x.rows * vocab, 0.0);
+    frozen_linear::forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), head.weight, logits);
+    let multiplier = head.multiplier.unwrap_or(1.0) as f32;
+    let cap = head.softcap.map(|cap| cap as f32);
+    let losses: Vec<f64> = logits
+        .par_chunks_mut(vocab)
+        .zip(labels)
+        .map(|(row, label)| {
+            simd_by(
+                #[inline(always)]
+                |by| row_loss(row, *label as usize, multiplier, cap, factor, by),
+            )
+        })
+        .collect();
+    let gradient = match factor {
+        None => None,
+        Some(_) => {
+            let dx = frozen_linear::backward_values(Mat::new(logits, x.rows, vocab, vocab), head.weight);
+            Some(matrix(dx, x.rows, x.cols)?)
+        }
+    };
+    Ok((losses.iter().sum(), gradient))
+}
+
+/// Loss of one row of raw logits; turns the row into the gradient if `factor` asks for it.
+#[inline(always)]
+fn row_loss(
+    row: &mut [f32],
+    label: usize,
+    multiplier: f32,
+    cap: Option<f32>,
+    factor: Option<f64>,
+    by: Arithmetic,
+) -> f64 {
+    if multiplier != 1.0 {
+        row.iter_mut().for_each(|l| *l *= multiplier);
+    }
+    if let Some(cap) = cap {
+        row.iter_mut().for_each(|l| *l = cap * (*l / cap).tanh());
+    }
+    let own = row[label];
+    let top = max(row);
+    // Parts are summed in f64, because a vocabulary has up to 2¹⁸ entries.
+    const PART: usize = 1024;
+    let mut total = 0.0;
+    match (factor, cap) {
+        (Some(_), None) => {
+            // The terms stay in place of the logits: they are the gradient but for a factor.
+            for part in row.chunks_mut(PART) {
+                part.iter_mut().for_each(|l| *l = exp(*l - top, by));
+                total += f64::from(sum(part));
+            }
+        }
+        _ => {
+            let mut terms = [0.0; PART];
+            for part in row.chunks(PART) {
+                let terms = &mut terms[..part.len()];
+                terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top, by));
+                total += f64::from(sum(terms));
+            }
+        }
+    }
+    let log_sum = f64::from(top) + total.ln();
+    if let Some(factor) = factor {
+        let scale = factor as f32 * multiplier;
+        match cap {
+            None => {
+                let share = (f64::from(scale) / total) as f32;
+                row.iter_mut().for_each(|term| *term *= share);
+            }
+            Some(cap) => {
+                let shift = log_sum as f32;
+                let slope = |l: f32| 1.0 - (l / cap) * (l / cap);
+                row.iter_mut().for_each(|l| *l = scale * exp(*l - shift, by) * slope(*l));
+            }
+        }
+        row[label] -= scale * cap.map_or(1.0, |cap| 1.0 - (own / cap) * (own / cap));
+    }
+    log_sum - f64::from(own)
+}
+
+/// Logits `[rows, vocab]`, for generation and tests.
+///
+/// # Errors
+/// Shapes that do not fit, or a device error.
+pub fn logits(hidden: &Tensor, head: Head) -> Result<Tensor> {
+    finish_logits(frozen_linear::forward(hidden, head.weight)?, head)
+}
+
+fn finish_logits(mut logits: Tensor, head: Head) -> Result<Tensor> {
+    if let Some(multiplier) = head.multiplier {
+        logits = (logits * multiplier)?;
+    }
+    if let Some(cap) = head.softcap {
+        logits = ((logits / cap)?.tanh()? * cap)?;
+    }
+    Ok(logits)
+}
+
+fn plain_chunk(
+    hidden: &Tensor,
+    labels: &[u32],
+    head: Head,
+    factor: Option<f64>,
+) -> Result<(f64, Option<Tensor>)> {
+    let Some(factor) = factor else {
+        return Ok((raw_loss(hidden, labels, head)?.1, None));
+    };
+    let (sum, d_raw) = raw_gradient(hidden, labels, head, factor)?;
+    Ok((sum, Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)))
+}
+
+/// Logits before multiplier and cap, and the loss.
+fn raw_loss(hidden: &Tensor, labels: &[u32], head: Head) -> Result<(Tensor, f64)> {
+    let raw = frozen_linear::forward(hidden, head.weight)?.to_dtype(DType::F32)?;
+    let sum = f64::from(loss_of(&raw, labels, head)?.to_scalar::<f32>()?);
+    Ok((raw, sum))
+}
+
+fn loss_of(raw: &Tensor, labels: &[u32], head: Head) -> Result<Tensor> {
+    let labels = Tensor::new(labels, raw.device())?.unsqueeze(1)?;
+    let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
+    Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
+}
+
+/// The loss, and the gradient of `factor · loss` with respect to the raw logits.
+fn raw_gradient(hidden: &Tensor, labels: &[u32], head: Head, factor: f64) -> Result<(f64, Tensor)> {
+    let (raw, sum) = raw_loss(hidden, labels, head)?;
+    let seed = Tensor::new(factor as f32, hidden.device())?;
+    let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss_of(raw, labels, head))?;
+    Ok((sum, d_raw))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracle::{assert_close, random, weight};
+
+    #[test]
+    fn kernel_agrees_with_plain_operations() -> Result<()> {
+        // More rows than a chunk has, some of which do not count.
+        let weight = weight(70_001, 24, DType::BF16, 1)?;
+        let hidden = (random(&[300, 24], 2)? * 3.0)?;
+        let cases = [(None, None, false), (Some(0.7), None, true), (Some(1.3), Some(4.0), true)];
+        for (multiplier, softcap, masked) in cases {
+            let head = Head { weight: &weight, multiplier, softcap };
+            let target = |i: i32| if masked && i % 3 == 0 { -100 } else { i * 461 % 70_001 };
+            let targets: Vec<i32> = (0..300).map(target).collect();
+            let got = lm_loss(&hidden, &targets, head, Some(0.01))?;
+            let counted: Vec<u32> = (0..300).filter(|i| targets[*i as usize] >= 0).collect();
+            let labels: Vec<u32> = counted.iter().map(|i| targets[*i as usize] as u32).collect();
+            let index = Tensor::new(counted.as_slice(), hidden.device())?;
+            let kept = hidden.index_select(&index, 0)?;
+            let (sum, gradient) = plain_chunk(&kept, &labels, head, Some(0.01))?;
+            assert!((got.sum / sum - 1.0).abs() < 1e-6, "{} not {sum}", got.sum);
+            assert_eq!(got.count, counted.len());
+            let want = hidden.zeros_like()?.index_add(&index, &gradient.expect("a gradient"), 0)?;
+            assert_close(&got.d_hidden.expect("a gradient"), &want, 1e-5);
+            assert_eq!(lm_loss(&hidden, &targets, head, None)?.sum, got.sum);
+        }
+        let head = Head { weight: &weight, multiplier: None, softcap: None };
+        assert!(lm_loss(&hidden, &[-100; 300], head, None).is_err(), "no label, no loss");
+        Ok(())
+    }
+}

@@ -1,0 +1,288 @@
+//! Weights as they lie on disk: memory-mapped safetensors, one file or shards with an index.
+
+use super::ModelError;
+use candle_core::DType;
+use half::f16;
+use memmap2::Mmap;
+use olive_core::{Result, error::IoContext};
+use olive_kernels::{Decode, HostMatrix, Stored};
+use safetensors::SafeTensors;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The tensors of a model folder, by name. Cloning shares the mapping.
+#[derive(Clone)]
+pub struct Checkpoint {
+    dir: PathBuf,
+    tensors: Arc<BTreeMap<String, Tensor>>,
+}
+
+/// One tensor of a [`Checkpoint`]: type, shape and its bytes in the mapped file, little-endian, row-major.
+#[derive(Clone)]
+pub struct Tensor {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    map: Arc<Mmap>,
+    offset: usize,
+    len: usize,
+    /// Pages that are dropped can be read again.
+    in_file: bool,
+}
+
+impl Checkpoint {
+    /// Maps `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    ///
+    /// # Errors
+    /// No safetensors in the folder, an unreadable or damaged file, a tensor that two shards hold.
+    pub fn open(dir: &Path) -> Result<Checkpoint> {
+        let single = dir.join("model.safetensors");
+        let index = dir.join("model.safetensors.index.json");
+        let files = if single.is_file() {
+            vec![single]
+        } else if index.is_file() {
+            shard_files(dir, &index)?
+        } else {
+            return Err(ModelError::NotAModel {
+                path: dir.to_owned(),
+                missing: "model.safetensors (or model.safetensors.index.json)".into(),
+            }
+            .into());
+        };
+        let mut tensors = BTreeMap::new();
+        for file in &files {
+            for tensor in map_file(file)? {
+                if let Some(twice) = tensors.insert(tensor.name.clone(), tensor) {
+                    return Err(ModelError::Damaged {
+                        path: file.clone(),
+                        reason: format!("tensor `{}` is in two shards", twice.name),
+                    }
+                    .into());
+                }
+            }
+        }
+        Ok(Checkpoint { dir: dir.to_owned(), tensors: Arc::new(tensors) })
+    }
+
+    /// Maps one safetensors file, for example an adapter's.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_file(file: &Path) -> Result<Checkpoint> {
+        let tensors = map_file(file)?.into_iter().map(|t| (t.name.clone(), t)).collect();
+        Ok(Checkpoint { dir: file.to_owned(), tensors: Arc::new(tensors) })
+    }
+
+    /// # Errors
+    /// The tensor is not there.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.get(name)
+            .ok_or_else(|| ModelError::MissingTensor { path: self.dir.clone(), name: name.into() }.into())
+    }
+
+    /// The tensor, checked to have this shape.
+    ///
+    /// # Errors
+    /// The tensor is not there or has another shape.
+    pub fn tensor_of(&self, name: &str, shape: &[usize]) -> Result<&Tensor> {
+        let tensor = self.tensor(name)?;
+        if tensor.shape != shape {
+            return Err(ModelError::Shape {
+                name: name.into(),
+                found: tensor.shape.clone(),
+                expected: shape.to_vec(),
+            }
+            .into());
+        }
+        Ok(tensor)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
+    /// All tensors in the order of their names.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.values()
+    }
+
+    /// Bytes of all tensors.
+    pub fn size(&self) -> u64 {
+        self.tensors().map(|t| t.len as u64).sum()
+    }
+}
+
+impl Tensor {
+    pub fn bytes(&self) -> &[u8] {
+        &self.map[self.offset..self.offset + self.len]
+    }
+
+    /// A matrix of this process's own memory.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn in_memory(name: &str, shape: &[usize], values: &[f32]) -> std::io::Result<Tensor> {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "the shape is that of the values");
+        let len = 4 * values.len();
+        let mut map = memmap2::MmapMut::map_anon(len.max(1))?;
+        for (bytes, value) in map.chunks_exact_mut(4).zip(values) {
+            bytes.copy_from_slice(&value.to_le_bytes());
+        }
+        let map = Arc::new(map.make_read_only()?);
+        let name = name.to_owned();
+        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), map, offset: 0, len, in_file: false })
+    }
+
+    pub fn element_count(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The values of elements `range` as f32.
+    ///
+    /// # Errors
+    /// The tensor is not of a float type.
+    #[inline]
+    pub fn read_f32(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        assert_eq!(range.len(), out.len(), "the destination holds the range");
+        let width = self.dtype.size_in_bytes();
+        let bytes = &self.bytes()[range.start * width..range.end * width];
+        match self.dtype {
+            DType::F32 => {
+                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                    *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+                }
+            }
+            DType::BF16 => {
+                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
+                }
+            }
+            DType::F16 => {
+                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                    *value = f16::from_le_bytes([b[0], b[1]]).to_f32();
+                }
+            }
+            other => {
+                return Err(
+                    ModelError::Dtype { name: self.name.clone(), found: other.as_str().into() }.into()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensor as a weight for products, if it is a matrix of floats.
+    ///
+    /// # Errors
+    /// It has not two dimensions or is not of a float type.
+    pub fn matrix(&self) -> Result<Arc<dyn HostMatrix>> {
+        let &[rows, cols] = self.shape.as_slice() else {
+            return Err(ModelError::NotAMatrix { name: self.name.clone(), shape: self.shape.clone() }.into());
+        };
+        // Fails here, and so never later, when the type is not a float.
+        self.read_f32(0..0, &mut [])?;
+        Ok(Arc::new(Matrix { tensor: self.clone(), shape: [rows, cols] }))
+    }
+
+    /// Says that the bytes will not be read again soon, so that a model larger than memory can pass through. They
+    /// come back from the file if they are.
+    pub fn release(&self) {
+        #[cfg(unix)]
+        if self.in_file {
+            #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
+            // SAFETY: the mapping is of a file and never written to, so a dropped page is read again with the same
+            // content.
+            // A refusal only means that the pages stay, so it is ignored.
+            let _ = unsafe {
+                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, self.offset, self.len)
+            };
+        }
+    }
+
+    /// All values as f32.
+    ///
+    /// # Errors
+    /// The tensor is not of a float type.
+    pub fn to_f32(&self) -> Result<Vec<f32>> {
+        let mut out = vec![0.0; self.element_count()];
+        self.read_f32(0..out.len(), &mut out)?;
+        Ok(out)
+    }
+}
+
+/// A tensor of floats that is known to have two dimensions.
+struct Matrix {
+    tensor: Tensor,
+    shape: [usize; 2],
+}
+
+impl Decode for Matrix {
+    fn decode(&self, range: Range<usize>, out: &mut [f32]) {
+        self.tensor.read_f32(range, out).expect("a float type, as `Tensor::matrix` checked");
+    }
+}
+
+impl HostMatrix for Matrix {
+    fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    fn stored(&self) -> Stored<'_> {
+        let bytes = self.tensor.bytes();
+        match self.tensor.dtype {
+            DType::BF16 => Stored::Bf16(bytes),
+            DType::F16 => Stored::F16(bytes),
+            DType::F32 if cfg!(target_endian = "little") => {
+                bytemuck::try_cast_slice(bytes).map_or(Stored::Coded(self), Stored::F32)
+            }
+            _ => Stored::Coded(self),
+        }
+    }
+
+    fn release(&self) {
+        self.tensor.release();
+    }
+}
+
+fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
+    let text = std::fs::read_to_string(index).at("read", index)?;
+    let json: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| ModelError::Damaged { path: index.to_owned(), reason: e.to_string() })?;
+    let map = json["weight_map"].as_object().ok_or_else(|| ModelError::Damaged {
+        path: index.to_owned(),
+        reason: "there is no `weight_map` in it".into(),
+    })?;
+    let names: std::collections::BTreeSet<&str> =
+        map.values().filter_map(serde_json::Value::as_str).collect();
+    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+}
+
+fn map_file(path: &Path) -> Result<Vec<Tensor>> {
+    let damaged = |reason: String| ModelError::Damaged { path: path.to_owned(), reason };
+    let file = File::open(path).at("open", path)?;
+    #[expect(unsafe_code, reason = "weights are mapped; a file changed by others during a run is undefined")]
+    // SAFETY: the mapping is read-only and lives as long as the `Arc` that every tensor holds.
+    let map = Arc::new(unsafe { Mmap::map(&file) }.at("map", path)?);
+    let header = SafeTensors::deserialize(&map).map_err(|e| damaged(e.to_string()))?;
+    let start = map.as_ptr() as usize;
+    header
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            let dtype = DType::try_from(view.dtype())
+                .map_err(|_| damaged(format!("tensor `{name}` is of type {:?}", view.dtype())))?;
+            Ok(Tensor {
+                name,
+                dtype,
+                shape: view.shape().to_vec(),
+                offset: view.data().as_ptr() as usize - start,
+                len: view.data().len(),
+                map: map.clone(),
+                in_file: true,
+            })
+        })
+        .collect()
+}

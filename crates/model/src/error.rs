@@ -1,0 +1,58 @@
+//! What can be wrong with a model folder.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    #[error("`{}` is not a model folder: {missing} is missing", path.display())]
+    NotAModel { path: PathBuf, missing: String },
+    #[error("`num_hidden_layers` is {asked}, and the model has {layers} layers")]
+    Layers { asked: usize, layers: usize },
+    #[error("`{}` is damaged: {reason}", path.display())]
+    Damaged { path: PathBuf, reason: String },
+    #[error("the checkpoint in `{}` has no tensor `{name}`", path.display())]
+    MissingTensor { path: PathBuf, name: String },
+    #[error("tensor `{name}` has the shape {found:?} where {expected:?} is needed")]
+    Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
+    #[error("tensor `{name}` has the shape {shape:?}, which is not that of a matrix")]
+    NotAMatrix { name: String, shape: Vec<usize> },
+    #[error("tensor `{name}` is of type {found}, which is not a float type")]
+    Dtype { name: String, found: String },
+    #[error("tensor `{name}` holds values that are not finite, near element {near}")]
+    NotFinite { name: String, near: usize },
+    #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
+    Adapter { path: PathBuf, reason: String },
+    #[error("the adapter does not fit the model: {reason}")]
+    AdapterMismatch { reason: String },
+    #[error("the tokenizer in `{}` cannot be used: {reason}", path.display())]
+    Tokenizer { path: PathBuf, reason: String },
+    #[error("the model `{path}` cannot be found: {why}")]
+    NotFound { path: String, why: &'static str },
+    #[error("the GGUF file `{}` cannot be used: {reason}", path.display())]
+    Gguf { path: PathBuf, reason: String },
+    #[error("`{repo}` is no folder here, and could not be fetched from the hub: {reason}")]
+    Hub { repo: String, reason: String, hint: String },
+}
+
+impl olive_core::Fault for ModelError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            ModelError::NotAModel { .. } => Some(
+                "a model folder holds config.json, tokenizer.json and *.safetensors; `huggingface-cli download` and \
+                 `save_pretrained` write such folders"
+                    .into(),
+            ),
+            ModelError::NotFound { .. } => Some(
+                "give the path of a folder, relative to where the command was started, or a hub id such as \
+                 `organisation/name`"
+                    .into(),
+            ),
+            ModelError::Gguf { .. } => {
+                Some("a Hugging Face folder of the model, with safetensors, can be given instead".into())
+            }
+            ModelError::Damaged { .. } | ModelError::NotFinite { .. } => Some("download or copy the file again".into()),
+            ModelError::Hub { hint, .. } => Some(hint.clone()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! A Hugging Face model folder: its configuration, tokenizer and weights.
+
+use super::{Checkpoint, ModelError};
+use olive_arch::Spec;
+use olive_core::{Result, error::IoContext};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
+
+/// A folder with `config.json`.
+#[derive(Debug, Clone)]
+pub struct ModelFolder {
+    pub dir: PathBuf,
+    pub config: Value,
+}
+
+impl ModelFolder {
+    /// Everything that belongs to a model beside its weights, and moves along when weights are rewritten.
+    pub const SIDE_FILES: &'static [&'static str] = &[
+        "config.json",
+        "generation_config.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "chat_template.jinja",
+        "vocab.json",
+        "merges.txt",
+    ];
+
+    /// Whether a file of this name is part of a model: its weights, or one of [`Self::SIDE_FILES`].
+    pub fn is_model_file(name: &str) -> bool {
+        Self::SIDE_FILES.contains(&name)
+            || name.ends_with(".safetensors")
+            || name == "model.safetensors.index.json"
+    }
+
+    /// # Errors
+    /// No folder, no `config.json`, or one that is not JSON.
+    pub fn open(dir: &Path) -> Result<ModelFolder> {
+        let config = read_json(&dir.join("config.json"))?
+            .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
+        Ok(ModelFolder { dir: dir.to_owned(), config })
+    }
+
+    /// # Errors
+    /// See [`Spec::from_config`].
+    pub fn spec(&self) -> Result<Spec> {
+        Ok(Spec::from_config(&self.config)?)
+    }
+
+    /// The model of its first layers, or as it is. Its files are the same.
+    ///
+    /// # Errors
+    /// It has fewer layers.
+    pub fn with_layers(mut self, count: Option<usize>) -> Result<ModelFolder> {
+        if let Some(asked) = count {
+            let layers = self.spec()?.num_layers();
+            if asked == 0 || asked > layers {
+                return Err(ModelError::Layers { asked, layers }.into());
+            }
+            self.config["num_hidden_layers"] = asked.into();
+        }
+        Ok(self)
+    }
+
+    /// # Errors
+    /// See [`Checkpoint::open`].
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        Checkpoint::open(&self.dir)
+    }
+
+    /// Copies one of the [`ModelFolder::SIDE_FILES`] into another folder, if it is there. The content only: a copy of
+    /// a read-only file can be replaced.
+    ///
+    /// # Errors
+    /// The file cannot be read or the copy not written.
+    pub fn copy_side_file(&self, name: &str, to: &Path) -> Result<()> {
+        let from = self.dir.join(name);
+        if !from.is_file() {
+            return Ok(());
+        }
+        let content = std::fs::read(&from).at("read", &from)?;
+        let target = to.join(name);
+        std::fs::write(&target, content).at("write", &target)
+    }
+
+    /// `tokenizer.json`.
+    ///
+    /// # Errors
+    /// The file is missing or not a tokenizer.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let path = self.dir.join("tokenizer.json");
+        if !path.is_file() {
+            return Err(
+                ModelError::NotAModel { path: self.dir.clone(), missing: "tokenizer.json".into() }.into()
+            );
+        }
+        Tokenizer::from_file(&path)
+            .map_err(|e| ModelError::Tokenizer { path: self.dir.clone(), reason: e.to_string() }.into())
+    }
+
+    /// `tokenizer_config.json`, or an empty object.
+    ///
+    /// # Errors
+    /// The file is there but not JSON.
+    pub fn tokenizer_config(&self) -> Result<Value> {
+        Ok(read_json(&self.dir.join("tokenizer_config.json"))?
+            .unwrap_or_else(|| Value::Object(Default::default())))
+    }
+
+    /// `generation_config.json`, if there is one.
+    ///
+    /// # Errors
+    /// The file is there but not JSON.
+    pub fn generation_config(&self) -> Result<Option<Value>> {
+        read_json(&self.dir.join("generation_config.json"))
+    }
+}
+
+/// `None` when the file does not exist.
+pub fn read_json(path: &Path) -> Result<Option<Value>> {
+    let text = match std::fs::read_to_string(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.at("read", path)?,
+    };
+    let value = serde_json::from_str(&text)
+        .map_err(|e| ModelError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
+    Ok(Some(value))
+}

@@ -1,0 +1,261 @@
+//! The conversion itself: once per content, tensor by tensor, visible only when whole.
+
+use super::file::Gguf;
+use super::names::{Change, Target, targets};
+use super::{Found, config, refuse, tokenizer};
+use crate::safetensors_file::{Entry, Writer};
+use candle_core::quantized::GgmlDType;
+use half::{bf16, f16};
+use olive_arch::Spec;
+use olive_core::content::ContentHashes;
+use olive_core::event::{Event, EventSink, Unit};
+use olive_core::{Result, error::IoContext};
+use rayon::prelude::*;
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Changes when the same file would be converted otherwise.
+const VERSION: &str = "gguf-v2";
+
+const PHASE: &str = "convert gguf";
+
+/// Values that one thread converts at a time.
+const PIECE: usize = 1 << 18;
+
+/// Pieces in memory at a time.
+const PIECES: usize = 16;
+
+/// The Hugging Face folder of a GGUF file, in `cache`: made now, unless the same content was converted before.
+///
+/// Weights are kept as f32 or f16 if the file holds all matrices so, else as bf16. Vectors that this would change
+/// stay f32.
+///
+/// # Errors
+/// A file that is damaged or holds what is not supported; a cache that cannot be written.
+pub fn import(path: &Path, cache: &Path, read_only: bool, events: &dyn EventSink) -> Result<PathBuf> {
+    let cache = cache.join(VERSION);
+    let contents = ContentHashes::open(&cache);
+    let folder = cache.join(contents.file(path)?);
+    if folder.is_dir() {
+        return Ok(folder);
+    }
+    if read_only {
+        return Err(refuse(path, "it has not been converted yet".into()));
+    }
+    let file = File::open(path).at("open", path)?;
+    let gguf = Gguf::open(&file).map_err(|reason| refuse(path, reason))?;
+    std::fs::create_dir_all(&cache).at("create", &cache)?;
+    contents.save()?;
+    let partial = tempfile::Builder::new().prefix("partial-").tempdir_in(&cache).at("create", &cache)?;
+    convert(&gguf, path, partial.path(), events)?;
+    if let Err(error) = std::fs::rename(partial.path(), &folder) {
+        // Another process may have been faster.
+        if !folder.is_dir() {
+            return Err(error).at("create", &folder);
+        }
+    }
+    Ok(folder)
+}
+
+fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Result<()> {
+    let fail = |reason: String| refuse(path, reason);
+    let arch = config::architecture(gguf).map_err(fail)?;
+    let storage = Storage::of(gguf);
+    let config = config::config(gguf, arch, storage.name()).map_err(fail)?;
+    let spec = Spec::from_config(&config)?;
+    let files = tokenizer::files(gguf, arch, spec.context_length).map_err(fail)?;
+    let write = |name: &str, text: &str| {
+        let target = dir.join(name);
+        std::fs::write(&target, text).at("write", &target)
+    };
+    let json = |value: &Value| serde_json::to_string_pretty(value).expect("plain data");
+    write("config.json", &json(&config))?;
+    write("generation_config.json", &json(&config::generation_config(gguf)))?;
+    write("tokenizer.json", &json(&files.tokenizer))?;
+    write("tokenizer_config.json", &json(&files.config))?;
+    if let Some(template) = gguf.text("tokenizer.chat_template") {
+        write("chat_template.jinja", template)?;
+    }
+    let targets = targets(gguf, arch, &spec.attention).map_err(fail)?;
+    let plans: Vec<Plan> = targets
+        .into_iter()
+        .map(|target| Plan::new(gguf, target, storage))
+        .collect::<Found<_>>()
+        .map_err(fail)?;
+    events.emit(Event::PhaseStarted { phase: PHASE, total: Some(plans.len() as u64), unit: Unit::Tensors });
+    let entries: Vec<Entry> = plans.iter().map(Plan::entry).collect();
+    let mut writer = Writer::create(&dir.join("model.safetensors"), &entries)?;
+    for (done, plan) in plans.iter().enumerate() {
+        plan.write(gguf, path, &mut writer)?;
+        events.emit(Event::PhaseProgress { done: done as u64 + 1 });
+    }
+    writer.finish()?;
+    events.emit(Event::PhaseFinished { phase: PHASE });
+    Ok(())
+}
+
+/// Type of the converted weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Storage {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Storage {
+    /// The type that all matrices have, if it is a float type.
+    fn of(gguf: &Gguf) -> Storage {
+        let mut matrices = gguf.tensor_names().into_iter().filter_map(|name| {
+            gguf.tensor(name).filter(|(shape, _)| shape.len() > 1).map(|(_, dtype)| dtype)
+        });
+        let first = matrices.next();
+        match first.filter(|first| matrices.all(|dtype| dtype == *first)) {
+            Some(GgmlDType::F32) => Storage::F32,
+            Some(GgmlDType::F16) => Storage::F16,
+            _ => Storage::Bf16,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Storage::F32 => "float32",
+            Storage::F16 => "float16",
+            Storage::Bf16 => "bfloat16",
+        }
+    }
+
+    fn width(self) -> usize {
+        if self == Storage::F32 { 4 } else { 2 }
+    }
+
+    fn holds(self, value: f32) -> bool {
+        let kept = match self {
+            Storage::F32 => value,
+            Storage::F16 => f16::from_f32(value).to_f32(),
+            Storage::Bf16 => bf16::from_f32(value).to_f32(),
+        };
+        kept.to_bits() == value.to_bits()
+    }
+
+    fn bytes(self, values: &[f32]) -> Vec<u8> {
+        match self {
+            Storage::F32 => values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+            Storage::F16 => values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect(),
+            Storage::Bf16 => values.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes()).collect(),
+        }
+    }
+}
+
+/// A tensor to write.
+struct Plan {
+    target: Target,
+    shape: Vec<usize>,
+    storage: Storage,
+}
+
+impl Plan {
+    fn new(gguf: &Gguf, target: Target, storage: Storage) -> Found<Plan> {
+        let (shape, _) =
+            gguf.tensor(&target.source).ok_or_else(|| format!("`{}` is missing", target.source))?;
+        let mut shape = shape.to_vec();
+        if let (Some(rows), Some(first)) = (&target.rows, shape.first_mut()) {
+            *first = rows.len();
+        }
+        let mut plan = Plan { shape, target, storage };
+        if let Change::Interleaved { heads } = plan.target.change
+            && !plan.rows().is_multiple_of(2 * heads)
+        {
+            return Err(format!("`{}` has {} rows for {heads} heads", plan.target.source, plan.rows()));
+        }
+        if let [len] = plan.shape[..]
+            && !plan.values(gguf, 0..len)?.iter().all(|x| storage.holds(*x))
+        {
+            plan.storage = Storage::F32;
+        }
+        Ok(plan)
+    }
+
+    fn entry(&self) -> Entry {
+        let dtype = match self.storage {
+            Storage::F32 => "F32",
+            Storage::F16 => "F16",
+            Storage::Bf16 => "BF16",
+        };
+        let bytes = self.storage.width() * self.shape.iter().product::<usize>();
+        Entry { name: self.target.name.clone(), dtype, shape: self.shape.clone(), bytes }
+    }
+
+    /// Length of the first dimension.
+    fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(1)
+    }
+
+    /// Elements of one row. Block types need whole rows of a matrix; a vector's elements are rows of their own.
+    fn row(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+
+    fn write(&self, gguf: &Gguf, path: &Path, writer: &mut Writer) -> Result<()> {
+        let rows = self.rows();
+        // A piece holds whole heads, so that rows can change places inside of it.
+        let group = match self.target.change {
+            Change::Interleaved { heads } => rows / heads,
+            _ if self.shape.len() == 1 => rows,
+            _ => 1,
+        };
+        let step = (PIECE / self.row().max(1)).next_multiple_of(group).max(group);
+        let pieces: Vec<_> = (0..rows).step_by(step).map(|start| start..(start + step).min(rows)).collect();
+        for batch in pieces.chunks(PIECES) {
+            let converted: Found<Vec<Vec<u8>>> = batch
+                .par_iter()
+                .map(|rows| Ok(self.storage.bytes(&self.values(gguf, rows.clone())?)))
+                .collect();
+            for bytes in converted.map_err(|reason| refuse(path, reason))? {
+                writer.write(&bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Some rows, whole heads of them, as Hugging Face has them.
+    fn values(&self, gguf: &Gguf, rows: std::ops::Range<usize>) -> Found<Vec<f32>> {
+        let row = self.row();
+        let first = self.target.rows.as_ref().map_or(0, |part| part.start) + rows.start;
+        let mut values = gguf.read(&self.target.source, first * row, rows.len() * row)?;
+        match self.target.change {
+            Change::None => {}
+            Change::PlusOne => values.iter_mut().for_each(|x| *x -= 1.0),
+            Change::Interleaved { heads } => {
+                let head = self.rows() / heads * row;
+                values = values.chunks_exact(head).flat_map(|head| deinterleave(head, row)).collect();
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// Rows `0, 2, 4, …` of a head, then `1, 3, 5, …`.
+fn deinterleave(head: &[f32], row: usize) -> Vec<f32> {
+    let rows = || head.chunks_exact(row);
+    rows().step_by(2).chain(rows().skip(1).step_by(2)).flatten().copied().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_become_halves() {
+        assert_eq!(
+            deinterleave(&[0.0, 0.1, 1.0, 1.1, 2.0, 2.1, 3.0, 3.1], 2),
+            [0.0, 0.1, 2.0, 2.1, 1.0, 1.1, 3.0, 3.1]
+        );
+    }
+
+    #[test]
+    fn a_type_holds_what_survives_it() {
+        assert!(Storage::Bf16.holds(1.5) && !Storage::Bf16.holds(1.001));
+        assert!(Storage::F16.holds(1.0 + 1.0 / 1024.0) && !Storage::F16.holds(1e-9));
+    }
+}

@@ -1,0 +1,25 @@
+//! The ecosystem's files: Hugging Face folders, safetensors, PEFT adapters, and where models come from.
+
+pub mod adapter;
+pub mod checkpoint;
+pub mod detect;
+pub mod error;
+pub mod folder;
+pub mod four_bit;
+pub mod gguf;
+mod hub;
+pub mod loftq;
+pub mod merged;
+pub mod quantised_base;
+pub mod safetensors_file;
+pub mod source;
+
+pub use adapter::{Adapter, AdapterConfig};
+pub use checkpoint::{Checkpoint, Tensor};
+pub use detect::detect;
+pub use error::ModelError;
+pub use folder::ModelFolder;
+pub use four_bit::{FourBitFormat, FourBitMatrix};
+pub use merged::{MergedCheckpoint, WeightSource};
+pub use quantised_base::{BaseFormat, QuantisedBase};
+pub use source::{HubModel, SourceOptions, resolve};

@@ -1,0 +1,101 @@
+//! An adapter beside the model: its matrices are inputs of the graph, and lie in a file of their own that ONNX Runtime
+//! puts in their place.
+
+use super::OnnxError;
+use super::adapter_file::{self, Parameter};
+use super::build::write_synced;
+use super::data_file::Rows;
+use super::decoder::Decoder;
+use super::graph::{Dim, onnx_type};
+use olive_arch::Spec;
+use olive_model::Adapter;
+use std::path::Path;
+
+/// Whether an adapter can stay apart from a model.
+///
+/// # Errors
+/// Parts that are not products of low rank on linear layers of the decoder.
+pub fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
+    let refuse = |reason: String| Err(OnnxError::SeparateAdapter(reason));
+    if adapter.config.use_dora {
+        return refuse("it is of DoRA, which scales the rows of the base".into());
+    }
+    if let Some(module) = adapter.whole.keys().next() {
+        return refuse(format!("it takes the place of `{module}`"));
+    }
+    if adapter.config.bias != "none" {
+        return refuse("it trained biases".into());
+    }
+    for (module, pair) in &adapter.modules {
+        let Some(linear) = spec.all_linears().find(|linear| linear.module == *module) else {
+            return refuse(format!("`{module}` is no linear layer of the decoder"));
+        };
+        if (pair.in_features, pair.out_features) != (linear.in_features, linear.out_features) {
+            return refuse(format!(
+                "`{module}` is made for {} inputs and {} outputs, the layer has {} and {}",
+                pair.in_features, pair.out_features, linear.in_features, linear.out_features
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Writes the file of an adapter into `dir`.
+///
+/// # Errors
+/// It would be larger than the format allows, or cannot be written.
+pub(super) fn write(parameters: &[Parameter], dir: &Path) -> olive_core::Result<()> {
+    let too_large = || OnnxError::SeparateAdapter("it is larger than 2 GiB".into());
+    write_synced(&dir.join(adapter_file::FILE), &adapter_file::encode(parameters).ok_or_else(too_large)?)
+}
+
+impl Decoder<'_> {
+    /// Adds what the adapter says to the product of `input` with these rows of the base; without an active adapter,
+    /// nothing.
+    pub(crate) fn with_adapter(
+        &mut self,
+        base: &str,
+        input: &str,
+        product: String,
+        parts: &[Rows],
+    ) -> String {
+        let [Rows { tensor, start, count }] = parts else { return product };
+        let module = tensor.trim_end_matches(".weight");
+        let Some(pair) = self.adapter.and_then(|adapter| adapter.modules.get(module)) else { return product };
+        let (rank, cols) = (pair.rank, pair.in_features);
+        let transposed = |matrix: &[f32], rows: usize, cols: usize, factor: f32| -> Vec<f32> {
+            (0..cols).flat_map(|c| (0..rows).map(move |r| matrix[r * cols + c] * factor)).collect()
+        };
+        let down = transposed(&pair.a, rank, cols, 1.0); // [in, rank]
+        let rows = &pair.b[start * rank..(start + count) * rank];
+        let up = transposed(rows, *count, rank, pair.scale as f32); // [rank, out]
+        let low = self.low_rank(&format!("{base}/lora_A"), input, &down, [cols, rank], 1);
+        let high = self.low_rank(&format!("{base}/lora_B"), &low, &up, [rank, *count], 0);
+        self.graph.op("Add", &format!("{base}/lora/Add"), &[&product, &high], vec![])
+    }
+
+    /// One of the two products. `rank_axis`: the dimension that is zero without an adapter.
+    fn low_rank(
+        &mut self,
+        base: &str,
+        input: &str,
+        values: &[f32],
+        dims: [usize; 2],
+        rank_axis: usize,
+    ) -> String {
+        let node = format!("{base}/MatMul");
+        let name = format!("{}.weight", super::matmul::initializer_name(&node));
+        let float = self.options.float;
+        let mut shape = dims.map(Dim::Fixed);
+        shape[rank_axis] = Dim::Any;
+        self.graph.optional_input(&name, onnx_type(float), &shape);
+        let bytes = float.to_bytes(values);
+        self.parameters.push(Parameter {
+            name: name.clone(),
+            dims: dims.to_vec(),
+            data_type: onnx_type(float),
+            bytes,
+        });
+        self.graph.op("MatMul", &node, &[input, &name], vec![])
+    }
+}

@@ -1,0 +1,40 @@
+//! What can go wrong in writing an ONNX model.
+
+use std::path::PathBuf;
+
+#[derive(Debug, thiserror::Error)]
+pub enum OnnxError {
+    #[error("a model in {precision} for `{provider}` cannot be built")]
+    Combination { precision: &'static str, provider: String },
+    #[error("ONNX Runtime cannot run this model: {0}")]
+    Unsupported(String),
+    #[error("`{option}` is {found}, which is not {expected}")]
+    Option { option: &'static str, found: String, expected: &'static str },
+    #[error("`nodes_to_exclude` names `{name}`, which is no node of this model that could be quantised")]
+    UnknownNode { name: String, known: Vec<String> },
+    #[error("genai_config.json cannot be written for `{}`: {reason}", path.display())]
+    Graph { path: PathBuf, reason: String },
+    #[error("the adapter cannot be kept apart from the model: {0}")]
+    SeparateAdapter(String),
+    #[error("neither config.json nor the tokenizer says which token ends a text")]
+    NoEndOfText,
+}
+
+impl olive_core::Fault for OnnxError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            OnnxError::Combination { .. } => {
+                Some(format!("what can be built: {}", super::options::COMBINATIONS))
+            }
+            OnnxError::UnknownNode { known, .. } => {
+                Some(format!("its first ones are {}; the head is /lm_head/MatMul", known.join(", ")))
+            }
+            OnnxError::NoEndOfText => Some("add `eos_token_id` to config.json".into()),
+            OnnxError::Graph { .. } => Some(
+                "`metadata_only` takes a folder with the graph of a decoder, its config.json and its tokenizer".into(),
+            ),
+            OnnxError::SeparateAdapter(_) => Some("`adapters: merged` puts it into the weights".into()),
+            OnnxError::Unsupported(_) | OnnxError::Option { .. } => None,
+        }
+    }
+}

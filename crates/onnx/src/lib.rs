@@ -1,0 +1,28 @@
+//! The ONNX model builder: graph, external data, genai_config.json.
+//!
+//! What is written is what onnxruntime-genai 0.18's own builder writes: names, nodes, inputs, outputs and the bytes
+//! of every weight. `docs/model_builder.md` lists where it differs on purpose.
+
+mod adapter;
+pub mod adapter_file;
+pub mod attention;
+pub mod build;
+pub mod calibration;
+pub mod data_file;
+pub mod decoder;
+pub mod error;
+pub mod genai_config;
+pub mod graph;
+pub mod matmul;
+pub mod metadata;
+pub mod options;
+pub mod proto;
+pub mod rope_caches;
+pub mod side_files;
+
+pub use adapter::check as check_adapter;
+pub use build::{Weights, build};
+pub use calibration::{Calibration, QuantisationReport};
+pub use error::OnnxError;
+pub use metadata::{add_metadata, write_adapter, write_metadata};
+pub use options::{BuildOptions, Provider};

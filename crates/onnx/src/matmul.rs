@@ -1,0 +1,131 @@
+//! Linear layers: `MatMul`, or `MatMulNBits` when quantised, and their biases.
+
+use super::data_file::{Matrix, QuantisedNames};
+use super::decoder::Decoder;
+use super::graph::{MICROSOFT, attr_int, onnx_type};
+use olive_core::Result;
+use olive_kernels::quant::{Algorithm, BlockFormat};
+
+/// Names of the initializers that the weight `name` becomes; the reference's quantisers name them differently.
+pub(crate) fn quantised_names(name: &str, format: BlockFormat) -> QuantisedNames {
+    let BlockFormat { bits, block_size, .. } = format;
+    let (codes, scales, zero_points) = match format.algorithm {
+        Algorithm::Default => {
+            (format!("{name}_Q{bits}"), format!("{name}_scales"), format!("{name}_zero_points"))
+        }
+        Algorithm::Rtn | Algorithm::KQuant => {
+            (format!("{name}_Q{bits}G{block_size}"), format!("{name}_scale"), format!("{name}_zp"))
+        }
+    };
+    QuantisedNames { codes, scales, zero_points: format.has_zero_points().then_some(zero_points) }
+}
+
+/// `/model/layers.0/mlp/up_proj/MatMul` → `model.layers.0.mlp.up_proj.MatMul`.
+pub(super) fn initializer_name(node: &str) -> String {
+    node.trim_start_matches('/').replace('/', ".")
+}
+
+impl Decoder<'_> {
+    /// How the weight of a MatMul node is quantised, if it is.
+    pub(crate) fn quantised_as(&self, node: &str) -> Option<BlockFormat> {
+        let quantisation = self.options.quantisation.as_ref()?;
+        quantisation.format_of(node, self.spec.num_layers())
+    }
+
+    /// `output = input · matrixᵀ`.
+    pub(crate) fn matmul(&mut self, node: &str, input: &str, output: &str, matrix: Matrix) {
+        self.matmuls.push(node.to_owned());
+        let weight = format!("{}.weight", initializer_name(node));
+        let Some(format) = self.quantised_as(node) else {
+            self.graph.node("MatMul", "", node, &[input, &weight], &[output], vec![]);
+            self.data.transposed(&weight, matrix, self.options.float);
+            return;
+        };
+        if self.options.quantisation.as_ref().is_some_and(|q| q.qdq) {
+            self.dequantised_matmul(node, &weight, input, output, matrix, format);
+            return;
+        }
+        let names = quantised_names(&weight, format);
+        let mut inputs = vec![input, names.codes.as_str(), names.scales.as_str()];
+        inputs.extend(names.zero_points.as_deref());
+        let mut attributes = vec![attr_int("K", matrix.cols as i64), attr_int("N", matrix.rows() as i64)];
+        let level = self.options.quantisation.as_ref().map_or(0, |q| q.accuracy_level);
+        if level > 0 {
+            attributes.push(attr_int("accuracy_level", i64::from(level)));
+        }
+        attributes.push(attr_int("bits", i64::from(format.bits)));
+        attributes.push(attr_int("block_size", format.block_size as i64));
+        let name = format!("{node}_Q{}", format.bits);
+        self.graph.node("MatMulNBits", MICROSOFT, &name, &inputs, &[output], attributes);
+        self.data.quantised(&names, matrix, format);
+    }
+
+    /// The weight goes through a `DequantizeLinear`, whose layout is that of ONNX's MatMul, `[cols, rows]`.
+    fn dequantised_matmul(
+        &mut self,
+        node: &str,
+        weight: &str,
+        input: &str,
+        output: &str,
+        matrix: Matrix,
+        format: BlockFormat,
+    ) {
+        let names = QuantisedNames {
+            codes: format!("{weight}_DQ_Q{}", format.bits),
+            scales: format!("{weight}_DQ_scales"),
+            zero_points: format.has_zero_points().then(|| format!("{weight}_DQ_zero_points")),
+        };
+        let mut inputs = vec![names.codes.as_str(), names.scales.as_str()];
+        inputs.extend(names.zero_points.as_deref());
+        let float = format!("{}_output", names.codes);
+        let attributes = vec![attr_int("axis", 0), attr_int("block_size", format.block_size as i64)];
+        let name = format!("{node}_DQ_Q{}", format.bits);
+        self.graph.node("DequantizeLinear", "", &name, &inputs, &[&float], attributes);
+        let name = format!("{node}_matmul_Q{}", format.bits);
+        self.graph.node("MatMul", "", &name, &[input, &float], &[output], vec![]);
+        self.data.dequantised(&names, matrix, format);
+    }
+
+    /// A linear layer `base/MatMul`, with `base/Add` if the checkpoint has a bias that is not all zero, or any bias
+    /// when `keep_zero`.
+    pub(crate) fn linear_with_bias(
+        &mut self,
+        base: &str,
+        input: &str,
+        matrix: Matrix,
+        keep_zero: bool,
+    ) -> Result<String> {
+        let bias = self.bias(&matrix, keep_zero)?;
+        let product = format!("{base}/MatMul/output_0");
+        let parts = matrix.parts.clone();
+        self.matmul(&format!("{base}/MatMul"), input, &product, matrix);
+        let product = self.with_adapter(base, input, product, &parts);
+        let Some(bias) = bias else { return Ok(product) };
+        let node = format!("{base}/Add");
+        let name = format!("{}.bias", initializer_name(&node));
+        let float = self.options.float;
+        self.data.bytes(&name, onnx_type(float), &[bias.len()], float.to_bytes(&bias));
+        Ok(self.graph.op("Add", &node, &[&product, &name], vec![]))
+    }
+
+    /// The biases of a matrix's parts, one after the other; those that do not exist count as zero.
+    fn bias(&self, matrix: &Matrix, keep_zero: bool) -> Result<Option<Vec<f32>>> {
+        let mut bias = Vec::new();
+        let mut found = false;
+        for part in &matrix.parts {
+            let module = part.tensor.trim_end_matches(".weight");
+            let name = format!("{module}.bias");
+            let end = bias.len() + part.count;
+            let start = bias.len();
+            bias.resize(end, 0.0);
+            if let Some((_, shape)) = self.source.describe(&name) {
+                let whole = self.source.describe(&part.tensor).map_or(shape, |(_, shape)| &shape[..1]);
+                self.source.expect_shape(&name, whole)?;
+                let rows = part.start..part.start + part.count;
+                self.source.read_rows(&name, rows, &mut bias[start..])?;
+                found = true;
+            }
+        }
+        Ok(Some(bias).filter(|bias| found && (keep_zero || bias.iter().any(|b| *b != 0.0))))
+    }
+}

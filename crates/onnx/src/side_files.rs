@@ -1,0 +1,119 @@
+//! Tokenizer and configuration files that go along with the model, and the special tokens they name.
+
+use olive_core::{Result, error::IoContext};
+use olive_model::{ModelError, ModelFolder};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Ids of the tokens that genai_config.json asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpecialTokens {
+    pub(crate) bos: Option<u32>,
+    pub(crate) eos: Option<u32>,
+    pub(crate) pad: Option<u32>,
+    /// Begin and end of tool calls and reasoning, by their key in genai_config.json.
+    pub(crate) markers: Vec<(&'static str, u32)>,
+}
+
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+
+const MARKERS: &[(&str, &[&str])] = &[
+    ("bot_token_id", &["<tool_call>", "<|tool_call|>"]),
+    ("eot_token_id", &["</tool_call>", "<|/tool_call|>"]),
+    ("bor_token_id", &["<think>"]),
+    ("eor_token_id", &["</think>"]),
+];
+
+#[derive(Deserialize)]
+struct TokenizerFile {
+    #[serde(default)]
+    added_tokens: Vec<AddedToken>,
+}
+
+#[derive(Deserialize)]
+struct AddedToken {
+    id: u32,
+    content: String,
+}
+
+impl SpecialTokens {
+    /// # Errors
+    /// A tokenizer file that is not JSON.
+    pub(crate) fn read(folder: &ModelFolder) -> Result<SpecialTokens> {
+        let path = folder.dir.join("tokenizer.json");
+        if !path.is_file() {
+            return Ok(SpecialTokens::default());
+        }
+        let text = std::fs::read(&path).at("read", &path)?;
+        let damaged =
+            |e: serde_json::Error| ModelError::Damaged { path: path.clone(), reason: e.to_string() };
+        let file: TokenizerFile = serde_json::from_slice(&text).map_err(damaged)?;
+        let mut ids: HashMap<String, u32> =
+            file.added_tokens.into_iter().map(|token| (token.content, token.id)).collect();
+        let config = folder.tokenizer_config()?;
+        let names = ["bos_token", "eos_token", "pad_token"].map(|key| token_name(&config[key]));
+        if names.iter().flatten().any(|name| !ids.contains_key(name)) {
+            // Rare: a special token that is an ordinary word of the vocabulary.
+            ids.extend(vocabulary(&text).map_err(damaged)?);
+        }
+        let [bos, eos, pad] = names.map(|name| name.and_then(|name| ids.get(&name).copied()));
+        let markers = MARKERS
+            .iter()
+            .filter_map(|(key, names)| {
+                let id = names.iter().find_map(|name| ids.get(*name))?;
+                Some((*key, *id))
+            })
+            .collect();
+        Ok(SpecialTokens { bos, eos, pad, markers })
+    }
+}
+
+/// A token is written as a string or as an object with `content`.
+fn token_name(value: &Value) -> Option<String> {
+    value.as_str().or(value["content"].as_str()).map(str::to_owned)
+}
+
+/// Words and ids of a vocabulary that is written as an object, or nothing for one that is not.
+fn vocabulary(text: &[u8]) -> serde_json::Result<HashMap<String, u32>> {
+    #[derive(Deserialize)]
+    struct File {
+        model: Model,
+    }
+    #[derive(Deserialize)]
+    struct Model {
+        vocab: Vocab,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Vocab {
+        Words(HashMap<String, u32>),
+        Other(IgnoredAny),
+    }
+    let file: File = serde_json::from_slice(text)?;
+    Ok(match file.model.vocab {
+        Vocab::Words(words) => words,
+        Vocab::Other(_) => HashMap::new(),
+    })
+}
+
+/// Copies everything beside the weights. In `tokenizer_config.json` the length limit becomes the model's context:
+/// transformers writes 10³⁰ for "none", which is no integer to other readers.
+///
+/// # Errors
+/// A file that cannot be read or written.
+pub(crate) fn copy(folder: &ModelFolder, context_length: usize, to: &Path) -> Result<()> {
+    for name in ModelFolder::SIDE_FILES.iter().filter(|name| **name != TOKENIZER_CONFIG) {
+        folder.copy_side_file(name, to)?;
+    }
+    if folder.dir.join(TOKENIZER_CONFIG).is_file() {
+        let mut config = folder.tokenizer_config()?;
+        config["model_max_length"] = context_length.into();
+        let text = serde_json::to_string_pretty(&config).expect("plain data") + "\n";
+        let target = to.join(TOKENIZER_CONFIG);
+        std::fs::write(&target, text).at("write", &target)?;
+    }
+    Ok(())
+}

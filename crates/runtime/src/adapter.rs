@@ -1,0 +1,100 @@
+//! An adapter beside an ONNX model: matrices that take the place of the graph's empty ones.
+
+use super::RuntimeError;
+use half::{bf16, f16};
+use olive_onnx::adapter_file::{self, Parameter};
+use olive_onnx::proto::data_type;
+use ort::session::Session;
+use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::{Path, PathBuf};
+
+/// Which adapter of an ONNX model is switched on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ActiveAdapter {
+    /// The one that ModelBuilder wrote beside the model, if there is one.
+    #[default]
+    Beside,
+    /// The one in this file.
+    At(PathBuf),
+    /// None: the base answers.
+    Off,
+}
+
+impl ActiveAdapter {
+    /// The file for a model in `dir`.
+    pub fn file(&self, dir: &Path) -> Option<PathBuf> {
+        match self {
+            ActiveAdapter::Beside => Some(dir.join(adapter_file::FILE)).filter(|file| file.is_file()),
+            ActiveAdapter::At(file) => Some(file.clone()),
+            ActiveAdapter::Off => None,
+        }
+    }
+}
+
+/// The inputs that the adapter in `file` gives to the graph of `session`, by name.
+///
+/// # Errors
+/// The file cannot be read, or holds what this graph does not take.
+pub(super) fn inputs(file: &Path, session: &Session) -> Result<Vec<(String, DynTensor)>, RuntimeError> {
+    let refuse = |reason: String| RuntimeError::Adapter { path: file.to_owned(), reason };
+    let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
+    let parameters = adapter_file::decode(&bytes).map_err(|reason| refuse(reason.to_owned()))?;
+    drop(bytes);
+    let optional = session.overridable_initializers();
+    let optional = optional.iter().map(|input| (input.name(), input.dtype()));
+    let required = session.inputs().iter().map(|input| (input.name(), input.dtype()));
+    let known: BTreeMap<&str, &ValueType> = optional.chain(required).collect();
+    let mut inputs = Vec::with_capacity(parameters.len());
+    for parameter in parameters {
+        let Some(&dtype) = known.get(parameter.name.as_str()) else {
+            return Err(refuse(format!("the graph has no input `{}`", parameter.name)));
+        };
+        let (name, dims) = (parameter.name.clone(), parameter.dims.clone());
+        let given = tensor(parameter).map_err(|reason| refuse(format!("`{name}` {reason}")))?;
+        let ValueType::Tensor { ty, shape, .. } = dtype else {
+            return Err(refuse(format!("the graph's input `{name}` is no tensor")));
+        };
+        // A dimension that the graph leaves open, or empty, is the rank.
+        let fits = shape.len() == dims.len()
+            && shape.iter().zip(&dims).all(|(wanted, dim)| *wanted <= 0 || *wanted as usize == *dim);
+        if !fits || given.data_type() != ty {
+            return Err(refuse(format!(
+                "`{name}` is {} {dims:?}, and the graph takes {} {shape:?}",
+                type_name(*given.data_type()),
+                type_name(*ty)
+            )));
+        }
+        inputs.push((name, given));
+    }
+    Ok(inputs)
+}
+
+fn type_name(dtype: TensorElementType) -> String {
+    format!("{dtype:?}").to_lowercase()
+}
+
+/// `Err` completes "`name` ".
+fn tensor(parameter: Parameter) -> Result<DynTensor, String> {
+    match parameter.data_type {
+        data_type::FLOAT => values(&parameter, f32::from_le_bytes),
+        data_type::FLOAT16 => values(&parameter, f16::from_le_bytes),
+        data_type::BFLOAT16 => values(&parameter, bf16::from_le_bytes),
+        other => Err(format!("has the element type {other}, which is no float of 16 or 32 bits")),
+    }
+}
+
+fn values<T: PrimitiveTensorElementType + Debug + Clone + 'static, const SIZE: usize>(
+    parameter: &Parameter,
+    read: fn([u8; SIZE]) -> T,
+) -> Result<DynTensor, String> {
+    let (elements, rest) = parameter.bytes.as_chunks::<SIZE>();
+    let values: Vec<T> = elements.iter().map(|bytes| read(*bytes)).collect();
+    let count = parameter.dims.iter().try_fold(1usize, |count, dim| count.checked_mul(*dim));
+    if !rest.is_empty() || count != Some(values.len()) {
+        return Err(format!("has {} bytes for the shape {:?}", parameter.bytes.len(), parameter.dims));
+    }
+    let dims: Vec<i64> = parameter.dims.iter().map(|dim| *dim as i64).collect();
+    Ok(Tensor::from_array((dims, values)).map_err(|e| format!("cannot be a tensor: {e}"))?.upcast())
+}

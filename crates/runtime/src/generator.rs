@@ -1,0 +1,215 @@
+//! A model of any form, ready to answer: tokenizer, chat template, defaults, and what computes the logits.
+
+use super::{ActiveAdapter, CacheMode, GenaiConfig, Library, OnnxSession};
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::Device;
+use olive_core::handle::ModelHandle;
+use olive_data::chat_template::{ChatTemplate, Message};
+use olive_decoder::{
+    Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions,
+    TextStream,
+};
+use olive_model::{Adapter, ModelFolder, QuantisedBase};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+/// Answers prompts with one model.
+pub struct Generator {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    context: Context,
+    stop: BTreeSet<u32>,
+    context_length: usize,
+    defaults: SamplingOptions,
+}
+
+/// What to answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Prompt<'a> {
+    /// Text that is continued as it stands.
+    Raw(&'a str),
+    /// A conversation that the model's chat template writes down; an answer of the assistant follows.
+    Chat(&'a [Message]),
+}
+
+/// A finished answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub text: String,
+    pub prompt_ids: Vec<u32>,
+    pub generation: Generation,
+}
+
+impl Generator {
+    /// Loads a model. `adapter` is for an ONNX model. A float model computes on `device`; `library` is asked for only
+    /// when the form needs ONNX Runtime, which computes on the CPU.
+    ///
+    /// # Errors
+    /// Missing or damaged files, an unsupported architecture, no ONNX Runtime.
+    pub fn open(
+        handle: &ModelHandle,
+        adapter: &ActiveAdapter,
+        device: &Device,
+        library: &dyn Fn() -> Result<Library>,
+    ) -> Result<Generator> {
+        match handle {
+            ModelHandle::Onnx { dir } => {
+                let session =
+                    OnnxSession::open(dir, adapter.file(dir).as_deref(), &library()?, CacheMode::Auto)?;
+                let config = session.config().clone();
+                Self::onnx(dir, &config, Box::new(session))
+            }
+            ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, None, device),
+            ModelHandle::HfWithAdapter { base, adapter } => {
+                let folder = ModelFolder::open(base)?;
+                let quantised = QuantisedBase::beside(adapter, &folder.spec()?)?;
+                Self::float(&folder, quantised.as_ref(), Some(&Adapter::open(adapter)?), device)
+            }
+        }
+    }
+
+    fn float(
+        folder: &ModelFolder,
+        quantised: Option<&QuantisedBase>,
+        adapter: Option<&Adapter>,
+        device: &Device,
+    ) -> Result<Generator> {
+        let context_length = folder.spec()?.context_length;
+        let decoder = Decoder::load(folder, quantised, adapter, device)?;
+        let generation = folder.generation_config()?;
+        // `generation_config.json` goes before `config.json`, as in transformers.
+        let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"]));
+        let stop =
+            eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
+        let defaults = SamplingOptions::from_generation_config(generation.as_ref());
+        Self::new(folder, Box::new(Continuation::new(decoder)?), stop, context_length, defaults)
+    }
+
+    fn onnx(dir: &Path, config: &GenaiConfig, model: Box<dyn NextLogits>) -> Result<Generator> {
+        // Such a folder need not have a config.json.
+        let folder = ModelFolder { dir: dir.to_owned(), config: Value::Null };
+        let search = &config.search;
+        let defaults = SamplingOptions::with_defaults(
+            search.do_sample,
+            search.temperature,
+            search.top_k,
+            search.top_p,
+            search.repetition_penalty,
+        );
+        Self::new(&folder, model, config.model.eos_token_id.clone(), config.model.context_length, defaults)
+    }
+
+    fn new(
+        folder: &ModelFolder,
+        model: Box<dyn NextLogits>,
+        stop: Vec<u32>,
+        context_length: usize,
+        defaults: SamplingOptions,
+    ) -> Result<Generator> {
+        let tokenizer = folder.tokenizer()?;
+        let mut stop: BTreeSet<u32> = stop.into_iter().collect();
+        // A chat model may end its turns with a token that its configuration forgets.
+        let config = folder.tokenizer_config()?;
+        let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
+        stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
+        let template = ChatTemplate::from_folder(folder)?;
+        Ok(Generator { tokenizer, template, context: Context::new(model), stop, context_length, defaults })
+    }
+
+    /// What the model's own configuration says about sampling.
+    pub fn defaults(&self) -> SamplingOptions {
+        self.defaults
+    }
+
+    /// Whether the model comes with a chat template; without one, only [`Prompt::Raw`] makes sense.
+    pub fn has_chat_template(&self) -> bool {
+        self.template.is_some()
+    }
+
+    /// The tokens of a prompt. A chat template writes special tokens itself, so none are added to its text.
+    ///
+    /// # Errors
+    /// The template refuses the conversation, or the tokenizer fails.
+    pub fn encode(&self, prompt: Prompt<'_>) -> Result<Vec<u32>> {
+        let (text, add_special_tokens) = match prompt {
+            Prompt::Raw(text) => (text.to_owned(), true),
+            Prompt::Chat(messages) => match &self.template {
+                Some(template) => (template.render(messages, true)?, false),
+                None => (plain(messages), true),
+            },
+        };
+        let encoding = self
+            .tokenizer
+            .encode(text, add_special_tokens)
+            .map_err(|e| GenerateError::Tokenizer(e.to_string()))?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Most tokens that the model can look at.
+    pub fn context_length(&self) -> usize {
+        self.context_length
+    }
+
+    /// Computes a prompt and then exactly `new_tokens` tokens, the most probable ones, reusing nothing and stopping at
+    /// nothing: for measuring.
+    ///
+    /// # Errors
+    /// A prompt that is empty or too long, or a failed computation.
+    pub fn run_through(
+        &mut self,
+        prompt: &[u32],
+        new_tokens: usize,
+        cancel: &CancelFlag,
+    ) -> Result<Generation> {
+        self.context.reset()?;
+        let limits =
+            Limits { max_new_tokens: new_tokens, context_length: self.context_length, stop: BTreeSet::new() };
+        self.context.generate(prompt, &SamplingOptions::GREEDY, &limits, cancel, &mut |_| Ok(()))
+    }
+
+    /// Answers, giving the text to `on_text` piece by piece.
+    ///
+    /// # Errors
+    /// A prompt that is empty or too long, a failed computation, or an error of `on_text`.
+    pub fn answer(
+        &mut self,
+        prompt: Prompt<'_>,
+        options: &SamplingOptions,
+        max_new_tokens: usize,
+        cancel: &CancelFlag,
+        on_text: &mut dyn FnMut(&str) -> Result<()>,
+    ) -> Result<Answer> {
+        let prompt_ids = self.encode(prompt)?;
+        let limits = Limits { max_new_tokens, context_length: self.context_length, stop: self.stop.clone() };
+        let mut stream = match prompt {
+            Prompt::Raw(_) => TextStream::after(&self.tokenizer, &prompt_ids),
+            Prompt::Chat(_) => TextStream::new(&self.tokenizer),
+        };
+        let mut text = String::new();
+        let mut give = |piece: String| {
+            text.push_str(&piece);
+            if piece.is_empty() { Ok(()) } else { on_text(&piece) }
+        };
+        let generation = self
+            .context
+            .generate(&prompt_ids, options, &limits, cancel, &mut |token| give(stream.push(token)?))?;
+        give(stream.finish()?)?;
+        Ok(Answer { text, prompt_ids, generation })
+    }
+}
+
+/// `eos_token_id`: a number or a list of numbers.
+fn stop_ids(value: &Value) -> Vec<u32> {
+    let one = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+    value
+        .as_array()
+        .map_or_else(|| one(value).into_iter().collect(), |ids| ids.iter().filter_map(one).collect())
+}
+
+/// A conversation without a template: what was said, in paragraphs.
+fn plain(messages: &[Message]) -> String {
+    messages.iter().map(|message| message.content.as_str()).collect::<Vec<_>>().join("\n\n")
+}

@@ -1,0 +1,210 @@
+//! Where the ONNX Runtime library is on this machine.
+
+use super::{RuntimeError, fetch, preflight};
+use olive_core::event::{Event, EventSink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The release that is fetched when none is found.
+pub const PINNED: &str = "1.32.0";
+
+/// What the search may look at. The environment is read by `cli`.
+#[derive(Debug, Clone, Default)]
+pub struct LibrarySearch {
+    /// `ORT_DYLIB_PATH`.
+    pub env: Option<PathBuf>,
+    /// `--ort-lib`.
+    pub option: Option<PathBuf>,
+    /// Folder of the executable.
+    pub exe_dir: Option<PathBuf>,
+    /// Our own cache: the library lives in `onnxruntime-<version>/` below it.
+    pub cache: Option<PathBuf>,
+    /// Active Python environments (`VIRTUAL_ENV`, `CONDA_PREFIX`).
+    pub python_prefixes: Vec<PathBuf>,
+    /// Whether the default `python3` may be asked where its onnxruntime is.
+    pub ask_python: bool,
+    pub offline: bool,
+}
+
+/// A library that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    pub path: PathBuf,
+    pub version: String,
+    pub origin: Origin,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    Environment,
+    Option,
+    NextToExecutable,
+    Cache,
+    Python,
+}
+
+impl Origin {
+    /// For messages: "from ORT_DYLIB_PATH", …
+    pub fn describe(self) -> &'static str {
+        match self {
+            Origin::Environment => "from ORT_DYLIB_PATH",
+            Origin::Option => "from --ort-lib",
+            Origin::NextToExecutable => "next to the executable",
+            Origin::Cache => "from olive's cache",
+            Origin::Python => "from an installed Python package",
+        }
+    }
+}
+
+impl LibrarySearch {
+    /// The first library that can be used, in the order of [`Origin`].
+    ///
+    /// # Errors
+    /// A library that was asked for by name cannot be used. One that was only come across is passed over with a
+    /// warning instead.
+    pub fn find(&self, events: &dyn EventSink) -> Result<Option<Library>, RuntimeError> {
+        for (named, origin) in [(&self.env, Origin::Environment), (&self.option, Origin::Option)] {
+            if let Some(path) = named {
+                let path =
+                    if path.is_dir() { library_in(path).unwrap_or(path.clone()) } else { path.clone() };
+                let version = preflight::version(&path)?;
+                return Ok(Some(Library { path, version, origin }));
+            }
+        }
+        let near = [
+            (self.exe_dir.clone(), Origin::NextToExecutable),
+            (self.cache.as_deref().map(cache_folder), Origin::Cache),
+        ];
+        let near = near.into_iter().filter_map(|(dir, origin)| Some((dir?, origin)));
+        let python = self.python_prefixes.iter().flat_map(|prefix| site_packages(prefix));
+        let python = python.map(|dir| (dir.join("onnxruntime/capi"), Origin::Python));
+        for (dir, origin) in near.chain(python) {
+            if let Some(found) = usable(&dir, origin, events) {
+                return Ok(Some(found));
+            }
+        }
+        if self.ask_python
+            && let Some(package) = python_package()
+        {
+            return Ok(usable(&package.join("capi"), Origin::Python, events));
+        }
+        Ok(None)
+    }
+
+    /// [`LibrarySearch::find`], then a download with pip.
+    ///
+    /// # Errors
+    /// As `find`; offline; or pip has no such wheel.
+    pub fn find_or_fetch(&self, events: &dyn EventSink) -> Result<Library, RuntimeError> {
+        if let Some(found) = self.find(events)? {
+            return Ok(found);
+        }
+        if self.offline {
+            return Err(RuntimeError::Offline);
+        }
+        let Some(cache) = &self.cache else {
+            return Err(RuntimeError::Fetch { reason: "there is no home folder to keep it in".into() });
+        };
+        let folder = cache_folder(cache);
+        fetch::fetch(PINNED, cache, &folder, events)?;
+        let path = library_in(&folder)
+            .ok_or_else(|| RuntimeError::Fetch { reason: "the wheel holds no library".into() })?;
+        let version = preflight::version(&path)?;
+        Ok(Library { path, version, origin: Origin::Cache })
+    }
+}
+
+/// `<cache>/onnxruntime-<version>`.
+pub(crate) fn cache_folder(cache: &Path) -> PathBuf {
+    cache.join(format!("onnxruntime-{PINNED}"))
+}
+
+fn usable(dir: &Path, origin: Origin, events: &dyn EventSink) -> Option<Library> {
+    let path = library_in(dir)?;
+    match preflight::version(&path) {
+        Ok(version) => Some(Library { path, version, origin }),
+        Err(refusal) => {
+            events.emit(Event::Warning { message: format!("{refusal}; looking further") });
+            None
+        }
+    }
+}
+
+/// The library in a folder; of several versions, the last by name.
+pub(crate) fn library_in(dir: &Path) -> Option<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.file_name().is_some_and(|name| is_library(&name.to_string_lossy())))
+        .collect();
+    found.sort();
+    found.pop()
+}
+
+/// `libonnxruntime.so[.version]`, `libonnxruntime[.version].dylib`, `onnxruntime.dll`.
+pub(crate) fn is_library(name: &str) -> bool {
+    if cfg!(windows) {
+        name == "onnxruntime.dll"
+    } else if cfg!(target_os = "macos") {
+        name.starts_with("libonnxruntime.") && name.ends_with(".dylib")
+    } else {
+        name == "libonnxruntime.so" || name.starts_with("libonnxruntime.so.")
+    }
+}
+
+fn site_packages(prefix: &Path) -> Vec<PathBuf> {
+    let mut all = vec![prefix.join("Lib/site-packages")];
+    for entry in std::fs::read_dir(prefix.join("lib")).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with("python3") {
+            all.push(entry.path().join("site-packages"));
+        }
+    }
+    all
+}
+
+/// Where the default Python keeps the `onnxruntime` package, without importing it.
+fn python_package() -> Option<PathBuf> {
+    const ASK: &str = "import importlib.util as u\ns = u.find_spec('onnxruntime')\n\
+                       print(s.submodule_search_locations[0] if s else '')";
+    for python in ["python3", "python"] {
+        let Ok(answer) = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).output() else {
+            continue;
+        };
+        let path = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+        if answer.status.success() && !path.is_empty() {
+            return Some(path.into());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_the_library_by_name() {
+        assert!(is_library("libonnxruntime.so.1.32.0"));
+        assert!(is_library("libonnxruntime.so"));
+        assert!(!is_library("libonnxruntime_providers_shared.so"));
+        assert!(!is_library("libonnxruntime-genai.so"));
+    }
+
+    #[test]
+    fn a_named_file_that_is_not_there_is_an_error() {
+        let search =
+            LibrarySearch { env: Some("/nonexistent/libonnxruntime.so".into()), ..Default::default() };
+        let error = search.find(&()).unwrap_err();
+        assert!(matches!(error, RuntimeError::NotTheLibrary { .. }), "{error}");
+    }
+
+    #[test]
+    fn something_else_next_to_the_executable_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("libonnxruntime.so"), b"not a library").unwrap();
+        let search = LibrarySearch { exe_dir: Some(dir.path().into()), offline: true, ..Default::default() };
+        assert_eq!(search.find(&()).unwrap(), None);
+        assert!(matches!(search.find_or_fetch(&()), Err(RuntimeError::Offline)));
+    }
+}

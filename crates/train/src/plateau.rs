@@ -1,0 +1,45 @@
+//! `reduce_lr_on_plateau`: torch's `ReduceLROnPlateau` on the evaluation loss.
+
+use olive_config::canonical::SchedulerOptions;
+use serde::{Deserialize, Serialize};
+
+/// What the rate depends on beside the step.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+pub struct Plateau {
+    /// The present rate, once it fell.
+    rate: Option<f64>,
+    best: Option<f64>,
+    /// Evaluations in a row without progress.
+    bad: usize,
+    cooldown: usize,
+}
+
+impl Plateau {
+    pub fn learning_rate(&self, base: f64) -> f64 {
+        self.rate.unwrap_or(base)
+    }
+
+    /// Takes note of an evaluation.
+    pub fn evaluated(&mut self, loss: f64, base: f64, options: &SchedulerOptions) {
+        let threshold = options.threshold.unwrap_or(1e-4);
+        if self.best.is_none_or(|best| loss < best * (1.0 - threshold)) {
+            self.best = Some(loss);
+            self.bad = 0;
+        } else {
+            self.bad += 1;
+        }
+        if self.cooldown > 0 {
+            self.cooldown -= 1;
+            self.bad = 0;
+        }
+        if self.bad > options.patience.unwrap_or(10) {
+            let old = self.learning_rate(base);
+            let new = (old * options.factor.unwrap_or(0.1)).max(options.min_lr.unwrap_or(0.0));
+            if old - new > options.eps.unwrap_or(1e-8) {
+                self.rate = Some(new);
+            }
+            self.cooldown = options.cooldown.unwrap_or(0);
+            self.bad = 0;
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Adapters that are written while training goes on: `checkpoint-N/`, each complete and loadable by itself.
+
+use super::{Trainer, selection::Best};
+use olive_config::canonical::{SaveStrategy, Saving};
+use olive_core::{Result, error::IoContext};
+use olive_model::AdapterConfig;
+use std::path::PathBuf;
+
+/// Where, when and how many.
+pub struct Saver<'a> {
+    pub saving: &'a Saving,
+    pub config: &'a AdapterConfig,
+    pub dir: PathBuf,
+    /// The checkpoint of the best evaluation outlives the limit.
+    pub keeps_best: bool,
+}
+
+/// A step, as far as saving depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Steps done, of how many.
+    pub step: usize,
+    pub total: usize,
+    /// The step is the last of its epoch.
+    pub ends_epoch: bool,
+    /// Training ends here.
+    pub last: bool,
+    /// The evaluation after it was the best so far.
+    pub new_best: bool,
+}
+
+impl Saver<'_> {
+    /// As in transformers, `steps` also saves after the last step.
+    pub fn due(&self, moment: &Moment) -> bool {
+        match self.saving.strategy {
+            SaveStrategy::No => false,
+            SaveStrategy::Steps => moment.last || moment.step.is_multiple_of(self.interval(moment.total)),
+            SaveStrategy::Epoch => moment.ends_epoch || moment.last,
+            SaveStrategy::Best => moment.new_best,
+        }
+    }
+
+    fn interval(&self, total: usize) -> usize {
+        let steps = self.saving.steps;
+        let steps = if steps < 1.0 { (steps * total as f64).ceil() } else { steps };
+        (steps as usize).max(1)
+    }
+
+    /// Writes the adapter as it is now, and removes what is too much.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn save(&self, trainer: &Trainer, best: Option<Best>) -> Result<()> {
+        let step = trainer.steps();
+        let adapter = trainer.decoder.to_adapter(self.config.clone())?;
+        std::fs::create_dir_all(&self.dir).at("create", &self.dir)?;
+        // A checkpoint under its name is a whole one.
+        let partial = self.dir.join(format!(".checkpoint-{step}.partial"));
+        adapter.save(&partial)?;
+        let target = self.path(step);
+        if target.is_dir() {
+            std::fs::remove_dir_all(&target).at("remove", &target)?;
+        }
+        std::fs::rename(&partial, &target).at("publish", &target)?;
+        self.prune(step, best.filter(|_| self.keeps_best))
+    }
+
+    fn path(&self, step: usize) -> PathBuf {
+        self.dir.join(format!("checkpoint-{step}"))
+    }
+
+    /// transformers' rule: the oldest go first, but neither the newest nor the best.
+    fn prune(&self, newest: usize, best: Option<Best>) -> Result<()> {
+        let Some(limit) = self.saving.total_limit else { return Ok(()) };
+        let mut steps = Vec::new();
+        for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
+            let name = entry.at("read", &self.dir)?.file_name();
+            steps.extend(name.to_str().and_then(|n| n.strip_prefix("checkpoint-")?.parse::<usize>().ok()));
+        }
+        // What an earlier training left in a folder of the user's is not of this one.
+        steps.retain(|step| *step <= newest);
+        steps.sort_unstable();
+        let best = best.map(|best| best.step).filter(|best| steps.contains(best));
+        let limit = limit.max(if best.is_some_and(|best| best != newest) { 2 } else { 1 });
+        let surplus = steps.len().saturating_sub(limit);
+        for step in steps.iter().filter(|step| **step != newest && Some(**step) != best).take(surplus) {
+            let path = self.path(*step);
+            std::fs::remove_dir_all(&path).at("remove", &path)?;
+        }
+        Ok(())
+    }
+}
