@@ -1,13 +1,15 @@
 //! What the strategies do beyond the golden cases.
 
-use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
+use super::setup::{complaint, ids, prepare, prepare_with, toy_model, write};
+use crate::support::events::Recorder;
+use crate::support::rows::{load, options};
 use olive::cancel::CancelFlag;
 use olive::config::canonical::{
     Era, EvalSize, LoadDataset, PaddingSide, Strategy, TextGeneration, TextSource,
 };
 use olive::data::{self, IGNORED};
 use olive::model::ModelFolder;
-use olive::report::event::{Event, Unit};
+use olive::report::{Event, Unit};
 
 /// Numbered rows of one column `t`.
 fn rows(dir: &std::path::Path, texts: &[&str]) -> LoadDataset {
@@ -183,7 +185,7 @@ fn batches_do_not_change_blocks_and_max_samples_stops_early() {
     let some =
         prepare_with(rows(bench.dir.path(), &texts), join(4, Some(2)), &bench.model, &recorder).unwrap();
     assert_eq!(some.samples, whole.samples[..2]);
-    let events = recorder.0.into_inner().unwrap();
+    let events = recorder.events();
     let started = Event::PhaseStarted { phase: "tokenise", total: Some(57), unit: Unit::Rows };
     assert_eq!(events.first(), Some(&started));
     assert_eq!(events[events.len() - 2], Event::PhaseProgress { done: 8 });
