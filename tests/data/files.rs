@@ -1,6 +1,7 @@
 //! Files, splits and filters.
 
-use crate::support::{complaint, fixture, fixture_json, ids, load, options, prepare, toy_model, write};
+use super::setup::{complaint, fixture, fixture_json, ids, prepare, toy_model, write};
+use crate::support::rows::{load, options};
 use olive_config::canonical::{DataFiles, Era, LoadDataset, Strategy};
 use olive_data as data;
 use olive_data::files::{Loader, SplitFiles};

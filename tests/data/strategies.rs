@@ -1,6 +1,8 @@
 //! What the strategies do beyond the golden cases.
 
-use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
+use super::setup::{complaint, ids, prepare, prepare_with, toy_model, write};
+use crate::support::events::Recorder;
+use crate::support::rows::{load, options};
 use olive_config::canonical::{
     Era, EvalSize, LoadDataset, PaddingSide, Strategy, TextGeneration, TextSource,
 };
@@ -184,7 +186,7 @@ fn batches_do_not_change_blocks_and_max_samples_stops_early() {
     let some =
         prepare_with(rows(bench.dir.path(), &texts), join(4, Some(2)), &bench.model, &recorder).unwrap();
     assert_eq!(some.samples, whole.samples[..2]);
-    let events = recorder.0.into_inner().unwrap();
+    let events = recorder.events();
     let started = Event::PhaseStarted { phase: "tokenise", total: Some(57), unit: Unit::Rows };
     assert_eq!(events.first(), Some(&started));
     assert_eq!(events[events.len() - 2], Event::PhaseProgress { done: 8 });

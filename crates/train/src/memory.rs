@@ -177,6 +177,7 @@ pub fn gigabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use olive_core::Fault;
     use olive_model::folder::read_json;
     use std::path::Path;
 
