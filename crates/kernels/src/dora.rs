@@ -3,8 +3,8 @@
 //!
 //! As in PEFT and section 4.3 of the paper, the norm is a constant for the gradients.
 
+use super::frozen_linear::{self, FrozenWeight};
 use super::linear::{self, Lora, RanLora};
-use super::{FrozenWeight, frozen_linear};
 use candle_core::{D, Tensor};
 use olive_core::Result;
 

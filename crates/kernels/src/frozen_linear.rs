@@ -3,6 +3,7 @@
 //! Forward `Y = X·Wᵀ` and backward `dX = dY·W` decode W while the product packs it. A few rows of X (generation) need no
 //! packing: each row of W is decoded into a row buffer and used at once.
 
+use super::error::invalid;
 use super::gemm::{Decode, Mat, MatMut, Right, Stored, Write, gemm, gemm_values};
 use super::host::{HostRows, kernels_run, matrix};
 use super::vector::{dot, dot_bf16, simd};
@@ -76,10 +77,7 @@ impl FrozenWeight {
     /// An id is outside the matrix.
     pub fn gather(&self, ids: &[u32]) -> Result<Tensor> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.out_features) {
-            return Err(super::invalid(format!(
-                "token id {id} is outside the vocabulary of {}",
-                self.out_features
-            )));
+            return Err(invalid(format!("token id {id} is outside the vocabulary of {}", self.out_features)));
         }
         match &self.storage {
             Storage::Dense(weight) => Ok(weight.index_select(&Tensor::new(ids, weight.device())?, 0)?),

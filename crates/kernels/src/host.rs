@@ -1,5 +1,6 @@
 //! Tensors of the CPU as f32 slices, without a copy.
 
+use super::error::invalid;
 use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor};
 use olive_core::Result;
 use std::cell::Cell;
@@ -25,7 +26,7 @@ impl<'a> HostRows<'a> {
             (true, _) => cols,
             (false, &[stride, 1]) => stride,
             _ => {
-                return Err(super::invalid(format!(
+                return Err(invalid(format!(
                     "a kernel needs rows of adjacent elements, got the layout {layout:?}"
                 )));
             }
@@ -33,9 +34,7 @@ impl<'a> HostRows<'a> {
         match &*storage {
             Storage::Cpu(CpuStorage::F32(_)) => {}
             _ => {
-                return Err(super::invalid(
-                    "a CPU kernel was given a tensor that is not f32 in host memory".into(),
-                ));
+                return Err(invalid("a CPU kernel was given a tensor that is not f32 in host memory".into()));
             }
         }
         let offset = layout.start_offset();

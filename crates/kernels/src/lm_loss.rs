@@ -1,5 +1,6 @@
 //! The language-model head and its loss in one sweep over chunks of rows: `[tokens, vocab]` never exists.
 
+use super::error::invalid;
 use super::frozen_linear::{self, FrozenWeight};
 use super::gemm::Mat;
 use super::host::{HostRows, matrix};
@@ -55,11 +56,11 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     let vocab = head.weight.out_features;
     let counted: Vec<u32> = (0..rows as u32).filter(|row| counts(targets[*row as usize])).collect();
     if counted.is_empty() {
-        return Err(super::invalid(format!("none of the {rows} positions has a label, so there is no loss")));
+        return Err(invalid(format!("none of the {rows} positions has a label, so there is no loss")));
     }
     let labels: Vec<u32> = counted.iter().map(|row| targets[*row as usize] as u32).collect();
     if let Some(label) = labels.iter().find(|label| **label as usize >= vocab) {
-        return Err(super::invalid(format!("label {label} is outside the vocabulary of {vocab}")));
+        return Err(invalid(format!("label {label} is outside the vocabulary of {vocab}")));
     }
     let index = Tensor::new(counted.as_slice(), hidden.device())?;
     let all = counted.len() == rows;
@@ -117,7 +118,7 @@ pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) 
             Some(sum) => (sum + part)?,
         });
     }
-    total.ok_or_else(|| super::invalid("no position has a label, so there is no loss".into()))
+    total.ok_or_else(|| invalid("no position has a label, so there is no loss".into()))
 }
 
 fn chunk_on_host(

@@ -1,5 +1,6 @@
 //! Sums of equally shaped tensors, on the same threads as everything else: candle's own sums keep a spinning pool.
 
+use super::error::invalid;
 use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
 use super::vector::simd;
 use candle_core::Tensor;
@@ -13,7 +14,7 @@ use rayon::prelude::*;
 #[tracing::instrument(name = "residual::add_scaled", level = "trace", skip_all)]
 pub fn add_scaled(x: &Tensor, y: Tensor, factor: Option<f64>) -> Result<Tensor> {
     if x.dims() != y.dims() {
-        return Err(super::invalid(format!("cannot add {:?} and {:?}", x.dims(), y.dims())));
+        return Err(invalid(format!("cannot add {:?} and {:?}", x.dims(), y.dims())));
     }
     if !has_kernel(x) {
         return Ok(match factor {

@@ -3,10 +3,10 @@
 //! A is read once, where it lies and eight steps at a time. The tiles of [`super::blocked`] would read it value by value
 //! for vectors that are half empty.
 
-use super::blocked::for_each;
+use super::matrix::{Mat, MatMut, Write};
 use super::operand::{Right, Stored};
 use super::pack::transpose;
-use super::{Mat, MatMut, Write};
+use super::tasks::for_each;
 use std::arch::x86_64::*;
 
 /// Columns up to which it pays.

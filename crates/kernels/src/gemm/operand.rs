@@ -1,6 +1,6 @@
 //! The operands of a product: matrices in memory, and frozen weights that are decoded while they are packed.
 
-use super::Mat;
+use super::matrix::Mat;
 use std::ops::Range;
 
 /// A row-major matrix in a form of its own.

@@ -1,14 +1,16 @@
 //! A matrix packed once for several products.
 
-use super::{Banded, Mat, MatMut, Write, portable};
+use super::band::Banded;
+use super::matrix::{Mat, MatMut, Write};
+use super::portable;
 #[cfg(target_arch = "x86_64")]
-use super::{blocked, kernel};
+use super::{kernel, packed_right::PackedRight};
 
 /// The right operand of several products on one thread, packed where that pays.
 pub(crate) struct Panels<'a> {
     b: Mat<'a>,
     #[cfg(target_arch = "x86_64")]
-    packed: Option<blocked::Panels>,
+    packed: Option<PackedRight>,
 }
 
 impl<'a> Panels<'a> {
@@ -19,7 +21,7 @@ impl<'a> Panels<'a> {
         Panels {
             b: Mat::new(&[], 0, 0, 0),
             #[cfg(target_arch = "x86_64")]
-            packed: kernel::best().map(blocked::Panels::empty),
+            packed: kernel::best().map(PackedRight::empty),
         }
     }
 

@@ -3,8 +3,8 @@
 //! The crate's own threading makes the order of sums depend on the number of threads. Blocks here depend on the shape
 //! alone, and the summed dimension is cut where the weight's panels are cut only.
 
+use super::matrix::{Mat, MatMut, Write};
 use super::operand::{Right, Stored};
-use super::{Mat, MatMut, Write};
 use rayon::prelude::*;
 
 /// Elements of a stored operand decoded at a time: 4 MB, so that a panel stays in the cache until it is used.

@@ -6,7 +6,7 @@
 //! rounding errors themselves, and D says how much each of them matters (GPTQ, Frantar et al. 2022; in this form LDLQ,
 //! Chee et al. 2023). The scale of a block is searched for by that weighted error.
 
-use super::{BlockFormat, QuantisedRows};
+use super::matmul_nbits::{BlockFormat, QuantisedRows};
 use crate::gemm::{Mat, MatMut, Write, gemm, gemm_serial};
 use crate::host::HostRows;
 use crate::vector::simd;

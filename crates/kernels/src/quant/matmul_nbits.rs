@@ -2,7 +2,8 @@
 //!
 //! A linear layer of a checkpoint, `[out, in]` row-major, is quantised row by row as it lies; nothing is transposed.
 
-use super::{FloatType, default, k_quant, rtn};
+use super::float::FloatType;
+use super::{default, k_quant, rtn};
 use half::f16;
 use std::ops::Range;
 

@@ -2,7 +2,8 @@
 //!
 //! The steps and their roundings to the float type are those of ONNX Runtime's quantiser, which runs on NumPy.
 
-use super::{FloatType, QuantisedRows};
+use super::float::FloatType;
+use super::matmul_nbits::QuantisedRows;
 
 /// Everything that decides the bytes of a quantised table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
