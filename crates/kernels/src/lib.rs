@@ -31,7 +31,7 @@ pub mod rms_norm;
 pub mod rotary;
 pub(crate) mod vector;
 
-pub use attention::{AttentionSpec, Segment};
+pub use attention::{AttentionSpec, Segments};
 pub use dora::Dora;
 pub use dropout::Dropout;
 pub use error::invalid;

@@ -1,6 +1,7 @@
 //! The CPU kernel.
 
-use super::{Attended, AttentionSpec, Segment};
+use super::segments::{Segment, Segments};
+use super::spec::{Attended, AttentionSpec};
 use crate::gemm::{Band, Banded, Mat, MatMut, Panels, Write};
 use crate::host::{HostRows, matrix, rows_per_task};
 use crate::vector::{Arithmetic, dot, exp, max, simd, simd_by, sum};
@@ -57,15 +58,15 @@ impl<'a> Strip<'a> {
     fn band(&self, window: Option<usize>) -> Band {
         let Range { end, .. } = self.segment.visible(self.queries.start, window);
         let end = end as isize - self.keys.start as isize;
-        Band { first: end - window.unwrap_or(self.segment.keys) as isize, end }
+        Band { first: end - window.unwrap_or(self.segment.keys()) as isize, end }
     }
 
     fn first_query(&self) -> usize {
-        self.segment.first_query + self.queries.start
+        self.segment.query_rows().start + self.queries.start
     }
 
     fn first_key(&self) -> usize {
-        self.segment.first_key + self.keys.start
+        self.segment.key_rows().start + self.keys.start
     }
 }
 
@@ -79,7 +80,7 @@ pub(super) fn forward(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    segments: &[Segment],
+    segments: &Segments,
 ) -> Result<Attended> {
     let (q, k, v) = (HostRows::new(q)?, HostRows::new(k)?, HostRows::new(v)?);
     let (tokens, width, dim) = (q.rows, spec.heads * spec.head_dim, spec.head_dim);
@@ -89,7 +90,7 @@ pub(super) fn forward(
     let output_blocks = MatMut::new(&mut output, tokens, width, width);
     let lse_blocks = MatMut::new(&mut log_sum_exp, spec.heads, tokens, tokens);
     let strips: Vec<Strip> =
-        segments.iter().flat_map(|s| Strip::of(s, 0..s.queries, spec.window, QUERIES)).collect();
+        segments.iter().flat_map(|s| Strip::of(s, 0..s.queries(), spec.window, QUERIES)).collect();
     (0..strips.len() * spec.heads).into_par_iter().with_max_len(1).for_each(|task| {
         let (whole, head) = (&strips[task % strips.len()], task / strips.len());
         let (mut tops, mut totals) = ([f32::NEG_INFINITY; QUERIES], [0.0; QUERIES]);
@@ -102,7 +103,7 @@ pub(super) fn forward(
         };
         for start in whole.keys.clone().step_by(KEYS) {
             let part = start..(start + KEYS).min(whole.keys.end);
-            let kv = |x| head_block(x, whole.segment.first_key + start, part.len(), head / group, dim);
+            let kv = |x| head_block(x, whole.segment.key_rows().start + start, part.len(), head / group, dim);
             let (k, v) = (k_panels.pack(kv(&k).t()), v_panels.pack(kv(&v)));
             let strips = Strip::of(whole.segment, whole.queries.clone(), spec.window, STRIP);
             for strip in strips.filter_map(|s| s.within(&part)) {
@@ -178,7 +179,7 @@ fn absorb(
 
 /// The keys of a document in two parts of about the same work; the second is empty where it would not pay.
 fn halves(segment: &Segment, window: Option<usize>) -> [Range<usize>; 2] {
-    let Segment { queries, keys, .. } = *segment;
+    let (queries, keys) = (segment.queries(), segment.keys());
     if keys <= KEYS / 2 {
         return [0..keys, keys..keys];
     }
@@ -205,7 +206,7 @@ pub(super) fn backward(
     output: &Tensor,
     log_sum_exp: &Tensor,
     d_output: &Tensor,
-    segments: &[Segment],
+    segments: &Segments,
 ) -> Result<[Tensor; 3]> {
     let (q, k, v) = (HostRows::new(q)?, HostRows::new(k)?, HostRows::new(v)?);
     let (output, lse) = (HostRows::new(output)?, HostRows::new(log_sum_exp)?);
@@ -230,12 +231,13 @@ pub(super) fn backward(
             std::array::from_fn(|_| Panels::empty());
         for start in half_keys.clone().step_by(KEYS) {
             let part = start..(start + KEYS).min(half_keys.end);
-            let key_block = |x| head_block(x, segment.first_key + start, part.len(), head / group, dim);
+            let key_block =
+                |x| head_block(x, segment.key_rows().start + start, part.len(), head / group, dim);
             let (k, v) = (key_block(&k), key_block(&v));
             let (k_panels, k_turned, v_turned) =
                 (k_panels.pack(k), k_turned.pack(k.t()), v_turned.pack(v.t()));
             let strips =
-                Strip::of(segment, 0..segment.queries, spec.window, STRIP).filter_map(|s| s.within(&part));
+                Strip::of(segment, 0..segment.queries(), spec.window, STRIP).filter_map(|s| s.within(&part));
             for strip in strips {
                 let (rows, cols) = (strip.queries.len(), strip.keys.len());
                 let skipped = strip.keys.start - start;
