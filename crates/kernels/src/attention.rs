@@ -3,10 +3,12 @@
 //! Work goes by strips: a block of queries of one head against the keys it may see. `[heads, seq, seq]` never exists; the
 //! backward recomputes a strip from the saved log-sum-exp, as FlashAttention does (<https://arxiv.org/abs/2205.14135>).
 
-mod kernel;
+mod backward;
+mod forward;
 mod plain;
 mod segments;
 mod spec;
+mod strip;
 
 pub use segments::Segments;
 pub use spec::{Attended, AttentionSpec};
@@ -30,7 +32,7 @@ pub fn forward(
 ) -> Result<Attended> {
     check(spec, [q, k, v], segments)?;
     if has_kernel(q) {
-        kernel::forward(spec, q, k, v, segments)
+        forward::forward(spec, q, k, v, segments)
     } else {
         Ok(Attended { output: plain::forward(spec, q, k, v, segments)?, log_sum_exp: None })
     }
@@ -50,7 +52,7 @@ pub fn backward(
 ) -> Result<[Tensor; 3]> {
     check(spec, [q, k, v], segments)?;
     match &attended.log_sum_exp {
-        Some(lse) => kernel::backward(spec, [q, k, v], &attended.output, lse, d_output, segments),
+        Some(lse) => backward::backward(spec, [q, k, v], &attended.output, lse, d_output, segments),
         None => super::plain::vjp([q, k, v], d_output, |[q, k, v]| plain::forward(spec, q, k, v, segments)),
     }
 }
