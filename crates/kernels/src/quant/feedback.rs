@@ -6,7 +6,9 @@
 //! rounding errors themselves, and D says how much each of them matters (GPTQ, Frantar et al. 2022; in this form LDLQ,
 //! Chee et al. 2023). The scale of a block is searched for by that weighted error.
 
-use super::matmul_nbits::{BlockFormat, QuantisedRows};
+use super::block_format::BlockFormat;
+use super::block_method::pack_codes;
+use super::quantised_rows::QuantisedRows;
 use crate::gemm::{Mat, MatMut, Write, gemm, gemm_serial};
 use crate::host::HostRows;
 use crate::vector::simd;
@@ -166,13 +168,7 @@ impl Feedback {
                 }
                 codes[width..].fill(0);
                 let packed = &mut out.codes[(r * blocks + b) * bytes..][..bytes];
-                if format.bits == 8 {
-                    packed.copy_from_slice(&codes);
-                } else {
-                    for (byte, pair) in packed.iter_mut().zip(codes.chunks_exact(2)) {
-                        *byte = pair[0] | pair[1] << 4;
-                    }
-                }
+                pack_codes(&codes, format.bits, packed);
                 out.scales[r * blocks + b] = grid.scale;
                 zeros[r * blocks + b] = grid.zero as u8;
             }
@@ -291,7 +287,7 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::{Algorithm, FloatType};
+    use crate::quant::{Algorithm, FloatType, Rounding, WeightFormat};
     use candle_core::Device;
 
     const K: usize = 80;
@@ -356,7 +352,7 @@ mod tests {
                 bits,
                 block_size: 32,
                 symmetric,
-                signed: false,
+                rounding: Rounding::HalvesUp,
                 float,
             };
             let chosen = moments.feedback(0.01).quantise(format, &mut weights.clone());
@@ -366,7 +362,7 @@ mod tests {
                 let mut total = 0.0;
                 let mut decoded = vec![0.0; K];
                 for (r, weights) in weights.chunks_exact(K).enumerate() {
-                    codes.decode_row(format, K, r, &mut decoded);
+                    format.decode_row(&codes, r, &mut decoded);
                     for x in rows.chunks_exact(K) {
                         let error: f32 =
                             x.iter().zip(weights.iter().zip(&decoded)).map(|(x, (w, d))| x * (d - w)).sum();
