@@ -2,7 +2,7 @@
 
 use super::dropout::Dropout;
 use super::frozen_linear::{self, FrozenWeight};
-use super::gemm::{Mat, MatMut, Write, gemm, gemm_values};
+use super::gemm::{Assign, MatMut, MatRef, gemm, gemm_values};
 use super::host::{HostRows, matrix};
 use candle_core::Tensor;
 use olive_core::Result;
@@ -67,10 +67,10 @@ pub fn forward(
             let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
             let (a, b) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?);
             let inner = gemm_values(1.0, mat(&x), mat(&a).t());
-            let branch = Mat::new(&inner, x.rows, a.rows, a.rows);
+            let branch = MatRef::new(&inner, x.rows, a.rows, a.rows);
             gemm(
                 &mut MatMut::new(&mut y, x.rows, out, out),
-                Write::Add,
+                Assign::Add,
                 lora.scale as f32,
                 branch,
                 mat(&b).t(),
@@ -105,13 +105,13 @@ pub fn backward(
         let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
         let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
         let du = gemm_values(scale, mat(&d_rows), mat(&b));
-        let du = Mat::new(&du, tokens, rank, rank);
+        let du = MatRef::new(&du, tokens, rank, rank);
         let da = gemm_values(1.0, du.t(), mat(&x));
         let db = gemm_values(scale, mat(&d_rows).t(), mat(&u));
         gradients = Some((matrix(da, rank, width)?, matrix(db, out, rank)?));
         if let Some(dx) = &mut dx {
             match lora.dropout {
-                None => gemm(&mut MatMut::new(dx, tokens, width, width), Write::Add, 1.0, du, mat(&a)),
+                None => gemm(&mut MatMut::new(dx, tokens, width, width), Assign::Add, 1.0, du, mat(&a)),
                 Some(dropout) => {
                     let branch = gemm_values(1.0, du, mat(&a));
                     let branch = dropout.apply(&matrix(branch, tokens, width)?)?;
@@ -125,8 +125,8 @@ pub fn backward(
     Ok(LinearGradients { x, lora: gradients })
 }
 
-fn mat<'a>(rows: &'a HostRows) -> Mat<'a> {
-    Mat::new(rows.data(), rows.rows, rows.cols, rows.stride)
+fn mat<'a>(rows: &'a HostRows) -> MatRef<'a> {
+    MatRef::new(rows.data(), rows.rows, rows.cols, rows.stride)
 }
 
 fn plain_forward(

@@ -2,7 +2,7 @@
 
 use super::error::invalid;
 use super::frozen_linear::{self, FrozenWeight};
-use super::gemm::Mat;
+use super::gemm::MatRef;
 use super::host::{HostRows, matrix};
 use super::vector::{Arithmetic, exp, max, simd_by, sum};
 use candle_core::{D, DType, Tensor};
@@ -131,7 +131,7 @@ fn chunk_on_host(
     let x = HostRows::new(hidden)?;
     let vocab = head.weight.out_features;
     logits.resize(x.rows * vocab, 0.0);
-    frozen_linear::forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), head.weight, logits);
+    frozen_linear::forward_host(MatRef::new(x.data(), x.rows, x.cols, x.stride), head.weight, logits);
     let multiplier = head.multiplier.unwrap_or(1.0) as f32;
     let cap = head.softcap.map(|cap| cap as f32);
     let losses: Vec<f64> = logits
@@ -147,7 +147,7 @@ fn chunk_on_host(
     let gradient = match factor {
         None => None,
         Some(_) => {
-            let dx = frozen_linear::backward_values(Mat::new(logits, x.rows, vocab, vocab), head.weight);
+            let dx = frozen_linear::backward_values(MatRef::new(logits, x.rows, vocab, vocab), head.weight);
             Some(matrix(dx, x.rows, x.cols)?)
         }
     };

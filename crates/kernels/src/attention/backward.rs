@@ -3,7 +3,7 @@
 use super::segments::{Segment, Segments};
 use super::spec::AttentionSpec;
 use super::strip::{KEYS, STRIDE, STRIP, Strip, head_block};
-use crate::gemm::{Band, Banded, Mat, MatMut, Panels, Write};
+use crate::gemm::{Assign, Band, Banded, MatMut, MatRef, Panels};
 use crate::host::{HostRows, matrix, rows_per_task};
 use crate::vector::{dot, exp, simd, simd_by};
 use candle_core::Tensor;
@@ -174,28 +174,28 @@ impl Backward<'_> {
         let (q, out, d_out) = (query_block(&self.q), query_block(&self.output), query_block(&self.d_output));
         self.weights(strip, head, q, &panels.k_turned, scratch);
         let (turned, turned_band) =
-            (Mat::new(&scratch.weights, rows, cols, STRIDE).t(), Banded::Left(band.t()));
-        panels.d_output.pack(d_out).product(&mut dv, Write::Add, 1.0, turned, [0, 0], turned_band);
+            (MatRef::new(&scratch.weights, rows, cols, STRIDE).t(), Banded::Left(band.t()));
+        panels.d_output.pack(d_out).product(&mut dv, Assign::Add, 1.0, turned, [0, 0], turned_band);
         scratch.d_weights.resize(rows * STRIDE, 0.0);
         let mut block = MatMut::new(&mut scratch.d_weights, rows, cols, STRIDE);
         let wanted = Banded::Product(band);
-        panels.v_turned.product(&mut block, Write::Replace, 1.0, d_out, [0, strip.skipped], wanted);
+        panels.v_turned.product(&mut block, Assign::Replace, 1.0, d_out, [0, strip.skipped], wanted);
         score_gradients(scratch, band, cols, out, d_out);
-        let d_scores = Mat::new(&scratch.d_weights, rows, cols, STRIDE);
-        panels.k.product(&mut dq, Write::Add, scale, d_scores, [strip.skipped, 0], Banded::Left(band));
-        panels.q.pack(q).product(&mut dk, Write::Add, scale, d_scores.t(), [0, 0], turned_band);
+        let d_scores = MatRef::new(&scratch.d_weights, rows, cols, STRIDE);
+        panels.k.product(&mut dq, Assign::Add, scale, d_scores, [strip.skipped, 0], Banded::Left(band));
+        panels.q.pack(q).product(&mut dk, Assign::Add, scale, d_scores.t(), [0, 0], turned_band);
     }
 
     /// The weights of the forward again, from the saved logarithms, and the derivatives of the soft-cap. `q` is
     /// `[queries, head_dim]`, `k_turned` `[head_dim, keys]`.
-    fn weights(&self, strip: &Strip, head: usize, q: Mat, k_turned: &Panels, scratch: &mut Scratch) {
+    fn weights(&self, strip: &Strip, head: usize, q: MatRef, k_turned: &Panels, scratch: &mut Scratch) {
         let (rows, cols) = (strip.queries.len(), strip.keys.len());
         let band = strip.band(self.spec.window);
         let (scale, wanted) = (self.spec.scale as f32, Banded::Product(band));
         let Scratch { weights, slopes, .. } = scratch;
         weights.resize(rows * STRIDE, 0.0);
         let mut block = MatMut::new(weights, rows, cols, STRIDE);
-        k_turned.product(&mut block, Write::Replace, scale, q, [0, strip.skipped], wanted);
+        k_turned.product(&mut block, Assign::Replace, scale, q, [0, strip.skipped], wanted);
         if let Some(cap) = self.spec.softcap {
             slopes.resize(rows * STRIDE, 0.0);
             cap_scores(weights, slopes, cap as f32);
@@ -215,7 +215,7 @@ impl Backward<'_> {
 
 /// From gradients of the weights to those of the scores before the soft-cap, in their place: `dS = P ⊙ (dP - Σ O ⊙ dO)`
 /// per row. `out` and `d_out` are `[queries, head_dim]`.
-fn score_gradients(scratch: &mut Scratch, band: Band, cols: usize, out: Mat, d_out: Mat) {
+fn score_gradients(scratch: &mut Scratch, band: Band, cols: usize, out: MatRef, d_out: MatRef) {
     let Scratch { weights, slopes, d_weights } = scratch;
     let rows = weights.chunks_exact(STRIDE).zip(d_weights.chunks_exact_mut(STRIDE));
     for (row, (weights, d_weights)) in rows.enumerate() {

@@ -3,7 +3,7 @@
 use super::segments::Segments;
 use super::spec::{Attended, AttentionSpec};
 use super::strip::{KEYS, STRIDE, STRIP, Strip, head_block};
-use crate::gemm::{Banded, Mat, MatMut, Panels, Write};
+use crate::gemm::{Assign, Banded, MatMut, MatRef, Panels};
 use crate::host::{HostRows, matrix};
 use crate::vector::{Arithmetic, exp, max, simd_by, sum};
 use candle_core::Tensor;
@@ -103,7 +103,7 @@ impl Forward<'_> {
         let mut block = MatMut::new(scores, rows, cols, STRIDE);
         let q = head_block(&self.q, strip.first_query(), rows, head, head_dim);
         let wanted = Banded::Product(band);
-        k_turned.product(&mut block, Write::Replace, scale as f32, q, [0, strip.skipped], wanted);
+        k_turned.product(&mut block, Assign::Replace, scale as f32, q, [0, strip.skipped], wanted);
         #[expect(unsafe_code, reason = "every task writes its own block")]
         // SAFETY: `block` checks the bounds. A task is one head of some queries, and segments share no query, so that no
         // other task's block has an element of this one; the task itself drops one block before it takes the next.
@@ -120,8 +120,8 @@ impl Forward<'_> {
                 |by| absorb(scores, softcap, top, total, output, by),
             );
         }
-        let weights = Mat::new(scores, rows, cols, STRIDE);
-        v.product(&mut output, Write::Add, 1.0, weights, [strip.skipped, 0], Banded::Left(band));
+        let weights = MatRef::new(scores, rows, cols, STRIDE);
+        v.product(&mut output, Assign::Add, 1.0, weights, [strip.skipped, 0], Banded::Left(band));
     }
 
     /// Divides the output by the sums, whose logarithms it writes.

@@ -1,7 +1,7 @@
 //! How attention is cut: queries in strips, keys in parts, so that what is worked on stays in the caches.
 
 use super::segments::Segment;
-use crate::gemm::{Band, Mat, Panels};
+use crate::gemm::{Band, MatRef, Panels};
 use crate::host::HostRows;
 use std::ops::Range;
 
@@ -77,6 +77,6 @@ pub(super) fn head_block<'a>(
     len: usize,
     head: usize,
     head_dim: usize,
-) -> Mat<'a> {
-    Mat::new(&x.data()[first * x.stride + head * head_dim..], len, head_dim, x.stride)
+) -> MatRef<'a> {
+    MatRef::new(&x.data()[first * x.stride + head * head_dim..], len, head_dim, x.stride)
 }

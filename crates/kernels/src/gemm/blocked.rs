@@ -10,12 +10,13 @@ use super::band::Banded;
 use super::depth::Depth;
 use super::dots;
 use super::kernel::Kernel;
-use super::matrix::{Mat, MatMut, Write};
-use super::operand::Right;
+use super::matrix::{Assign, MatMut, MatRef};
+use super::operand::RightOperand;
 use super::packing::{pack_left, pack_right};
 use super::scratch::Scratch;
 use super::tasks::for_each;
-use super::tiles::{Packed, ROWS, Rows, tiles};
+use super::threads::Threads;
+use super::tiles::{LeftRows, ROWS, RightPanels, tiles};
 use std::cell::Cell;
 
 /// Columns of B that a task packs at a time.
@@ -40,10 +41,11 @@ thread_local! {
 #[derive(Clone, Copy)]
 struct Shared(*mut f32);
 #[expect(unsafe_code, reason = "panels of one buffer are written by several threads")]
-// SAFETY: only the code of this file uses it, on disjoint parts.
+// SAFETY: a pointer to f32 values, which threads may share; only `product` and `Product::block` dereference what it gives:
+// tasks of the packing write panels of their own, and are done before any task reads one.
 unsafe impl Send for Shared {}
 #[expect(unsafe_code, reason = "panels of one buffer are written by several threads")]
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for Shared {}
 
 impl Shared {
@@ -58,16 +60,16 @@ enum Left<'a> {
     /// The blocks of the depth one after another, `rows` rows of each.
     Packed { panels: Shared, rows: usize },
     /// As it lies.
-    Direct(Mat<'a>),
+    Direct(MatRef<'a>),
 }
 
 /// What tasks of one product share.
 struct Product<'a> {
     kernel: &'a Kernel,
     c: &'a MatMut<'a>,
-    write: Write,
+    assign: Assign,
     alpha: f32,
-    b: Right<'a>,
+    b: RightOperand<'a>,
     depth: Depth,
     a: Left<'a>,
     /// Blocks `first..first + blocks` of the depth.
@@ -79,19 +81,19 @@ struct Product<'a> {
 pub(super) fn product(
     kernel: &Kernel,
     c: &mut MatMut,
-    write: Write,
+    assign: Assign,
     alpha: f32,
-    a: Mat,
-    b: Right,
-    parallel: bool,
+    a: MatRef,
+    b: RightOperand,
+    threads: Threads,
 ) {
     let (m, n, depth) = (c.rows, c.cols, Depth::new(a.cols));
-    let threads = match parallel && m * n * a.cols >= SMALL {
-        true => rayon::current_num_threads(),
-        false => 1,
+    let threads = match threads {
+        Threads::Pool if m * n * a.cols >= SMALL => rayon::current_num_threads(),
+        Threads::Pool | Threads::Current => 1,
     };
     if dots::fits(a, &b) {
-        return dots::product(c, write, alpha, a, &b, threads);
+        return dots::product(c, assign, alpha, a, &b, threads);
     }
     let direct = n <= SKINNY && a.col_stride < FAR;
     let panels = if direct { 0 } else { m.div_ceil(kernel.mr) };
@@ -118,7 +120,7 @@ pub(super) fn product(
         let product = Product {
             kernel,
             c: &*c,
-            write: if first == 0 { write } else { Write::Add },
+            assign: if first == 0 { assign } else { Assign::Add },
             alpha,
             b,
             depth,
@@ -157,7 +159,7 @@ impl Product<'_> {
         let Kernel { mr, nr, .. } = *self.kernel;
         let mut right = RIGHT.take();
         let panels = right.floats(width.next_multiple_of(nr) * self.depth.block);
-        let mut write = self.write;
+        let mut assign = self.assign;
         for block in 0..self.blocks {
             let (start, len) = self.depth.range(self.first + block);
             pack_right(nr, &self.b, start, len, col, width, panels);
@@ -170,24 +172,26 @@ impl Product<'_> {
             let (next, steps) = self.depth.range(self.first + next);
             let tiles_until_then = height.div_ceil(mr) * width.div_ceil(nr);
             let ahead = Ahead::new(&self.b, next..next + steps, from..from + width, tiles_until_then);
-            let b = Packed { data: panels.as_ptr(), apart: nr * len, ahead };
+            let b = RightPanels { data: panels.as_ptr(), apart: nr * len, ahead };
             let a = match self.a {
-                Left::Packed { panels, rows } => Rows {
+                Left::Packed { panels, rows } => LeftRows {
                     data: panels.at(rows * self.depth.block * block + row * len),
                     steps: start..start + len,
                     apart: len,
                     strides: [1, mr],
                     whole: true,
                 },
-                Left::Direct(a) => Rows::direct(a, row, start..start + len),
+                Left::Direct(a) => LeftRows::direct(a, row, start..start + len),
             };
-            // SAFETY: no other task writes this block of C; the panels were packed above and by `product`, or the rows
-            // lie in A.
+            // SAFETY: tasks have blocks of C of their own, within C as `block` checks, and nobody uses C itself meanwhile. A:
+            // the panels of rows `row..row + height`, whole ones since `row` is a multiple of `mr`, which `product` has
+            // packed for this block of the depth, or the rows as they lie in A. B: the panels that were just packed, for the
+            // same steps. The kernel is one that this machine runs, as `product` was given it.
             unsafe {
                 let c = self.c.block(row, col, height, width);
-                tiles(self.kernel, &c, write, self.alpha, a, b, Banded::No);
+                tiles(self.kernel, &c, assign, self.alpha, a, b, Banded::No);
             }
-            write = Write::Add;
+            assign = Assign::Add;
         }
         RIGHT.set(right);
     }

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 
 /// A read-only matrix with arbitrary strides.
 #[derive(Clone, Copy)]
-pub(crate) struct Mat<'a> {
+pub(crate) struct MatRef<'a> {
     pub(super) data: &'a [f32],
     pub(crate) rows: usize,
     pub(crate) cols: usize,
@@ -12,20 +12,20 @@ pub(crate) struct Mat<'a> {
     pub(super) col_stride: usize,
 }
 
-impl<'a> Mat<'a> {
+impl<'a> MatRef<'a> {
     /// Rows of `cols` adjacent elements, `stride` apart.
-    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Mat<'a> {
+    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> MatRef<'a> {
         assert!(
             rows == 0 || cols == 0 || (rows - 1) * stride + cols <= data.len(),
             "the matrix fits its data"
         );
-        Mat { data, rows, cols, row_stride: stride, col_stride: 1 }
+        MatRef { data, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
     /// Columns `start..start + cols`.
-    pub(crate) fn columns(self, start: usize, cols: usize) -> Mat<'a> {
+    pub(crate) fn columns(self, start: usize, cols: usize) -> MatRef<'a> {
         assert!(start + cols <= self.cols, "the columns lie inside");
-        Mat { data: self.data.get(start * self.col_stride..).unwrap_or_default(), cols, ..self }
+        MatRef { data: self.data.get(start * self.col_stride..).unwrap_or_default(), cols, ..self }
     }
 
     /// Row `index` of a matrix of adjacent elements.
@@ -35,8 +35,8 @@ impl<'a> Mat<'a> {
     }
 
     /// The transpose, without moving anything.
-    pub(crate) fn t(self) -> Mat<'a> {
-        Mat {
+    pub(crate) fn t(self) -> MatRef<'a> {
+        MatRef {
             rows: self.cols,
             cols: self.rows,
             row_stride: self.col_stride,
@@ -58,10 +58,11 @@ pub(crate) struct MatMut<'a> {
 }
 
 #[expect(unsafe_code, reason = "blocks of one buffer are written by several threads")]
-// SAFETY: it is a mutable borrow of f32 values, which may move between threads.
+// SAFETY: it stands for a mutable borrow of f32 values, whose lifetime it carries, and such a borrow is Send.
 unsafe impl Send for MatMut<'_> {}
 #[expect(unsafe_code, reason = "blocks of one buffer are written by several threads")]
-// SAFETY: a shared reference only hands out blocks, through the unsafe `block`.
+// SAFETY: through a shared reference elements are reached by `block` alone, which is unsafe: its callers promise that no
+// element is reached from two threads. `row` needs a mutable reference.
 unsafe impl Sync for MatMut<'_> {}
 
 impl<'a> MatMut<'a> {
@@ -80,7 +81,8 @@ impl<'a> MatMut<'a> {
     #[expect(unsafe_code, reason = "blocks of one buffer are written by several threads")]
     pub(crate) unsafe fn block(&self, row: usize, col: usize, rows: usize, cols: usize) -> MatMut<'a> {
         assert!(row + rows <= self.rows && col + cols <= self.cols, "the block lies inside");
-        // SAFETY: the assertion keeps the pointer inside the buffer that `new` checked.
+        // SAFETY: `new` checked that `rows` rows of `cols` floats, `stride` apart, lie in the buffer, and the assertion that
+        // the block's first element is one of them, or at most one row or column behind, where the block is empty.
         let data = unsafe { self.data.add(row * self.stride + col) };
         MatMut { data, rows, cols, stride: self.stride, lifetime: PhantomData }
     }
@@ -89,7 +91,8 @@ impl<'a> MatMut<'a> {
     pub(crate) fn row(&mut self, index: usize) -> &mut [f32] {
         assert!(index < self.rows, "the row lies inside");
         #[expect(unsafe_code, reason = "a row of a strided matrix")]
-        // SAFETY: the row lies in the buffer, and `&mut self` makes the borrow unique.
+        // SAFETY: rows below `rows` of `cols` floats lie in the buffer, as `new` or `block` checked; `&mut self` lets nobody
+        // else reach this matrix, and who made it as a block promised that no other block overlaps it.
         unsafe {
             std::slice::from_raw_parts_mut(self.data.add(index * self.stride), self.cols)
         }
@@ -98,7 +101,7 @@ impl<'a> MatMut<'a> {
 
 /// What happens to the old content of the destination.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Write {
+pub(crate) enum Assign {
     Replace,
     Add,
 }

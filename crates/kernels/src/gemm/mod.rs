@@ -31,12 +31,13 @@ mod scratch;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod threads;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
 
 pub(crate) use band::{Band, Banded};
-pub(crate) use matrix::{Mat, MatMut, Write};
-pub(crate) use operand::Right;
+pub(crate) use matrix::{Assign, MatMut, MatRef};
+pub(crate) use operand::RightOperand;
 pub use operand::{Decode, Stored};
 pub(crate) use panels::Panels;
 pub(crate) use product::{gemm, gemm_serial, gemm_values};

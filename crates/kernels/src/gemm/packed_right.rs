@@ -4,10 +4,10 @@ use super::ahead::Ahead;
 use super::band::Banded;
 use super::depth::Depth;
 use super::kernel::Kernel;
-use super::matrix::{Mat, MatMut, Write};
-use super::operand::Right;
+use super::matrix::{Assign, MatMut, MatRef};
+use super::operand::RightOperand;
 use super::packing::pack_right;
-use super::tiles::{Packed, Rows, tiles};
+use super::tiles::{LeftRows, RightPanels, tiles};
 
 /// A matrix packed as the right operand of several products.
 pub(super) struct PackedRight {
@@ -24,7 +24,7 @@ impl PackedRight {
         PackedRight { kernel, depth: Depth { total: 0, block: 1 }, cols: 0, values: Vec::new(), skipped: 0 }
     }
 
-    pub(super) fn pack(&mut self, b: &Right) {
+    pub(super) fn pack(&mut self, b: &RightOperand) {
         let (depth, width) = (Depth::new(b.rows), b.cols.next_multiple_of(self.kernel.nr));
         (self.depth, self.cols) = (depth, b.cols);
         self.values.resize(self.values.len().max(width * b.rows + 16), 0.0);
@@ -40,16 +40,16 @@ impl PackedRight {
     pub(super) fn product(
         &self,
         c: &mut MatMut,
-        write: Write,
+        assign: Assign,
         alpha: f32,
-        a: Mat,
+        a: MatRef,
         [row, col]: [usize; 2],
         banded: Banded,
     ) {
         let nr = self.kernel.nr;
         assert!(a.rows == c.rows && row + a.cols <= self.depth.total, "the shapes fit");
         assert!(col % nr == 0 && col + c.cols <= self.cols, "the columns begin with a panel");
-        let mut write = write;
+        let mut assign = assign;
         for block in 0..self.depth.blocks() {
             let (start, len) = self.depth.range(block);
             let (from, to) = (row.max(start), (row + a.cols).min(start + len));
@@ -57,14 +57,16 @@ impl PackedRight {
                 continue;
             }
             let at = self.skipped + self.cols.next_multiple_of(nr) * start + col * len + (from - start) * nr;
-            let b = Packed { data: self.values[at..].as_ptr(), apart: nr * len, ahead: Ahead::NOTHING };
+            let b = RightPanels { data: self.values[at..].as_ptr(), apart: nr * len, ahead: Ahead::NOTHING };
             #[expect(unsafe_code, reason = "micro-kernels take pointers")]
-            // SAFETY: A and C have the shapes just checked, and the panels hold B.
+            // SAFETY: A has the rows of C and, in these steps, `to - from` columns; `pack` put the panels of B in this block
+            // of the depth behind each other, so that the one at `at` and those after it hold the columns of C and the same
+            // steps; both follow from the assertions. C is borrowed mutably.
             unsafe {
-                let a = Rows::direct(a, 0, from - row..to - row);
-                tiles(self.kernel, c, write, alpha, a, b, banded);
+                let a = LeftRows::direct(a, 0, from - row..to - row);
+                tiles(self.kernel, c, assign, alpha, a, b, banded);
             }
-            write = Write::Add;
+            assign = Assign::Add;
         }
     }
 }

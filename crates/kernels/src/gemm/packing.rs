@@ -1,12 +1,20 @@
 //! Packing the operands of a product: which of them lie how, and which routine of [`super::pack`] takes them.
 
-use super::matrix::Mat;
-use super::operand::{Right, Stored};
+use super::matrix::MatRef;
+use super::operand::{RightOperand, Stored};
 use super::pack::{self, Bf16, Element, F16, F32};
 
 /// Packs the panels of `rows` rows from `row` on, `len` steps from `start` on.
 #[expect(unsafe_code, reason = "the packing takes pointers")]
-pub(super) fn pack_left(mr: usize, a: Mat, row: usize, rows: usize, start: usize, len: usize, out: *mut f32) {
+pub(super) fn pack_left(
+    mr: usize,
+    a: MatRef,
+    row: usize,
+    rows: usize,
+    start: usize,
+    len: usize,
+    out: *mut f32,
+) {
     if len == 0 {
         return;
     }
@@ -14,8 +22,9 @@ pub(super) fn pack_left(mr: usize, a: Mat, row: usize, rows: usize, start: usize
     let data = &a.data[row * above + start * steps..];
     assert!((rows - 1) * above + (len - 1) * steps < data.len(), "the panels lie in the matrix");
     let data = data.as_ptr();
-    // SAFETY: the elements lie in the matrix, `out` is the place of these panels, and a kernel was given out only
-    // where the machine has the features.
+    // SAFETY: reads: the assertion says that the last row's last step lies in the matrix, and with it all others. Writes:
+    // the caller gives in `out` the place of these rows' whole panels, `len · mr` floats each, which no other task uses. The
+    // features: a kernel, whose `mr` this is, is given out only where the machine has them.
     unsafe {
         match mr {
             6 if above == 1 => return pack::copy::<F32, 6, 8>(data, steps, rows, len, out),
@@ -36,7 +45,7 @@ pub(super) fn pack_left(mr: usize, a: Mat, row: usize, rows: usize, start: usize
 /// Packs panels of `len` steps from `start` on: `width` columns from `col` on.
 pub(super) fn pack_right(
     nr: usize,
-    b: &Right,
+    b: &RightOperand,
     start: usize,
     len: usize,
     col: usize,
@@ -99,7 +108,8 @@ fn pack_stored<E: Element>(
     assert!(width.next_multiple_of(nr) * len <= out.len(), "there is room for the panels");
     let (out, data) = (out.as_mut_ptr(), data.as_ptr());
     #[expect(unsafe_code, reason = "the packing takes pointers")]
-    // SAFETY: just checked; a kernel was given out only where the machine has the features.
+    // SAFETY: reads and writes stay within the slices by the two assertions. The features: a kernel, whose `nr` this is, is
+    // given out only where the machine has them.
     unsafe {
         match (nr, columns) {
             (16, 1) => pack::copy::<E, 16, 2>(data, steps, width, len, out),

@@ -1,11 +1,12 @@
 //! Every way to compute a product against loops in f64.
 
 use super::band::{Band, Banded};
-use super::matrix::{Mat, MatMut, Write};
-use super::operand::{Decode, Right, Stored};
+use super::matrix::{Assign, MatMut, MatRef};
+use super::operand::{Decode, RightOperand, Stored};
 use super::panels::Panels;
 use super::portable;
 use super::product::{gemm, gemm_serial, gemm_values};
+use super::threads::Threads;
 #[cfg(target_arch = "x86_64")]
 use super::{blocked, kernel};
 
@@ -14,7 +15,7 @@ fn values(n: usize, seed: usize) -> Vec<f32> {
 }
 
 /// A product with a writer of its own, so that every way to compute it can be tested.
-type Product<'p> = dyn Fn(&mut MatMut, Mat, Right) + 'p;
+type Product<'p> = dyn Fn(&mut MatMut, MatRef, RightOperand) + 'p;
 
 fn check(name: &str, product: &Product) {
     for (m, n, k) in [(1, 5, 3), (33, 70, 129), (300, 520, 40), (64, 8, 900), (7, 300, 1), (100, 6, 803)] {
@@ -30,8 +31,9 @@ fn check(name: &str, product: &Product) {
         for (stored, (ta, tb)) in stored.iter().flat_map(|s| turns.map(|t| (*s, t))) {
             let at = |i: usize, l: usize| if ta { a[l * m + i] } else { a[i * k + l] };
             let bt = |l: usize, j: usize| if tb { b[j * k + l] } else { b[l * n + j] };
-            let left = if ta { Mat::new(&a, k, m, m).t() } else { Mat::new(&a, m, k, k) };
-            let right = if tb { Right::new(stored, n, k).t() } else { Right::new(stored, k, n) };
+            let left = if ta { MatRef::new(&a, k, m, m).t() } else { MatRef::new(&a, m, k, k) };
+            let right =
+                if tb { RightOperand::new(stored, n, k).t() } else { RightOperand::new(stored, k, n) };
             let stride = n + 3;
             let mut c = values(m * stride, 3);
             let before = c.clone();
@@ -63,10 +65,11 @@ unsafe fn plain_12x32(
     tile: kernel::Tile,
 ) {
     for (i, j) in (0..tile.rows).flat_map(|i| (0..tile.cols).map(move |j| (i, j))) {
-        // SAFETY: as for the kernels proper.
+        // SAFETY: the caller's promise, as to the kernels proper: A has element (i, k) for every row of the tile and step of
+        // the depth, and B is a panel of 32 values a step.
         let at = |k: usize| unsafe { *a.add(i * above + k * along) * *b.add(32 * k + j) };
         let sum: f32 = (0..depth).map(at).sum();
-        // SAFETY: as above.
+        // SAFETY: the caller's promise: element (i, j) of the tile lies in C, and nobody else has a reference to it.
         let c = unsafe { &mut *tile.c.add(i * tile.stride + j) };
         *c = if tile.add { *c } else { 0.0 } + tile.alpha * sum;
     }
@@ -82,14 +85,14 @@ impl Decode for Coded<'_> {
 
 #[test]
 fn products_of_every_orientation_and_storage_agree_with_loops() {
-    check("portable", &|c, a, b| portable::product(c, Write::Add, 0.5, a, b, true));
+    check("portable", &|c, a, b| portable::product(c, Assign::Add, 0.5, a, b, Threads::Pool));
     #[cfg(target_arch = "x86_64")]
     let plain = kernel::Kernel { mr: 12, nr: 32, adjacent: plain_12x32, strided: plain_12x32 };
     #[cfg(target_arch = "x86_64")]
     for kernel in kernel::available().into_iter().chain([&plain]) {
         let name = format!("{}x{}", kernel.mr, kernel.nr);
-        for parallel in [true, false] {
-            check(&name, &|c, a, b| blocked::product(kernel, c, Write::Add, 0.5, a, b, parallel));
+        for threads in [Threads::Pool, Threads::Current] {
+            check(&name, &|c, a, b| blocked::product(kernel, c, Assign::Add, 0.5, a, b, threads));
         }
     }
 }
@@ -100,16 +103,16 @@ fn parts_of_a_packed_matrix_give_what_the_whole_does() {
     let (m, n, k) = (21, 150, 700);
     let (a, b) = (values(m * k, 1), values(k * n, 2));
     for turned in [false, true] {
-        let b = if turned { Mat::new(&b, n, k, k).t() } else { Mat::new(&b, k, n, n) };
+        let b = if turned { MatRef::new(&b, n, k, k).t() } else { MatRef::new(&b, k, n, n) };
         let mut panels = Panels::empty();
         panels.pack(b);
         for ([row, rows], [col, cols]) in [([0, k], [0, n]), ([0, 100], [32, 70]), ([300, 333], [64, 86])] {
-            let a = Mat::new(&a, m, k, k).columns(row, rows);
+            let a = MatRef::new(&a, m, k, k).columns(row, rows);
             let (mut got, mut want) = (values(m * cols, 3), values(m * cols, 3));
             let mut c = MatMut::new(&mut got, m, cols, cols);
-            panels.product(&mut c, Write::Add, 0.5, a, [row, col], Banded::No);
+            panels.product(&mut c, Assign::Add, 0.5, a, [row, col], Banded::No);
             let part = b.columns(col, cols).t().columns(row, rows).t();
-            gemm_serial(&mut MatMut::new(&mut want, m, cols, cols), Write::Add, 0.5, a, part);
+            gemm_serial(&mut MatMut::new(&mut want, m, cols, cols), Assign::Add, 0.5, a, part);
             for (got, want) in got.iter().zip(&want) {
                 assert!((got - want).abs() < 1e-4, "{got} not {want}");
             }
@@ -124,8 +127,8 @@ fn a_slice_of_columns_is_taken_like_a_matrix_of_its_own() {
     for n in [5, 8] {
         let (a, b) = (values(m * k, 1), values((k - 1) * stride + n, 2));
         let own: Vec<f32> = (0..k).flat_map(|l| b[l * stride..][..n].to_vec()).collect();
-        let product = |b: Mat| gemm_values(0.5, Mat::new(&a, m, k, k), b);
-        assert_eq!(product(Mat::new(&b, k, n, stride)), product(Mat::new(&own, k, n, n)));
+        let product = |b: MatRef| gemm_values(0.5, MatRef::new(&a, m, k, k), b);
+        assert_eq!(product(MatRef::new(&b, k, n, stride)), product(MatRef::new(&own, k, n, n)));
     }
 }
 
@@ -134,7 +137,7 @@ fn a_band_leaves_out_what_is_zero_or_not_wanted() {
     let (m, n, k) = (50, 120, 310);
     let (mut a, b) = (values(m * k, 1), values(k * n, 2));
     let mut panels = Panels::empty();
-    let panels = panels.pack(Mat::new(&b, k, n, n));
+    let panels = panels.pack(MatRef::new(&b, k, n, n));
     for (first, end) in [(-400, 9), (-400, 290), (200, 250), (-30, -5), (400, 500)] {
         let band = Band { first, end };
         for (i, row) in a.chunks_exact_mut(k).enumerate() {
@@ -144,8 +147,8 @@ fn a_band_leaves_out_what_is_zero_or_not_wanted() {
         }
         let product = |banded| {
             let mut c = values(m * n, 3);
-            let a = Mat::new(&a, m, k, k);
-            panels.product(&mut MatMut::new(&mut c, m, n, n), Write::Add, 0.5, a, [0, 0], banded);
+            let a = MatRef::new(&a, m, k, k);
+            panels.product(&mut MatMut::new(&mut c, m, n, n), Assign::Add, 0.5, a, [0, 0], banded);
             c
         };
         let want = product(Banded::No);
@@ -167,8 +170,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let mut c = vec![0.0; m * n];
-        let (a, b) = (Mat::new(&a, m, k, k), Mat::new(&b, k, n, n));
-        pool.install(|| gemm(&mut MatMut::new(&mut c, m, n, n), Write::Replace, 0.7, a, b));
+        let (a, b) = (MatRef::new(&a, m, k, k), MatRef::new(&b, k, n, n));
+        pool.install(|| gemm(&mut MatMut::new(&mut c, m, n, n), Assign::Replace, 0.7, a, b));
         c
     };
     let one = run(1);

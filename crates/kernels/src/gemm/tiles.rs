@@ -3,14 +3,14 @@
 use super::ahead::Ahead;
 use super::band::Banded;
 use super::kernel::{Kernel, Tile};
-use super::matrix::{Mat, MatMut, Write};
+use super::matrix::{Assign, MatMut, MatRef};
 use std::ops::Range;
 
 /// Rows of A worked on at a time, so that they stay in an L2 cache.
 pub(super) const ROWS: usize = 144;
 
 /// Rows of A in a block of the depth.
-pub(super) struct Rows {
+pub(super) struct LeftRows {
     pub(super) data: *const f32,
     /// The steps that lie there, counted in A.
     pub(super) steps: Range<usize>,
@@ -22,16 +22,16 @@ pub(super) struct Rows {
     pub(super) whole: bool,
 }
 
-impl Rows {
+impl LeftRows {
     /// A as it lies, from `row` on.
-    pub(super) fn direct(a: Mat, row: usize, steps: Range<usize>) -> Rows {
+    pub(super) fn direct(a: MatRef, row: usize, steps: Range<usize>) -> LeftRows {
         let data = a.data.as_ptr().wrapping_add(row * a.row_stride + steps.start * a.col_stride);
-        Rows { data, steps, apart: a.row_stride, strides: [a.row_stride, a.col_stride], whole: false }
+        LeftRows { data, steps, apart: a.row_stride, strides: [a.row_stride, a.col_stride], whole: false }
     }
 }
 
 /// Panels of B in a block of the depth.
-pub(super) struct Packed {
+pub(super) struct RightPanels {
     pub(super) data: *const f32,
     /// Floats between panels.
     pub(super) apart: usize,
@@ -48,15 +48,15 @@ pub(super) struct Packed {
 pub(super) unsafe fn tiles(
     kernel: &Kernel,
     c: &MatMut,
-    write: Write,
+    assign: Assign,
     alpha: f32,
-    a: Rows,
-    mut b: Packed,
+    a: LeftRows,
+    mut b: RightPanels,
     banded: Banded,
 ) {
     let Kernel { mr, nr, adjacent, strided } = *kernel;
     let steps = a.steps;
-    let add = write == Write::Add;
+    let add = assign == Assign::Add;
     for above in (0..c.rows).step_by(ROWS) {
         let below = (above + ROWS).min(c.rows);
         for (panel, left) in (0..c.cols).step_by(nr).enumerate() {
@@ -82,7 +82,9 @@ pub(super) unsafe fn tiles(
                 b.ahead.step();
                 let run = if a.strides[0] == 1 && (a.whole || rows == mr) { adjacent } else { strided };
                 let skipped = part.start - steps.start;
-                // SAFETY: as promised by the caller; the tile lies in C.
+                // SAFETY: the caller's promise. The tile has rows below `c.rows` and columns below `c.cols`. A's first element
+                // for it is in row `row` and step `part.start`, and B's in its panel at the same step: both have the steps
+                // of `part`, which lies within `steps`. `adjacent` is chosen only where a step of A is `mr` adjacent values.
                 unsafe {
                     let data = c.data.add(row * c.stride + left);
                     let tile = Tile { c: data, stride: c.stride, rows, cols, alpha, add };

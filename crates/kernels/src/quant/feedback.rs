@@ -9,7 +9,7 @@
 use super::block_format::BlockFormat;
 use super::block_method::pack_codes;
 use super::quantised_rows::QuantisedRows;
-use crate::gemm::{Mat, MatMut, Write, gemm, gemm_serial};
+use crate::gemm::{Assign, MatMut, MatRef, gemm, gemm_serial};
 use crate::host::HostRows;
 use crate::vector::simd;
 use candle_core::Tensor;
@@ -33,9 +33,9 @@ impl Moments {
     /// `x` is not an f32 tensor of the CPU.
     pub fn add(&mut self, x: &Tensor) -> Result<()> {
         let x = HostRows::new(x)?;
-        let rows = Mat::new(x.data(), x.rows, x.cols, x.stride);
+        let rows = MatRef::new(x.data(), x.rows, x.cols, x.stride);
         let mut sums = MatMut::new(&mut self.sums, self.width, self.width, self.width);
-        gemm(&mut sums, Write::Add, 1.0, rows.t(), rows);
+        gemm(&mut sums, Assign::Add, 1.0, rows.t(), rows);
         Ok(())
     }
 
@@ -70,10 +70,10 @@ fn cholesky(a: &mut [f32], k: usize) -> bool {
         // What the columns to the left contribute.
         let mut known = vec![0.0; (k - start) * width];
         if start > 0 {
-            let left = Mat::new(&a[start * k..], k - start, start, k);
-            let top = Mat::new(&a[start * k..], width, start, k);
+            let left = MatRef::new(&a[start * k..], k - start, start, k);
+            let top = MatRef::new(&a[start * k..], width, start, k);
             let mut known = MatMut::new(&mut known, k - start, width, width);
-            gemm(&mut known, Write::Replace, 1.0, left, top.t());
+            gemm(&mut known, Assign::Replace, 1.0, left, top.t());
         }
         for (row, known) in a[start * k..].chunks_exact_mut(k).zip(known.chunks_exact(width)) {
             row[start..start + width].iter_mut().zip(known).for_each(|(v, known)| *v -= known);
@@ -148,10 +148,10 @@ impl Feedback {
                 targets.extend_from_slice(&row[start..start + width]);
             }
             if start > 0 {
-                let errors = Mat::new(&errors, count, start, k);
-                let factor = Mat::new(&self.factor[start..], start, width, k);
+                let errors = MatRef::new(&errors, count, start, k);
+                let factor = MatRef::new(&self.factor[start..], start, width, k);
                 let mut targets = MatMut::new(&mut targets, count, width, width);
-                gemm_serial(&mut targets, Write::Add, -1.0, errors, factor);
+                gemm_serial(&mut targets, Assign::Add, -1.0, errors, factor);
             }
             let weight = &self.weight[start..start + width];
             for (r, target) in targets.chunks_exact_mut(width).enumerate() {
