@@ -18,7 +18,8 @@ use super::host::has_kernel;
 use candle_core::Tensor;
 use olive_core::Result;
 
-/// `softmax(mask(softcap(scale · q·kᵀ))) · v`; q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`.
+/// `softmax(mask(softcap(scale · q·kᵀ))) · v`; q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`, with the
+/// rows of `segments`. The elements of a row are adjacent; rows may lie apart, as those of a packed projection do.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -38,7 +39,8 @@ pub fn forward(
     }
 }
 
-/// Gradients of q, k and v.
+/// Gradients of q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`, given what [`forward`] took and gave
+/// and the gradient of its output, `[queries, heads · head_dim]`. Rows may lie apart, those of the gradients are adjacent.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.

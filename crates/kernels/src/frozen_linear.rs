@@ -135,7 +135,7 @@ fn decoded(matrix: &dyn HostMatrix) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
 }
 
-/// `x · wᵀ`: `[tokens, in]` to `[tokens, out]`.
+/// `x · wᵀ`: `[tokens, in]`, whose rows may lie apart, to `[tokens, out]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -149,7 +149,7 @@ pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
     matrix(y, x.rows, w.out_features)
 }
 
-/// `dy · w`: `[tokens, out]` to `[tokens, in]`, the gradient of the input.
+/// `dy · w`: `[tokens, out]`, whose rows may lie apart, to `[tokens, in]`, the gradient of the input.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -174,7 +174,7 @@ fn plain_backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
 /// Rows of X up to which a dot product per row of W beats the packing of a matrix product.
 const FEW: usize = 4;
 
-/// Overwrites `y`, `[x.rows, out]`.
+/// Overwrites `y`, `[x.rows, out]`, with `x · wᵀ`; x is `[any, in]`.
 #[tracing::instrument(name = "frozen_linear::forward_host", level = "trace", skip_all)]
 pub(crate) fn forward_host(x: MatRef, w: &FrozenWeight, y: &mut [f32]) {
     assert_eq!(x.cols, w.in_features, "the input has the width of the weight");
@@ -197,7 +197,7 @@ pub(crate) fn forward_values(x: MatRef, w: &FrozenWeight) -> Vec<f32> {
     gemm_values(1.0, x, w.operand().t())
 }
 
-/// `[dy.rows, in]`.
+/// `dy · w`, `[dy.rows, in]`; dy is `[any, out]`.
 #[tracing::instrument(name = "frozen_linear::backward_values", level = "trace", skip_all)]
 pub(crate) fn backward_values(dy: MatRef, w: &FrozenWeight) -> Vec<f32> {
     assert_eq!(dy.cols, w.out_features, "the gradient has the height of the weight");

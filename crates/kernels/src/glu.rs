@@ -18,7 +18,7 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// `act(gate) · up`, all `[rows, n]`.
+/// `act(gate) · up`, all `[rows, n]`. The rows of `gate` and `up` may lie apart, as the halves of a packed projection do.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.

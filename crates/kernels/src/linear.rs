@@ -39,7 +39,8 @@ pub struct LinearGradients {
     pub lora: Option<(Tensor, Tensor)>,
 }
 
-/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes.
+/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes. x is `[tokens, in]`, whose
+/// rows may lie apart, and the bias `[out]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -81,7 +82,8 @@ pub fn forward(
     Ok((matrix(y, rows.rows, out)?, inner))
 }
 
-/// With `du = s · dy·B`: `dB = s · dyᵀ·u`, `dA = duᵀ·dropout(x)`, `dx = dy·W + dropout(du·A)`.
+/// With `du = s · dy·B`: `dB = s · dyᵀ·u`, `dA = duᵀ·dropout(x)`, `dx = dy·W + dropout(du·A)`. dy is `[tokens, out]`; its rows,
+/// and those of what `ran` holds, may lie apart.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.

@@ -7,7 +7,7 @@ use candle_core::{D, DType, Tensor};
 use olive_core::Result;
 use rayon::prelude::*;
 
-/// `x / √(mean(x²) + eps) · weight`: `[rows, n]`, weight `[n]` in f32.
+/// `x / √(mean(x²) + eps) · weight`: `[rows, n]`, whose rows may lie apart, to `[rows, n]`; weight `[n]` in f32.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -73,7 +73,8 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: Tensor) -> Result<Ten
     dx.into_tensor()
 }
 
-/// Gradient of the weight `[n]`, where that is trained: the sum over the rows of `dy · x / √(mean(x²) + eps)`.
+/// Gradient of the weight `[n]`, where that is trained: the sum over the rows of `dy · x / √(mean(x²) + eps)`, both
+/// `[rows, n]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.

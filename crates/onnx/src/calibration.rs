@@ -97,7 +97,7 @@ pub(crate) fn choose(
         held_out: batches(&held_out, HELD_OUT_TOKENS),
         float,
         work,
-        weights: Weights { source, formats },
+        weights: CheckpointWeights { source, formats },
         shared,
         chosen: ChosenCodes::new(),
         cancel,
@@ -128,7 +128,7 @@ fn batches(dataset: &Dataset, limit: usize) -> Vec<MicroBatch> {
     batches
 }
 
-struct Weights<'a> {
+struct CheckpointWeights<'a> {
     source: &'a dyn WeightSource,
     formats: &'a BTreeMap<String, BlockFormat>,
 }
@@ -138,7 +138,7 @@ struct Run<'a> {
     held_out: Vec<MicroBatch>,
     float: Decoder,
     work: Decoder,
-    weights: Weights<'a>,
+    weights: CheckpointWeights<'a>,
     shared: bool,
     chosen: ChosenCodes,
     cancel: &'a CancelFlag,
@@ -306,7 +306,7 @@ fn advance(states: &mut [HiddenStates], decoder: &Decoder, layer: usize) -> Resu
     states.iter_mut().try_for_each(|states| states.advance(decoder, layer))
 }
 
-impl Weights<'_> {
+impl CheckpointWeights<'_> {
     fn shape(&self, tensor: &str) -> Result<(usize, usize)> {
         match self.source.describe(tensor) {
             Some((_, &[n, k])) => Ok((n, k)),

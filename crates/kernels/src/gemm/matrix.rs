@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-/// A read-only matrix with arbitrary strides.
+/// A read-only matrix `[rows, cols]`: element (i, j) is `data[i · row_stride + j · col_stride]`.
 #[derive(Clone, Copy)]
 pub(crate) struct MatRef<'a> {
     pub(super) data: &'a [f32],
@@ -46,7 +46,7 @@ impl<'a> MatRef<'a> {
     }
 }
 
-/// A matrix to write: rows of adjacent elements, `stride` apart.
+/// A matrix `[rows, cols]` to write: rows of adjacent elements, `stride` apart.
 ///
 /// Several may view disjoint blocks of one buffer, which a slice per row block could not express.
 pub(crate) struct MatMut<'a> {

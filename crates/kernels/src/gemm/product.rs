@@ -8,12 +8,12 @@ use super::threads::Threads;
 use super::{blocked, kernel};
 use std::marker::PhantomData;
 
-/// `c = [c +] alpha · a · b` on the current thread.
+/// `c = [c +] alpha · a · b` on the current thread: `[m, n]`, `[m, k]` and `[k, n]`, each with strides of its own.
 pub(crate) fn gemm_serial(c: &mut MatMut, assign: Assign, alpha: f32, a: MatRef, b: MatRef) {
     product(c, assign, alpha, a, b.into(), Threads::Current);
 }
 
-/// `c = [c +] alpha · a · b` on all threads of the current rayon pool.
+/// As [`gemm_serial`], on all threads of the current rayon pool; b may be stored in any form.
 pub(crate) fn gemm<'a>(
     c: &mut MatMut,
     assign: Assign,
