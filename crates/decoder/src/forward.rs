@@ -5,7 +5,7 @@ use super::{Decoder, KvCache, Tokens};
 use candle_core::{DType, Tensor};
 use olive_arch::RopeScaling;
 use olive_core::Result;
-use olive_kernels::{Head, Segment, lm_loss, residual, rms_norm};
+use olive_kernels::{Head, Segments, lm_loss, residual, rms_norm};
 
 /// Positions per pass while a prompt is read, so that memory does not grow with the prompt.
 const PREFILL: usize = 512;
@@ -77,8 +77,7 @@ impl Decoder {
 
     fn append(&self, ids: &[u32], start: usize, total: usize, cache: &mut KvCache) -> Result<Tensor> {
         let positions: Vec<u32> = (start as u32..(start + ids.len()) as u32).collect();
-        let segment = Segment { first_query: 0, queries: ids.len(), first_key: 0, keys: start + ids.len() };
-        let pass = Pass::new(self, &positions, total, vec![segment], None)?;
+        let pass = Pass::new(self, &positions, total, Segments::after_cache(start, ids.len()), None)?;
         let mut hidden = self.embed(ids)?;
         for (index, layer_cache) in cache.layers.iter_mut().enumerate() {
             hidden = self.layer(index).forward(&hidden, &pass, Some(layer_cache))?.0;

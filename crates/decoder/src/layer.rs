@@ -8,12 +8,12 @@ use olive_arch::{LinearKind, QkNorm, Rope, RopeUse};
 use olive_core::Result;
 use olive_kernels::attention::{self, Attended, AttentionSpec};
 use olive_kernels::{
-    Dora, Dropout, Lora, RotaryTables, Segment, dora, glu, linear, residual, rms_norm, rotary,
+    Dora, Dropout, Lora, RotaryTables, Segments, dora, glu, linear, residual, rms_norm, rotary,
 };
 
 /// What all layers share in one pass over some tokens.
 pub(super) struct Pass {
-    pub(super) segments: Vec<Segment>,
+    pub(super) segments: Segments,
     pub(super) global: RotaryTables,
     pub(super) local: Option<RotaryTables>,
     /// Dropout on the inputs of adapter branches, in training.
@@ -25,7 +25,7 @@ impl Pass {
         decoder: &Decoder,
         positions: &[u32],
         sequence_length: usize,
-        segments: Vec<Segment>,
+        segments: Segments,
         dropout: Option<DropoutKey>,
     ) -> Result<Pass> {
         let tables = |rope: &Rope| {

@@ -1,6 +1,6 @@
 //! Sequences laid end to end: no position is padding, and attention does not cross borders.
 
-use olive_kernels::Segment;
+use olive_kernels::Segments;
 
 /// Some sequences as the decoder takes them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,8 +20,8 @@ impl Tokens {
         Tokens { ids: ids.to_vec(), lengths: vec![ids.len()], sequence_length: ids.len() }
     }
 
-    pub(super) fn segments(&self) -> Vec<Segment> {
-        Segment::documents(&self.lengths)
+    pub(super) fn segments(&self) -> Segments {
+        Segments::documents(&self.lengths)
     }
 
     /// Position of every id in its sequence.

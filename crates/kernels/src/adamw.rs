@@ -24,6 +24,8 @@ pub struct Update {
 
 /// `m ← β₁m + (1-β₁)g`, `v ← β₂v + (1-β₂)g²`, `p ← decay·p − step_size · m / (√v / correction + ε)`.
 ///
+/// Parameter, moments and gradient have one shape, any, and adjacent elements. The three results are tensors of their own.
+///
 /// # Errors
 /// A device error.
 #[tracing::instrument(name = "adamw::step", level = "trace", skip_all)]
@@ -72,7 +74,7 @@ fn plain(u: &Update, parameter: &mut Tensor, moments: &mut [Tensor; 2], gradient
     Ok(())
 }
 
-/// Sum of the squares, in f64 and in an order of its own.
+/// Sum of the squares of all elements, which are adjacent, in f64 and in an order of its own.
 ///
 /// # Errors
 /// A device error.

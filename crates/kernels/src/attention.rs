@@ -3,68 +3,23 @@
 //! Work goes by strips: a block of queries of one head against the keys it may see. `[heads, seq, seq]` never exists; the
 //! backward recomputes a strip from the saved log-sum-exp, as FlashAttention does (<https://arxiv.org/abs/2205.14135>).
 
-mod kernel;
+mod backward;
+mod forward;
 mod plain;
+mod segments;
+mod spec;
+mod strip;
 
+pub use segments::Segments;
+pub use spec::{Attended, AttentionSpec};
+
+use super::error::invalid;
 use super::host::has_kernel;
 use candle_core::Tensor;
 use olive_core::Result;
 
-/// What is fixed for a layer.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AttentionSpec {
-    pub heads: usize,
-    pub kv_heads: usize,
-    pub head_dim: usize,
-    /// Factor on `q · k`.
-    pub scale: f64,
-    /// A position attends to itself and the `window - 1` before it.
-    pub window: Option<usize>,
-    /// `cap · tanh(scores / cap)` on the scores.
-    pub softcap: Option<f64>,
-}
-
-/// One document among the rows of q and of k and v. Its queries are the last `queries` of its `keys` positions: as many
-/// in training, fewer when earlier keys come from a cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Segment {
-    pub first_query: usize,
-    pub queries: usize,
-    pub first_key: usize,
-    pub keys: usize,
-}
-
-impl Segment {
-    /// Documents of these lengths, one after the other.
-    pub fn documents(lengths: &[usize]) -> Vec<Segment> {
-        let mut start = 0;
-        lengths
-            .iter()
-            .map(|&n| {
-                let segment = Segment { first_query: start, queries: n, first_key: start, keys: n };
-                start += n;
-                segment
-            })
-            .collect()
-    }
-
-    /// The keys, counted in the segment, that query `query` of the segment sees.
-    fn visible(&self, query: usize, window: Option<usize>) -> std::ops::Range<usize> {
-        let end = self.keys - self.queries + query + 1;
-        end - window.map_or(end, |w| w.min(end))..end
-    }
-}
-
-/// Output and what the backward needs of the forward.
-pub struct Attended {
-    /// `[queries, heads · head_dim]`.
-    pub output: Tensor,
-    /// Logarithm of the sum of exponentials of every row of scores, `[heads, queries]`. `None` where the backward
-    /// does not need it.
-    pub log_sum_exp: Option<Tensor>,
-}
-
-/// `softmax(mask(softcap(scale · q·kᵀ))) · v`; q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`.
+/// `softmax(mask(softcap(scale · q·kᵀ))) · v`; q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`, with the
+/// rows of `segments`. The elements of a row are adjacent; rows may lie apart, as those of a packed projection do.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -74,16 +29,18 @@ pub fn forward(
     q: &Tensor,
     k: &Tensor,
     v: &Tensor,
-    segments: &[Segment],
+    segments: &Segments,
 ) -> Result<Attended> {
+    check(spec, [q, k, v], segments)?;
     if has_kernel(q) {
-        kernel::forward(spec, q, k, v, segments)
+        forward::forward(spec, q, k, v, segments)
     } else {
         Ok(Attended { output: plain::forward(spec, q, k, v, segments)?, log_sum_exp: None })
     }
 }
 
-/// Gradients of q, k and v.
+/// Gradients of q `[queries, heads · head_dim]`, k and v `[keys, kv_heads · head_dim]`, given what [`forward`] took and gave
+/// and the gradient of its output, `[queries, heads · head_dim]`. Rows may lie apart, those of the gradients are adjacent.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -93,12 +50,28 @@ pub fn backward(
     [q, k, v]: [&Tensor; 3],
     attended: &Attended,
     d_output: &Tensor,
-    segments: &[Segment],
+    segments: &Segments,
 ) -> Result<[Tensor; 3]> {
+    check(spec, [q, k, v], segments)?;
     match &attended.log_sum_exp {
-        Some(lse) => kernel::backward(spec, [q, k, v], &attended.output, lse, d_output, segments),
+        Some(lse) => backward::backward(spec, [q, k, v], &attended.output, lse, d_output, segments),
         None => super::plain::vjp([q, k, v], d_output, |[q, k, v]| plain::forward(spec, q, k, v, segments)),
     }
+}
+
+/// Whether the operands have the rows of the segments and the columns of the heads.
+fn check(spec: &AttentionSpec, [q, k, v]: [&Tensor; 3], segments: &Segments) -> Result<()> {
+    let [q_shape, k_shape] = [(segments.queries(), spec.heads), (segments.keys(), spec.kv_heads)]
+        .map(|(rows, heads)| [rows, heads * spec.head_dim]);
+    if q.dims() == q_shape && k.dims() == k_shape && v.dims() == k_shape {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "attention needs queries {q_shape:?} and keys and values {k_shape:?}, got {:?}, {:?} and {:?}",
+        q.dims(),
+        k.dims(),
+        v.dims()
+    )))
 }
 
 #[cfg(test)]
@@ -112,7 +85,7 @@ mod tests {
     }
 
     fn check(spec: &AttentionSpec, documents: &[usize]) -> Result<()> {
-        let (segments, tokens) = (Segment::documents(documents), documents.iter().sum());
+        let (segments, tokens) = (Segments::documents(documents), documents.iter().sum());
         let (width, kv_width) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let (q, dy) = (random(&[tokens, width], 1)?, random(&[tokens, width], 4)?);
         let (k, v) = (random(&[tokens, kv_width], 2)?, random(&[tokens, kv_width], 3)?);
@@ -145,13 +118,24 @@ mod tests {
         let (q, k, v) = (random(&[90, 32], 1)?, random(&[90, 16], 2)?, random(&[90, 16], 3)?);
         for window in [None, Some(20)] {
             let spec = spec(window, None);
-            let whole = forward(&spec, &q, &k, &v, &Segment::documents(&[90]))?.output;
+            let whole = forward(&spec, &q, &k, &v, &Segments::documents(&[90]))?.output;
             for queries in [1, 13] {
-                let segment = Segment { first_query: 0, queries, first_key: 0, keys: 90 };
-                let tail = forward(&spec, &q.narrow(0, 90 - queries, queries)?, &k, &v, &[segment])?.output;
+                let segments = Segments::after_cache(90 - queries, queries);
+                let tail = forward(&spec, &q.narrow(0, 90 - queries, queries)?, &k, &v, &segments)?.output;
                 assert_close(&tail, &whole.narrow(0, 90 - queries, queries)?, 2e-6);
             }
         }
+        Ok(())
+    }
+
+    #[test]
+    fn rows_that_belong_to_no_segment_are_refused() -> Result<()> {
+        let (spec, segments) = (spec(None, None), Segments::documents(&[5, 2]));
+        let (q, kv) = (random(&[7, 32], 1)?, random(&[7, 16], 2)?);
+        assert!(forward(&spec, &q, &kv, &kv, &segments).is_ok());
+        assert!(forward(&spec, &random(&[8, 32], 1)?, &kv, &kv, &segments).is_err());
+        assert!(forward(&spec, &q, &random(&[6, 16], 2)?, &kv, &segments).is_err());
+        assert!(forward(&spec, &q, &q, &kv, &segments).is_err());
         Ok(())
     }
 }

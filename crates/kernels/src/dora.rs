@@ -3,8 +3,8 @@
 //!
 //! As in PEFT and section 4.3 of the paper, the norm is a constant for the gradients.
 
+use super::frozen_linear::{self, FrozenWeight};
 use super::linear::{self, Lora, RanLora};
-use super::{FrozenWeight, frozen_linear};
 use candle_core::{D, Tensor};
 use olive_core::Result;
 
@@ -34,7 +34,7 @@ pub struct DoraGradients {
 /// Rows of W that are decoded together.
 const ROWS: usize = 512;
 
-/// `‖W + s·B·A‖` of every row, `[out]`, f32.
+/// `‖W + s·B·A‖` of every row, `[out]`, f32; W is `[out, in]`, A `[r, in]` and B `[out, r]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -51,7 +51,8 @@ pub fn row_norms(weight: &FrozenWeight, a: &Tensor, b: &Tensor, scale: f64) -> R
     Ok(Tensor::cat(&parts, 0)?)
 }
 
-/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes.
+/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes. x is `[tokens, in]`, the
+/// bias `[out]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -80,7 +81,7 @@ pub fn forward(
     Ok((y, inner))
 }
 
-/// With `dz = g ⊙ dy` and `du = s · dz·B`: `dB = s · dzᵀ·u`, `dA = duᵀ·x̃`, `dm = Σ dy ⊙ z / norm`; `dx` comes from all the
+/// dy is `[tokens, out]`. With `dz = g ⊙ dy` and `du = s · dz·B`: `dB = s · dzᵀ·u`, `dA = duᵀ·x̃`, `dm = Σ dy ⊙ z / norm`; `dx` comes from all the
 /// places where `x` and `x̃` stand. `inner` is what [`forward`] gave; `z`, the layer without its lengths, is computed
 /// again.
 ///

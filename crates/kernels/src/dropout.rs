@@ -22,7 +22,8 @@ pub struct Dropout {
 const ROWS: usize = 32;
 
 impl Dropout {
-    /// Zeroes elements of `[rows, n]` and scales the rest by `1 / (1 - rate)`. Its own backward.
+    /// Zeroes elements of `[rows, n]`, whose rows may lie apart, and scales the rest by `1 / (1 - rate)`: `[rows, n]`. Its own
+    /// backward.
     ///
     /// # Errors
     /// A device error.

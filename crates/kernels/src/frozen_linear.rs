@@ -3,7 +3,8 @@
 //! Forward `Y = X·Wᵀ` and backward `dX = dY·W` decode W while the product packs it. A few rows of X (generation) need no
 //! packing: each row of W is decoded into a row buffer and used at once.
 
-use super::gemm::{Decode, Mat, MatMut, Right, Stored, Write, gemm, gemm_values};
+use super::error::invalid;
+use super::gemm::{Assign, Decode, MatMut, MatRef, RightOperand, Stored, gemm, gemm_values};
 use super::host::{HostRows, kernels_run, matrix};
 use super::vector::{dot, dot_bf16, simd};
 use candle_core::{DType, Device, Tensor};
@@ -76,10 +77,7 @@ impl FrozenWeight {
     /// An id is outside the matrix.
     pub fn gather(&self, ids: &[u32]) -> Result<Tensor> {
         if let Some(id) = ids.iter().find(|id| **id as usize >= self.out_features) {
-            return Err(super::invalid(format!(
-                "token id {id} is outside the vocabulary of {}",
-                self.out_features
-            )));
+            return Err(invalid(format!("token id {id} is outside the vocabulary of {}", self.out_features)));
         }
         match &self.storage {
             Storage::Dense(weight) => Ok(weight.index_select(&Tensor::new(ids, weight.device())?, 0)?),
@@ -111,8 +109,8 @@ impl FrozenWeight {
     }
 
     /// The weight as the right operand of a product, `[out, in]`.
-    fn operand(&self) -> Right<'_> {
-        Right::new(self.stored(), self.out_features, self.in_features)
+    fn operand(&self) -> RightOperand<'_> {
+        RightOperand::new(self.stored(), self.out_features, self.in_features)
     }
 
     /// The weight as a tensor of `like`'s type, for plain operations.
@@ -137,7 +135,7 @@ fn decoded(matrix: &dyn HostMatrix) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (rows, cols), &Device::Cpu)?)
 }
 
-/// `x · wᵀ`: `[tokens, in]` to `[tokens, out]`.
+/// `x · wᵀ`: `[tokens, in]`, whose rows may lie apart, to `[tokens, out]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -147,11 +145,11 @@ pub fn forward(x: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
         return plain_forward(x, w);
     }
     let x = HostRows::new(x)?;
-    let y = forward_values(Mat::new(x.data(), x.rows, x.cols, x.stride), w);
+    let y = forward_values(MatRef::new(x.data(), x.rows, x.cols, x.stride), w);
     matrix(y, x.rows, w.out_features)
 }
 
-/// `dy · w`: `[tokens, out]` to `[tokens, in]`, the gradient of the input.
+/// `dy · w`: `[tokens, out]`, whose rows may lie apart, to `[tokens, in]`, the gradient of the input.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -161,7 +159,7 @@ pub fn backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
         return plain_backward(dy, w);
     }
     let dy = HostRows::new(dy)?;
-    let dx = backward_values(Mat::new(dy.data(), dy.rows, dy.cols, dy.stride), w);
+    let dx = backward_values(MatRef::new(dy.data(), dy.rows, dy.cols, dy.stride), w);
     matrix(dx, dy.rows, w.in_features)
 }
 
@@ -176,20 +174,20 @@ fn plain_backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
 /// Rows of X up to which a dot product per row of W beats the packing of a matrix product.
 const FEW: usize = 4;
 
-/// Overwrites `y`, `[x.rows, out]`.
+/// Overwrites `y`, `[x.rows, out]`, with `x · wᵀ`; x is `[any, in]`.
 #[tracing::instrument(name = "frozen_linear::forward_host", level = "trace", skip_all)]
-pub(crate) fn forward_host(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
+pub(crate) fn forward_host(x: MatRef, w: &FrozenWeight, y: &mut [f32]) {
     assert_eq!(x.cols, w.in_features, "the input has the width of the weight");
     if x.rows <= FEW {
         return few_rows(x, w, y);
     }
     let out = w.out_features;
-    gemm(&mut MatMut::new(y, x.rows, out, out), Write::Replace, 1.0, x, w.operand().t());
+    gemm(&mut MatMut::new(y, x.rows, out, out), Assign::Replace, 1.0, x, w.operand().t());
 }
 
 /// [`forward_host`] into new memory.
 #[tracing::instrument(name = "frozen_linear::forward_values", level = "trace", skip_all)]
-pub(crate) fn forward_values(x: Mat, w: &FrozenWeight) -> Vec<f32> {
+pub(crate) fn forward_values(x: MatRef, w: &FrozenWeight) -> Vec<f32> {
     if x.rows <= FEW {
         let mut y = vec![0.0; x.rows * w.out_features];
         forward_host(x, w, &mut y);
@@ -199,14 +197,14 @@ pub(crate) fn forward_values(x: Mat, w: &FrozenWeight) -> Vec<f32> {
     gemm_values(1.0, x, w.operand().t())
 }
 
-/// `[dy.rows, in]`.
+/// `dy · w`, `[dy.rows, in]`; dy is `[any, out]`.
 #[tracing::instrument(name = "frozen_linear::backward_values", level = "trace", skip_all)]
-pub(crate) fn backward_values(dy: Mat, w: &FrozenWeight) -> Vec<f32> {
+pub(crate) fn backward_values(dy: MatRef, w: &FrozenWeight) -> Vec<f32> {
     assert_eq!(dy.cols, w.out_features, "the gradient has the height of the weight");
     gemm_values(1.0, dy, w.operand())
 }
 
-fn few_rows(x: Mat, w: &FrozenWeight, y: &mut [f32]) {
+fn few_rows(x: MatRef, w: &FrozenWeight, y: &mut [f32]) {
     let stored_bf16 = match w.stored() {
         Stored::Bf16(bytes) => Some(bytes),
         Stored::F32(_) | Stored::F16(_) | Stored::Coded(_) => None,

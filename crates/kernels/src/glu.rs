@@ -1,6 +1,6 @@
 //! Gated activation of the MLP: `act(gate) · up` (SwiGLU, GeGLU).
 
-use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
+use super::host::{HostRows, Owned, has_kernel, matrix, rows_per_task};
 use super::plain::vjp;
 use super::vector::{Arithmetic, exp, sigmoid, simd_by};
 use candle_core::Tensor;
@@ -18,7 +18,7 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// `act(gate) · up`, all `[rows, n]`.
+/// `act(gate) · up`, all `[rows, n]`. The rows of `gate` and `up` may lie apart, as the halves of a packed projection do.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -47,7 +47,8 @@ pub fn forward(gate: &Tensor, up: &Tensor, activation: Activation) -> Result<Ten
     matrix(y, gate.rows, gate.cols)
 }
 
-/// Gradients of `gate` and `up`, in their memory where they are no views of a packed projection: nothing else may need them.
+/// Gradients of `gate` and `up` from that of the product, all `[rows, n]`. They are written in the memory of `gate` and
+/// `up`, which it takes; views of a packed projection are copied.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -56,31 +57,25 @@ pub fn backward(gate: Tensor, up: Tensor, activation: Activation, dy: &Tensor) -
     if !has_kernel(&gate) {
         return vjp([&gate, &up], dy, |[gate, up]| plain(gate, up, activation));
     }
-    let (gate, up, dy) = (whole(gate)?, whole(up)?, HostRows::new(dy)?);
+    let (mut gate, mut up, dy) = (Owned::take(gate)?, Owned::take(up)?, HostRows::new(dy)?);
     let cols = dy.cols;
     let step = rows_per_task(cols);
-    let mut done = Ok(());
-    in_place(&gate, |gate| {
-        done = in_place(&up, |up| {
-            let chunks = gate.par_chunks_mut(step * cols).zip(up.par_chunks_mut(step * cols));
-            chunks.enumerate().for_each(|(i, (gate, up))| {
-                let rows = gate.chunks_exact_mut(cols).zip(up.chunks_exact_mut(cols));
-                for (j, (gate, up)) in rows.enumerate() {
-                    let dy = dy.row(i * step + j);
-                    simd_by(
-                        #[inline(always)]
-                        |by| match activation {
-                            Activation::Silu => slopes(gate, up, dy, by, silu),
-                            Activation::Gelu => slopes(gate, up, dy, by, gelu),
-                            Activation::GeluTanh => slopes(gate, up, dy, by, gelu_tanh),
-                        },
-                    );
-                }
-            });
-        });
-    })?;
-    done?;
-    Ok([gate, up])
+    let chunks = gate.values().par_chunks_mut(step * cols).zip(up.values().par_chunks_mut(step * cols));
+    chunks.enumerate().for_each(|(i, (gate, up))| {
+        let rows = gate.chunks_exact_mut(cols).zip(up.chunks_exact_mut(cols));
+        for (j, (gate, up)) in rows.enumerate() {
+            let dy = dy.row(i * step + j);
+            simd_by(
+                #[inline(always)]
+                |by| match activation {
+                    Activation::Silu => slopes(gate, up, dy, by, silu),
+                    Activation::Gelu => slopes(gate, up, dy, by, gelu),
+                    Activation::GeluTanh => slopes(gate, up, dy, by, gelu_tanh),
+                },
+            );
+        }
+    });
+    Ok([gate.into_tensor()?, up.into_tensor()?])
 }
 
 /// One row of the forward; `activation` gives value and slope.

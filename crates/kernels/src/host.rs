@@ -1,6 +1,7 @@
 //! Tensors of the CPU as f32 slices, without a copy.
 
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, StorageRef, Tensor};
+use super::error::invalid;
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Shape, Storage, StorageRef, Tensor};
 use olive_core::Result;
 use std::cell::Cell;
 
@@ -25,7 +26,7 @@ impl<'a> HostRows<'a> {
             (true, _) => cols,
             (false, &[stride, 1]) => stride,
             _ => {
-                return Err(super::invalid(format!(
+                return Err(invalid(format!(
                     "a kernel needs rows of adjacent elements, got the layout {layout:?}"
                 )));
             }
@@ -33,9 +34,7 @@ impl<'a> HostRows<'a> {
         match &*storage {
             Storage::Cpu(CpuStorage::F32(_)) => {}
             _ => {
-                return Err(super::invalid(
-                    "a CPU kernel was given a tensor that is not f32 in host memory".into(),
-                ));
+                return Err(invalid(NOT_READABLE.into()));
             }
         }
         let offset = layout.start_offset();
@@ -78,35 +77,80 @@ pub(crate) fn has_kernel(tensor: &Tensor) -> bool {
     kernels_run(tensor.device().is_cpu())
 }
 
-/// The tensor itself if it is all that its memory holds, a copy if it is a part of another.
-pub(crate) fn whole(tensor: Tensor) -> Result<Tensor> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let alone = match &*storage {
-        Storage::Cpu(CpuStorage::F32(values)) => layout.contiguous_offsets() == Some((0, values.len())),
-        _ => false,
-    };
-    drop(storage);
-    Ok(if alone { tensor } else { tensor.force_contiguous()? })
+/// f32 values in host memory that nobody else holds, and that may therefore be written: what a kernel makes its result of
+/// where its input lay.
+///
+/// A candle tensor shares its memory with its clones and views, and cannot tell whether there are any. So the vector is
+/// taken out of the tensor's memory: this value owns it as Rust means it, and no other handle can read what is written
+/// here. Other handles to that memory, if there are any, hold nothing from then on, and kernels and candle's operations
+/// refuse them. Where the tensor is a part of another one, as a slice of columns is, its elements are copied, and the other
+/// stays as it is.
+pub(crate) struct Owned {
+    values: Vec<f32>,
+    shape: Shape,
 }
 
-/// Lets `change` write into a [`whole`] tensor of f32 on the CPU. Every clone of it changes as well.
-pub(crate) fn in_place(tensor: &Tensor, change: impl FnOnce(&mut [f32])) -> Result<()> {
-    struct Change<F>(Cell<Option<F>>);
-    impl<F: FnOnce(&mut [f32])> InplaceOp1 for Change<F> {
-        fn name(&self) -> &'static str {
-            "in_place"
-        }
-        fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-            match (storage, layout.contiguous_offsets(), self.0.take()) {
-                (CpuStorage::F32(values), Some((start, end)), Some(change)) => {
-                    change(&mut values[start..end]);
-                    Ok(())
+impl Owned {
+    /// # Errors
+    /// The tensor is not f32 on the CPU, or its memory was taken before.
+    pub(crate) fn take(tensor: Tensor) -> Result<Owned> {
+        struct Take(Cell<Option<Vec<f32>>>);
+        impl InplaceOp1 for Take {
+            fn name(&self) -> &'static str {
+                "take"
+            }
+            fn cpu_fwd(&self, storage: &mut CpuStorage, _: &Layout) -> candle_core::Result<()> {
+                match std::mem::replace(storage, TAKEN) {
+                    CpuStorage::F32(values) => {
+                        self.0.set(Some(values));
+                        Ok(())
+                    }
+                    other => {
+                        *storage = other;
+                        candle_core::bail!("{NOT_READABLE}")
+                    }
                 }
-                _ => candle_core::bail!("only adjacent f32 elements are changed in place"),
             }
         }
+        let shape = tensor.shape().clone();
+        let tensor = if fills_its_memory(&tensor) { tensor } else { tensor.force_contiguous()? };
+        let take = Take(Cell::new(None));
+        tensor.inplace_op1(&take)?;
+        match take.0.take() {
+            Some(values) if values.len() == shape.elem_count() => Ok(Owned { values, shape }),
+            Some(_) | None => Err(invalid(NOT_READABLE.into())),
+        }
     }
-    Ok(tensor.inplace_op1(&Change(Cell::new(Some(change))))?)
+
+    /// All of them, row by row.
+    pub(crate) fn values(&mut self) -> &mut [f32] {
+        &mut self.values
+    }
+
+    /// Elements of a row.
+    pub(crate) fn cols(&self) -> usize {
+        self.shape.dims().last().copied().unwrap_or(1)
+    }
+
+    /// A tensor of the values, in the shape of the one that they were taken from.
+    pub(crate) fn into_tensor(self) -> Result<Tensor> {
+        Ok(Tensor::from_vec(self.values, self.shape, &Device::Cpu)?)
+    }
+}
+
+/// What is left of memory that was taken: of a type that no operation computes with.
+const TAKEN: CpuStorage = CpuStorage::F4(Vec::new());
+
+const NOT_READABLE: &str = "a kernel of the CPU was given a tensor that is not f32 in host memory, or whose memory another \
+                            kernel has taken for its result";
+
+/// Whether the tensor is all that its memory holds, in its order.
+fn fills_its_memory(tensor: &Tensor) -> bool {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cpu(CpuStorage::F32(values)) => layout.contiguous_offsets() == Some((0, values.len())),
+        _ => false,
+    }
 }
 
 /// `[rows, cols]` on the CPU, taking the values over.
@@ -117,4 +161,38 @@ pub(crate) fn matrix(values: Vec<f32>, rows: usize, cols: usize) -> Result<Tenso
 /// Rows that one task of an elementwise kernel takes: enough work to be worth a task, whatever the width.
 pub(crate) fn rows_per_task(cols: usize) -> usize {
     (16_384 / cols.max(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_handles_to_taken_memory_are_refused() -> Result<()> {
+        let tensor = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+        let (clone, view) = (tensor.clone(), tensor.narrow(0, 1, 1)?);
+        let mut owned = Owned::take(tensor)?;
+        owned.values()[0] = 7.0;
+        for other in [&clone, &view] {
+            assert!(HostRows::new(other).is_err());
+            assert!(other.flatten_all().and_then(|t| t.to_vec1::<f32>()).is_err());
+            assert!(other.matmul(&Tensor::ones((2, 2), candle_core::DType::F32, &Device::Cpu)?).is_err());
+            assert!(Owned::take(other.clone()).is_err());
+        }
+        assert_eq!(owned.into_tensor()?.to_vec2::<f32>()?, [[7.0, 2.0], [3.0, 4.0]]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_part_of_a_tensor_is_copied() -> Result<()> {
+        let tensor = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu)?;
+        for part in [tensor.narrow(1, 1, 1)?, tensor.narrow(0, 0, 1)?, tensor.t()?] {
+            let want = part.to_vec2::<f32>()?;
+            let mut owned = Owned::take(part)?;
+            assert_eq!(owned.values(), want.concat());
+            owned.values().fill(0.0);
+        }
+        assert_eq!(tensor.to_vec2::<f32>()?, [[1.0, 2.0], [3.0, 4.0]]);
+        Ok(())
+    }
 }

@@ -14,6 +14,7 @@ pub mod adamw;
 pub mod attention;
 pub mod dora;
 pub mod dropout;
+mod error;
 pub mod frozen_linear;
 pub(crate) mod gemm;
 pub mod glu;
@@ -30,17 +31,13 @@ pub mod rms_norm;
 pub mod rotary;
 pub(crate) mod vector;
 
-pub use attention::{AttentionSpec, Segment};
+pub use attention::{AttentionSpec, Segments};
 pub use dora::Dora;
 pub use dropout::Dropout;
+pub use error::invalid;
 pub use frozen_linear::{FrozenWeight, HostMatrix};
 pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
 pub use glu::Activation;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
 pub use rotary::RotaryTables;
-
-/// The error about an input that a kernel cannot take.
-pub fn invalid(reason: String) -> olive_core::Error {
-    candle_core::Error::Msg(reason).into()
-}

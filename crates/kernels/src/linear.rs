@@ -2,7 +2,7 @@
 
 use super::dropout::Dropout;
 use super::frozen_linear::{self, FrozenWeight};
-use super::gemm::{Mat, MatMut, Write, gemm, gemm_values};
+use super::gemm::{Assign, MatMut, MatRef, gemm, gemm_values};
 use super::host::{HostRows, matrix};
 use candle_core::Tensor;
 use olive_core::Result;
@@ -39,7 +39,8 @@ pub struct LinearGradients {
     pub lora: Option<(Tensor, Tensor)>,
 }
 
-/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes.
+/// Gives `y`, `[tokens, out]`, and the branch's inner values `[tokens, r]` that [`backward`] takes. x is `[tokens, in]`, whose
+/// rows may lie apart, and the bias `[out]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -67,10 +68,10 @@ pub fn forward(
             let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
             let (a, b) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?);
             let inner = gemm_values(1.0, mat(&x), mat(&a).t());
-            let branch = Mat::new(&inner, x.rows, a.rows, a.rows);
+            let branch = MatRef::new(&inner, x.rows, a.rows, a.rows);
             gemm(
                 &mut MatMut::new(&mut y, x.rows, out, out),
-                Write::Add,
+                Assign::Add,
                 lora.scale as f32,
                 branch,
                 mat(&b).t(),
@@ -81,7 +82,8 @@ pub fn forward(
     Ok((matrix(y, rows.rows, out)?, inner))
 }
 
-/// With `du = s · dy·B`: `dB = s · dyᵀ·u`, `dA = duᵀ·dropout(x)`, `dx = dy·W + dropout(du·A)`.
+/// With `du = s · dy·B`: `dB = s · dyᵀ·u`, `dA = duᵀ·dropout(x)`, `dx = dy·W + dropout(du·A)`. dy is `[tokens, out]`; its rows,
+/// and those of what `ran` holds, may lie apart.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -105,13 +107,13 @@ pub fn backward(
         let dropped = lora.dropout.map(|d| d.apply(x)).transpose()?;
         let x = HostRows::new(dropped.as_ref().unwrap_or(x))?;
         let du = gemm_values(scale, mat(&d_rows), mat(&b));
-        let du = Mat::new(&du, tokens, rank, rank);
+        let du = MatRef::new(&du, tokens, rank, rank);
         let da = gemm_values(1.0, du.t(), mat(&x));
         let db = gemm_values(scale, mat(&d_rows).t(), mat(&u));
         gradients = Some((matrix(da, rank, width)?, matrix(db, out, rank)?));
         if let Some(dx) = &mut dx {
             match lora.dropout {
-                None => gemm(&mut MatMut::new(dx, tokens, width, width), Write::Add, 1.0, du, mat(&a)),
+                None => gemm(&mut MatMut::new(dx, tokens, width, width), Assign::Add, 1.0, du, mat(&a)),
                 Some(dropout) => {
                     let branch = gemm_values(1.0, du, mat(&a));
                     let branch = dropout.apply(&matrix(branch, tokens, width)?)?;
@@ -125,8 +127,8 @@ pub fn backward(
     Ok(LinearGradients { x, lora: gradients })
 }
 
-fn mat<'a>(rows: &'a HostRows) -> Mat<'a> {
-    Mat::new(rows.data(), rows.rows, rows.cols, rows.stride)
+fn mat<'a>(rows: &'a HostRows) -> MatRef<'a> {
+    MatRef::new(rows.data(), rows.rows, rows.cols, rows.stride)
 }
 
 fn plain_forward(

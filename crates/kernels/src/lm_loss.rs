@@ -1,7 +1,8 @@
 //! The language-model head and its loss in one sweep over chunks of rows: `[tokens, vocab]` never exists.
 
+use super::error::invalid;
 use super::frozen_linear::{self, FrozenWeight};
-use super::gemm::Mat;
+use super::gemm::MatRef;
 use super::host::{HostRows, matrix};
 use super::vector::{Arithmetic, exp, max, simd_by, sum};
 use candle_core::{D, DType, Tensor};
@@ -55,11 +56,11 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     let vocab = head.weight.out_features;
     let counted: Vec<u32> = (0..rows as u32).filter(|row| counts(targets[*row as usize])).collect();
     if counted.is_empty() {
-        return Err(super::invalid(format!("none of the {rows} positions has a label, so there is no loss")));
+        return Err(invalid(format!("none of the {rows} positions has a label, so there is no loss")));
     }
     let labels: Vec<u32> = counted.iter().map(|row| targets[*row as usize] as u32).collect();
     if let Some(label) = labels.iter().find(|label| **label as usize >= vocab) {
-        return Err(super::invalid(format!("label {label} is outside the vocabulary of {vocab}")));
+        return Err(invalid(format!("label {label} is outside the vocabulary of {vocab}")));
     }
     let index = Tensor::new(counted.as_slice(), hidden.device())?;
     let all = counted.len() == rows;
@@ -117,7 +118,7 @@ pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) 
             Some(sum) => (sum + part)?,
         });
     }
-    total.ok_or_else(|| super::invalid("no position has a label, so there is no loss".into()))
+    total.ok_or_else(|| invalid("no position has a label, so there is no loss".into()))
 }
 
 fn chunk_on_host(
@@ -130,7 +131,7 @@ fn chunk_on_host(
     let x = HostRows::new(hidden)?;
     let vocab = head.weight.out_features;
     logits.resize(x.rows * vocab, 0.0);
-    frozen_linear::forward_host(Mat::new(x.data(), x.rows, x.cols, x.stride), head.weight, logits);
+    frozen_linear::forward_host(MatRef::new(x.data(), x.rows, x.cols, x.stride), head.weight, logits);
     let multiplier = head.multiplier.unwrap_or(1.0) as f32;
     let cap = head.softcap.map(|cap| cap as f32);
     let losses: Vec<f64> = logits
@@ -146,7 +147,7 @@ fn chunk_on_host(
     let gradient = match factor {
         None => None,
         Some(_) => {
-            let dx = frozen_linear::backward_values(Mat::new(logits, x.rows, vocab, vocab), head.weight);
+            let dx = frozen_linear::backward_values(MatRef::new(logits, x.rows, vocab, vocab), head.weight);
             Some(matrix(dx, x.rows, x.cols)?)
         }
     };

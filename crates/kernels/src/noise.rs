@@ -5,7 +5,7 @@ use olive_core::Result;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
-/// Adds noise uniform in [-bound, bound) to every element.
+/// Adds noise uniform in [-bound, bound) to every element of a tensor of any shape.
 ///
 /// # Errors
 /// A device error.

@@ -1,6 +1,7 @@
 //! What tests of computations share, here and in the crates above: inputs, and how near is near enough.
 
-use crate::{Decode, FrozenWeight, HostMatrix, Stored};
+use crate::frozen_linear::{FrozenWeight, HostMatrix};
+use crate::gemm::{Decode, Stored};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 use olive_core::Result;

@@ -1,19 +1,20 @@
 //! Sums of equally shaped tensors, on the same threads as everything else: candle's own sums keep a spinning pool.
 
-use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
+use super::error::invalid;
+use super::host::{HostRows, Owned, has_kernel, matrix, rows_per_task};
 use super::vector::simd;
 use candle_core::Tensor;
 use olive_core::Result;
 use rayon::prelude::*;
 
-/// `x + factor · y`, `[rows, n]`, in the memory of `y`, which nothing else may hold.
+/// `x + factor · y`, both `[rows, n]`, in the memory of `y`, which it takes. The rows of `x` may lie apart.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
 #[tracing::instrument(name = "residual::add_scaled", level = "trace", skip_all)]
 pub fn add_scaled(x: &Tensor, y: Tensor, factor: Option<f64>) -> Result<Tensor> {
     if x.dims() != y.dims() {
-        return Err(super::invalid(format!("cannot add {:?} and {:?}", x.dims(), y.dims())));
+        return Err(invalid(format!("cannot add {:?} and {:?}", x.dims(), y.dims())));
     }
     if !has_kernel(x) {
         return Ok(match factor {
@@ -21,27 +22,25 @@ pub fn add_scaled(x: &Tensor, y: Tensor, factor: Option<f64>) -> Result<Tensor> 
             Some(factor) => (x + (y * factor)?)?,
         });
     }
-    let (sum, x) = (whole(y)?, HostRows::new(x)?);
+    let (mut sum, x) = (Owned::take(y)?, HostRows::new(x)?);
     let (cols, factor) = (x.cols.max(1), factor.unwrap_or(1.0) as f32);
     let step = rows_per_task(cols);
-    in_place(&sum, |sum| {
-        sum.par_chunks_mut(step * cols).enumerate().for_each(|(i, chunk)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (j, sum) in chunk.chunks_exact_mut(cols).enumerate() {
-                        for (sum, x) in sum.iter_mut().zip(x.row(i * step + j)) {
-                            *sum = x + factor * *sum;
-                        }
+    sum.values().par_chunks_mut(step * cols).enumerate().for_each(|(i, chunk)| {
+        simd(
+            #[inline(always)]
+            || {
+                for (j, sum) in chunk.chunks_exact_mut(cols).enumerate() {
+                    for (sum, x) in sum.iter_mut().zip(x.row(i * step + j)) {
+                        *sum = x + factor * *sum;
                     }
-                },
-            );
-        });
-    })?;
-    Ok(sum)
+                }
+            },
+        );
+    });
+    sum.into_tensor()
 }
 
-/// `factor · x`, `[rows, n]`.
+/// `factor · x`, `[rows, n]`, whose rows may lie apart.
 ///
 /// # Errors
 /// A device error.

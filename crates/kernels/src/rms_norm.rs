@@ -1,13 +1,13 @@
 //! Root-mean-square normalisation with a frozen weight, over the last dimension.
 
-use super::host::{HostRows, has_kernel, in_place, matrix, rows_per_task, whole};
+use super::host::{HostRows, Owned, has_kernel, matrix, rows_per_task};
 use super::plain::vjp;
 use super::vector::{dot, simd};
 use candle_core::{D, DType, Tensor};
 use olive_core::Result;
 use rayon::prelude::*;
 
-/// `x / √(mean(x²) + eps) · weight`: `[rows, n]`, weight `[n]` in f32.
+/// `x / √(mean(x²) + eps) · weight`: `[rows, n]`, whose rows may lie apart, to `[rows, n]`; weight `[n]` in f32.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -37,7 +37,7 @@ pub fn forward(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     matrix(y, x.rows, x.cols)
 }
 
-/// Gradient of the input, given that of the output, in whose memory it is written: nothing else may hold that.
+/// Gradient of the input `x`, `[rows, n]`, given that of the output `dy`, `[rows, n]`, whose memory it takes; weight `[n]`.
 ///
 /// With `r = 1/√(mean(x²) + eps)` and `g = dy·weight`: `dx = r·g − x · r³/n · Σ g·x`.
 ///
@@ -49,33 +49,32 @@ pub fn backward(x: &Tensor, weight: &Tensor, eps: f64, dy: Tensor) -> Result<Ten
         let [dx] = vjp([x], &dy, |[x]| plain(x, weight, eps))?;
         return Ok(dx);
     }
-    let (x, weight, dx) = (HostRows::new(x)?, HostRows::new(weight)?, whole(dy)?);
+    let (mut dx, x, weight) = (Owned::take(dy)?, HostRows::new(x)?, HostRows::new(weight)?);
     let weight = weight.data();
     let step = rows_per_task(x.cols);
-    in_place(&dx, |dx| {
-        dx.par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
-            for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
-                let x = x.row(i * step + j);
-                simd(
-                    #[inline(always)]
-                    || {
-                        let scale = inverse_rms(x, eps);
-                        for (dx, w) in dx.iter_mut().zip(weight) {
-                            *dx *= w;
-                        }
-                        let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
-                        for (dx, x) in dx.iter_mut().zip(x) {
-                            *dx = *dx * scale - x * pull;
-                        }
-                    },
-                );
-            }
-        });
-    })?;
-    Ok(dx)
+    dx.values().par_chunks_mut(step * x.cols).enumerate().for_each(|(i, chunk)| {
+        for (j, dx) in chunk.chunks_exact_mut(x.cols).enumerate() {
+            let x = x.row(i * step + j);
+            simd(
+                #[inline(always)]
+                || {
+                    let scale = inverse_rms(x, eps);
+                    for (dx, w) in dx.iter_mut().zip(weight) {
+                        *dx *= w;
+                    }
+                    let pull = dot(dx, x) * scale * scale * scale / x.len() as f32;
+                    for (dx, x) in dx.iter_mut().zip(x) {
+                        *dx = *dx * scale - x * pull;
+                    }
+                },
+            );
+        }
+    });
+    dx.into_tensor()
 }
 
-/// Gradient of the weight `[n]`, where that is trained: the sum over the rows of `dy · x / √(mean(x²) + eps)`.
+/// Gradient of the weight `[n]`, where that is trained: the sum over the rows of `dy · x / √(mean(x²) + eps)`, both
+/// `[rows, n]`.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.

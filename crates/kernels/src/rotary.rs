@@ -1,6 +1,6 @@
 //! Rotary position embedding: pairs (j, j + half) of every head, or neighbours, are rotated by the position's angles.
 
-use super::host::{HostRows, has_kernel, in_place, rows_per_task, whole};
+use super::host::{HostRows, Owned, has_kernel, rows_per_task};
 use candle_core::{Device, Tensor};
 use olive_core::Result;
 use rayon::prelude::*;
@@ -37,8 +37,7 @@ impl RotaryTables {
     }
 }
 
-/// Rotates `[tokens, heads · head_dim]` in its memory, which nothing else may hold; the part of each head beyond the rotary
-/// width stays.
+/// Rotates `x`, `[tokens, heads · head_dim]`, whose memory it takes; the part of each head beyond the rotary width stays.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -47,7 +46,8 @@ pub fn forward(x: Tensor, tables: &RotaryTables, head_dim: usize) -> Result<Tens
     rotate(x, tables, head_dim, 1.0)
 }
 
-/// Gradient of the input: the transposed map, which turns the other way.
+/// Gradient of the input, in the memory of `dy`, `[tokens, heads · head_dim]`: the transposed map, which turns the other
+/// way.
 ///
 /// # Errors
 /// Shapes that do not fit, or a device error.
@@ -60,24 +60,22 @@ fn rotate(x: Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Resul
     if !has_kernel(&x) {
         return plain(&x, tables, head_dim, f64::from(sign));
     }
-    let (x, cos, sin) = (whole(x)?, HostRows::new(&tables.cos)?, HostRows::new(&tables.sin)?);
-    let (width, turned) = (x.dim(1)?, 2 * cos.cols);
+    let (mut x, cos, sin) = (Owned::take(x)?, HostRows::new(&tables.cos)?, HostRows::new(&tables.sin)?);
+    let (width, turned) = (x.cols(), 2 * cos.cols);
     let step = rows_per_task(width);
-    in_place(&x, |x| {
-        x.par_chunks_mut(step * width).enumerate().for_each(|(i, chunk)| {
-            for (j, x) in chunk.chunks_exact_mut(width).enumerate() {
-                let (cos, sin) = (cos.row(i * step + j), sin.row(i * step + j));
-                for head in x.chunks_exact_mut(head_dim) {
-                    if tables.interleaved {
-                        turn_neighbours(&mut head[..turned], cos, sin, sign);
-                    } else {
-                        turn_halves(&mut head[..turned], cos, sin, sign);
-                    }
+    x.values().par_chunks_mut(step * width).enumerate().for_each(|(i, chunk)| {
+        for (j, x) in chunk.chunks_exact_mut(width).enumerate() {
+            let (cos, sin) = (cos.row(i * step + j), sin.row(i * step + j));
+            for head in x.chunks_exact_mut(head_dim) {
+                if tables.interleaved {
+                    turn_neighbours(&mut head[..turned], cos, sin, sign);
+                } else {
+                    turn_halves(&mut head[..turned], cos, sin, sign);
                 }
             }
-        });
-    })?;
-    Ok(x)
+        }
+    });
+    x.into_tensor()
 }
 
 fn turn_halves(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {

@@ -64,7 +64,7 @@ pub(crate) fn simd_by<R>(f: impl FnOnce(Arithmetic) -> R) -> R {
         }
         if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
             #[expect(unsafe_code, reason = "code for features that the machine may lack")]
-            // SAFETY: they were just detected.
+            // SAFETY: `wide` is a safe function but for the features that it is compiled for, which were just detected.
             return unsafe { wide(f) };
         }
     }

@@ -5,7 +5,7 @@
 //! the float model, through the codes that the data did not choose and through those that it did, layer by layer beside
 //! each other: at any time the memory holds the decoded weights of one layer.
 
-use super::data_file::ChosenCodes;
+use super::data_file::{ChosenCodes, ChosenTensor};
 use candle_core::{DType, Device};
 use olive_arch::{LinearKind, Spec};
 use olive_core::cancel::CancelFlag;
@@ -16,7 +16,7 @@ use olive_data::{Dataset, MicroBatch};
 use olive_decoder::{Decoder, HiddenStates};
 use olive_kernels::FrozenWeight;
 use olive_kernels::quant::feedback::{Feedback, Moments};
-use olive_kernels::quant::{BlockFormat, QuantisedRows};
+use olive_kernels::quant::{BlockFormat, QuantisedRows, WeightFormat};
 use olive_model::{Tensor, WeightSource};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -97,7 +97,7 @@ pub(crate) fn choose(
         held_out: batches(&held_out, HELD_OUT_TOKENS),
         float,
         work,
-        weights: Weights { source, formats },
+        weights: CheckpointWeights { source, formats },
         shared,
         chosen: ChosenCodes::new(),
         cancel,
@@ -128,7 +128,7 @@ fn batches(dataset: &Dataset, limit: usize) -> Vec<MicroBatch> {
     batches
 }
 
-struct Weights<'a> {
+struct CheckpointWeights<'a> {
     source: &'a dyn WeightSource,
     formats: &'a BTreeMap<String, BlockFormat>,
 }
@@ -138,7 +138,7 @@ struct Run<'a> {
     held_out: Vec<MicroBatch>,
     float: Decoder,
     work: Decoder,
-    weights: Weights<'a>,
+    weights: CheckpointWeights<'a>,
     shared: bool,
     chosen: ChosenCodes,
     cancel: &'a CancelFlag,
@@ -306,7 +306,7 @@ fn advance(states: &mut [HiddenStates], decoder: &Decoder, layer: usize) -> Resu
     states.iter_mut().try_for_each(|states| states.advance(decoder, layer))
 }
 
-impl Weights<'_> {
+impl CheckpointWeights<'_> {
     fn shape(&self, tensor: &str) -> Result<(usize, usize)> {
         match self.source.describe(tensor) {
             Some((_, &[n, k])) => Ok((n, k)),
@@ -332,7 +332,7 @@ impl Weights<'_> {
             .collect()
     }
 
-    fn choose(&self, tensor: &str, feedback: &Feedback) -> Result<QuantisedRows> {
+    fn choose(&self, tensor: &str, feedback: &Feedback) -> Result<ChosenTensor> {
         let format = self.formats[tensor];
         let mut all = QuantisedRows::default();
         for part in self.panels(tensor, |rows, _| Ok(feedback.quantise(format, rows)))? {
@@ -340,17 +340,17 @@ impl Weights<'_> {
             all.scales.extend(part.scales);
             all.zero_points.extend(part.zero_points);
         }
-        Ok(all)
+        Ok(ChosenTensor { rows: self.shape(tensor)?.0, codes: all })
     }
 
-    fn decode(&self, tensor: &str, codes: &QuantisedRows) -> Result<FrozenWeight> {
+    fn decode(&self, tensor: &str, chosen: &ChosenTensor) -> Result<FrozenWeight> {
         let format = self.formats[tensor];
         let (n, k) = self.shape(tensor)?;
         let mut values = vec![0.0; n * k];
         values
             .par_chunks_exact_mut(k)
             .enumerate()
-            .for_each(|(row, values)| codes.decode_row(format, k, row, values));
+            .for_each(|(row, values)| format.decode_row(&chosen.codes, row, values));
         held(&values, n, k)
     }
 
@@ -361,7 +361,7 @@ impl Weights<'_> {
             let mut codes = QuantisedRows::default();
             format.quantise(rows, k, &mut codes);
             let mut values = vec![0.0; rows.len()];
-            values.chunks_exact_mut(k).enumerate().for_each(|(r, row)| codes.decode_row(*format, k, r, row));
+            values.chunks_exact_mut(k).enumerate().for_each(|(r, row)| format.decode_row(&codes, r, row));
             Ok(values)
         })?;
         self.joined(tensor, parts)

@@ -1,21 +1,12 @@
-//! `model.onnx.data`: planned completely from names and shapes, then filled by all cores at once.
-//!
-//! Nothing waits for anything: every row has its place in the file before the first one is read. At any time the
-//! memory holds a few rows per thread.
+//! `model.onnx.data`, planned from names and shapes: every row has its place in the file before the first one is read.
 
+use super::graph::onnx_type;
 use super::proto::{StringStringEntry, TensorProto, data_type};
-use olive_core::cancel::CancelFlag;
-use olive_core::event::EventSink;
-use olive_core::event::{Event, Unit};
-use olive_core::{Result, error::IoContext};
-use olive_kernels::quant::{BlockFormat, FloatType, QuantisedRows, TableFormat};
-use olive_model::WeightSource;
-use rayon::prelude::*;
+use olive_kernels::quant::{
+    BlockFormat, DequantizeLinearFormat, ElementType, FloatType, Part, PartKind, QuantisedRows, TableFormat,
+    WeightFormat,
+};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Rows of a matrix of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,49 +31,55 @@ impl Matrix {
 }
 
 /// An initializer: what the model file says of it, and where its bytes will lie.
-struct Slot {
+pub(super) struct Slot {
     name: String,
     data_type: i32,
     dims: Vec<usize>,
-    bytes: u64,
-    offset: u64,
+    pub(super) bytes: u64,
+    pub(super) offset: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct SlotId(usize);
+pub(super) struct SlotId(pub(super) usize);
 
-enum Content {
+/// Where the bytes of some initializers come from.
+pub(super) enum Content {
     Bytes(SlotId, Vec<u8>),
+    Float { slot: SlotId, matrix: Matrix, float: FloatType, order: ElementOrder },
+    Quantised { parts: Vec<(Part, SlotId)>, matrix: Matrix, format: Box<dyn WeightFormat> },
+}
+
+/// How the elements of a float matrix follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ElementOrder {
     /// As in the checkpoint, `[rows, cols]`.
-    Plain(SlotId, Matrix, FloatType),
+    Rows,
     /// `[cols, rows]`, as ONNX's MatMul wants it.
-    Transposed(SlotId, Matrix, FloatType),
-    Quantised {
-        codes: SlotId,
-        scales: SlotId,
-        zero_points: Option<SlotId>,
-        matrix: Matrix,
-        format: BlockFormat,
-    },
-    /// Codes `[cols, rows]`, as `DequantizeLinear` wants them: bytes have codes of two rows, so one task writes all.
-    Dequantised {
-        codes: SlotId,
-        scales: SlotId,
-        zero_points: Option<SlotId>,
-        matrix: Matrix,
-        format: BlockFormat,
-    },
-    Table {
-        codes: SlotId,
-        scales: SlotId,
-        zero_points: Option<SlotId>,
-        matrix: Matrix,
-        format: TableFormat,
-    },
+    Columns,
+}
+
+impl Content {
+    pub(super) fn matrix(&self) -> Option<&Matrix> {
+        match self {
+            Content::Bytes(..) => None,
+            Content::Float { matrix, .. } | Content::Quantised { matrix, .. } => Some(matrix),
+        }
+    }
+
+    /// Names of the tensors of the checkpoint that it is made of.
+    pub(super) fn tensors(&self) -> impl Iterator<Item = &str> {
+        self.matrix().into_iter().flat_map(|m| &m.parts).map(|part| part.tensor.as_str())
+    }
 }
 
 /// Codes of whole tensors that were chosen beforehand, by the tensor's name in the checkpoint.
-pub(crate) type ChosenCodes = BTreeMap<String, QuantisedRows>;
+pub(crate) type ChosenCodes = BTreeMap<String, ChosenTensor>;
+
+/// The codes of a tensor `[rows, any]`.
+pub(crate) struct ChosenTensor {
+    pub(crate) rows: usize,
+    pub(crate) codes: QuantisedRows,
+}
 
 /// Names of the initializers that a quantised matrix became.
 pub(crate) struct QuantisedNames {
@@ -94,8 +91,8 @@ pub(crate) struct QuantisedNames {
 /// All initializers of a model.
 #[derive(Default)]
 pub(crate) struct DataPlan {
-    slots: Vec<Slot>,
-    contents: Vec<Content>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) contents: Vec<Content>,
     /// Quantised slots come after all others in the file, as the reference orders them.
     quantised: Vec<usize>,
 }
@@ -108,83 +105,58 @@ impl DataPlan {
 
     pub(crate) fn plain(&mut self, name: &str, matrix: Matrix, float: FloatType) {
         let dims = vec![matrix.rows(), matrix.cols];
-        let size = matrix.rows() * matrix.cols * float.size();
-        let slot = self.slot(name.to_owned(), super::graph::onnx_type(float), dims, size);
-        self.contents.push(Content::Plain(slot, matrix, float));
+        self.float(name, dims, matrix, float, ElementOrder::Rows);
     }
 
     pub(crate) fn transposed(&mut self, name: &str, matrix: Matrix, float: FloatType) {
         let dims = vec![matrix.cols, matrix.rows()];
+        self.float(name, dims, matrix, float, ElementOrder::Columns);
+    }
+
+    fn float(&mut self, name: &str, dims: Vec<usize>, matrix: Matrix, float: FloatType, order: ElementOrder) {
         let size = matrix.rows() * matrix.cols * float.size();
-        let slot = self.slot(name.to_owned(), super::graph::onnx_type(float), dims, size);
-        self.contents.push(Content::Transposed(slot, matrix, float));
+        let slot = self.slot(name.to_owned(), onnx_type(float), dims, size);
+        self.contents.push(Content::Float { slot, matrix, float, order });
     }
 
+    /// The weight of a `MatMulNBits`.
     pub(crate) fn quantised(&mut self, names: &QuantisedNames, matrix: Matrix, format: BlockFormat) {
-        let (n, k) = (matrix.rows(), matrix.cols);
-        let blocks = format.blocks(k);
-        let codes = |plan: &mut DataPlan| {
-            let dims = vec![n, blocks, format.block_bytes()];
-            let size = dims.iter().product();
-            plan.quantised_slot(names.codes.clone(), data_type::UINT8, dims, size)
-        };
-        let scales = |plan: &mut DataPlan| {
-            let size = n * blocks * format.float.size();
-            let kind = super::graph::onnx_type(format.float);
-            plan.quantised_slot(names.scales.clone(), kind, vec![n, blocks], size)
-        };
-        let zero_points = |plan: &mut DataPlan| {
-            let dims = vec![n, format.zero_point_bytes(k)];
-            let size = dims.iter().product();
-            let name = names.zero_points.clone()?;
-            Some(plan.quantised_slot(name, data_type::UINT8, dims, size))
-        };
-        // The reference's two quantisers write their tensors in different orders.
-        let (codes, scales, zero_points) = if format.algorithm == olive_kernels::quant::Algorithm::Default {
-            let (codes, scales) = (codes(self), scales(self));
-            (codes, scales, zero_points(self))
-        } else {
-            let (scales, zero_points) = (scales(self), zero_points(self));
-            (codes(self), scales, zero_points)
-        };
-        self.contents.push(Content::Quantised { codes, scales, zero_points, matrix, format });
+        self.weight(names, matrix, Box::new(format));
     }
 
+    /// The weight of a `MatMul` behind a `DequantizeLinear`.
     pub(crate) fn dequantised(&mut self, names: &QuantisedNames, matrix: Matrix, format: BlockFormat) {
-        let (n, k) = (matrix.rows(), matrix.cols);
-        let blocks = format.blocks(k);
-        let kind = if format.symmetric { data_type::INT4 } else { data_type::UINT4 };
-        let codes = self.quantised_slot(names.codes.clone(), kind, vec![k, n], (k * n).div_ceil(2));
-        let float = super::graph::onnx_type(format.float);
-        let size = blocks * n * format.float.size();
-        let scales = self.quantised_slot(names.scales.clone(), float, vec![blocks, n], size);
-        let zero_points = names.zero_points.clone().map(|name| {
-            self.quantised_slot(name, data_type::UINT4, vec![blocks, n], (blocks * n).div_ceil(2))
-        });
-        self.contents.push(Content::Dequantised { codes, scales, zero_points, matrix, format });
+        self.weight(names, matrix, Box::new(DequantizeLinearFormat::new(format)));
     }
 
+    /// The table of a `GatherBlockQuantized`.
     pub(crate) fn table(&mut self, names: &QuantisedNames, matrix: Matrix, format: TableFormat) {
-        let (n, k) = (matrix.rows(), matrix.cols);
-        let blocks = format.blocks(k);
-        let kind = if format.symmetric { data_type::INT4 } else { data_type::UINT4 };
-        let codes = self.quantised_slot(names.codes.clone(), kind, vec![n, k], n * k / 2);
-        let float = super::graph::onnx_type(format.float);
-        let size = n * blocks * format.float.size();
-        let scales = self.quantised_slot(names.scales.clone(), float, vec![n, blocks], size);
-        let zero_points = names.zero_points.clone().map(|name| {
-            self.quantised_slot(name, data_type::UINT4, vec![n, blocks], (n * blocks).div_ceil(2))
-        });
-        self.contents.push(Content::Table { codes, scales, zero_points, matrix, format });
+        self.weight(names, matrix, Box::new(format));
+    }
+
+    fn weight(&mut self, names: &QuantisedNames, matrix: Matrix, format: Box<dyn WeightFormat>) {
+        let parts = format
+            .parts([matrix.rows(), matrix.cols])
+            .into_iter()
+            .filter_map(|part| {
+                let name = match part.kind {
+                    PartKind::Codes => Some(names.codes.clone()),
+                    PartKind::Scales => Some(names.scales.clone()),
+                    PartKind::ZeroPoints => names.zero_points.clone(),
+                }?;
+                let (element, bytes) = (onnx_element(part.element), part.bytes());
+                let slot = self.quantised_slot(name, element, part.dims.clone(), bytes);
+                Some((part, slot))
+            })
+            .collect();
+        self.contents.push(Content::Quantised { parts, matrix, format });
     }
 
     /// The tensors of the checkpoint that products take in blocks, with their formats.
     pub(crate) fn block_formats(&self) -> BTreeMap<String, BlockFormat> {
         let quantised = self.contents.iter().filter_map(|content| match content {
-            Content::Quantised { matrix, format, .. } | Content::Dequantised { matrix, format, .. } => {
-                Some((matrix, *format))
-            }
-            _ => None,
+            Content::Bytes(..) | Content::Float { .. } => None,
+            Content::Quantised { matrix, format, .. } => Some((matrix, format.block_format()?)),
         });
         quantised
             .flat_map(|(matrix, format)| matrix.parts.iter().map(move |part| (part.tensor.clone(), format)))
@@ -193,7 +165,7 @@ impl DataPlan {
 
     /// The tensor is stored in float, whatever else is stored of it.
     pub(crate) fn has_float(&self, tensor: &str) -> bool {
-        let float = |content: &Content| matches!(content, Content::Plain(..) | Content::Transposed(..));
+        let float = |content: &Content| matches!(content, Content::Float { .. });
         self.contents.iter().any(|content| float(content) && content.tensors().any(|name| name == tensor))
     }
 
@@ -236,283 +208,13 @@ impl DataPlan {
         }
         tensors
     }
-
-    /// Writes the file and syncs it. [`DataPlan::layout`] must have been called.
-    ///
-    /// # Errors
-    /// A tensor that cannot be read, a file that cannot be written, an interruption.
-    pub(crate) fn write(
-        &self,
-        path: &Path,
-        source: &dyn WeightSource,
-        chosen: &ChosenCodes,
-        cancel: &CancelFlag,
-        events: &dyn EventSink,
-    ) -> Result<()> {
-        let phase = "write weights";
-        let file = File::create(path).at("create", path)?;
-        file.set_len(self.slots.iter().map(|slot| slot.bytes).sum()).at("extend", path)?;
-        events.emit(Event::PhaseStarted {
-            phase,
-            total: Some(self.contents.len() as u64),
-            unit: Unit::Tensors,
-        });
-        let mut tasks = Vec::new();
-        let pending: Vec<AtomicUsize> = self
-            .contents
-            .iter()
-            .enumerate()
-            .map(|(content, what)| {
-                let panels = what.panels();
-                let count = panels.len();
-                tasks.extend(panels.into_iter().map(|rows| Task { content, rows }));
-                AtomicUsize::new(count)
-            })
-            .collect();
-        let done = AtomicU64::new(0);
-        let writer = Writer { plan: self, file: &file, path, source, chosen };
-        tasks.par_iter().try_for_each_init(Scratch::default, |scratch, task| {
-            cancel.check()?;
-            writer.run(task, scratch)?;
-            if pending[task.content].fetch_sub(1, Ordering::AcqRel) == 1 {
-                for tensor in self.contents[task.content].tensors() {
-                    source.release(tensor);
-                }
-                events.emit(Event::PhaseProgress { done: done.fetch_add(1, Ordering::Relaxed) + 1 });
-            }
-            Ok::<(), olive_core::Error>(())
-        })?;
-        file.sync_all().at("sync", path)?;
-        events.emit(Event::PhaseFinished { phase });
-        Ok(())
-    }
 }
 
-/// Some rows of a part of a content's matrix.
-struct Task {
-    content: usize,
-    rows: Panel,
-}
-
-struct Panel {
-    part: usize,
-    /// First row, in the part.
-    start: usize,
-    count: usize,
-    /// First row, in the whole matrix.
-    row: usize,
-}
-
-/// Elements that a thread works on at a time: 1 MiB as f32, the size of a second-level cache.
-const PANEL: usize = 1 << 18;
-/// The same where output rows become columns: wider stripes mean fewer, longer writes.
-const TRANSPOSED_PANEL: usize = 1 << 21;
-
-impl Content {
-    fn matrix(&self) -> Option<&Matrix> {
-        match self {
-            Content::Bytes(..) => None,
-            Content::Plain(_, matrix, _)
-            | Content::Transposed(_, matrix, _)
-            | Content::Quantised { matrix, .. }
-            | Content::Dequantised { matrix, .. }
-            | Content::Table { matrix, .. } => Some(matrix),
-        }
-    }
-
-    fn tensors(&self) -> impl Iterator<Item = &str> {
-        self.matrix().into_iter().flat_map(|m| &m.parts).map(|part| part.tensor.as_str())
-    }
-
-    fn panels(&self) -> Vec<Panel> {
-        match self {
-            Content::Bytes(..) | Content::Dequantised { .. } => {
-                vec![Panel { part: 0, start: 0, count: 0, row: 0 }]
-            }
-            Content::Transposed(_, matrix, _) => matrix.panels(TRANSPOSED_PANEL),
-            Content::Plain(_, matrix, _)
-            | Content::Quantised { matrix, .. }
-            | Content::Table { matrix, .. } => matrix.panels(PANEL),
-        }
-    }
-}
-
-impl Matrix {
-    /// Pieces of about so many elements.
-    fn panels(&self, elements: usize) -> Vec<Panel> {
-        // Whole tiles of 64 rows, which is what merging an adapter works in.
-        let height = (elements / self.cols.max(1)).next_multiple_of(64);
-        let mut panels = Vec::new();
-        let mut row = 0;
-        for (part, rows) in self.parts.iter().enumerate() {
-            let mut start = 0;
-            while start < rows.count {
-                let count = height.min(rows.count - start);
-                panels.push(Panel { part, start: rows.start + start, count, row });
-                start += count;
-                row += count;
-            }
-        }
-        panels
-    }
-}
-
-/// Buffers of a thread.
-#[derive(Default)]
-struct Scratch {
-    values: Vec<f32>,
-    quantised: QuantisedRows,
-    bytes: Vec<u8>,
-    column: Vec<f32>,
-}
-
-struct Writer<'a> {
-    plan: &'a DataPlan,
-    file: &'a File,
-    path: &'a Path,
-    source: &'a dyn WeightSource,
-    chosen: &'a ChosenCodes,
-}
-
-impl Writer<'_> {
-    fn run(&self, task: &Task, scratch: &mut Scratch) -> Result<()> {
-        let content = &self.plan.contents[task.content];
-        let panel = &task.rows;
-        if let Some(matrix) = content.matrix() {
-            scratch.values.resize(panel.count * matrix.cols, 0.0);
-            let rows = panel.start..panel.start + panel.count;
-            self.source.read_rows(&matrix.parts[panel.part].tensor, rows, &mut scratch.values)?;
-        }
-        let Scratch { values, quantised, bytes, column } = scratch;
-        bytes.clear();
-        match content {
-            Content::Bytes(slot, bytes) => self.put(*slot, 0, bytes),
-            Content::Plain(slot, matrix, float) => {
-                float.extend_bytes(values, bytes);
-                self.put(*slot, panel.row * matrix.cols * float.size(), bytes)
-            }
-            Content::Transposed(slot, matrix, float) => {
-                let (rows, cols) = (matrix.rows(), matrix.cols);
-                // Eight columns together, so that a cache line of the panel is used up when it is there.
-                for first in (0..cols).step_by(8) {
-                    let count = 8.min(cols - first);
-                    column.resize(count * panel.count, 0.0);
-                    for (r, row) in values.chunks_exact(cols).enumerate() {
-                        for c in 0..count {
-                            column[c * panel.count + r] = row[first + c];
-                        }
-                    }
-                    for (c, column) in column.chunks_exact(panel.count).enumerate() {
-                        bytes.clear();
-                        float.extend_bytes(column, bytes);
-                        self.put(*slot, ((first + c) * rows + panel.row) * float.size(), bytes)?;
-                    }
-                }
-                Ok(())
-            }
-            Content::Quantised { codes, scales, zero_points, matrix, format } => {
-                self.quantise(matrix, panel, *format, values, quantised);
-                let blocks = format.blocks(matrix.cols);
-                self.put(*codes, panel.row * blocks * format.block_bytes(), &quantised.codes)?;
-                format.float.extend_bytes(&quantised.scales, bytes);
-                self.put(*scales, panel.row * blocks * format.float.size(), bytes)?;
-                if let Some(slot) = zero_points {
-                    let width = format.zero_point_bytes(matrix.cols);
-                    self.put(*slot, panel.row * width, &quantised.zero_points)?;
-                }
-                Ok(())
-            }
-            Content::Dequantised { codes, scales, zero_points, matrix, format } => {
-                let whole = self.transposed_codes(matrix, *format, values, quantised)?;
-                self.put(*codes, 0, &whole.codes)?;
-                format.float.extend_bytes(&whole.scales, bytes);
-                self.put(*scales, 0, bytes)?;
-                match zero_points {
-                    Some(slot) => self.put(*slot, 0, &whole.zero_points),
-                    None => Ok(()),
-                }
-            }
-            Content::Table { codes, scales, zero_points, matrix, format } => {
-                format.quantise(values, matrix.cols, quantised);
-                let blocks = format.blocks(matrix.cols);
-                self.put(*codes, panel.row * matrix.cols / 2, &quantised.codes)?;
-                format.float.extend_bytes(&quantised.scales, bytes);
-                self.put(*scales, panel.row * blocks * format.float.size(), bytes)?;
-                match zero_points {
-                    Some(slot) => self.put(*slot, panel.row * blocks / 2, &quantised.zero_points),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// The codes of some rows: those that were chosen for them, or what the format makes of their `values`.
-    fn quantise(
-        &self,
-        matrix: &Matrix,
-        panel: &Panel,
-        format: BlockFormat,
-        values: &mut [f32],
-        out: &mut QuantisedRows,
-    ) {
-        match self.chosen.get(&matrix.parts[panel.part].tensor) {
-            Some(chosen) => {
-                chosen.copy_rows(format, matrix.cols, panel.start..panel.start + panel.count, out);
-            }
-            None => format.quantise(values, matrix.cols, out),
-        }
-    }
-
-    /// A whole matrix: codes `[cols, rows]`, scales and zero points `[blocks, rows]`.
-    fn transposed_codes(
-        &self,
-        matrix: &Matrix,
-        format: BlockFormat,
-        values: &mut Vec<f32>,
-        rows: &mut QuantisedRows,
-    ) -> Result<QuantisedRows> {
-        let (n, k) = (matrix.rows(), matrix.cols);
-        let blocks = format.blocks(k);
-        let mut whole = QuantisedRows {
-            codes: vec![0; (k * n).div_ceil(2)],
-            scales: vec![0.0; blocks * n],
-            zero_points: if format.has_zero_points() {
-                vec![0; (blocks * n).div_ceil(2)]
-            } else {
-                Vec::new()
-            },
-        };
-        let nibble = |bytes: &[u8], at: usize| bytes[at / 2] >> (4 * (at % 2)) & 15;
-        let put = |bytes: &mut [u8], at: usize, code: u8| bytes[at / 2] |= code << (4 * (at % 2));
-        // Without zero points the codes are signed.
-        let sign = if format.has_zero_points() { 0 } else { 8 };
-        for panel in matrix.panels(PANEL) {
-            values.resize(panel.count * k, 0.0);
-            let part = &matrix.parts[panel.part].tensor;
-            self.source.read_rows(part, panel.start..panel.start + panel.count, values)?;
-            self.quantise(matrix, &panel, format, values, rows);
-            for r in 0..panel.count {
-                let row = panel.row + r;
-                let codes = &rows.codes[r * blocks * format.block_bytes()..];
-                for c in 0..k {
-                    put(&mut whole.codes, c * n + row, nibble(codes, c) ^ sign);
-                }
-                for b in 0..blocks {
-                    whole.scales[b * n + row] = rows.scales[r * blocks + b];
-                    if format.has_zero_points() {
-                        let zeros = &rows.zero_points[r * format.zero_point_bytes(k)..];
-                        put(&mut whole.zero_points, b * n + row, nibble(zeros, b));
-                    }
-                }
-            }
-        }
-        Ok(whole)
-    }
-
-    /// Writes at an offset inside an initializer.
-    fn put(&self, slot: SlotId, offset: usize, bytes: &[u8]) -> Result<()> {
-        let slot = &self.plan.slots[slot.0];
-        debug_assert!(offset as u64 + bytes.len() as u64 <= slot.bytes);
-        self.file.write_all_at(bytes, slot.offset + offset as u64).at("write", self.path)
+fn onnx_element(element: ElementType) -> i32 {
+    match element {
+        ElementType::Float(float) => onnx_type(float),
+        ElementType::U8 => data_type::UINT8,
+        ElementType::U4 => data_type::UINT4,
+        ElementType::I4 => data_type::INT4,
     }
 }

@@ -9,6 +9,7 @@ pub mod attention;
 pub mod build;
 pub mod calibration;
 pub mod data_file;
+mod data_writer;
 pub mod decoder;
 pub mod error;
 pub mod genai_config;

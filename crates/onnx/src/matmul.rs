@@ -4,20 +4,16 @@ use super::data_file::{Matrix, QuantisedNames};
 use super::decoder::Decoder;
 use super::graph::{MICROSOFT, attr_int, onnx_type};
 use olive_core::Result;
-use olive_kernels::quant::{Algorithm, BlockFormat};
+use olive_kernels::quant::{BlockFormat, PartKind, WeightFormat};
 
 /// Names of the initializers that the weight `name` becomes; the reference's quantisers name them differently.
 pub(crate) fn quantised_names(name: &str, format: BlockFormat) -> QuantisedNames {
-    let BlockFormat { bits, block_size, .. } = format;
-    let (codes, scales, zero_points) = match format.algorithm {
-        Algorithm::Default => {
-            (format!("{name}_Q{bits}"), format!("{name}_scales"), format!("{name}_zero_points"))
-        }
-        Algorithm::Rtn | Algorithm::KQuant => {
-            (format!("{name}_Q{bits}G{block_size}"), format!("{name}_scale"), format!("{name}_zp"))
-        }
-    };
-    QuantisedNames { codes, scales, zero_points: format.has_zero_points().then_some(zero_points) }
+    let part = |part| format.part_name(name, part);
+    QuantisedNames {
+        codes: part(PartKind::Codes),
+        scales: part(PartKind::Scales),
+        zero_points: format.has_zero_points().then(|| part(PartKind::ZeroPoints)),
+    }
 }
 
 /// `/model/layers.0/mlp/up_proj/MatMul` → `model.layers.0.mlp.up_proj.MatMul`.

@@ -2,7 +2,7 @@
 
 use super::OnnxError;
 use olive_config::canonical::{Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
-use olive_kernels::quant::{Algorithm, BlockFormat, FloatType};
+use olive_kernels::quant::{Algorithm, BlockFormat, FloatType, Rounding};
 
 /// For the message about combinations that cannot be built.
 pub(crate) const COMBINATIONS: &str = "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16 and int4 for dml; fp16, int8 and int4 for webgpu";
@@ -170,7 +170,7 @@ impl BuildOptions {
                 bits,
                 block_size: options.block_size,
                 symmetric: options.is_symmetric,
-                signed: options.use_qdq,
+                rounding: if options.use_qdq { Rounding::HalvesAway } else { Rounding::HalvesUp },
                 float,
             },
             mixed: options.mixed_precision,

@@ -1,6 +1,6 @@
 //! Asks memory for the part of a stored weight that is packed next, while the products of this part run.
 
-use super::operand::{Right, Stored};
+use super::operand::{RightOperand, Stored};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
@@ -24,7 +24,7 @@ impl Ahead {
         Ahead { run: std::ptr::null(), len: 0, apart: 0, runs: 0, done: 0, share: 0 };
 
     /// The elements of `b` in these steps and columns, as far as there are so many, over `tiles` tiles.
-    pub(super) fn new(b: &Right, steps: Range<usize>, columns: Range<usize>, tiles: usize) -> Ahead {
+    pub(super) fn new(b: &RightOperand, steps: Range<usize>, columns: Range<usize>, tiles: usize) -> Ahead {
         let (start, size) = match b.stored {
             Stored::F32(values) => (values.as_ptr().cast(), 4),
             Stored::Bf16(bytes) | Stored::F16(bytes) => (bytes.as_ptr(), 2),
@@ -52,7 +52,8 @@ impl Ahead {
                 return;
             }
             #[expect(unsafe_code, reason = "an instruction without effect on values, whatever the address")]
-            // SAFETY: as said.
+            // SAFETY: a prefetch reads no value and never faults, whatever the address; the pointers are made by wrapping
+            // arithmetic, which may leave the buffer.
             unsafe {
                 // Into L2: L1 is full of the panels at hand.
                 _mm_prefetch::<_MM_HINT_T1>(self.run.wrapping_add(self.done).cast());

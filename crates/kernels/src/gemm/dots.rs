@@ -3,10 +3,10 @@
 //! A is read once, where it lies and eight steps at a time. The tiles of [`super::blocked`] would read it value by value
 //! for vectors that are half empty.
 
-use super::blocked::for_each;
-use super::operand::{Right, Stored};
+use super::matrix::{Assign, MatMut, MatRef};
+use super::operand::{RightOperand, Stored};
 use super::pack::transpose;
-use super::{Mat, MatMut, Write};
+use super::tasks::for_each;
 use std::arch::x86_64::*;
 
 /// Columns up to which it pays.
@@ -20,7 +20,7 @@ const DEPTH: usize = 768;
 const SHALLOW: usize = 64;
 
 /// Whether the operands are for this way.
-pub(super) fn fits(a: Mat, b: &Right) -> bool {
+pub(super) fn fits(a: MatRef, b: &RightOperand) -> bool {
     b.cols <= COLS && a.col_stride == 1 && a.cols >= SHALLOW && matches!(b.stored, Stored::F32(_))
 }
 
@@ -29,7 +29,14 @@ pub(super) fn fits(a: Mat, b: &Right) -> bool {
     unsafe_code,
     reason = "rows of one matrix are written by several threads, and may not hold values yet"
 )]
-pub(super) fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: &Right, threads: usize) {
+pub(super) fn product(
+    c: &mut MatMut,
+    assign: Assign,
+    alpha: f32,
+    a: MatRef,
+    b: &RightOperand,
+    threads: usize,
+) {
     let (depth, columns) = (a.cols, columns(b));
     let height = match threads {
         1 => c.rows,
@@ -44,14 +51,17 @@ pub(super) fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: &Righ
                 // Rows that are not there repeat the last one.
                 let left: [&[f32]; ROWS] =
                     std::array::from_fn(|i| &a.row((row + i).min(below - 1))[steps.clone()]);
-                let add = write == Write::Add || start > 0;
+                let add = assign == Assign::Add || start > 0;
                 for (first, group) in (0..c.cols).step_by(GROUP).zip(columns.chunks_exact(GROUP * depth)) {
                     let right: [&[f32]; GROUP] = std::array::from_fn(|j| &group[j * depth..][steps.clone()]);
-                    // SAFETY: a kernel was given out only where the machine has the features.
+                    // SAFETY: `blocked::product` calls this with a kernel, and one is given out only where the machine has
+                    // AVX2 and FMA; `dots` itself reads slices.
                     let sums = unsafe { dots(left, right) };
                     for (i, sums) in sums.iter().enumerate().take(below - row) {
                         for (j, sum) in sums.iter().enumerate().take(c.cols - first) {
-                            // SAFETY: the element lies in C, and its row belongs to this task alone.
+                            // SAFETY: the row is less than `below` and the column than `c.cols`, so the element lies in C; a
+                            // task has rows of its own, so that nobody else reads or writes it. By pointer, because C may
+                            // not hold values yet: it is read only when it is added to.
                             unsafe {
                                 let c = c.data.add((row + i) * c.stride + first + j);
                                 c.write(if add { *c + alpha * sum } else { alpha * sum });
@@ -65,7 +75,7 @@ pub(super) fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: &Righ
 }
 
 /// The columns of B one after another, filled up to whole groups with zeros.
-fn columns(b: &Right) -> Vec<f32> {
+fn columns(b: &RightOperand) -> Vec<f32> {
     let Stored::F32(values) = b.stored else { unreachable!("`fits` was asked") };
     let mut columns = vec![0.0; b.cols.next_multiple_of(GROUP) * b.rows];
     if b.row_stride == 1 {
@@ -77,7 +87,8 @@ fn columns(b: &Right) -> Vec<f32> {
     // A register's worth of steps at a time, where a step fills one.
     let whole = if b.cols == COLS { b.rows - b.rows % COLS } else { 0 };
     #[expect(unsafe_code, reason = "code for features that the machine may lack")]
-    // SAFETY: a kernel was given out only where the machine has them.
+    // SAFETY: `product` runs with a kernel, and one is given out only where the machine has AVX2; `turn` itself indexes
+    // slices.
     unsafe {
         turn(values, b.row_stride, whole, b.rows, &mut columns);
     }
@@ -144,7 +155,7 @@ fn dots(left: [&[f32]; ROWS], right: [&[f32]; GROUP]) -> [[f32; GROUP]; ROWS] {
 #[inline]
 fn load(values: &[f32]) -> __m256 {
     assert!(values.len() == 8, "a register of values");
-    // SAFETY: just checked.
+    // SAFETY: the slice has the eight floats that are read, as just checked; the load needs no alignment.
     unsafe { _mm256_loadu_ps(values.as_ptr()) }
 }
 
@@ -153,6 +164,6 @@ fn load(values: &[f32]) -> __m256 {
 #[inline]
 fn store(register: __m256, values: &mut [f32]) {
     assert!(values.len() == 8, "a register of values");
-    // SAFETY: just checked.
+    // SAFETY: the slice has the eight floats that are written, as just checked; the store needs no alignment.
     unsafe { _mm256_storeu_ps(values.as_mut_ptr(), register) }
 }

@@ -74,7 +74,10 @@ macro_rules! kernel {
             mut b: *const f32,
             tile: Tile,
         ) {
-            // SAFETY: the caller gives operands of `depth` steps and a tile that lies in C; the machine has the feature.
+            // SAFETY: the caller gives A and B with `depth` steps, of the tile's rows (`$rows` where they are adjacent) and of
+            // `$vectors · $lanes` columns on a multiple of 64 bytes, and a tile that lies in C and that nobody else uses; the
+            // machine has the feature. Rows beyond the tile's are not read: they repeat its last. The steps' pointers move
+            // by wrapping arithmetic or within the panel; the edge is stored into an array of the size of a whole tile.
             unsafe {
                 for row in 0..tile.rows {
                     let c = tile.c.wrapping_add(row * tile.stride);

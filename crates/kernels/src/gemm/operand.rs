@@ -1,6 +1,6 @@
 //! The operands of a product: matrices in memory, and frozen weights that are decoded while they are packed.
 
-use super::Mat;
+use super::matrix::MatRef;
 use std::ops::Range;
 
 /// A row-major matrix in a form of its own.
@@ -21,7 +21,7 @@ pub enum Stored<'a> {
 
 /// The right operand, or its transpose: element (k, j) is `stored[k · row_stride + j · col_stride]`, where one stride is 1.
 #[derive(Clone, Copy)]
-pub(crate) struct Right<'a> {
+pub(crate) struct RightOperand<'a> {
     pub(super) stored: Stored<'a>,
     pub(super) rows: usize,
     pub(super) cols: usize,
@@ -29,21 +29,21 @@ pub(crate) struct Right<'a> {
     pub(super) col_stride: usize,
 }
 
-impl<'a> Right<'a> {
+impl<'a> RightOperand<'a> {
     /// A row-major matrix of adjacent rows.
-    pub(crate) fn new(stored: Stored<'a>, rows: usize, cols: usize) -> Right<'a> {
+    pub(crate) fn new(stored: Stored<'a>, rows: usize, cols: usize) -> RightOperand<'a> {
         let held = match stored {
             Stored::F32(values) => values.len(),
             Stored::Bf16(bytes) | Stored::F16(bytes) => bytes.len() / 2,
             Stored::Coded(_) => rows * cols,
         };
         assert!(rows * cols <= held, "the matrix fits its data");
-        Right { stored, rows, cols, row_stride: cols, col_stride: 1 }
+        RightOperand { stored, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
     /// The transpose, without moving anything.
-    pub(crate) fn t(self) -> Right<'a> {
-        Right {
+    pub(crate) fn t(self) -> RightOperand<'a> {
+        RightOperand {
             rows: self.cols,
             cols: self.rows,
             row_stride: self.col_stride,
@@ -74,9 +74,9 @@ impl<'a> Right<'a> {
     }
 }
 
-impl<'a> From<Mat<'a>> for Right<'a> {
-    fn from(m: Mat<'a>) -> Right<'a> {
-        let Mat { data, rows, cols, row_stride, col_stride } = m;
-        Right { stored: Stored::F32(data), rows, cols, row_stride, col_stride }
+impl<'a> From<MatRef<'a>> for RightOperand<'a> {
+    fn from(m: MatRef<'a>) -> RightOperand<'a> {
+        let MatRef { data, rows, cols, row_stride, col_stride } = m;
+        RightOperand { stored: Stored::F32(data), rows, cols, row_stride, col_stride }
     }
 }

@@ -31,13 +31,14 @@ impl Element for F32 {
     #[expect(unsafe_code, reason = "SIMD loads")]
     #[inline(always)]
     unsafe fn load1(data: *const f32, index: usize) -> f32 {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise that element `index` lies in a live buffer; no alignment beyond its type's is needed.
         unsafe { *data.add(index) }
     }
     #[expect(unsafe_code, reason = "SIMD loads")]
     #[inline(always)]
     unsafe fn load8(data: *const f32, index: usize) -> __m256 {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise that eight elements from `index` on lie in a live buffer, and that the machine has
+        // the features; the load needs no alignment.
         unsafe { _mm256_loadu_ps(data.add(index)) }
     }
 }
@@ -47,13 +48,14 @@ impl Element for Bf16 {
     #[expect(unsafe_code, reason = "SIMD loads")]
     #[inline(always)]
     unsafe fn load1(data: *const [u8; 2], index: usize) -> f32 {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise that element `index` lies in a live buffer; no alignment beyond its type's is needed.
         f32::from_bits(u32::from(unsafe { data.add(index).cast::<u16>().read_unaligned() }) << 16)
     }
     #[expect(unsafe_code, reason = "SIMD loads")]
     #[inline(always)]
     unsafe fn load8(data: *const [u8; 2], index: usize) -> __m256 {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise that eight elements from `index` on lie in a live buffer, and that the machine has
+        // the features; the load needs no alignment.
         unsafe {
             let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(data.add(index).cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
@@ -66,13 +68,14 @@ impl Element for F16 {
     #[expect(unsafe_code, reason = "SIMD loads")]
     #[inline(always)]
     unsafe fn load1(data: *const [u8; 2], index: usize) -> f32 {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise that element `index` lies in a live buffer; no alignment beyond its type's is needed.
         half::f16::from_bits(unsafe { data.add(index).cast::<u16>().read_unaligned() }).to_f32()
     }
     #[expect(unsafe_code, reason = "SIMD loads")]
     #[inline(always)]
     unsafe fn load8(data: *const [u8; 2], index: usize) -> __m256 {
-        // SAFETY: as promised by the caller.
+        // SAFETY: the caller's promise that eight elements from `index` on lie in a live buffer, and that the machine has
+        // the features; the load needs no alignment.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(data.add(index).cast())) }
     }
 }
@@ -94,7 +97,8 @@ pub(super) unsafe fn interleave<E: Element, const WIDTH: usize>(
     let mut first = 0;
     while first < WIDTH {
         let rows = rows.saturating_sub(first);
-        // SAFETY: the caller's promise, for the rows and the part of the panel worked on.
+        // SAFETY: the caller's promise, for the rows from `first` on and their places in each step of the panel: `first` is
+        // less than `WIDTH`, and where there are no such rows nothing is read.
         unsafe {
             let (data, out) = (data.wrapping_add(first * stride), out.add(first));
             match WIDTH - first {
@@ -121,7 +125,9 @@ unsafe fn lanes<E: Element, const WIDTH: usize, const LANES: usize>(
     out: *mut f32,
 ) {
     let whole = depth - depth % 8;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's promise. Reads: row i < `rows`, steps below `depth`, which lie in the buffer. Writes: step k of the
+    // panel has `WIDTH` floats, of which these lanes are within; six lanes are stored as eight only before the last step,
+    // whose place then follows.
     unsafe {
         for k in (0..whole).step_by(8) {
             let mut tile = [_mm256_setzero_ps(); 8];
@@ -212,7 +218,9 @@ pub(super) unsafe fn copy<E: Element, const WIDTH: usize, const GROUP: usize>(
         for k in 0..depth {
             let mut first = start;
             while first < end {
-                // SAFETY: the caller's promise; a whole panel has all `WIDTH` elements in every step.
+                // SAFETY: the caller's promise. Reads: elements from `first` to at most `rows` of step k, which lie in the
+                // buffer; eight at a time only where the panel has all `WIDTH`. Writes: step k of the panel from `first`
+                // on, `WIDTH` floats of the `depth · WIDTH` that it has. The copies through `values` stay in its array.
                 unsafe {
                     let data = data.add(k * stride + first);
                     let out = out.add(first * depth + k * WIDTH);

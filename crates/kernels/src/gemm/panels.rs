@@ -1,14 +1,17 @@
 //! A matrix packed once for several products.
 
-use super::{Banded, Mat, MatMut, Write, portable};
+use super::band::Banded;
+use super::matrix::{Assign, MatMut, MatRef};
+use super::portable;
+use super::threads::Threads;
 #[cfg(target_arch = "x86_64")]
-use super::{blocked, kernel};
+use super::{kernel, packed_right::PackedRight};
 
 /// The right operand of several products on one thread, packed where that pays.
 pub(crate) struct Panels<'a> {
-    b: Mat<'a>,
+    b: MatRef<'a>,
     #[cfg(target_arch = "x86_64")]
-    packed: Option<blocked::Panels>,
+    packed: Option<PackedRight>,
 }
 
 impl<'a> Panels<'a> {
@@ -17,14 +20,14 @@ impl<'a> Panels<'a> {
 
     pub(crate) fn empty() -> Panels<'a> {
         Panels {
-            b: Mat::new(&[], 0, 0, 0),
+            b: MatRef::new(&[], 0, 0, 0),
             #[cfg(target_arch = "x86_64")]
-            packed: kernel::best().map(blocked::Panels::empty),
+            packed: kernel::best().map(PackedRight::empty),
         }
     }
 
     /// Holds `b` from now on, in the memory of what it held before.
-    pub(crate) fn pack(&mut self, b: Mat<'a>) -> &Panels<'a> {
+    pub(crate) fn pack(&mut self, b: MatRef<'a>) -> &Panels<'a> {
         self.b = b;
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = &mut self.packed {
@@ -38,20 +41,20 @@ impl<'a> Panels<'a> {
     pub(crate) fn product(
         &self,
         c: &mut MatMut,
-        write: Write,
+        assign: Assign,
         alpha: f32,
-        a: Mat,
+        a: MatRef,
         [row, col]: [usize; 2],
         banded: Banded,
     ) {
         assert!(col.is_multiple_of(Self::STEP), "products begin with a whole panel");
         #[cfg(target_arch = "x86_64")]
         if let Some(packed) = &self.packed {
-            return packed.product(c, write, alpha, a, [row, col], banded);
+            return packed.product(c, assign, alpha, a, [row, col], banded);
         }
         // What the band would leave out is computed, which changes nothing that is wanted.
         let _ = banded;
         let b = self.b.columns(col, c.cols).t().columns(row, a.cols).t();
-        portable::product(c, write, alpha, a, b.into(), false);
+        portable::product(c, assign, alpha, a, b.into(), Threads::Current);
     }
 }

@@ -3,8 +3,9 @@
 //! The crate's own threading makes the order of sums depend on the number of threads. Blocks here depend on the shape
 //! alone, and the summed dimension is cut where the weight's panels are cut only.
 
-use super::operand::{Right, Stored};
-use super::{Mat, MatMut, Write};
+use super::matrix::{Assign, MatMut, MatRef};
+use super::operand::{RightOperand, Stored};
+use super::threads::Threads;
 use rayon::prelude::*;
 
 /// Elements of a stored operand decoded at a time: 4 MB, so that a panel stays in the cache until it is used.
@@ -15,10 +16,17 @@ const EDGE: usize = 256;
 const SMALL: usize = 1 << 20;
 
 /// `c = [c +] alpha · a · b`.
-pub(super) fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Right, parallel: bool) {
+pub(super) fn product(
+    c: &mut MatMut,
+    assign: Assign,
+    alpha: f32,
+    a: MatRef,
+    b: RightOperand,
+    threads: Threads,
+) {
     if let Stored::F32(data) = b.stored {
-        let Right { rows, cols, row_stride, col_stride, .. } = b;
-        return plain(c, write, alpha, a, Mat { data, rows, cols, row_stride, col_stride }, parallel);
+        let RightOperand { rows, cols, row_stride, col_stride, .. } = b;
+        return plain(c, assign, alpha, a, MatRef { data, rows, cols, row_stride, col_stride }, threads);
     }
     // Panels are rows as stored: steps of the depth, or columns of C.
     let by_steps = b.col_stride == 1;
@@ -30,27 +38,31 @@ pub(super) fn product(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Right
         let panel = &mut scratch[..count * inner];
         let stride = b.row_stride.max(b.col_stride);
         let decode = |(i, row): (usize, &mut [f32])| b.run((start + i) * stride, row);
-        match parallel {
-            true => panel.par_chunks_mut(inner.max(1)).enumerate().for_each(decode),
-            false => panel.chunks_mut(inner.max(1)).enumerate().for_each(decode),
+        match threads {
+            Threads::Pool => panel.par_chunks_mut(inner.max(1)).enumerate().for_each(decode),
+            Threads::Current => panel.chunks_mut(inner.max(1)).enumerate().for_each(decode),
         }
-        let panel = Mat::new(panel, count, inner, inner);
+        let panel = MatRef::new(panel, count, inner, inner);
         if by_steps {
-            let write = if start == 0 { write } else { Write::Add };
-            plain(c, write, alpha, a.columns(start, count), panel, parallel);
+            let assign = if start == 0 { assign } else { Assign::Add };
+            plain(c, assign, alpha, a.columns(start, count), panel, threads);
         } else {
             #[expect(unsafe_code, reason = "a panel gives a block of columns")]
-            // SAFETY: only one block lives at a time.
+            // SAFETY: `block` checks the bounds; this one is dropped before the loop takes the next, and `c`, which is
+            // borrowed mutably, is not used while it lives.
             let mut block = unsafe { c.block(0, start, c.rows, count) };
-            plain(&mut block, write, alpha, a, panel.t(), parallel);
+            plain(&mut block, assign, alpha, a, panel.t(), threads);
         }
     }
 }
 
-fn plain(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat, parallel: bool) {
-    let (down, across) = if parallel { grid(c.rows, c.cols, a.cols) } else { (1, 1) };
+fn plain(c: &mut MatMut, assign: Assign, alpha: f32, a: MatRef, b: MatRef, threads: Threads) {
+    let (down, across) = match threads {
+        Threads::Pool => grid(c.rows, c.cols, a.cols),
+        Threads::Current => (1, 1),
+    };
     if down * across == 1 {
-        return serial(c, write, alpha, a, b);
+        return serial(c, assign, alpha, a, b);
     }
     let height = c.rows.div_ceil(down).next_multiple_of(16);
     let width = c.cols.div_ceil(across).next_multiple_of(16);
@@ -63,11 +75,12 @@ fn plain(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat, parallel: boo
             return;
         }
         #[expect(unsafe_code, reason = "every task writes its own block")]
-        // SAFETY: the blocks tile the matrix without overlap.
+        // SAFETY: `block` checks the bounds; task t has rows from `t / across · height` and columns from
+        // `t % across · width` on, so that no two tasks have an element in common, and nobody uses `c` itself.
         let mut block = unsafe { c.block(row, col, rows, cols) };
-        let a = Mat { data: &a.data[row * a.row_stride..], rows, ..a };
-        let b = Mat { data: &b.data[col * b.col_stride..], cols, ..b };
-        serial(&mut block, write, alpha, a, b);
+        let a = MatRef { data: &a.data[row * a.row_stride..], rows, ..a };
+        let b = MatRef { data: &b.data[col * b.col_stride..], cols, ..b };
+        serial(&mut block, assign, alpha, a, b);
     });
 }
 
@@ -85,9 +98,10 @@ fn grid(rows: usize, cols: usize, depth: usize) -> (usize, usize) {
     }
 }
 
-fn serial(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat) {
+fn serial(c: &mut MatMut, assign: Assign, alpha: f32, a: MatRef, b: MatRef) {
     #[expect(unsafe_code, reason = "the crate takes pointers")]
-    // SAFETY: the constructors checked that every element lies in its buffer; `c` is borrowed mutably, so that it
+    // SAFETY: the constructors of `MatRef` and `MatMut` checked that element (i, j) at `i · row_stride + j · col_stride` lies
+    // in the buffer for every row and column, and `product` that the shapes fit; `c` is borrowed mutably, so that it
     // overlaps neither `a` nor `b`.
     unsafe {
         gemm::gemm(
@@ -97,7 +111,7 @@ fn serial(c: &mut MatMut, write: Write, alpha: f32, a: Mat, b: Mat) {
             c.data,
             1,
             c.stride as isize,
-            write == Write::Add,
+            assign == Assign::Add,
             a.data.as_ptr(),
             a.col_stride as isize,
             a.row_stride as isize,

@@ -34,7 +34,8 @@ impl Scratch {
         let map: &mut [u8] = self.0.as_deref_mut().unwrap_or_default();
         let skipped = map.as_ptr().align_offset(PAGE).min(map.len());
         #[expect(unsafe_code, reason = "bytes as floats")]
-        // SAFETY: every pattern of bits is a float.
+        // SAFETY: every pattern of bits is a float, and `align_to_mut` gives aligned floats within the bytes, which are
+        // borrowed mutably.
         let (_, floats, _) = unsafe { map[skipped..].align_to_mut() };
         floats
     }

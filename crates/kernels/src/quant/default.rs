@@ -2,6 +2,35 @@
 //!
 //! All arithmetic is f32 with every operation rounded on its own; the compiler never fuses them.
 
+use super::block_method::{BlockMethod, BlockOptions, Buffers, Quantiser, Rounding};
+use super::float::FloatType;
+use half::f16;
+
+/// See the module.
+pub(super) struct Method;
+
+impl BlockMethod for Method {
+    fn encode(&self, block: &[f32], options: BlockOptions, _: &mut Buffers, codes: &mut [u8]) -> (f32, u8) {
+        // The kernel stops at the row's end, so the codes of a partial block's tail stay 0. Only f16 scales are rounded
+        // before use: the reference widens bf16 models to f32 and rounds at the very end.
+        codes[block.len()..].fill(0);
+        let BlockOptions { bits, symmetric, rounding, float, .. } = options;
+        let round = |scale: f32| match float {
+            FloatType::F16 => f16::from_f32(scale).to_f32(),
+            FloatType::F32 | FloatType::Bf16 => scale,
+        };
+        if symmetric {
+            self::symmetric(block, bits, rounding, round, codes)
+        } else {
+            asymmetric(block, bits, rounding, round, codes)
+        }
+    }
+
+    fn quantiser(&self) -> Quantiser {
+        Quantiser::OnnxRuntime
+    }
+}
+
 /// Largest number of the codes as a float, and the code that stands for zero when there is no zero point.
 fn limits(bits: u8) -> (f32, f32) {
     if bits == 4 { (15.0, 8.0) } else { (255.0, 128.0) }
@@ -10,10 +39,10 @@ fn limits(bits: u8) -> (f32, f32) {
 /// Codes of a block around an implied middle. `round_scale` is applied before the scale is used.
 ///
 /// The element of largest magnitude gets code 0, so the scale has the opposite sign of that element.
-pub(super) fn symmetric(
+fn symmetric(
     block: &[f32],
     bits: u8,
-    signed: bool,
+    rounding: Rounding,
     round_scale: impl Fn(f32) -> f32,
     codes: &mut [u8],
 ) -> (f32, u8) {
@@ -21,19 +50,18 @@ pub(super) fn symmetric(
     let (min, max) = range(block, f32::MAX, f32::MIN);
     let extreme = if max.abs() > min.abs() { max } else { min };
     let scale = round_scale(-extreme / middle);
-    if signed {
-        encode_signed(block, scale, middle, top, codes);
-    } else {
-        encode(block, scale, middle, top, codes);
+    match rounding {
+        Rounding::HalvesUp => encode(block, scale, middle, top, codes),
+        Rounding::HalvesAway => encode_signed(block, scale, middle, top, codes),
     }
     (scale, middle as u8)
 }
 
 /// Codes of a block with a zero point of its own.
-pub(super) fn asymmetric(
+fn asymmetric(
     block: &[f32],
     bits: u8,
-    signed: bool,
+    rounding: Rounding,
     round_scale: impl Fn(f32) -> f32,
     codes: &mut [u8],
 ) -> (f32, u8) {
@@ -43,10 +71,9 @@ pub(super) fn asymmetric(
     let zero = if exact == 0.0 { min } else { 0.0 - min / exact };
     let zero = zero.clamp(0.0, top).round();
     let scale = round_scale(exact);
-    if signed {
-        encode_signed(block, scale, zero, top, codes);
-    } else {
-        encode(block, scale, zero, top, codes);
+    match rounding {
+        Rounding::HalvesUp => encode(block, scale, zero, top, codes),
+        Rounding::HalvesAway => encode_signed(block, scale, zero, top, codes),
     }
     (scale, zero as u8)
 }

@@ -6,8 +6,10 @@
 //! rounding errors themselves, and D says how much each of them matters (GPTQ, Frantar et al. 2022; in this form LDLQ,
 //! Chee et al. 2023). The scale of a block is searched for by that weighted error.
 
-use super::{BlockFormat, QuantisedRows};
-use crate::gemm::{Mat, MatMut, Write, gemm, gemm_serial};
+use super::block_format::BlockFormat;
+use super::block_method::pack_codes;
+use super::quantised_rows::QuantisedRows;
+use crate::gemm::{Assign, MatMut, MatRef, gemm, gemm_serial};
 use crate::host::HostRows;
 use crate::vector::simd;
 use candle_core::Tensor;
@@ -31,9 +33,9 @@ impl Moments {
     /// `x` is not an f32 tensor of the CPU.
     pub fn add(&mut self, x: &Tensor) -> Result<()> {
         let x = HostRows::new(x)?;
-        let rows = Mat::new(x.data(), x.rows, x.cols, x.stride);
+        let rows = MatRef::new(x.data(), x.rows, x.cols, x.stride);
         let mut sums = MatMut::new(&mut self.sums, self.width, self.width, self.width);
-        gemm(&mut sums, Write::Add, 1.0, rows.t(), rows);
+        gemm(&mut sums, Assign::Add, 1.0, rows.t(), rows);
         Ok(())
     }
 
@@ -68,10 +70,10 @@ fn cholesky(a: &mut [f32], k: usize) -> bool {
         // What the columns to the left contribute.
         let mut known = vec![0.0; (k - start) * width];
         if start > 0 {
-            let left = Mat::new(&a[start * k..], k - start, start, k);
-            let top = Mat::new(&a[start * k..], width, start, k);
+            let left = MatRef::new(&a[start * k..], k - start, start, k);
+            let top = MatRef::new(&a[start * k..], width, start, k);
             let mut known = MatMut::new(&mut known, k - start, width, width);
-            gemm(&mut known, Write::Replace, 1.0, left, top.t());
+            gemm(&mut known, Assign::Replace, 1.0, left, top.t());
         }
         for (row, known) in a[start * k..].chunks_exact_mut(k).zip(known.chunks_exact(width)) {
             row[start..start + width].iter_mut().zip(known).for_each(|(v, known)| *v -= known);
@@ -146,10 +148,10 @@ impl Feedback {
                 targets.extend_from_slice(&row[start..start + width]);
             }
             if start > 0 {
-                let errors = Mat::new(&errors, count, start, k);
-                let factor = Mat::new(&self.factor[start..], start, width, k);
+                let errors = MatRef::new(&errors, count, start, k);
+                let factor = MatRef::new(&self.factor[start..], start, width, k);
                 let mut targets = MatMut::new(&mut targets, count, width, width);
-                gemm_serial(&mut targets, Write::Add, -1.0, errors, factor);
+                gemm_serial(&mut targets, Assign::Add, -1.0, errors, factor);
             }
             let weight = &self.weight[start..start + width];
             for (r, target) in targets.chunks_exact_mut(width).enumerate() {
@@ -166,13 +168,7 @@ impl Feedback {
                 }
                 codes[width..].fill(0);
                 let packed = &mut out.codes[(r * blocks + b) * bytes..][..bytes];
-                if format.bits == 8 {
-                    packed.copy_from_slice(&codes);
-                } else {
-                    for (byte, pair) in packed.iter_mut().zip(codes.chunks_exact(2)) {
-                        *byte = pair[0] | pair[1] << 4;
-                    }
-                }
+                pack_codes(&codes, format.bits, packed);
                 out.scales[r * blocks + b] = grid.scale;
                 zeros[r * blocks + b] = grid.zero as u8;
             }
@@ -291,7 +287,7 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::{Algorithm, FloatType};
+    use crate::quant::{Algorithm, FloatType, Rounding, WeightFormat};
     use candle_core::Device;
 
     const K: usize = 80;
@@ -356,7 +352,7 @@ mod tests {
                 bits,
                 block_size: 32,
                 symmetric,
-                signed: false,
+                rounding: Rounding::HalvesUp,
                 float,
             };
             let chosen = moments.feedback(0.01).quantise(format, &mut weights.clone());
@@ -366,7 +362,7 @@ mod tests {
                 let mut total = 0.0;
                 let mut decoded = vec![0.0; K];
                 for (r, weights) in weights.chunks_exact(K).enumerate() {
-                    codes.decode_row(format, K, r, &mut decoded);
+                    format.decode_row(&codes, r, &mut decoded);
                     for x in rows.chunks_exact(K) {
                         let error: f32 =
                             x.iter().zip(weights.iter().zip(&decoded)).map(|(x, (w, d))| x * (d - w)).sum();

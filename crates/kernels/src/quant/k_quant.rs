@@ -1,15 +1,39 @@
 //! k-quant: scale and minimum of a block by weighted least squares over twenty trial grids, large weights counting
 //! more. The idea is llama.cpp's; the steps, their order and their f32 roundings are those of the variant in ONNX
-//! Runtime's quantiser, which runs on NumPy. `block` is padded with zeros.
+//! Runtime's quantiser, which runs on NumPy. Partial blocks are padded with zeros.
 
+use super::block_method::{BlockMethod, BlockOptions, Buffers, Quantiser, padded};
 use super::rtn;
 
 const TRIALS: u32 = 20;
 
+/// See the module.
+pub(super) struct Method;
+
+impl BlockMethod for Method {
+    fn encode(
+        &self,
+        block: &[f32],
+        options: BlockOptions,
+        buffers: &mut Buffers,
+        codes: &mut [u8],
+    ) -> (f32, u8) {
+        padded(block, options.block_size, buffers, |block, buffers| fit(block, options.bits, buffers, codes))
+    }
+
+    fn quantiser(&self) -> Quantiser {
+        Quantiser::NeuralCompressor
+    }
+
+    fn has_zero_points(&self, _: bool) -> bool {
+        true
+    }
+}
+
 /// Codes, scale and zero point of a block.
-pub(super) fn block(block: &[f32], bits: u8, scratch: &mut Scratch, codes: &mut [u8]) -> (f32, u8) {
+fn fit(block: &[f32], bits: u8, buffers: &mut Buffers, codes: &mut [u8]) -> (f32, u8) {
     let top = ((1u32 << bits) - 1) as f32;
-    let Scratch { weights, grid, terms } = scratch;
+    let Buffers { weights, grid, terms, .. } = buffers;
     let n = block.len();
     for buffer in [&mut *weights, &mut *grid, &mut *terms] {
         buffer.clear();
@@ -55,14 +79,6 @@ pub(super) fn block(block: &[f32], bits: u8, scratch: &mut Scratch, codes: &mut 
     let zero = (-min / scale).round_ties_even().clamp(0.0, top) as u8;
     rtn::encode(block, f64::from(scale), zero, f64::from(top), codes);
     (scale, zero)
-}
-
-/// Buffers of one block, kept between blocks.
-#[derive(Default)]
-pub(super) struct Scratch {
-    weights: Vec<f32>,
-    grid: Vec<f32>,
-    terms: Vec<f32>,
 }
 
 fn on_grid(block: &[f32], inverse: f32, min: f32, top: f32, grid: &mut [f32]) {

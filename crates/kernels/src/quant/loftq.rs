@@ -2,7 +2,7 @@
 
 use super::low_rank::{self, LowRank};
 use super::nf4::{self, Code, NotFinite, Quantised, Scales};
-use crate::gemm::{Mat, MatMut, Write, gemm};
+use crate::gemm::{Assign, MatMut, MatRef, gemm};
 use rayon::prelude::*;
 
 /// What [`split`] gives.
@@ -45,9 +45,9 @@ pub fn split(weights: &[f32], shape: [usize; 2], rank: usize, iterations: usize)
             return Ok(Split { quantised, low_rank, plain_error });
         }
         residual.copy_from_slice(weights);
-        let left = Mat::new(&low_rank.left, rows, rank, rank);
-        let right = Mat::new(&low_rank.right, rank, cols, cols);
-        gemm(&mut MatMut::new(&mut residual, rows, cols, cols), Write::Add, -1.0, left, right);
+        let left = MatRef::new(&low_rank.left, rows, rank, rank);
+        let right = MatRef::new(&low_rank.right, rank, cols, cols);
+        gemm(&mut MatMut::new(&mut residual, rows, cols, cols), Assign::Add, -1.0, left, right);
     }
     unreachable!("the last iteration returns")
 }

@@ -6,7 +6,7 @@
 //! result depends on the matrix alone.
 
 use super::eigen;
-use crate::gemm::{Mat, MatMut, Write, gemm, gemm_values};
+use crate::gemm::{Assign, MatMut, MatRef, gemm, gemm_values};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
@@ -39,7 +39,7 @@ const DEGREES: f64 = 8.0;
 pub fn approximate(matrix: &[f32], shape: [usize; 2], rank: usize) -> LowRank {
     let [rows, cols] = shape;
     let (short, long) = (rows.min(cols), rows.max(cols));
-    let m = Mat::new(matrix, rows, cols, cols);
+    let m = MatRef::new(matrix, rows, cols, cols);
     let m = if rows <= cols { m } else { m.t() }; // [short, long]
     let total = squares(matrix);
     let mut result =
@@ -55,12 +55,12 @@ pub fn approximate(matrix: &[f32], shape: [usize; 2], rank: usize) -> LowRank {
     let mut basis = if width == short { identity(short) } else { start(m, width, &mut random) }; // [width, short]
     let mut before = 0.0;
     for round in 1.. {
-        let images = gemm_values(1.0, Mat::new(&basis, width, short, short), m); // [width, long]
-        let image_view = Mat::new(&images, width, long, long);
+        let images = gemm_values(1.0, MatRef::new(&basis, width, short, short), m); // [width, long]
+        let image_view = MatRef::new(&images, width, long, long);
         let gram = gemm_values(1.0, image_view, image_view.t());
         let (values, vectors) = eigen::symmetric(&gram, width);
-        let turn = Mat::new(&vectors, width, width, width);
-        basis = gemm_values(1.0, turn, Mat::new(&basis, width, short, short));
+        let turn = MatRef::new(&vectors, width, width, width);
+        basis = gemm_values(1.0, turn, MatRef::new(&basis, width, short, short));
         let images = gemm_values(1.0, turn, image_view);
         let captured: f64 = values[..kept].iter().sum();
         result.error = (total - captured).max(0.0);
@@ -111,16 +111,16 @@ fn noise(random: &mut ChaCha8Rng, n: usize) -> Vec<f32> {
 }
 
 /// Orthonormal vectors in what `m` makes of random ones.
-fn start(m: Mat, width: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
+fn start(m: MatRef, width: usize, random: &mut ChaCha8Rng) -> Vec<f32> {
     let vectors = noise(random, width * m.cols);
-    let mut basis = gemm_values(1.0, Mat::new(&vectors, width, m.cols, m.cols), m.t());
+    let mut basis = gemm_values(1.0, MatRef::new(&vectors, width, m.cols, m.cols), m.t());
     orthonormalise(&mut basis, m.rows, random);
     basis
 }
 
 /// A Chebyshev polynomial of `m mᵀ` on the vectors `basis`, whose products with `m` are `images`: small on the
 /// eigenvalues below the last of `values`, growing fast above.
-fn filter(m: Mat, basis: Vec<f32>, images: &[f32], values: &[f64]) -> Vec<f32> {
+fn filter(m: MatRef, basis: Vec<f32>, images: &[f32], values: &[f64]) -> Vec<f32> {
     let width = values.len();
     let cut = values[width - 1].max(values[0] * 1e-6);
     let center = cut / 2.0;
@@ -128,12 +128,12 @@ fn filter(m: Mat, basis: Vec<f32>, images: &[f32], values: &[f64]) -> Vec<f32> {
     let degree = ((2.0 * AMPLIFICATION).ln() / steepness).floor().clamp(1.0, DEGREES) as usize;
     let scale = (1.0 / center) as f32;
     // T₁(x) = x and Tₖ₊₁(x) = 2 x Tₖ(x) - Tₖ₋₁(x), with x = (m mᵀ - center) / center.
-    let mut now = gemm_values(scale, Mat::new(images, width, m.cols, m.cols), m.t());
+    let mut now = gemm_values(scale, MatRef::new(images, width, m.cols, m.cols), m.t());
     now.iter_mut().zip(&basis).for_each(|(n, b)| *n -= b);
     let mut previous = basis;
     for _ in 1..degree {
-        let images = gemm_values(1.0, Mat::new(&now, width, m.rows, m.rows), m);
-        let mut next = gemm_values(2.0 * scale, Mat::new(&images, width, m.cols, m.cols), m.t());
+        let images = gemm_values(1.0, MatRef::new(&now, width, m.rows, m.rows), m);
+        let mut next = gemm_values(2.0 * scale, MatRef::new(&images, width, m.cols, m.cols), m.t());
         next.iter_mut().zip(&now).zip(&previous).for_each(|((n, now), p)| *n -= 2.0 * now + p);
         (previous, now) = (now, next);
     }
@@ -186,9 +186,15 @@ fn remove(panel: &mut [f32], done: &[f32], n: usize) {
         return;
     }
     let (count, rows) = (done.len() / n, panel.len() / n);
-    let done = Mat::new(done, count, n, n);
-    let along = gemm_values(1.0, Mat::new(panel, rows, n, n), done.t());
-    gemm(&mut MatMut::new(panel, rows, n, n), Write::Add, -1.0, Mat::new(&along, rows, count, count), done);
+    let done = MatRef::new(done, count, n, n);
+    let along = gemm_values(1.0, MatRef::new(panel, rows, n, n), done.t());
+    gemm(
+        &mut MatMut::new(panel, rows, n, n),
+        Assign::Add,
+        -1.0,
+        MatRef::new(&along, rows, count, count),
+        done,
+    );
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {
@@ -221,12 +227,15 @@ mod tests {
         let (mut u, v) = (vectors(rows), vectors(cols));
         u.chunks_exact_mut(rows).zip(values).for_each(|(u, s)| u.iter_mut().for_each(|u| *u *= *s as f32));
         let k = values.len();
-        gemm_values(1.0, Mat::new(&u, k, rows, rows).t(), Mat::new(&v, k, cols, cols))
+        gemm_values(1.0, MatRef::new(&u, k, rows, rows).t(), MatRef::new(&v, k, cols, cols))
     }
 
     fn error(matrix: &[f32], [rows, cols]: [usize; 2], low: &LowRank, rank: usize) -> f64 {
-        let product =
-            gemm_values(1.0, Mat::new(&low.left, rows, rank, rank), Mat::new(&low.right, rank, cols, cols));
+        let product = gemm_values(
+            1.0,
+            MatRef::new(&low.left, rows, rank, rank),
+            MatRef::new(&low.right, rank, cols, cols),
+        );
         let left: Vec<f32> = matrix.iter().zip(&product).map(|(m, p)| m - p).collect();
         squares(&left).sqrt()
     }

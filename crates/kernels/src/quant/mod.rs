@@ -1,6 +1,15 @@
 //! Weight-only quantisation: block formats of ONNX Runtime and bitsandbytes.
+//!
+//! A format of model files is a type with [`WeightFormat`]: `MatMulNBits` ([`BlockFormat`]), whose blocks are quantised by
+//! the methods of [`Algorithm`]; the same blocks before `DequantizeLinear` ([`DequantizeLinearFormat`]); tables for
+//! `GatherBlockQuantized` ([`TableFormat`]). The blocks of bitsandbytes ([`nf4`]) run through a whole matrix, across its
+//! rows, and are no such format.
 
+mod algorithm;
+mod block_format;
+mod block_method;
 mod default;
+mod dequantize_linear;
 pub mod double_quant;
 mod eigen;
 pub mod feedback;
@@ -8,11 +17,18 @@ pub mod float;
 mod k_quant;
 pub mod loftq;
 pub mod low_rank;
-pub mod matmul_nbits;
+mod matmul_nbits;
 pub mod nf4;
+mod quantised_rows;
 mod rtn;
 pub mod table;
+mod weight_format;
 
+pub use algorithm::Algorithm;
+pub use block_format::BlockFormat;
+pub use block_method::Rounding;
+pub use dequantize_linear::DequantizeLinearFormat;
 pub use float::FloatType;
-pub use matmul_nbits::{Algorithm, BlockFormat, QuantisedRows};
+pub use quantised_rows::QuantisedRows;
 pub use table::TableFormat;
+pub use weight_format::{Arrangement, ByColumn, ElementType, Part, PartKind, WeightFormat};

@@ -56,15 +56,42 @@ const FP4: [f32; 16] = {
     table
 };
 
-/// Codes in the order of their values.
-const NF4_ORDER: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-const FP4_ORDER: [u8; 16] = [11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3];
+/// The 16 values of a format, as constants, so that loops over them are unrolled.
+trait Codebook {
+    const NAME: &'static str;
+    /// By code.
+    const VALUES: [f32; 16];
+    /// Codes in the order of their values; `None` where that is their own.
+    const ORDER: Option<[u8; 16]>;
+    /// Between the values next to each other.
+    const BOUNDS: [f32; 15] = bounds(Self::VALUES, Self::ORDER);
+}
 
-const fn bounds(table: [f32; 16], order: [u8; 16]) -> [f32; 15] {
+struct Nf4;
+
+impl Codebook for Nf4 {
+    const NAME: &'static str = "nf4";
+    const VALUES: [f32; 16] = NF4;
+    const ORDER: Option<[u8; 16]> = None;
+}
+
+struct Fp4;
+
+impl Codebook for Fp4 {
+    const NAME: &'static str = "fp4";
+    const VALUES: [f32; 16] = FP4;
+    const ORDER: Option<[u8; 16]> = Some([11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3]);
+}
+
+const fn bounds(values: [f32; 16], order: Option<[u8; 16]>) -> [f32; 15] {
     let mut bounds = [0.0; 15];
     let mut i = 0;
     while i < 15 {
-        bounds[i] = (table[order[i] as usize] + table[order[i + 1] as usize]) / 2.0;
+        let [low, high] = match order {
+            None => [i, i + 1],
+            Some(order) => [order[i] as usize, order[i + 1] as usize],
+        };
+        bounds[i] = (values[low] + values[high]) / 2.0;
         i += 1;
     }
     bounds
@@ -81,31 +108,41 @@ const fn pairs(table: [f32; 16]) -> [[f32; 2]; 256] {
     pairs
 }
 
-static NF4_PAIRS: [[f32; 2]; 256] = pairs(NF4);
-static FP4_PAIRS: [[f32; 2]; 256] = pairs(FP4);
+/// A codebook as code that does not know which it is reads it.
+struct Entry {
+    name: &'static str,
+    values: [f32; 16],
+    /// Values of the two codes in a byte.
+    pairs: [[f32; 2]; 256],
+    /// Codes and scales of some blocks.
+    encode: fn(values: &[f32], codes: &mut [u8], absmax: &mut [f32]),
+}
+
+impl Entry {
+    const fn of<C: Codebook>() -> Entry {
+        Entry { name: C::NAME, values: C::VALUES, pairs: pairs(C::VALUES), encode: encode::<C> }
+    }
+}
+
+static NF4_ENTRY: Entry = Entry::of::<Nf4>();
+static FP4_ENTRY: Entry = Entry::of::<Fp4>();
 
 impl Code {
+    fn entry(self) -> &'static Entry {
+        match self {
+            Code::Nf4 => &NF4_ENTRY,
+            Code::Fp4 => &FP4_ENTRY,
+        }
+    }
+
     /// As bitsandbytes and configurations spell it.
     pub fn name(self) -> &'static str {
-        match self {
-            Code::Nf4 => "nf4",
-            Code::Fp4 => "fp4",
-        }
+        self.entry().name
     }
 
     /// The value of every code.
     pub fn table(self) -> [f32; 16] {
-        match self {
-            Code::Nf4 => NF4,
-            Code::Fp4 => FP4,
-        }
-    }
-
-    fn pairs(self) -> &'static [[f32; 2]; 256] {
-        match self {
-            Code::Nf4 => &NF4_PAIRS,
-            Code::Fp4 => &FP4_PAIRS,
-        }
+        self.entry().values
     }
 }
 
@@ -144,13 +181,7 @@ pub fn quantise<E: From<NotFinite> + Send>(
         let mut values = [0.0; TASK];
         let values = &mut values[..TASK.min(len - start)];
         read(start..start + values.len(), values)?;
-        simd(
-            #[inline(always)]
-            || match code {
-                Code::Nf4 => encode::<true>(values, codes, absmax),
-                Code::Fp4 => encode::<false>(values, codes, absmax),
-            },
-        );
+        (code.entry().encode)(values, codes, absmax);
         match absmax.iter().position(|max| !max.is_finite()) {
             Some(block) => Err(NotFinite { near: start + block * BLOCK }.into()),
             None => Ok(()),
@@ -162,8 +193,15 @@ pub fn quantise<E: From<NotFinite> + Send>(
 /// Smallest scale that is divided by; smaller ones only occur in blocks of zeros and the like.
 const TINY: f32 = 1e-38;
 
+fn encode<C: Codebook>(values: &[f32], codes: &mut [u8], absmax: &mut [f32]) {
+    simd(
+        #[inline(always)]
+        || encode_blocks::<C>(values, codes, absmax),
+    );
+}
+
 #[inline(always)]
-fn encode<const IS_NF4: bool>(values: &[f32], codes: &mut [u8], absmax: &mut [f32]) {
+fn encode_blocks<C: Codebook>(values: &[f32], codes: &mut [u8], absmax: &mut [f32]) {
     let (blocks, rest) = values.as_chunks::<BLOCK>();
     let (codes_of_blocks, codes_of_rest) = codes.split_at_mut(blocks.len() * BLOCK / 2);
     let codes_of_blocks = codes_of_blocks.as_chunks_mut::<{ BLOCK / 2 }>().0;
@@ -174,7 +212,7 @@ fn encode<const IS_NF4: bool>(values: &[f32], codes: &mut [u8], absmax: &mut [f3
         for (scaled, value) in scaled.iter_mut().zip(block) {
             *scaled = value * factor;
         }
-        *codes = pack(&encode_block::<IS_NF4>(&scaled));
+        *codes = pack(&encode_block::<C>(&scaled));
     }
     if !rest.is_empty() {
         // bitsandbytes divides in the last, shorter block where it multiplies by the inverse in the others.
@@ -184,7 +222,7 @@ fn encode<const IS_NF4: bool>(values: &[f32], codes: &mut [u8], absmax: &mut [f3
         for (scaled, value) in scaled.iter_mut().zip(rest) {
             *scaled = value / max;
         }
-        let packed = pack(&encode_block::<IS_NF4>(&scaled));
+        let packed = pack(&encode_block::<C>(&scaled));
         codes_of_rest.copy_from_slice(&packed[..codes_of_rest.len()]);
     }
 }
@@ -198,18 +236,15 @@ fn largest(values: &[f32]) -> f32 {
 /// The code of the nearest value; a value in the middle of two goes to the lower one. The number of bounds below a
 /// value is its rank, which needs no branch and no table.
 #[inline(always)]
-fn encode_block<const IS_NF4: bool>(scaled: &[f32; BLOCK]) -> [u32; BLOCK] {
-    const NF4_BOUNDS: [f32; 15] = bounds(NF4, NF4_ORDER);
-    const FP4_BOUNDS: [f32; 15] = bounds(FP4, FP4_ORDER);
-    let bounds = if IS_NF4 { &NF4_BOUNDS } else { &FP4_BOUNDS };
+fn encode_block<C: Codebook>(scaled: &[f32; BLOCK]) -> [u32; BLOCK] {
     let mut ranks = [0u32; BLOCK];
-    for bound in bounds {
+    for bound in &C::BOUNDS {
         for (rank, value) in ranks.iter_mut().zip(scaled) {
             *rank += u32::from(value > bound);
         }
     }
-    if !IS_NF4 {
-        ranks.iter_mut().for_each(|rank| *rank = u32::from(FP4_ORDER[*rank as usize]));
+    if let Some(order) = &C::ORDER {
+        ranks.iter_mut().for_each(|rank| *rank = u32::from(order[*rank as usize]));
     }
     ranks
 }
@@ -240,7 +275,7 @@ impl Scales<'_> {
 /// Weights `range` of a quantised matrix as f32.
 pub fn decode(code: Code, codes: &[u8], scales: Scales, range: Range<usize>, out: &mut [f32]) {
     assert_eq!(range.len(), out.len(), "the destination holds the range");
-    let (pairs, table) = (code.pairs(), code.table());
+    let Entry { pairs, values: table, .. } = code.entry();
     let mut out = out;
     let mut at = range.start;
     while at < range.end {

@@ -1,8 +1,32 @@
 //! Round to nearest, as the weight-only quantiser from Intel's Neural Compressor in ONNX Runtime does it: f64
-//! arithmetic, halves to even, the scale cast to the storage type only afterwards. `block` is padded with zeros.
+//! arithmetic, halves to even, the scale cast to the storage type only afterwards. Partial blocks are padded with zeros.
+
+use super::block_method::{BlockMethod, BlockOptions, Buffers, Quantiser, padded};
+
+/// See the module.
+pub(super) struct Method;
+
+impl BlockMethod for Method {
+    fn encode(
+        &self,
+        block: &[f32],
+        options: BlockOptions,
+        buffers: &mut Buffers,
+        codes: &mut [u8],
+    ) -> (f32, u8) {
+        let BlockOptions { bits, block_size, .. } = options;
+        padded(block, block_size, buffers, |block, _| {
+            if options.symmetric { symmetric(block, bits, codes) } else { asymmetric(block, bits, codes) }
+        })
+    }
+
+    fn quantiser(&self) -> Quantiser {
+        Quantiser::NeuralCompressor
+    }
+}
 
 /// Codes of a block around an implied middle.
-pub(super) fn symmetric(block: &[f32], bits: u8, codes: &mut [u8]) -> (f32, u8) {
+fn symmetric(block: &[f32], bits: u8, codes: &mut [u8]) -> (f32, u8) {
     let top = f64::from((1u32 << bits) - 1);
     let middle = 1u8 << (bits - 1);
     let magnitude = block.iter().fold(0.0f32, |m, v| m.max(v.abs()));
@@ -12,7 +36,7 @@ pub(super) fn symmetric(block: &[f32], bits: u8, codes: &mut [u8]) -> (f32, u8) 
 }
 
 /// Codes of a block with a zero point of its own; the range is not forced to contain zero.
-pub(super) fn asymmetric(block: &[f32], bits: u8, codes: &mut [u8]) -> (f32, u8) {
+fn asymmetric(block: &[f32], bits: u8, codes: &mut [u8]) -> (f32, u8) {
     let top = f64::from((1u32 << bits) - 1);
     let min = block.iter().copied().fold(f32::INFINITY, f32::min);
     let max = block.iter().copied().fold(f32::NEG_INFINITY, f32::max);

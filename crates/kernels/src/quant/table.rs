@@ -2,7 +2,10 @@
 //!
 //! The steps and their roundings to the float type are those of ONNX Runtime's quantiser, which runs on NumPy.
 
-use super::{FloatType, QuantisedRows};
+use super::block_format::BlockFormat;
+use super::float::FloatType;
+use super::quantised_rows::{QuantisedRows, nibble};
+use super::weight_format::{Arrangement, ElementType, Part, PartKind, WeightFormat};
 
 /// Everything that decides the bytes of a quantised table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,34 +22,6 @@ impl TableFormat {
     /// Blocks of a row of `k` elements; the last one may be partial.
     pub fn blocks(&self, k: usize) -> usize {
         k.div_ceil(self.block_size)
-    }
-
-    /// Quantises an even number of rows of `k` elements each (or the last ones of a table), replacing what `out` holds:
-    /// codes `[rows, k / 2]`, scales `[rows, blocks]`, zero points `[rows · blocks / 2]`, of two codes in a byte the
-    /// first is the low one.
-    pub fn quantise(&self, rows: &mut [f32], k: usize, out: &mut QuantisedRows) {
-        self.float.round(rows);
-        out.codes.clear();
-        out.scales.clear();
-        out.zero_points.clear();
-        let mut codes = Vec::with_capacity(k);
-        let mut zeros = Vec::new();
-        for row in rows.chunks_exact(k) {
-            codes.clear();
-            for block in row.chunks(self.block_size) {
-                let (scale, zero) = if self.symmetric {
-                    self.signed(block, &mut codes)
-                } else {
-                    self.unsigned(block, &mut codes)
-                };
-                out.scales.push(scale);
-                zeros.push(zero);
-            }
-            out.codes.extend(codes.chunks(2).map(pack));
-        }
-        if !self.symmetric {
-            out.zero_points.extend(zeros.chunks(2).map(pack));
-        }
     }
 
     fn round_one(&self, value: f32) -> f32 {
@@ -81,6 +56,81 @@ impl TableFormat {
             code.clamp(0.0, 15.0) as u8
         }));
         (scale, zero as u8)
+    }
+}
+
+impl WeightFormat for TableFormat {
+    /// Codes `[rows, cols]`, scales and zero points `[rows, blocks]`.
+    fn parts(&self, [rows, cols]: [usize; 2]) -> Vec<Part> {
+        let blocks = self.blocks(cols);
+        let codes = if self.symmetric { ElementType::I4 } else { ElementType::U4 };
+        let part = |kind, element, dims| Part { kind, element, dims };
+        let zero_points =
+            (!self.symmetric).then(|| part(PartKind::ZeroPoints, ElementType::U4, vec![rows, blocks]));
+        [
+            part(PartKind::Codes, codes, vec![rows, cols]),
+            part(PartKind::Scales, ElementType::Float(self.float), vec![rows, blocks]),
+        ]
+        .into_iter()
+        .chain(zero_points)
+        .collect()
+    }
+
+    fn part_name(&self, weight: &str, part: PartKind) -> String {
+        match part {
+            PartKind::Codes => format!("{weight}_Q4"),
+            PartKind::Scales => format!("{weight}_scales"),
+            PartKind::ZeroPoints => format!("{weight}_zero_points"),
+        }
+    }
+
+    /// An even number of rows, or the last ones of a table: rows share a byte of zero points.
+    fn quantise(&self, rows: &mut [f32], k: usize, out: &mut QuantisedRows) {
+        self.float.round(rows);
+        out.clear();
+        let mut codes = Vec::with_capacity(k);
+        let mut zeros = Vec::new();
+        for row in rows.chunks_exact(k) {
+            codes.clear();
+            for block in row.chunks(self.block_size) {
+                let (scale, zero) = if self.symmetric {
+                    self.signed(block, &mut codes)
+                } else {
+                    self.unsigned(block, &mut codes)
+                };
+                out.scales.push(scale);
+                zeros.push(zero);
+            }
+            out.codes.extend(codes.chunks(2).map(pack));
+        }
+        if !self.symmetric {
+            out.zero_points.extend(zeros.chunks(2).map(pack));
+        }
+    }
+
+    fn decode_row(&self, rows: &QuantisedRows, row: usize, out: &mut [f32]) {
+        let (cols, blocks) = (out.len(), self.blocks(out.len()));
+        for (b, values) in out.chunks_mut(self.block_size).enumerate() {
+            let block = row * blocks + b;
+            let scale = rows.scales[block];
+            for (i, value) in values.iter_mut().enumerate() {
+                let code = nibble(&rows.codes, row * cols + b * self.block_size + i);
+                let level = if self.symmetric {
+                    f32::from((code ^ 8) as i8 - 8)
+                } else {
+                    f32::from(code) - f32::from(nibble(&rows.zero_points, block))
+                };
+                *value = level * scale;
+            }
+        }
+    }
+
+    fn arrangement(&self) -> Arrangement<'_> {
+        Arrangement::ByRow
+    }
+
+    fn block_format(&self) -> Option<BlockFormat> {
+        None
     }
 }
 
