@@ -182,7 +182,7 @@ mod tests {
     use std::path::Path;
 
     fn spec() -> Spec {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("model-cache/tiny-phi3");
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model-cache/tiny-phi3");
         let config = read_json(&dir.join("config.json")).expect("readable").expect("there");
         Spec::from_config(&config).expect("a known architecture")
     }
