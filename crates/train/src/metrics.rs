@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Record {
+pub enum MetricsRow {
     Train {
         step: usize,
         epoch: f64,
@@ -28,21 +28,21 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl MetricsRow {
     fn step(&self) -> usize {
         match self {
-            Record::Train { step, .. } | Record::Eval { step, .. } => *step,
+            MetricsRow::Train { step, .. } | MetricsRow::Eval { step, .. } => *step,
         }
     }
 
     pub fn loss(&self) -> f64 {
         match self {
-            Record::Train { loss, .. } | Record::Eval { loss, .. } => *loss,
+            MetricsRow::Train { loss, .. } | MetricsRow::Eval { loss, .. } => *loss,
         }
     }
 
-    pub fn is_evaluation_of(&self, after: usize) -> bool {
-        matches!(self, Record::Eval { step, .. } if *step == after)
+    pub fn is_evaluation_after(&self, after: usize) -> bool {
+        matches!(self, MetricsRow::Eval { step, .. } if *step == after)
     }
 }
 
@@ -62,7 +62,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The files cannot be written.
-    pub fn create(dir: &Path, earlier: &[Record]) -> Result<Metrics> {
+    pub fn create(dir: &Path, earlier: &[MetricsRow]) -> Result<Metrics> {
         let (path, runs) = (dir.join(Self::NAME), dir.join(Self::RUNS));
         let file = File::create(&path).at("create", &path)?;
         if runs.is_dir() {
@@ -75,11 +75,11 @@ impl Metrics {
 
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&mut self, record: &Record) -> Result<()> {
+    pub fn write(&mut self, record: &MetricsRow) -> Result<()> {
         let line = serde_json::to_string(record).expect("plain data") + "\n";
         self.file.write_all(line.as_bytes()).at("write", &self.path)?;
         match record {
-            Record::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
+            MetricsRow::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
                 *step,
                 &[
                     ("train/loss", *loss),
@@ -88,7 +88,7 @@ impl Metrics {
                     ("train/epoch", *epoch),
                 ],
             ),
-            Record::Eval { step, loss, .. } => self.board.scalars(*step, &[("eval/loss", *loss)]),
+            MetricsRow::Eval { step, loss, .. } => self.board.scalars(*step, &[("eval/loss", *loss)]),
         }
     }
 
@@ -96,9 +96,9 @@ impl Metrics {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(path: &Path, last: usize) -> Result<Vec<Record>> {
+    pub fn read(path: &Path, last: usize) -> Result<Vec<MetricsRow>> {
         let text = std::fs::read_to_string(path).at("read", path)?;
-        let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
+        let records = text.lines().filter_map(|line| serde_json::from_str::<MetricsRow>(line).ok());
         Ok(records.filter(|record| record.step() <= last).collect())
     }
 }

@@ -1,6 +1,8 @@
 //! Adapters that are written while training goes on: `checkpoint-N/`, each complete and loadable by itself.
 
-use super::{Trainer, selection::Best};
+use crate::interval::steps_between;
+use crate::selection::Best;
+use crate::trainer::Trainer;
 use olive_config::canonical::{SaveStrategy, Saving};
 use olive_core::{Result, error::IoContext};
 use olive_model::AdapterConfig;
@@ -15,10 +17,10 @@ pub struct Saver<'a> {
     pub keeps_best: bool,
 }
 
-/// A step, as far as saving depends on it.
+/// A step that was done, as far as saving depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// Steps done, of how many.
+pub(crate) struct FinishedStep {
+    /// Steps done, this one included, of how many.
     pub step: usize,
     pub total: usize,
     /// The step is the last of its epoch.
@@ -31,19 +33,15 @@ pub struct Moment {
 
 impl Saver<'_> {
     /// As in transformers, `steps` also saves after the last step.
-    pub fn due(&self, moment: &Moment) -> bool {
+    pub(crate) fn is_due(&self, after: &FinishedStep) -> bool {
         match self.saving.strategy {
             SaveStrategy::No => false,
-            SaveStrategy::Steps => moment.last || moment.step.is_multiple_of(self.interval(moment.total)),
-            SaveStrategy::Epoch => moment.ends_epoch || moment.last,
-            SaveStrategy::Best => moment.new_best,
+            SaveStrategy::Steps => {
+                after.last || after.step.is_multiple_of(steps_between(self.saving.steps, after.total))
+            }
+            SaveStrategy::Epoch => after.ends_epoch || after.last,
+            SaveStrategy::Best => after.new_best,
         }
-    }
-
-    fn interval(&self, total: usize) -> usize {
-        let steps = self.saving.steps;
-        let steps = if steps < 1.0 { (steps * total as f64).ceil() } else { steps };
-        (steps as usize).max(1)
     }
 
     /// Writes the adapter as it is now, and removes what is too much.
