@@ -22,7 +22,7 @@ pub mod permutation;
 pub mod prepare;
 pub mod python_random;
 pub mod python_text;
-mod readers;
+pub mod readers;
 pub mod rows;
 pub mod sample;
 pub mod special_tokens;
@@ -34,7 +34,7 @@ pub mod value;
 
 pub use batch::{Batch, collate};
 pub use chat_template::{ChatTemplate, Message};
-pub use error::{DataError, Location};
+pub use error::{DataError, Location, Numbering};
 pub use files::inputs;
 pub use hold_out::hold_out;
 pub use micro_batch::MicroBatch;

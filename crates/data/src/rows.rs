@@ -1,8 +1,10 @@
 //! The rows of a dataset, read, sliced and filtered.
 
-use super::files::{self, SplitFiles};
-use super::readers::{self, Table};
-use super::{DataError, Location, Value, split};
+use crate::error::{DataError, Location, Numbering};
+use crate::files::{self, SplitFiles};
+use crate::readers::Table;
+use crate::split;
+use crate::value::Value;
 use olive_config::canonical::LoadDataset;
 use olive_core::Result;
 use std::collections::HashMap;
@@ -21,7 +23,7 @@ struct Row {
     values: Vec<Value>,
     file: usize,
     number: u64,
-    number_is_line: bool,
+    numbering: Numbering,
 }
 
 impl Rows {
@@ -46,7 +48,7 @@ impl Rows {
     pub fn location(&self, i: usize) -> Location {
         let row = &self.rows[i];
         let path = self.files.get(row.file).cloned().unwrap_or_default();
-        Location { path, number: row.number, is_line: row.number_is_line }
+        Location { path, number: row.number, numbering: row.numbering }
     }
 
     /// The place of a column that must exist.
@@ -69,13 +71,13 @@ impl Rows {
 /// What is wrong with a file, with its line; a split that does not exist or selects nothing; a filter on a column that
 /// does not exist, or that keeps nothing.
 pub fn load_rows(load: &LoadDataset) -> Result<Rows> {
-    let (loader, splits) = files::resolve(load)?;
+    let (reader, splits) = files::resolve(load)?;
     let used = files::used(load, &splits)?;
     let mut loaded: Vec<(&str, Rows)> = Vec::new();
     for SplitFiles { split, files } in used {
         let mut rows = Rows::default();
         for path in files {
-            let table = readers::read(loader, path, load.field.as_deref())?;
+            let table = reader.read(path, load.field.as_deref())?;
             append(&mut rows, table, path.clone());
         }
         loaded.push((split, rows));
@@ -93,7 +95,7 @@ fn append(rows: &mut Rows, table: Table, path: PathBuf) {
     let width = rows.columns.len();
     rows.rows.extend(table.rows.into_iter().map(|(number, values)| {
         let values = arrange(values, &places, width);
-        Row { values, file, number, number_is_line: table.numbers_are_lines }
+        Row { values, file, number, numbering: table.numbering }
     }));
 }
 
