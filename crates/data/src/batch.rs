@@ -1,6 +1,6 @@
 //! Samples of differing lengths as one rectangle.
 
-use super::sample::{IGNORED, Sample};
+use crate::sample::{IGNORED, Sample};
 use std::ops::Range;
 
 /// Samples, padded on the right to the longest of them.

@@ -1,8 +1,11 @@
 //! Chat templates: Jinja sources that come with tokenizers, rendered as Python's jinja2 would.
 
-use super::jinja_value::{from_jinja, to_jinja};
-use super::special_tokens::SpecialTokens;
-use super::{DataError, Value, calendar, python_text};
+use crate::calendar;
+use crate::error::DataError;
+use crate::jinja_value::{from_jinja, to_jinja};
+use crate::python_text;
+use crate::special_tokens::SpecialTokens;
+use crate::value::Value;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, ErrorKind, context, escape_formatter};

@@ -1,7 +1,8 @@
 //! Which part of a text is completion: what a model is to learn, not what it is asked.
 
-use super::chat_template::ChatTemplate;
-use super::{DataError, Value};
+use crate::chat_template::ChatTemplate;
+use crate::error::DataError;
+use crate::value::Value;
 use std::ops::Range;
 
 /// After the last occurrence of the template; nothing where it does not occur, as in trl's

@@ -1,8 +1,9 @@
 //! Texts that become tokens, batch by batch, in parallel.
 
-use super::strategy::Token;
-use super::texts::Text;
-use super::{DataError, Rows};
+use crate::error::DataError;
+use crate::rows::Rows;
+use crate::strategy::Token;
+use crate::texts::Text;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};

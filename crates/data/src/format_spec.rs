@@ -2,8 +2,8 @@
 //!
 //! `[[fill]align][sign][z][#][0][width][grouping][.precision][type]`, from the Python language reference.
 
-use super::Value;
-use super::python_text::{self, exponent_text};
+use crate::python_text::{self, exponent_text};
+use crate::value::Value;
 
 #[derive(Debug, Clone, PartialEq, Default)]
 struct Spec {

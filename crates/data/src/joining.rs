@@ -1,8 +1,8 @@
 //! The strategies that cut blocks out of joined rows. A block may begin and end anywhere in a row.
 
-use super::corpus::Corpus;
-use super::python_random::PythonRandom;
-use super::strategy::{Sampler, Token};
+use crate::corpus::Corpus;
+use crate::python_random::PythonRandom;
+use crate::strategy::{Sampler, Token};
 use olive_core::Result;
 
 /// What the corpus was, for the message when it does not suffice.

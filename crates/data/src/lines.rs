@@ -1,8 +1,8 @@
 //! The strategies that make one sample of one row.
 
-use super::corpus::Corpus;
-use super::python_random::PythonRandom;
-use super::strategy::{Sampler, Token};
+use crate::corpus::Corpus;
+use crate::python_random::PythonRandom;
+use crate::strategy::{Sampler, Token};
 use olive_config::canonical::{PaddingSide, TextGeneration};
 use olive_core::Result;
 

@@ -1,6 +1,6 @@
 //! Some samples as the decoder takes them: shifted labels, and no position that cannot matter.
 
-use super::sample::{IGNORED, Sample};
+use crate::sample::{IGNORED, Sample};
 use olive_decoder::Tokens;
 use std::ops::Range;
 

@@ -1,8 +1,8 @@
 //! The strategy `pack`: whole rows side by side in blocks, of which each sees itself only.
 
-use super::corpus::Corpus;
-use super::lines::{Seen, Shape};
-use super::strategy::{Sampler, Token};
+use crate::corpus::Corpus;
+use crate::lines::{Seen, Shape};
+use crate::strategy::{Sampler, Token};
 use olive_core::Result;
 use std::collections::BTreeMap;
 

@@ -1,13 +1,18 @@
 //! A data configuration to a dataset.
 
-use super::corpus::{self, Corpus};
-use super::lines::{self, Shape};
-use super::python_random::PythonRandom;
-use super::sample::{Dataset, IGNORED};
-use super::special_tokens::SpecialTokens;
-use super::strategy::Sampler;
-use super::template::Template;
-use super::{DataError, Rows, inputs, joining, load_rows, packing, texts};
+use crate::corpus::{self, Corpus};
+use crate::error::DataError;
+use crate::files::inputs;
+use crate::joining;
+use crate::lines::{self, Shape};
+use crate::packing;
+use crate::python_random::PythonRandom;
+use crate::rows::{Rows, load_rows};
+use crate::sample::{Dataset, IGNORED};
+use crate::special_tokens::SpecialTokens;
+use crate::strategy::Sampler;
+use crate::template::Template;
+use crate::texts;
 use olive_config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};

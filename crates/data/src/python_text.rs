@@ -1,6 +1,6 @@
 //! `str()`, `repr()` and `json.dumps()` of Python, for values that end up in training texts.
 
-use super::Value;
+use crate::value::Value;
 use regex::Regex;
 use std::fmt::Write as _;
 use std::sync::LazyLock;

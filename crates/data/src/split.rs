@@ -1,6 +1,6 @@
 //! The split language of `datasets`: `train[:90%]`, `train[10:20]+test`.
 
-use super::DataError;
+use crate::error::DataError;
 use std::ops::Range;
 
 /// One summand of a split.

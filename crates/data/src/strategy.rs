@@ -1,6 +1,6 @@
 //! Tokens to samples: labels, masks and padding of both eras of Olive, for all strategies.
 
-use super::sample::{IGNORED, Sample};
+use crate::sample::{IGNORED, Sample};
 use olive_config::canonical::{Era, PaddingSide};
 
 /// A token of a text.

@@ -1,7 +1,9 @@
 //! Text templates: Python's `str.format` with the columns of a row as keyword arguments.
 
-use super::format_spec::format_value;
-use super::{DataError, Location, Value, python_text};
+use crate::error::{DataError, Location};
+use crate::format_spec::format_value;
+use crate::python_text;
+use crate::value::Value;
 
 /// A template, parsed once.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,9 +1,12 @@
 //! The text of every row, by chat template, text template or columns.
 
-use super::chat_template::ChatTemplate;
-use super::special_tokens::SpecialTokens;
-use super::template::Template;
-use super::{DataError, Rows, Value, completion};
+use crate::chat_template::ChatTemplate;
+use crate::completion;
+use crate::error::DataError;
+use crate::rows::Rows;
+use crate::special_tokens::SpecialTokens;
+use crate::template::Template;
+use crate::value::Value;
 use olive_config::canonical::{Era, LossOn, TextGeneration, TextSource};
 use olive_core::Result;
 use olive_model::ModelFolder;

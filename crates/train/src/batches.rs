@@ -1,6 +1,7 @@
 //! Which samples make which micro-batch, and how many steps there are.
 
-use super::{TrainError, rng};
+use crate::error::TrainError;
+use crate::rng;
 use olive_config::canonical::TrainingArgs;
 
 /// The order of the samples over all epochs: a function of the seed, so that a run can go on from any micro-batch.

@@ -11,9 +11,10 @@
 //!
 //! The schedule, the order of the data and every random number follow from the step, so they need no room here.
 
-use super::plateau::Plateau;
-use super::selection::Standing;
-use super::{TrainError, Trainer};
+use crate::error::TrainError;
+use crate::plateau::Plateau;
+use crate::selection::Standing;
+use crate::trainer::Trainer;
 use candle_core::Tensor;
 use olive_core::{Result, error::IoContext};
 use olive_model::Checkpoint;

@@ -1,6 +1,6 @@
 //! A new adapter before its first step.
 
-use super::rng;
+use crate::rng;
 use olive_arch::Linear;
 use olive_kernels::quant::low_rank::LowRank;
 use olive_model::adapter::{Adapter, AdapterConfig, LoraPair, TargetModules};

@@ -27,7 +27,7 @@ pub use checkpoint::Checkpoints;
 pub use error::TrainError;
 pub use fit::{Fit, Fitted, fit};
 pub use init::{LoraShape, begin_with, fresh_adapter};
-pub use memory::{MemoryEstimate, Workload};
+pub use memory::{MemoryEstimate, MemoryShortage, Workload};
 pub use optimiser::{AdamW, AdamWOptions};
 pub use saving::Saver;
 pub use schedule::Schedule;

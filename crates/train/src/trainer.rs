@@ -1,6 +1,8 @@
 //! Single optimiser steps on explicit micro-batches.
 
-use super::{AdamW, AdamWOptions, TrainError, rng};
+use crate::error::TrainError;
+use crate::optimiser::{AdamW, AdamWOptions};
+use crate::rng;
 use candle_core::Tensor;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
