@@ -22,7 +22,7 @@ const OTHER_LOADERS: [&str; 8] =
 ///
 /// # Errors
 /// The loader is unknown, a file does not exist, a pattern matches nothing.
-pub fn resolve(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
+pub(crate) fn resolve(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     let named = RowReader::named(&load.data_name);
     let folder = Path::new(&load.data_name);
     if let DataFiles::Remote { kind, description } = &load.data_files {

@@ -26,7 +26,7 @@ const MAX_WIDTH: usize = 1 << 20;
 ///
 /// # Errors
 /// What Python would say: the specification is not valid, or not for this type.
-pub fn format_value(value: &Value, spec: &str) -> Result<String, String> {
+pub(crate) fn format_value(value: &Value, spec: &str) -> Result<String, String> {
     if spec.is_empty() {
         return Ok(python_text::str(value));
     }

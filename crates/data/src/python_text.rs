@@ -78,7 +78,7 @@ pub(super) fn exponent_text(exponent: i32) -> String {
 }
 
 /// `repr` of a string.
-pub fn str_repr(s: &str) -> String {
+fn str_repr(s: &str) -> String {
     let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
     let mut out = String::with_capacity(s.len() + 2);
     out.push(quote);
@@ -111,17 +111,17 @@ pub fn str_repr(s: &str) -> String {
 
 /// How `json.dumps` lays out its text.
 #[derive(Debug, Clone)]
-pub struct JsonLayout {
-    pub ensure_ascii: bool,
-    pub indent: Option<usize>,
-    pub item_separator: String,
-    pub key_separator: String,
-    pub sort_keys: bool,
+pub(crate) struct JsonLayout {
+    pub(crate) ensure_ascii: bool,
+    pub(crate) indent: Option<usize>,
+    pub(crate) item_separator: String,
+    pub(crate) key_separator: String,
+    pub(crate) sort_keys: bool,
 }
 
 impl JsonLayout {
     /// Python's defaults, except that text stays as it is: how chat templates call it.
-    pub fn new(indent: Option<usize>) -> JsonLayout {
+    pub(crate) fn new(indent: Option<usize>) -> JsonLayout {
         let item_separator = if indent.is_some() { "," } else { ", " };
         JsonLayout {
             ensure_ascii: false,
@@ -134,7 +134,7 @@ impl JsonLayout {
 }
 
 /// `json.dumps(value)`.
-pub fn json_dumps(value: &Value, layout: &JsonLayout) -> String {
+pub(crate) fn json_dumps(value: &Value, layout: &JsonLayout) -> String {
     let mut out = String::new();
     write_json(&mut out, value, layout, 1);
     out

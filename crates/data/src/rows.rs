@@ -55,7 +55,11 @@ impl Rows {
     ///
     /// # Errors
     /// [`DataError::MissingColumn`], located at the first row.
-    pub fn require(&self, name: &str, wanted_by: &'static str) -> std::result::Result<usize, DataError> {
+    pub(crate) fn require(
+        &self,
+        name: &str,
+        wanted_by: &'static str,
+    ) -> std::result::Result<usize, DataError> {
         self.column(name).ok_or_else(|| DataError::MissingColumn {
             location: self.location(0),
             column: name.to_owned(),

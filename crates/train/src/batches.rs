@@ -67,7 +67,7 @@ impl BatchPlan {
     }
 
     /// Whether step `step`, counted from 0, is the last that begins in its epoch.
-    pub fn ends_epoch(&self, step: usize) -> bool {
+    pub(crate) fn ends_epoch(&self, step: usize) -> bool {
         let epoch = |step: usize| step * self.accumulation / self.per_epoch;
         epoch(step + 1) > epoch(step)
     }

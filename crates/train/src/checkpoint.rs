@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// What the loop carries from step to step beside tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
-pub struct LoopState {
+pub(crate) struct LoopState {
     /// Optimiser steps done.
     pub step: usize,
     pub first_loss: Option<f64>,
@@ -67,7 +67,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save(&self, trainer: &Trainer, state: &LoopState) -> Result<()> {
+    pub(crate) fn save(&self, trainer: &Trainer, state: &LoopState) -> Result<()> {
         let dir = self.dir.join(format!("step-{:06}", state.step));
         if dir.join(STATE).is_file() {
             return Ok(());
@@ -91,7 +91,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// A state that cannot be read or is of another adapter.
-    pub fn restore(&self, trainer: &mut Trainer) -> Result<Option<LoopState>> {
+    pub(crate) fn restore(&self, trainer: &mut Trainer) -> Result<Option<LoopState>> {
         let newest = self.all()?.into_iter().filter(|(_, path)| path.join(STATE).is_file()).max();
         let Some((_, dir)) = newest else { return Ok(None) };
         let damaged = |reason: String| TrainError::Resume { path: dir.clone(), reason };

@@ -207,7 +207,6 @@ pub fn gigabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use olive_core::Fault;
     use olive_model::folder::read_json;
     use std::path::Path;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum MetricsRow {
+pub(crate) enum MetricsRow {
     Train {
         step: usize,
         epoch: f64,
@@ -35,13 +35,13 @@ impl MetricsRow {
         }
     }
 
-    pub fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         match self {
             MetricsRow::Train { loss, .. } | MetricsRow::Eval { loss, .. } => *loss,
         }
     }
 
-    pub fn is_evaluation_after(&self, after: usize) -> bool {
+    pub(crate) fn is_evaluation_after(&self, after: usize) -> bool {
         matches!(self, MetricsRow::Eval { step, .. } if *step == after)
     }
 }
@@ -62,7 +62,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The files cannot be written.
-    pub fn create(dir: &Path, earlier: &[MetricsRow]) -> Result<Metrics> {
+    pub(crate) fn create(dir: &Path, earlier: &[MetricsRow]) -> Result<Metrics> {
         let (path, runs) = (dir.join(Self::NAME), dir.join(Self::RUNS));
         let file = File::create(&path).at("create", &path)?;
         if runs.is_dir() {
@@ -75,7 +75,7 @@ impl Metrics {
 
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&mut self, record: &MetricsRow) -> Result<()> {
+    pub(crate) fn write(&mut self, record: &MetricsRow) -> Result<()> {
         let line = serde_json::to_string(record).expect("plain data") + "\n";
         self.file.write_all(line.as_bytes()).at("write", &self.path)?;
         match record {
@@ -96,7 +96,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(path: &Path, last: usize) -> Result<Vec<MetricsRow>> {
+    pub(crate) fn read(path: &Path, last: usize) -> Result<Vec<MetricsRow>> {
         let text = std::fs::read_to_string(path).at("read", path)?;
         let records = text.lines().filter_map(|line| serde_json::from_str::<MetricsRow>(line).ok());
         Ok(records.filter(|record| record.step() <= last).collect())

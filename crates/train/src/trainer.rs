@@ -29,9 +29,9 @@ pub struct Trainer {
     pub optimiser: AdamW,
     pub options: TrainerOptions,
     /// Loss of the first step, against which a later one counts as diverged.
-    pub(super) first_loss: Option<f64>,
+    pub(crate) first_loss: Option<f64>,
     /// The parameters as they were at the best evaluation, in the order of `Decoder::parameters`.
-    pub(super) best: Option<Vec<Tensor>>,
+    pub(crate) best: Option<Vec<Tensor>>,
 }
 
 /// What happened in one step.
@@ -58,7 +58,7 @@ impl Trainer {
     }
 
     /// Keeps the present parameters as the best ones. They are not copied: the optimiser replaces tensors.
-    pub fn keep_as_best(&mut self) {
+    pub(crate) fn keep_as_best(&mut self) {
         self.best = Some(self.decoder.parameters().map(|(_, value)| value.clone()).collect());
     }
 
@@ -66,7 +66,7 @@ impl Trainer {
     ///
     /// # Errors
     /// A device error.
-    pub fn restore_best(&mut self) -> Result<()> {
+    pub(crate) fn restore_best(&mut self) -> Result<()> {
         let Some(best) = self.best.take() else { return Ok(()) };
         self.decoder.parameters_mut(None).zip(best).for_each(|(parameter, best)| *parameter.value = best);
         self.decoder.refresh()
@@ -125,7 +125,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError::Diverged`].
-    pub fn check_evaluation(&self, loss: f64) -> Result<(), TrainError> {
+    pub(crate) fn check_evaluation(&self, loss: f64) -> Result<(), TrainError> {
         let diverged = || TrainError::Diverged {
             step: self.steps(),
             rows: Vec::new(),
@@ -139,7 +139,7 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError::Diverged`], a raised `cancel`, or a device error.
-    pub fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
+    pub(crate) fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
         for batch in batches.iter().filter(|b| b.labels > 0).take(1) {
             cancel.check()?;
             let loss = self.decoder.loss(&batch.tokens, &batch.targets)?;

@@ -18,7 +18,7 @@ pub struct RowReader {
     /// `data_name` in a configuration; its case does not matter. `csv` names two readers, of which the first is meant.
     pub name: &'static str,
     /// How its files end, without the dot; their case does not matter.
-    pub extensions: &'static [&'static str],
+    pub(crate) extensions: &'static [&'static str],
     /// Stands for the reader in cache keys, so it must never change.
     pub key: &'static str,
     /// Reads a file; the text is the `field` of a configuration.
@@ -26,7 +26,7 @@ pub struct RowReader {
 }
 
 /// All formats. Of readers that can read equally many files of a folder, the first is taken.
-pub static READERS: [RowReader; 5] = [
+pub(crate) static READERS: [RowReader; 5] = [
     RowReader {
         name: "json",
         extensions: &["json", "jsonl", "ndjson"],
@@ -61,12 +61,12 @@ pub static READERS: [RowReader; 5] = [
 
 impl RowReader {
     /// The reader that a configuration names.
-    pub fn named(name: &str) -> Option<&'static RowReader> {
+    pub(crate) fn named(name: &str) -> Option<&'static RowReader> {
         READERS.iter().find(|reader| reader.name.eq_ignore_ascii_case(name))
     }
 
     /// Whether a file of this name is of its format.
-    pub fn reads(&self, path: &Path) -> bool {
+    pub(crate) fn reads(&self, path: &Path) -> bool {
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
         self.extensions.iter().any(|e| e.eq_ignore_ascii_case(extension))
     }
