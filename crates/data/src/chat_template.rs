@@ -28,6 +28,13 @@ impl Message {
     }
 }
 
+/// Whether a rendered conversation ends where the assistant begins to speak: `add_generation_prompt` of templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GenerationPrompt {
+    Add,
+    Omit,
+}
+
 /// A template, compiled, with the special tokens that it may insert.
 #[derive(Debug)]
 pub struct ChatTemplate {
@@ -86,16 +93,16 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, tokens })
     }
 
-    /// The text of a conversation; with `add_generation_prompt` it ends where the assistant begins to speak.
+    /// The text of a conversation.
     ///
     /// # Errors
     /// [`DataError::Render`]: the template refuses the messages, or cannot handle them.
     pub fn render(
         &self,
         messages: &[Message],
-        add_generation_prompt: bool,
+        prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), add_generation_prompt)
+        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), prompt)
     }
 
     /// Like [`ChatTemplate::render`], for messages with whatever keys a dataset has.
@@ -105,18 +112,19 @@ impl ChatTemplate {
     pub fn render_value(
         &self,
         messages: &Value,
-        add_generation_prompt: bool,
+        prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(to_jinja(messages), add_generation_prompt)
+        self.render_jinja(to_jinja(messages), prompt)
     }
 
     fn render_jinja(
         &self,
         messages: minijinja::Value,
-        add_generation_prompt: bool,
+        prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
         let fail = |e: minijinja::Error| DataError::Render { location: None, reason: describe(&e) };
         let none = minijinja::Value::from(());
+        let add_generation_prompt = prompt == GenerationPrompt::Add;
         self.environment
             .get_template(NAME)
             .map_err(fail)?

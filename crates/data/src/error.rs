@@ -170,7 +170,20 @@ impl olive_core::Fault for DataError {
             DataError::HoldOut { .. } => {
                 "hold out less, give more data, or make blocks shorter with `max_seq_len`".into()
             }
-            _ => return None,
+            DataError::BadPattern { .. }
+            | DataError::EmptyFolder { .. }
+            | DataError::NoRows { .. }
+            | DataError::AllFiltered { .. }
+            | DataError::EmptyFile { .. }
+            | DataError::Malformed { .. }
+            | DataError::Unreadable { .. }
+            | DataError::ColumnType { .. }
+            | DataError::Format { .. }
+            | DataError::ChatTemplate { .. }
+            | DataError::Render { .. }
+            | DataError::Tokenise { .. }
+            | DataError::AllEmpty { .. }
+            | DataError::NoEvaluationLabels { .. } => return None,
         })
     }
 }

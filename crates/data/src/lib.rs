@@ -30,7 +30,7 @@ pub mod template;
 mod texts;
 mod value;
 
-pub use chat_template::{ChatTemplate, Message};
+pub use chat_template::{ChatTemplate, GenerationPrompt, Message};
 pub use error::{DataError, Location, Numbering};
 pub use files::inputs;
 pub use hold_out::hold_out;

@@ -154,7 +154,7 @@ fn write_json(out: &mut String, value: &Value, layout: &JsonLayout, depth: usize
         Value::Float(f) if f.is_nan() => out.push_str("NaN"),
         Value::Float(f) if f.is_infinite() => out.push_str(if *f > 0.0 { "Infinity" } else { "-Infinity" }),
         Value::Float(f) => out.push_str(&float_repr(*f)),
-        Value::Str(s) => write_json_str(out, s, layout.ensure_ascii),
+        Value::Str(s) => write_json_str(out, s, layout),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
             out.push('[');
@@ -176,7 +176,7 @@ fn write_json(out: &mut String, value: &Value, layout: &JsonLayout, depth: usize
             for (i, (key, value)) in entries.into_iter().enumerate() {
                 out.push_str(if i == 0 { "" } else { &layout.item_separator });
                 line(out, depth);
-                write_json_str(out, key, layout.ensure_ascii);
+                write_json_str(out, key, layout);
                 out.push_str(&layout.key_separator);
                 write_json(out, value, layout, depth + 1);
             }
@@ -186,7 +186,7 @@ fn write_json(out: &mut String, value: &Value, layout: &JsonLayout, depth: usize
     }
 }
 
-fn write_json_str(out: &mut String, s: &str, ensure_ascii: bool) {
+fn write_json_str(out: &mut String, s: &str, layout: &JsonLayout) {
     out.push('"');
     for c in s.chars() {
         match c {
@@ -197,7 +197,7 @@ fn write_json_str(out: &mut String, s: &str, ensure_ascii: bool) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            c if u32::from(c) < 0x20 || (ensure_ascii && !c.is_ascii()) => {
+            c if u32::from(c) < 0x20 || (layout.ensure_ascii && !c.is_ascii()) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(out, "\\u{unit:04x}").expect("a String takes everything");
                 }

@@ -187,7 +187,7 @@ fn unify_numbers(rows: &mut Rows) {
                 // Lists of lists are left alone unless they are numbers throughout.
                 inner.others |= deeper != Kinds::default();
             }
-            _ => kinds.others = true,
+            Value::Bool(_) | Value::Str(_) | Value::Dict(_) => kinds.others = true,
         }
     }
     let mixed = |k: Kinds| k.ints && k.floats && !k.others && !k.lists;
