@@ -1,4 +1,4 @@
-//! What can be wrong with data: always with file, row and column.
+//! Faults of data, with the file, the row and the column where they are known.
 
 use olive_config::READERS;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Values on their way into templates and out of them.
+//! Conversion between [`Value`] and the values of templates.
 
 use crate::value::Value;
 use minijinja::value::ValueKind;

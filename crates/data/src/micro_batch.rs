@@ -1,4 +1,5 @@
-//! Some samples as the decoder takes them: shifted labels, and no position that cannot matter.
+//! Some samples as the decoder takes them: with shifted labels, without padding, and without positions on which no label
+//! depends.
 
 use crate::sample::{IGNORED, Sample};
 use olive_decoder::Tokens;
@@ -10,7 +11,7 @@ pub struct MicroBatch {
     pub tokens: Tokens,
     /// What each position should predict; [`IGNORED`] does not count.
     pub targets: Vec<i32>,
-    /// Positions that count.
+    /// Targets that count.
     pub labels: usize,
     /// Tokens of the samples, padding not counted.
     pub real_tokens: usize,

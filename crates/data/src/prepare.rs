@@ -43,7 +43,7 @@ pub fn prepare(
     prepare_rows(&rows, &config.pre_process, model, events, cancel)
 }
 
-/// What can be wrong with the options alone, before anything is read.
+/// Checks the options, before anything is read.
 ///
 /// # Errors
 /// [`DataError::Options`] or [`DataError::Template`].

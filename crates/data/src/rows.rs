@@ -162,7 +162,7 @@ fn select(load: &LoadDataset, loaded: &[(&str, Rows)]) -> Result<Rows> {
     Ok(selected)
 }
 
-/// What a column holds, as far as it decides whether its whole numbers become floats.
+/// The types of a column's values, which decide whether its whole numbers become floats.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Kinds {
     ints: bool,

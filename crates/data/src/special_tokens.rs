@@ -1,4 +1,4 @@
-//! The tokens with a meaning, as the tokenizer's files name them.
+//! The special tokens that the tokenizer's files name.
 
 use olive_config::canonical::PaddingSide;
 use olive_core::Result;

@@ -1,9 +1,9 @@
-//! The split language of `datasets`: `train[:90%]`, `train[10:20]+test`.
+//! The slicing syntax of `datasets`: `train[:90%]`, `train[10:20]+test`.
 
 use crate::error::DataError;
 use std::ops::Range;
 
-/// One summand of a split.
+/// One of the slices that `+` joins.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SplitSlice {
     /// `all` means every split.
@@ -70,7 +70,7 @@ fn parse_part(text: &str) -> Result<SplitSlice, String> {
 }
 
 impl SplitSlice {
-    /// The rows it selects of `rows`; may be empty.
+    /// The rows it selects of a split with `rows` rows; may be empty.
     pub(crate) fn range(&self, rows: usize) -> Range<usize> {
         let n = rows as f64;
         let absolute = |bound: f64| match (self.percent, self.drop_remainder) {

@@ -114,7 +114,7 @@ impl CompiledSource {
         })
     }
 
-    /// What counts where no marker says so.
+    /// Byte ranges of `text` that count in the loss where no `response_template` tells: what the assistant says.
     fn completions(
         &self,
         rows: &Rows,

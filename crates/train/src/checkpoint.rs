@@ -1,4 +1,4 @@
-//! The state of a training that is not finished, so that a later run goes on bit for bit.
+//! The state of an unfinished training, with which a later run gives the same bits as one without interruption.
 //!
 //! ```text
 //! resume/
@@ -6,10 +6,10 @@
 //!   checkpoints/                 adapters that were saved on the way
 //!   step-000040/                 complete when state.json is there, which is written last
 //!     state.safetensors          every parameter, its two moments, and the best parameters so far
-//!     state.json                 what else the loop carries along
+//!     state.json                 the rest: `LoopState`
 //! ```
 //!
-//! The schedule, the order of the data and every random number follow from the step, so they need no room here.
+//! The schedule, the order of the data and every random number follow from the step, so they are not saved.
 
 use crate::error::TrainError;
 use crate::plateau::Plateau;
@@ -22,7 +22,7 @@ use olive_model::safetensors_file::{Entry, Writer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What the loop carries from step to step beside tensors.
+/// State of the training loop, without tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub(crate) struct LoopState {
@@ -37,7 +37,7 @@ pub(crate) struct LoopState {
     pub plateau: Plateau,
 }
 
-/// A folder of checkpoints, of which the newest counts.
+/// A folder of checkpoints, of which the newest complete one is resumed.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     dir: PathBuf,
@@ -142,7 +142,7 @@ impl Checkpoints {
     }
 }
 
-/// One tensor after the other: adapter and moments of a large model are not to be in memory twice.
+/// Writes one tensor at a time, so that at most one of them is in memory twice.
 fn write_tensors(trainer: &Trainer, path: &Path) -> Result<()> {
     let entry = |(name, tensor): (String, &Tensor)| Entry {
         name,

@@ -1,6 +1,6 @@
 //! Fitting an adapter: loop, optimiser, schedule, evaluation, checkpoints.
 //!
-//! [`Trainer`] does single steps on explicit micro-batches; [`fit`] drives it over a dataset.
+//! [`Trainer`] does single steps on explicit micro-batches; [`fit()`] drives it over a dataset.
 
 mod batches;
 mod checkpoint;

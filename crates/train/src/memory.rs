@@ -1,4 +1,4 @@
-//! How much memory a training run needs at its peak, told before it starts.
+//! How much memory a training run needs at its peak, estimated before it starts.
 //!
 //! ```text
 //! peak    = weights + adapter + kept + working + process

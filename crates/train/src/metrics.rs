@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// One line.
+/// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum MetricsRow {
@@ -46,7 +46,7 @@ impl MetricsRow {
     }
 }
 
-/// The files under writing.
+/// The open files.
 pub struct Metrics {
     path: PathBuf,
     file: File,
@@ -58,7 +58,7 @@ impl Metrics {
     /// Folder of the event files.
     pub const RUNS: &'static str = "runs";
 
-    /// Writes to `dir`, after `earlier` records of the part of the run that is not repeated.
+    /// Begins the files in `dir` with the `earlier` rows, those of an interrupted run up to its checkpoint.
     ///
     /// # Errors
     /// The files cannot be written.
@@ -92,7 +92,7 @@ impl Metrics {
         }
     }
 
-    /// Records of a file up to step `last`; whatever a crash left half-written is passed over.
+    /// Rows of a file up to step `last`; a line that a crash left incomplete is skipped.
     ///
     /// # Errors
     /// The file cannot be read.

@@ -1,4 +1,4 @@
-//! Adapters that are written while training goes on: `checkpoint-N/`, each complete and loadable by itself.
+//! Adapters that are written during the training: `checkpoint-N/`, each complete and loadable by itself.
 
 use crate::interval::steps_between;
 use crate::selection::Best;
@@ -8,12 +8,12 @@ use olive_core::{Result, error::IoContext};
 use olive_model::AdapterConfig;
 use std::path::PathBuf;
 
-/// Where, when and how many.
+/// Where and when adapters are saved, and how many are kept.
 pub struct Saver<'a> {
     pub saving: &'a Saving,
     pub config: &'a AdapterConfig,
     pub dir: PathBuf,
-    /// The checkpoint of the best evaluation outlives the limit.
+    /// Whether the limit spares the adapter of the best evaluation.
     pub keeps_best: bool,
 }
 
@@ -44,7 +44,7 @@ impl Saver<'_> {
         }
     }
 
-    /// Writes the adapter as it is now, and removes what is too much.
+    /// Writes the adapter as it is now, and removes older ones beyond `total_limit`.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -52,7 +52,7 @@ impl Saver<'_> {
         let step = trainer.steps();
         let adapter = trainer.decoder.to_adapter(self.config.clone())?;
         std::fs::create_dir_all(&self.dir).at("create", &self.dir)?;
-        // A checkpoint under its name is a whole one.
+        // Renamed once it is complete, so that a crash leaves no partial adapter under the final name.
         let partial = self.dir.join(format!(".checkpoint-{step}.partial"));
         adapter.save(&partial)?;
         let target = self.path(step);
@@ -75,7 +75,7 @@ impl Saver<'_> {
             let name = entry.at("read", &self.dir)?.file_name();
             steps.extend(name.to_str().and_then(|n| n.strip_prefix("checkpoint-")?.parse::<usize>().ok()));
         }
-        // What an earlier training left in a folder of the user's is not of this one.
+        // Later steps are those of an earlier training in the same `output_dir`, which are left alone.
         steps.retain(|step| *step <= newest);
         steps.sort_unstable();
         let best = best.map(|best| best.step).filter(|best| steps.contains(best));

@@ -42,7 +42,7 @@ pub struct SummaryValue {
     pub simple_value: Option<f32>,
 }
 
-/// An event file under writing. Every record is in the file once it is written, so that TensorBoard can follow a run.
+/// An open event file. Every record is in the file once it is written, so that TensorBoard can follow a run.
 pub(crate) struct EventFile {
     file: File,
     path: PathBuf,

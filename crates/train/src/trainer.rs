@@ -10,12 +10,13 @@ use olive_data::MicroBatch;
 use olive_decoder::gradients::{DropoutKey, NoiseKey};
 use olive_decoder::{Decoder, LoraGradients, TrainingMode};
 
+/// What a step depends on beside its data and its learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainerOptions {
     pub adamw: AdamWOptions,
     /// Gradients are scaled down to this Euclidean norm; 0 switches that off.
     pub max_grad_norm: f64,
-    /// On the inputs of the adapter branches.
+    /// Share of the values that are zeroed at the inputs of the adapter branches, in [0, 1).
     pub dropout: f64,
     pub gradient_checkpointing: bool,
     /// Strength of NEFTune's noise on embeddings; 0 switches that off.
@@ -39,7 +40,7 @@ pub struct Trainer {
 pub struct StepReport {
     /// Mean cross-entropy over the labels of the step.
     pub loss: f64,
-    /// Before clipping.
+    /// Euclidean norm of all gradients, before clipping.
     pub grad_norm: f64,
     /// Tokens that went through, padding not counted.
     pub tokens: usize,
@@ -57,12 +58,12 @@ impl Trainer {
         Ok(Trainer { decoder, optimiser, options, first_loss: None, best: None })
     }
 
-    /// Keeps the present parameters as the best ones. They are not copied: the optimiser replaces tensors.
+    /// Remembers the present parameters as the best ones. No values are copied: the optimiser replaces tensors.
     pub(crate) fn keep_as_best(&mut self) {
         self.best = Some(self.decoder.parameters().map(|(_, value)| value.clone()).collect());
     }
 
-    /// Puts the best parameters in place of the present ones, if some were kept.
+    /// Replaces the present parameters by the best ones, if some were remembered.
     ///
     /// # Errors
     /// A device error.
@@ -115,13 +116,14 @@ impl Trainer {
         Ok((sum * factor, gradients))
     }
 
-    /// A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
+    /// Whether a loss is finite and at most three times the first one, or three times ln(vocab), the loss of a uniform
+    /// prediction, where that is more.
     fn is_sane(&self, loss: f64) -> bool {
         let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
         loss.is_finite() && loss <= 3.0 * start
     }
 
-    /// Looks at the loss of an evaluation after some steps, as the step before it was the last to look at one.
+    /// Checks the loss of an evaluation: a step checks the loss before its update only.
     ///
     /// # Errors
     /// [`TrainError::Diverged`].
@@ -135,7 +137,7 @@ impl Trainer {
         if self.steps() == 0 || self.is_sane(loss) { Ok(()) } else { Err(diverged()) }
     }
 
-    /// Looks at the loss of samples after the last step, where no evaluation follows.
+    /// Checks the loss on the first micro-batch with labels after the last step, for a training without evaluation.
     ///
     /// # Errors
     /// [`TrainError::Diverged`], a raised `cancel`, or a device error.
