@@ -4,7 +4,7 @@ use super::setup::{fixture_json, ids, prepare, toy_model, write};
 use crate::support::rows::{load, options};
 use crate::support::shared::shared;
 use olive_config::canonical::{Era, Strategy, TextGeneration, TextSource};
-use olive_data::{ChatTemplate, Message, SpecialTokens, Value};
+use olive_data::{ChatTemplate, GenerationPrompt, Message, SpecialTokens, Value};
 use olive_model::ModelFolder;
 use serde_json::json;
 use std::path::Path;
@@ -29,7 +29,7 @@ fn templates_print_what_transformers_prints() {
         let messages = Value::from(&table["conversations"][name("messages")]);
         let template =
             ChatTemplate::new(source, &tokens).unwrap_or_else(|e| panic!("{}: {e}", name("template")));
-        let ours = template.render_value(&messages, case["add_generation_prompt"].as_bool().unwrap());
+        let ours = template.render_value(&messages, prompt(case["add_generation_prompt"].as_bool().unwrap()));
         match (case["expected"].as_str(), &ours) {
             (Some(expected), Ok(text)) if expected == text => {}
             (None, Err(_)) => {}
@@ -57,8 +57,8 @@ fn the_template_of_smollm2_prints_what_transformers_prints() {
     let template = ChatTemplate::from_folder(&ModelFolder::open(&path).unwrap()).unwrap().unwrap();
     let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n";
     let chat = "<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n";
-    assert_eq!(template.render(&turns(), false).unwrap(), format!("{system}{chat}"));
-    let prompted = template.render(&turns(), true).unwrap();
+    assert_eq!(template.render(&turns(), GenerationPrompt::Omit).unwrap(), format!("{system}{chat}"));
+    let prompted = template.render(&turns(), GenerationPrompt::Add).unwrap();
     assert_eq!(prompted, format!("{system}{chat}<|im_start|>assistant\n"));
 }
 
@@ -68,8 +68,11 @@ fn the_template_of_phi3_prints_what_transformers_prints() {
     let model = ModelFolder { dir: path, config: json!({}) };
     let template = ChatTemplate::from_folder(&model).unwrap().unwrap();
     let chat = "<|user|>\nHello?<|end|>\n<|assistant|>\nHi.<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n";
-    assert_eq!(template.render(&turns(), true).unwrap(), chat);
-    assert_eq!(template.render(&turns()[..2], true).unwrap(), &chat[..chat.find("<|user|>\nBye").unwrap()]);
+    assert_eq!(template.render(&turns(), GenerationPrompt::Add).unwrap(), chat);
+    assert_eq!(
+        template.render(&turns()[..2], GenerationPrompt::Add).unwrap(),
+        &chat[..chat.find("<|user|>\nBye").unwrap()]
+    );
 }
 
 #[test]
@@ -77,7 +80,7 @@ fn finds_the_template_of_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let render = |model: &ModelFolder| {
         let template = ChatTemplate::from_folder(model).unwrap()?;
-        Some(template.render(&turns(), false).unwrap())
+        Some(template.render(&turns(), GenerationPrompt::Omit).unwrap())
     };
     assert_eq!(render(&folder(dir.path(), json!({}))), None);
     let several = json!([{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]);

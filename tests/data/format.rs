@@ -5,10 +5,10 @@ use crate::support::rows::{load, options};
 use olive_config::canonical::{Era, Strategy};
 use olive_data::python_text::float_repr;
 use olive_data::template::Template;
-use olive_data::{DataError, Location, Value};
+use olive_data::{DataError, Location, Numbering, Value};
 
 fn format(template: &str, row: &Value) -> Result<String, DataError> {
-    let location = || Location { path: "rows.jsonl".into(), number: 1, is_line: true };
+    let location = || Location { path: "rows.jsonl".into(), number: 1, numbering: Numbering::Lines };
     let column = |name: &str| {
         row.get(name).ok_or_else(|| DataError::MissingColumn {
             location: location(),

@@ -119,7 +119,7 @@ fn rows_are_cut_and_padded_on_the_side_asked_for() {
     let right = bench.prepare(&texts, padded(Some(PaddingSide::Right))).unwrap();
     assert_eq!(ids(&right), [[10, 11, 2], [12, 13, 14]]);
     assert_eq!(right.samples[0].labels, [10, 11, IGNORED]);
-    assert_eq!(right.samples[0].span(), 0..2);
+    assert_eq!(right.samples[0].attention_mask, Some(vec![1, 1, 0]));
     write(
         bench.dir.path(),
         "tokenizer_config.json",
@@ -127,7 +127,7 @@ fn rows_are_cut_and_padded_on_the_side_asked_for() {
     );
     let left = bench.prepare(&texts, padded(Some(PaddingSide::Left))).unwrap();
     assert_eq!(ids(&left), [[2, 10, 11], [13, 14, 15]]);
-    assert_eq!(left.samples[0].span(), 1..3);
+    assert_eq!(left.samples[0].attention_mask, Some(vec![0, 1, 1]));
     write(bench.dir.path(), "tokenizer_config.json", "{}");
     let error = complaint(bench.prepare(&texts, padded(None)));
     assert!(error.contains("neither a padding token nor an end of text"), "{error}");
