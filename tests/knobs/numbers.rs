@@ -6,7 +6,7 @@ use olive_config::canonical::{Scheduler, SchedulerOptions, Selection, Targets};
 use olive_core::Fault;
 use olive_core::cancel::CancelFlag;
 use olive_data::MicroBatch;
-use olive_decoder::gradients::NoiseKey;
+use olive_decoder::training_mode::NoiseKey;
 use olive_train::evaluate::evaluate;
 use olive_train::plateau::Plateau;
 use olive_train::selection::Standing;

@@ -8,6 +8,9 @@ use olive_core::Result;
 use olive_model::ModelFolder;
 use serde_json::{Map, Value, json};
 
+/// Name of the file.
+pub(crate) const GENAI_CONFIG: &str = "genai_config.json";
+
 /// What stands in config.json, and what generation_config.json overrides: the sampling keys, and only when they
 /// differ from these defaults.
 const OVERRIDABLE: &[(&str, Value)] = &[

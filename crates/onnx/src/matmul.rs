@@ -1,31 +1,13 @@
 //! Linear layers: `MatMul`, or `MatMulNBits` when quantised, and their biases.
 
 use super::data_file::{Matrix, QuantisedNames};
-use super::decoder::Decoder;
+use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_int, onnx_type};
+use super::initializer_names::{initializer_name, quantised_names};
 use olive_core::Result;
-use olive_kernels::quant::{Algorithm, BlockFormat};
+use olive_kernels::quant::BlockFormat;
 
-/// Names of the initializers that the weight `name` becomes; the reference's quantisers name them differently.
-pub(crate) fn quantised_names(name: &str, format: BlockFormat) -> QuantisedNames {
-    let BlockFormat { bits, block_size, .. } = format;
-    let (codes, scales, zero_points) = match format.algorithm {
-        Algorithm::Default => {
-            (format!("{name}_Q{bits}"), format!("{name}_scales"), format!("{name}_zero_points"))
-        }
-        Algorithm::Rtn | Algorithm::KQuant => {
-            (format!("{name}_Q{bits}G{block_size}"), format!("{name}_scale"), format!("{name}_zp"))
-        }
-    };
-    QuantisedNames { codes, scales, zero_points: format.has_zero_points().then_some(zero_points) }
-}
-
-/// `/model/layers.0/mlp/up_proj/MatMul` → `model.layers.0.mlp.up_proj.MatMul`.
-pub(super) fn initializer_name(node: &str) -> String {
-    node.trim_start_matches('/').replace('/', ".")
-}
-
-impl Decoder<'_> {
+impl DecoderGraph<'_> {
     /// How the weight of a MatMul node is quantised, if it is.
     pub(crate) fn quantised_as(&self, node: &str) -> Option<BlockFormat> {
         let quantisation = self.options.quantisation.as_ref()?;
