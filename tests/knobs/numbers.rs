@@ -107,7 +107,7 @@ fn targets_are_those_of_peft() {
         let mut got: Vec<String> = selected.into_iter().map(|linear| linear.module).collect();
         got.sort();
         let want: Vec<String> = serde_json::from_value(case["modules"].clone()).expect("names");
-        assert_eq!(got, want, "{}: {}", spec.architecture, case["asked"]);
+        assert_eq!(got, want, "{}: {}", spec.family.architecture, case["asked"]);
     }
     assert_eq!(architectures, 10);
 }
