@@ -4,7 +4,7 @@ use super::{Globals, environment, output};
 use clap::Args;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Fault, Result, device};
-use olive_runtime::library::PINNED;
+use olive_runtime::library_file::PINNED;
 use olive_runtime::{LibrarySearch, RuntimeError, fetch, preflight, threads};
 use std::fmt::Write as _;
 use std::path::Path;

@@ -36,8 +36,10 @@ fn crates_use_what_is_below_them() {
 
 #[test]
 fn no_modules_use_each_other_in_a_circle() {
-    let mut sources: BTreeMap<String, PathBuf> =
-        CRATES.iter().map(|name| ((*name).to_owned(), root().join("crates").join(name).join("src"))).collect();
+    let mut sources: BTreeMap<String, PathBuf> = CRATES
+        .iter()
+        .map(|name| ((*name).to_owned(), root().join("crates").join(name).join("src")))
+        .collect();
     sources.insert("olive".into(), root().join("src"));
     let mut circles = Vec::new();
     for (name, folder) in &sources {

@@ -29,7 +29,7 @@ fn the_places_are_searched_in_the_documented_order() {
     put(&at("env"));
     put(&at("option"));
     put(&at("exe"));
-    put(&at(&format!("cache/onnxruntime-{}", olive_runtime::library::PINNED)));
+    put(&at(&format!("cache/onnxruntime-{}", olive_runtime::library_file::PINNED)));
     put(&at("venv/lib/python3.12/site-packages/onnxruntime/capi"));
     let mut search = LibrarySearch {
         env: Some(at("env/libonnxruntime.so.1")),
@@ -85,7 +85,7 @@ fn a_library_that_is_too_old_is_refused_before_it_is_started() {
 
     // One that was only come across is passed over, with a warning.
     let cache = dir.path().join("cache");
-    put(&cache.join(format!("onnxruntime-{}", olive_runtime::library::PINNED)));
+    put(&cache.join(format!("onnxruntime-{}", olive_runtime::library_file::PINNED)));
     let search = LibrarySearch {
         exe_dir: Some(dir.path().to_owned()),
         cache: Some(cache),

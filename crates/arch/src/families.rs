@@ -1,397 +1,627 @@
-//! The only place that knows model families: `config.json` to [`Spec`].
+//! The only place that knows model families. A dense family is an entry of [`FAMILIES`]: its names, its defaults, and how
+//! it differs from Llama.
 
-use super::{
-    Activation, ArchError, Attention, Layer, Mlp, NormLayout, QkNorm, Rope, RopeScaling, RopeUse, Spec,
+use super::config_reader::ConfigReader;
+use super::family::{Family, SpecialTokenIds, Windows};
+use super::gguf_family::{
+    GgufFamily, GgufFiles, GgufMetadata, GgufName, GgufShape, PreTokenizerNames, UnstatedWindow,
+    WINDOW_PATTERN, WordCut,
 };
-use serde_json::Value;
+use super::rope::{Rope, RopeScaling};
+use super::spec::{Layer, NormLayout, QkNorm, RopeUse, Spec};
+use super::{Activation, ArchError};
+use serde_json::{Map, Value, json};
 
-/// Architectures that [`Spec::from_config`] understands.
-pub const SUPPORTED: &[&str] = &[
-    "LlamaForCausalLM",
-    "MistralForCausalLM",
-    "MinistralForCausalLM",
-    "Phi3ForCausalLM",
-    "Qwen2ForCausalLM",
-    "Qwen3ForCausalLM",
-    "GemmaForCausalLM",
-    "Gemma2ForCausalLM",
-    "Gemma3ForCausalLM",
-    "GlmForCausalLM",
-    "Glm4ForCausalLM",
-    "GraniteForCausalLM",
-    "SmolLM3ForCausalLM",
-    "Olmo2ForCausalLM",
-    "Olmo3ForCausalLM",
-    "Ernie4_5ForCausalLM",
-    "Exaone4ForCausalLM",
-    "HeliumForCausalLM",
-    "SeedOssForCausalLM",
+/// An entry of the table.
+pub(crate) struct Known {
+    pub(crate) family: Family,
+    /// Changes what [`ConfigReader::standard`] read.
+    pub(crate) differences: fn(&ConfigReader<'_>, &mut Spec) -> Result<(), ArchError>,
+}
+
+/// What most families have; entries state where they differ.
+const STANDARD: Family = Family {
+    architecture: "",
+    model_type: "",
+    rope_theta: 10_000.0,
+    partial_rotary_factor: 1.0,
+    tied: false,
+    windows: Windows::None,
+    tokens: SpecialTokenIds { bos: None, eos: None, pad: None },
+    genai_type: "decoder",
+    lora_targets: &["q_proj", "v_proj"],
+    gguf: GGUF,
+};
+
+/// The same of GGUF files.
+const GGUF: GgufFamily = GgufFamily {
+    names: &[],
+    unstated_window: None,
+    implied_qkv_bias: false,
+    states_window: false,
+    states_layer_types: false,
+    reorders_qk: false,
+    states_attention_factor: false,
+    sentence_piece_class: "LlamaTokenizer",
+    swallows_space: |_| false,
+    config: |_, _, _| Ok(()),
+};
+
+const fn tokens(bos: Option<u32>, eos: Option<u32>, pad: Option<u32>) -> SpecialTokenIds {
+    SpecialTokenIds { bos, eos, pad }
+}
+
+const fn files(name: &'static str) -> GgufName {
+    GgufName { name, files: GgufFiles::All }
+}
+
+const fn windowed_files(name: &'static str) -> GgufName {
+    GgufName { name, files: GgufFiles::WithWindow }
+}
+
+const fn windowless_files(name: &'static str) -> GgufName {
+    GgufName { name, files: GgufFiles::WithoutWindow }
+}
+
+pub(crate) static FAMILIES: [Known; 19] = [
+    Known {
+        family: Family {
+            architecture: "LlamaForCausalLM",
+            model_type: "llama",
+            tokens: tokens(Some(1), Some(2), None),
+            genai_type: "llama",
+            gguf: GgufFamily { names: &[windowless_files("llama")], reorders_qk: true, ..GGUF },
+            ..STANDARD
+        },
+        differences: |_, _| Ok(()),
+    },
+    Known {
+        family: Family {
+            architecture: "MistralForCausalLM",
+            model_type: "mistral",
+            windows: Windows::All,
+            tokens: tokens(Some(1), Some(2), None),
+            genai_type: "mistral",
+            gguf: GgufFamily {
+                names: &[files("mistral3"), windowed_files("llama")],
+                reorders_qk: true,
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |_, _| Ok(()),
+    },
+    Known {
+        family: Family {
+            architecture: "MinistralForCausalLM",
+            model_type: "ministral",
+            windows: Windows::All,
+            tokens: tokens(Some(1), Some(2), None),
+            ..STANDARD
+        },
+        differences: |_, _| Ok(()),
+    },
+    Known {
+        family: Family {
+            architecture: "Phi3ForCausalLM",
+            model_type: "phi3",
+            windows: Windows::All,
+            tokens: tokens(Some(1), Some(32_000), Some(32_000)),
+            genai_type: "phi3",
+            lora_targets: &["qkv_proj"],
+            gguf: GgufFamily { names: &[files("phi3")], swallows_space: phi3_swallows_space, ..GGUF },
+            ..STANDARD
+        },
+        differences: |_, spec| {
+            spec.attention.packed_qkv = true;
+            spec.mlp.packed_gate_up = true;
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Qwen2ForCausalLM",
+            model_type: "qwen2",
+            windows: Windows::OptIn,
+            genai_type: "qwen2",
+            gguf: GgufFamily { names: &[files("qwen2")], implied_qkv_bias: true, ..GGUF },
+            ..STANDARD
+        },
+        differences: |_, spec| {
+            spec.attention.qkv_bias = true;
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Qwen3ForCausalLM",
+            model_type: "qwen3",
+            windows: Windows::OptIn,
+            genai_type: "qwen3",
+            gguf: GgufFamily { names: &[files("qwen3")], ..GGUF },
+            ..STANDARD
+        },
+        differences: |_, spec| {
+            spec.attention.qk_norm = Some(QkNorm::PerHead);
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "GemmaForCausalLM",
+            model_type: "gemma",
+            tied: true,
+            tokens: tokens(Some(2), Some(1), Some(0)),
+            genai_type: "gemma",
+            gguf: GgufFamily {
+                names: &[files("gemma")],
+                sentence_piece_class: "GemmaTokenizer",
+                config: gemma_config,
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |_, spec| {
+            gemma(spec);
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Gemma2ForCausalLM",
+            model_type: "gemma2",
+            tied: true,
+            windows: Windows::EveryOther,
+            tokens: tokens(Some(2), Some(1), Some(0)),
+            genai_type: "gemma2",
+            gguf: GgufFamily {
+                names: &[files("gemma2")],
+                sentence_piece_class: "GemmaTokenizer",
+                config: |file, shape, config| {
+                    gemma2_config(file, shape, 46, config);
+                    Ok(())
+                },
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: gemma2,
+    },
+    Known {
+        family: Family {
+            architecture: "Gemma3ForCausalLM",
+            model_type: "gemma3_text",
+            rope_theta: 1_000_000.0,
+            tied: true,
+            windows: Windows::AllBut { every: 6 },
+            tokens: tokens(Some(2), Some(1), Some(0)),
+            genai_type: "gemma3_text",
+            gguf: GgufFamily {
+                names: &[files("gemma3")],
+                sentence_piece_class: "GemmaTokenizer",
+                config: gemma3_config,
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            gemma2(reader, spec)?;
+            spec.attention.qk_norm = Some(QkNorm::PerHead);
+            let theta = reader.optional_number("rope_local_base_freq").unwrap_or(10_000.0);
+            let (scaling, rotary_dim) = (RopeScaling::Default, spec.attention.head_dim);
+            reader.local_rope(spec, Rope { theta, scaling, rotary_dim, interleaved: false })
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "GlmForCausalLM",
+            model_type: "glm",
+            partial_rotary_factor: 0.5,
+            gguf: GgufFamily { names: &[files("chatglm")], ..GGUF },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            glm(reader, spec);
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Glm4ForCausalLM",
+            model_type: "glm4",
+            partial_rotary_factor: 0.5,
+            gguf: GgufFamily { names: &[files("glm4")], ..GGUF },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            glm(reader, spec);
+            spec.norm_layout = NormLayout::PreAndPostGlm;
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "GraniteForCausalLM",
+            model_type: "granite",
+            tokens: tokens(Some(1), Some(2), None),
+            genai_type: "granite",
+            gguf: GgufFamily {
+                names: &[files("granite")],
+                reorders_qk: true,
+                config: granite_config,
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            spec.attention.scale = reader.number("attention_multiplier")?;
+            spec.embedding_multiplier = Some(reader.number("embedding_multiplier")?);
+            spec.residual_multiplier = Some(reader.number("residual_multiplier")?);
+            spec.logit_multiplier = Some(1.0 / reader.number("logits_scaling")?);
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "SmolLM3ForCausalLM",
+            model_type: "smollm3",
+            rope_theta: 2_000_000.0,
+            tokens: tokens(Some(128_000), Some(128_001), Some(128_004)),
+            genai_type: "smollm3",
+            gguf: GgufFamily {
+                names: &[files("smollm3")],
+                reorders_qk: true,
+                // The file does not tell: every fourth layer does not rotate.
+                config: |_, _, config| {
+                    config.insert("no_rope_layer_interval".into(), json!(4));
+                    Ok(())
+                },
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            no_rope_layers(reader, &mut spec.layers);
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Olmo2ForCausalLM",
+            model_type: "olmo2",
+            tokens: tokens(None, Some(50_279), Some(1)),
+            gguf: GgufFamily { names: &[windowless_files("olmo2")], states_attention_factor: true, ..GGUF },
+            ..STANDARD
+        },
+        differences: |_, spec| {
+            olmo2(spec);
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Olmo3ForCausalLM",
+            model_type: "olmo3",
+            rope_theta: 500_000.0,
+            windows: Windows::AllBut { every: 4 },
+            tokens: tokens(None, Some(50_279), Some(1)),
+            gguf: GgufFamily {
+                names: &[windowed_files("olmo2")],
+                states_layer_types: true,
+                states_attention_factor: true,
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            olmo2(spec);
+            // transformers 4 scales the rotation of the full layers only.
+            let unnested = Rope { scaling: RopeScaling::Default, ..spec.rope.clone() };
+            reader.local_rope(spec, unnested)
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Ernie4_5ForCausalLM",
+            model_type: "ernie4_5",
+            rope_theta: 500_000.0,
+            tied: true,
+            tokens: tokens(Some(1), Some(2), Some(0)),
+            genai_type: "ernie4_5",
+            gguf: GgufFamily {
+                names: &[files("ernie4_5")],
+                config: |file, _, config| {
+                    config.insert("use_bias".into(), json!(file.has_qkv_bias()));
+                    Ok(())
+                },
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            let bias = reader.flag("use_bias");
+            (spec.attention.qkv_bias, spec.attention.o_bias, spec.mlp.bias) = (bias, bias, bias);
+            spec.rope.interleaved = true;
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "Exaone4ForCausalLM",
+            model_type: "exaone4",
+            windows: Windows::AllBut { every: 4 },
+            tokens: tokens(Some(0), Some(2), None),
+            gguf: GgufFamily {
+                names: &[files("exaone4")],
+                // The first files of the 32B model.
+                unstated_window: Some(UnstatedWindow { layers: 64, window: 4096 }),
+                states_window: true,
+                states_layer_types: true,
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            spec.attention.qk_norm = Some(QkNorm::PerHead);
+            spec.norm_layout = NormLayout::Post;
+            // In a model with windows, the layers without one do not rotate.
+            if reader.optional_size("sliding_window").is_some() {
+                for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_none()) {
+                    layer.rope = RopeUse::None;
+                }
+            }
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "HeliumForCausalLM",
+            model_type: "helium",
+            rope_theta: 100_000.0,
+            tokens: tokens(Some(1), Some(2), Some(3)),
+            ..STANDARD
+        },
+        differences: |_, spec| {
+            spec.attention.o_bias = false;
+            spec.rope.interleaved = true;
+            Ok(())
+        },
+    },
+    Known {
+        family: Family {
+            architecture: "SeedOssForCausalLM",
+            model_type: "seed_oss",
+            tokens: tokens(Some(0), Some(2), Some(1)),
+            gguf: GgufFamily {
+                names: &[files("seed_oss")],
+                config: |file, _, config| {
+                    let bias = file.has_tensor("blk.0.attn_output.bias");
+                    config.insert("attention_out_bias".into(), json!(bias));
+                    Ok(())
+                },
+                ..GGUF
+            },
+            ..STANDARD
+        },
+        differences: |reader, spec| {
+            spec.attention.qkv_bias = reader.flag_or("attention_bias", true);
+            spec.attention.o_bias = reader.flag("attention_out_bias");
+            Ok(())
+        },
+    },
 ];
 
-impl Spec {
-    /// Reads a Hugging Face `config.json`, of transformers 4 (`rope_theta`, `rope_scaling`) or 5
-    /// (`rope_parameters`).
-    ///
-    /// # Errors
-    /// An architecture or rope type that is not supported, a missing or ill-typed key.
-    pub fn from_config(config: &Value) -> Result<Spec, ArchError> {
-        let architecture = config["architectures"][0].as_str().unwrap_or_default();
-        if !SUPPORTED.contains(&architecture) {
-            return Err(ArchError::Unsupported {
-                found: if architecture.is_empty() { "none".into() } else { architecture.into() },
-                supported: SUPPORTED,
-            });
-        }
-        let reader = Reader { config, architecture };
-        let mut spec = reader.standard()?;
-        let a = &mut spec.attention;
-        match spec.architecture.as_str() {
-            "Phi3ForCausalLM" => {
-                a.packed_qkv = true;
-                spec.mlp.packed_gate_up = true;
-            }
-            "Qwen2ForCausalLM" => a.qkv_bias = true,
-            "Qwen3ForCausalLM" => a.qk_norm = Some(QkNorm::PerHead),
-            "GemmaForCausalLM" => reader.gemma(&mut spec),
-            "Gemma2ForCausalLM" => reader.gemma2(&mut spec)?,
-            "Gemma3ForCausalLM" => {
-                reader.gemma2(&mut spec)?;
-                spec.attention.qk_norm = Some(QkNorm::PerHead);
-                let theta = reader.optional_number("rope_local_base_freq").unwrap_or(10_000.0);
-                let scaling = RopeScaling::Default;
-                let unnested =
-                    Rope { theta, scaling, rotary_dim: spec.attention.head_dim, interleaved: false };
-                reader.local_rope(&mut spec, unnested)?;
-            }
-            "GlmForCausalLM" | "Glm4ForCausalLM" => {
-                a.qkv_bias = config["attention_bias"].as_bool().unwrap_or(true);
-                a.o_bias = false;
-                spec.mlp.packed_gate_up = true;
-                spec.rope.interleaved = true;
-                if spec.architecture == "Glm4ForCausalLM" {
-                    spec.norm_layout = NormLayout::PreAndPostGlm;
-                }
-            }
-            "GraniteForCausalLM" => {
-                a.scale = reader.number("attention_multiplier")?;
-                spec.embedding_multiplier = Some(reader.number("embedding_multiplier")?);
-                spec.residual_multiplier = Some(reader.number("residual_multiplier")?);
-                spec.logit_multiplier = Some(1.0 / reader.number("logits_scaling")?);
-            }
-            "SmolLM3ForCausalLM" => reader.no_rope_layers(&mut spec.layers),
-            "Olmo2ForCausalLM" => {
-                a.qk_norm = Some(QkNorm::Full);
-                spec.norm_layout = NormLayout::Post;
-            }
-            "Olmo3ForCausalLM" => {
-                a.qk_norm = Some(QkNorm::Full);
-                spec.norm_layout = NormLayout::Post;
-                // transformers 4 scales the rotation of the full layers only.
-                let unnested = Rope { scaling: RopeScaling::Default, ..spec.rope.clone() };
-                reader.local_rope(&mut spec, unnested)?;
-            }
-            "Ernie4_5ForCausalLM" => {
-                let bias = reader.flag("use_bias");
-                (a.qkv_bias, a.o_bias, spec.mlp.bias) = (bias, bias, bias);
-                spec.rope.interleaved = true;
-            }
-            "Exaone4ForCausalLM" => {
-                a.qk_norm = Some(QkNorm::PerHead);
-                spec.norm_layout = NormLayout::Post;
-                // In a model with windows, the layers without one do not rotate.
-                if reader.optional_size("sliding_window").is_some() {
-                    for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_none()) {
-                        layer.rope = RopeUse::None;
-                    }
-                }
-            }
-            "HeliumForCausalLM" => {
-                a.o_bias = false;
-                spec.rope.interleaved = true;
-            }
-            "SeedOssForCausalLM" => {
-                a.qkv_bias = config["attention_bias"].as_bool().unwrap_or(true);
-                a.o_bias = reader.flag("attention_out_bias");
-            }
-            _ => {}
-        }
-        spec.check()?;
-        Ok(spec)
+/// Architectures that [`Spec::from_config`] understands.
+pub const SUPPORTED: &[&str] = &{
+    let mut names = [""; FAMILIES.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = FAMILIES[i].family.architecture;
+        i += 1;
     }
+    names
+};
 
-    fn check(&self) -> Result<(), ArchError> {
-        let a = &self.attention;
-        if a.kv_heads == 0 || !a.heads.is_multiple_of(a.kv_heads) {
-            return Err(ArchError::Config(format!(
-                "num_attention_heads ({}) is not a multiple of num_key_value_heads ({})",
-                a.heads, a.kv_heads
-            )));
+/// The family of a configuration's `model_type`.
+pub fn of_model_type(model_type: &str) -> Option<&'static Family> {
+    families().find(|family| family.model_type == model_type)
+}
+
+/// Values of `general.architecture` in GGUF files that can be read.
+pub fn gguf_names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for GgufName { name, .. } in families().flat_map(|family| family.gguf.names) {
+        if !names.contains(name) {
+            names.push(name);
         }
-        if let RopeScaling::LongRope { short_factor, long_factor, .. } = &self.rope.scaling {
-            let half = self.rope.rotary_dim / 2;
-            if short_factor.len() != half || long_factor.len() != half {
-                return Err(ArchError::Config(format!(
-                    "longrope needs {half} factors, found {} short and {} long",
-                    short_factor.len(),
-                    long_factor.len()
-                )));
-            }
-        }
-        Ok(())
+    }
+    names
+}
+
+/// The family of a GGUF file by its `general.architecture`, and the window of its attention: `window`, or what the family
+/// takes for granted in models of so many `layers`.
+pub fn of_gguf(name: &str, layers: usize, window: Option<usize>) -> Option<(&'static Family, Option<usize>)> {
+    let named = || {
+        families()
+            .flat_map(|family| family.gguf.names.iter().map(move |known| (family, known)))
+            .filter(move |(_, known)| known.name == name)
+    };
+    let unstated = |family: &Family| family.gguf.unstated_window.filter(|unstated| unstated.layers == layers);
+    let window = window.or_else(|| named().find_map(|(family, _)| Some(unstated(family)?.window)));
+    let (family, _) = named().find(|(_, known)| known.files.include(window.is_some()))?;
+    Some((family, window))
+}
+
+/// The length from which on onnxruntime-genai rotates sequences with other factors, by the `model.type` of a
+/// genai_config.json beside which no config.json tells.
+pub fn genai_rope_switch(genai_type: &str) -> Option<usize> {
+    match genai_type {
+        "phi3" | "phimoe" => Some(4096),
+        "phi3small" => Some(8192),
+        _ => None,
     }
 }
 
-struct Reader<'a> {
-    config: &'a Value,
-    architecture: &'a str,
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().map(|known| &known.family)
 }
 
-impl Reader<'_> {
-    /// What Llama has, with the keys that many families share.
-    fn standard(&self) -> Result<Spec, ArchError> {
-        let hidden_size = self.size("hidden_size")?;
-        let heads = self.size("num_attention_heads")?;
-        let head_dim = self.optional_size("head_dim").unwrap_or(hidden_size / heads);
-        let num_layers = self.size("num_hidden_layers")?;
-        Ok(Spec {
-            model_type: self.config["model_type"].as_str().unwrap_or_default().to_owned(),
-            vocab_size: self.size("vocab_size")?,
-            hidden_size,
-            intermediate_size: self.size("intermediate_size")?,
-            context_length: self.size("max_position_embeddings")?,
-            norm_eps: self.optional_number("rms_norm_eps").unwrap_or(1e-6),
-            norm_plus_one: false,
-            norm_layout: NormLayout::Pre,
-            attention: Attention {
-                heads,
-                kv_heads: self.optional_size("num_key_value_heads").unwrap_or(heads),
-                head_dim,
-                packed_qkv: false,
-                qkv_bias: self.flag("attention_bias"),
-                o_bias: self.flag("attention_bias"),
-                qk_norm: None,
-                scale: 1.0 / (head_dim as f64).sqrt(),
-                softcap: None,
-            },
-            mlp: Mlp { packed_gate_up: false, activation: self.activation()?, bias: self.flag("mlp_bias") },
-            layers: self.layers(num_layers),
-            rope: self.rope(self.rope_object(), head_dim)?,
-            rope_local: None,
-            embedding_multiplier: None,
-            residual_multiplier: None,
-            logit_multiplier: None,
-            final_softcap: None,
-            tied: self.config["tie_word_embeddings"].as_bool().unwrap_or_else(|| {
-                self.architecture.starts_with("Gemma") || self.architecture == "Ernie4_5ForCausalLM"
-            }),
-            norm_in_f32: false,
-            architecture: self.architecture.to_owned(),
-        })
+fn gemma(spec: &mut Spec) {
+    spec.norm_plus_one = true;
+    spec.embedding_multiplier = Some((spec.hidden_size as f64).sqrt());
+    // The first releases say `gelu` and mean this.
+    if spec.mlp.activation == Activation::Gelu {
+        spec.mlp.activation = Activation::GeluTanh;
     }
+}
 
-    fn gemma(&self, spec: &mut Spec) {
-        spec.norm_plus_one = true;
-        spec.embedding_multiplier = Some((spec.hidden_size as f64).sqrt());
-        // The first releases say `gelu` and mean this.
-        if spec.mlp.activation == Activation::Gelu {
-            spec.mlp.activation = Activation::GeluTanh;
-        }
-    }
+fn gemma2(reader: &ConfigReader<'_>, spec: &mut Spec) -> Result<(), ArchError> {
+    gemma(spec);
+    spec.norm_in_f32 = true;
+    spec.norm_layout = NormLayout::PreAndPost;
+    spec.attention.scale = 1.0 / reader.number("query_pre_attn_scalar")?.sqrt();
+    spec.attention.softcap = reader.optional_number("attn_logit_softcapping");
+    spec.final_softcap = reader.optional_number("final_logit_softcapping");
+    Ok(())
+}
 
-    fn gemma2(&self, spec: &mut Spec) -> Result<(), ArchError> {
-        self.gemma(spec);
-        spec.norm_in_f32 = true;
-        spec.norm_layout = NormLayout::PreAndPost;
-        spec.attention.scale = 1.0 / self.number("query_pre_attn_scalar")?.sqrt();
-        spec.attention.softcap = self.optional_number("attn_logit_softcapping");
-        spec.final_softcap = self.optional_number("final_logit_softcapping");
-        Ok(())
-    }
+fn glm(reader: &ConfigReader<'_>, spec: &mut Spec) {
+    spec.attention.qkv_bias = reader.flag_or("attention_bias", true);
+    spec.attention.o_bias = false;
+    spec.mlp.packed_gate_up = true;
+    spec.rope.interleaved = true;
+}
 
-    /// `layer_types` if present; else the rule of the family.
-    fn layers(&self, count: usize) -> Vec<Layer> {
-        let is_qwen = self.architecture.starts_with("Qwen");
-        let window = self
-            .optional_size("sliding_window")
-            .filter(|_| self.config["use_sliding_window"].as_bool().unwrap_or(!is_qwen));
-        let types = self.config["layer_types"].as_array();
-        let pattern = |default| self.optional_size("sliding_window_pattern").unwrap_or(default).max(1);
-        (0..count)
-            .map(|i| {
-                let local = match types.and_then(|t| t.get(i)).and_then(Value::as_str) {
-                    Some(kind) => kind == "sliding_attention",
-                    // transformers 4 wrote no `layer_types`.
-                    None => match self.architecture {
-                        "MistralForCausalLM" | "MinistralForCausalLM" | "Phi3ForCausalLM" => true,
-                        "Qwen2ForCausalLM" | "Qwen3ForCausalLM" => {
-                            i >= self.optional_size("max_window_layers").unwrap_or(0)
-                        }
-                        "Gemma2ForCausalLM" => i % 2 == 0,
-                        "Gemma3ForCausalLM" => !(i + 1).is_multiple_of(pattern(6)),
-                        "Olmo3ForCausalLM" | "Exaone4ForCausalLM" => !(i + 1).is_multiple_of(pattern(4)),
-                        _ => false,
-                    },
-                };
-                Layer { window: window.filter(|_| local), rope: RopeUse::Global }
-            })
-            .collect()
-    }
+fn olmo2(spec: &mut Spec) {
+    spec.attention.qk_norm = Some(QkNorm::Full);
+    spec.norm_layout = NormLayout::Post;
+}
 
-    /// SmolLM3: a 0 in `no_rope_layers` switches the rotation off in that layer.
-    fn no_rope_layers(&self, layers: &mut [Layer]) {
-        let listed = self.config["no_rope_layers"].as_array();
-        let interval = self.optional_size("no_rope_layer_interval").unwrap_or(4);
-        for (i, layer) in layers.iter_mut().enumerate() {
-            let rotates = match listed.and_then(|l| l.get(i)).and_then(Value::as_u64) {
-                Some(flag) => flag != 0,
-                None => !(i + 1).is_multiple_of(interval),
-            };
-            if !rotates {
-                layer.rope = RopeUse::None;
-            }
-        }
-    }
-
-    fn activation(&self) -> Result<Activation, ArchError> {
-        let name = ["hidden_activation", "hidden_act"]
-            .iter()
-            .find_map(|key| self.config[*key].as_str())
-            .unwrap_or("silu");
-        match name {
-            "silu" | "swish" => Ok(Activation::Silu),
-            "gelu" => Ok(Activation::Gelu),
-            "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Ok(Activation::GeluTanh),
-            other => Err(ArchError::Config(format!("activation `{other}` is not supported"))),
-        }
-    }
-
-    /// The object that carries the rope settings: transformers 5, nested per layer type, or transformers 4.
-    fn rope_object(&self) -> &Value {
-        let parameters = &self.config["rope_parameters"];
-        if parameters["full_attention"].is_object() {
-            &parameters["full_attention"]
-        } else if parameters.is_object() {
-            parameters
-        } else {
-            &self.config["rope_scaling"]
-        }
-    }
-
-    /// Layers with a window rotate by parameters of their own; `unnested` are those of a configuration that has no
-    /// object for them.
-    fn local_rope(&self, spec: &mut Spec, unnested: Rope) -> Result<(), ArchError> {
-        let nested = &self.config["rope_parameters"]["sliding_attention"];
-        let local = if nested.is_object() { self.rope(nested, spec.attention.head_dim)? } else { unnested };
-        if local != spec.rope {
-            spec.rope_local = Some(local);
-            for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_some()) {
-                layer.rope = RopeUse::Local;
-            }
-        }
-        Ok(())
-    }
-
-    /// What a configuration without `rope_theta` means in transformers.
-    fn default_theta(&self) -> f64 {
-        match self.architecture {
-            "Ernie4_5ForCausalLM" | "Olmo3ForCausalLM" => 500_000.0,
-            "HeliumForCausalLM" => 100_000.0,
-            "SmolLM3ForCausalLM" => 2_000_000.0,
-            "Gemma3ForCausalLM" => 1_000_000.0,
-            _ => 10_000.0,
-        }
-    }
-
-    fn rope(&self, object: &Value, head_dim: usize) -> Result<Rope, ArchError> {
-        let either = |key: &str| object[key].as_f64().or_else(|| self.optional_number(key));
-        let need = |key: &str| {
-            object[key]
-                .as_f64()
-                .ok_or_else(|| ArchError::Config(format!("rope parameter `{key}` is missing")))
+/// SmolLM3: a 0 in `no_rope_layers` switches the rotation off in that layer.
+fn no_rope_layers(reader: &ConfigReader<'_>, layers: &mut [Layer]) {
+    let listed = reader.config["no_rope_layers"].as_array();
+    let interval = reader.optional_size("no_rope_layer_interval").unwrap_or(4);
+    for (i, layer) in layers.iter_mut().enumerate() {
+        let rotates = match listed.and_then(|l| l.get(i)).and_then(Value::as_u64) {
+            Some(flag) => flag != 0,
+            None => !(i + 1).is_multiple_of(interval),
         };
-        let partial = either("partial_rotary_factor").unwrap_or(if self.architecture.starts_with("Glm") {
-            0.5
-        } else {
-            1.0
-        });
-        let context = self.size("max_position_embeddings")?;
-        let original = either("original_max_position_embeddings").map(|n| n as usize);
-        let kind = object["rope_type"].as_str().or(object["type"].as_str()).unwrap_or("default");
-        let scaling = match kind {
-            "default" => RopeScaling::Default,
-            "linear" => RopeScaling::Linear { factor: need("factor")? },
-            "llama3" => RopeScaling::Llama3 {
-                factor: need("factor")?,
-                low_freq_factor: need("low_freq_factor")?,
-                high_freq_factor: need("high_freq_factor")?,
-                original_context: original.unwrap_or(context),
-            },
-            "yarn" => {
-                let factor = need("factor")?;
-                let mscale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
-                let both = object["mscale"].as_f64().zip(object["mscale_all_dim"].as_f64());
-                RopeScaling::Yarn {
-                    factor,
-                    beta_fast: object["beta_fast"].as_f64().unwrap_or(32.0),
-                    beta_slow: object["beta_slow"].as_f64().unwrap_or(1.0),
-                    original_context: original.unwrap_or(context),
-                    attention_factor: object["attention_factor"].as_f64().unwrap_or_else(|| {
-                        both.map_or_else(|| mscale(1.0), |(m, all)| mscale(m) / mscale(all))
-                    }),
-                }
-            }
-            "longrope" | "su" => {
-                let original = original.unwrap_or(context);
-                let ratio = context as f64 / original as f64;
-                let default =
-                    if ratio <= 1.0 { 1.0 } else { (1.0 + ratio.ln() / (original as f64).ln()).sqrt() };
-                let mscale = |key: &str| object[key].as_f64().filter(|m| *m > 0.0).unwrap_or(default);
-                RopeScaling::LongRope {
-                    short_factor: factors(object, "short_factor")?,
-                    long_factor: factors(object, "long_factor")?,
-                    original_context: original,
-                    short_mscale: mscale("short_mscale"),
-                    long_mscale: mscale("long_mscale"),
-                }
-            }
-            other => {
-                return Err(ArchError::Config(format!("rope type `{other}` is not supported")));
-            }
-        };
-        Ok(Rope {
-            theta: either("rope_theta").unwrap_or_else(|| self.default_theta()),
-            rotary_dim: (partial * head_dim as f64) as usize,
-            interleaved: false,
-            scaling,
-        })
-    }
-
-    fn size(&self, key: &'static str) -> Result<usize, ArchError> {
-        self.optional_size(key)
-            .ok_or_else(|| ArchError::Config(format!("`{key}` is missing or not a whole number")))
-    }
-
-    fn number(&self, key: &'static str) -> Result<f64, ArchError> {
-        self.optional_number(key)
-            .ok_or_else(|| ArchError::Config(format!("`{key}` is missing or not a number")))
-    }
-
-    fn optional_size(&self, key: &str) -> Option<usize> {
-        self.config[key].as_u64().map(|n| n as usize)
-    }
-
-    fn optional_number(&self, key: &str) -> Option<f64> {
-        self.config[key].as_f64()
-    }
-
-    fn flag(&self, key: &str) -> bool {
-        self.config[key].as_bool().unwrap_or(false)
+        if !rotates {
+            layer.rope = RopeUse::None;
+        }
     }
 }
 
-fn factors(object: &Value, key: &str) -> Result<Vec<f64>, ArchError> {
-    object[key]
-        .as_array()
-        .and_then(|list| list.iter().map(Value::as_f64).collect())
-        .ok_or_else(|| ArchError::Config(format!("rope parameter `{key}` is not a list of numbers")))
+/// Files do not say that Phi-3's special tokens swallow the space after them.
+fn phi3_swallows_space(token: &str) -> bool {
+    token == "</s>" || token.starts_with("<|") && token != "<|endoftext|>"
 }
+
+fn gemma_config(_: &dyn GgufMetadata, _: &GgufShape, config: &mut Map<String, Value>) -> Result<(), String> {
+    config.insert("hidden_act".into(), json!("gelu_pytorch_tanh"));
+    config.insert("hidden_activation".into(), json!("gelu_pytorch_tanh"));
+    Ok(())
+}
+
+/// `largest`: the layers of the largest model. The file does not tell that it scales by hidden / heads, and the others
+/// by the head's size.
+fn gemma2_config(
+    file: &dyn GgufMetadata,
+    shape: &GgufShape,
+    largest: usize,
+    config: &mut Map<String, Value>,
+) {
+    let scalar = if shape.layers == largest { shape.hidden / shape.heads } else { shape.head_dim };
+    config.insert("hidden_activation".into(), json!("gelu_pytorch_tanh"));
+    config.insert("query_pre_attn_scalar".into(), json!(scalar));
+    for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+        if let Some(cap) = file.number(key).filter(|cap| *cap > 0.0) {
+            config.insert(key.into(), json!(cap));
+        }
+    }
+}
+
+fn gemma3_config(
+    file: &dyn GgufMetadata,
+    shape: &GgufShape,
+    config: &mut Map<String, Value>,
+) -> Result<(), String> {
+    gemma2_config(file, shape, 62, config);
+    let local = file.number("rope.freq_base_swa").unwrap_or(10_000.0);
+    config.insert("rope_local_base_freq".into(), json!(local));
+    if file.flags(WINDOW_PATTERN).is_some() {
+        config.insert("layer_types".into(), file.layer_types(shape.layers, true)?);
+    } else {
+        config.insert("sliding_window_pattern".into(), json!(file.size(WINDOW_PATTERN).unwrap_or(6)));
+    }
+    Ok(())
+}
+
+fn granite_config(
+    file: &dyn GgufMetadata,
+    _: &GgufShape,
+    config: &mut Map<String, Value>,
+) -> Result<(), String> {
+    for (key, of_file) in [
+        ("attention_multiplier", "attention.scale"),
+        ("embedding_multiplier", "embedding_scale"),
+        ("residual_multiplier", "residual_scale"),
+        ("logits_scaling", "logit_scale"),
+    ] {
+        config.insert(key.into(), json!(file.needed_number(of_file)?));
+    }
+    Ok(())
+}
+
+/// The pre-tokenizers of GGUF files, which name them and do not describe them.
+pub const PRE_TOKENIZERS: &[PreTokenizerNames] = &[
+    PreTokenizerNames::plain(&["default", "gpt-2", "gpt2", "exaone4", "olmo", "phi-2", "mpt"], WordCut::Gpt2),
+    PreTokenizerNames::plain(
+        &["smollm", "starcoder", "refact", "command-r", "codeshell"],
+        WordCut::DigitsThenGpt2,
+    ),
+    PreTokenizerNames {
+        ignore_merges: true,
+        add_bos: Some(true),
+        ..PreTokenizerNames::plain(&["llama3", "llama-v3", "llama-bpe"], WordCut::Letters { digits: "{1,3}" })
+    },
+    PreTokenizerNames::plain(&["dbrx", "smaug-bpe"], WordCut::Letters { digits: "{1,3}" }),
+    PreTokenizerNames {
+        add_bos: None,
+        ..PreTokenizerNames::plain(&["glm4", "chatglm-bpe"], WordCut::Letters { digits: "{1,3}" })
+    },
+    PreTokenizerNames::plain(&["seed-coder"], WordCut::LettersApartFromLineEnds),
+    PreTokenizerNames {
+        compose: true,
+        ..PreTokenizerNames::plain(&["qwen2", "deepseek-r1-qwen"], WordCut::Letters { digits: "" })
+    },
+    PreTokenizerNames::plain(&["gpt-4o"], WordCut::Cased { contractions: true, digits: "{1,3}" }),
+    PreTokenizerNames {
+        ignore_merges: true,
+        add_bos: Some(true),
+        ..PreTokenizerNames::plain(&["tekken"], WordCut::Cased { contractions: false, digits: "" })
+    },
+];
+
+/// SentencePiece tokenizers of GGUF files that cannot be read, and whose they are.
+pub const UNREADABLE_PRE_TOKENIZERS: &[(&str, &str)] = &[("chatglm-spm", "ChatGLM 3")];
+
+/// Turns of a chat end with one of these, which GGUF files do not always name as an end.
+pub const TURN_ENDS: &[&str] = &[
+    "<|im_end|>",
+    "<|eot_id|>",
+    "<|eom_id|>",
+    "<|end|>",
+    "<end_of_turn>",
+    "<|end_of_role|>",
+    "<|observation|>",
+    "[|endofturn|]",
+];
+
+/// Begin and end of tool calls and of reasoning: keys of genai_config.json, and the tokens that families have for them.
+pub const MARKERS: &[(&str, &[&str])] = &[
+    ("bot_token_id", &["<tool_call>", "<|tool_call|>"]),
+    ("eot_token_id", &["</tool_call>", "<|/tool_call|>"]),
+    ("bor_token_id", &["<think>"]),
+    ("eor_token_id", &["</think>"]),
+];

@@ -1,14 +1,20 @@
 //! What an architecture is: one description of a decoder-only transformer that the trainer, the generator and the ONNX
 //! builder read alike.
 
+mod config_reader;
 mod error;
-mod families;
+pub mod families;
+mod family;
+mod from_config;
+mod gguf_family;
 mod rope;
 mod spec;
 mod torch_math;
 
 pub use error::ArchError;
 pub use families::SUPPORTED;
+pub use family::{Family, SpecialTokenIds, Windows};
+pub use gguf_family::{GgufFamily, GgufMetadata, GgufShape, PreTokenizerNames, WordCut};
 pub use olive_kernels::Activation;
 pub use rope::{Rope, RopeScaling};
 pub use spec::{Attention, Layer, Linear, LinearKind, Mlp, NormLayout, QkNorm, RopeUse, Spec};

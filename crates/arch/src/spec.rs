@@ -1,12 +1,14 @@
 //! A decoder-only transformer as data. The trainer, the float generator and the ONNX builder all read this.
 
-use super::{Activation, Rope};
+use super::Activation;
+use super::family::Family;
+use super::rope::Rope;
 
 /// Everything that distinguishes one decoder from another. Built by [`Spec::from_config`] only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spec {
-    /// First entry of `architectures`, for example `Phi3ForCausalLM`.
-    pub architecture: String,
+    /// The family by its class, the first entry of `architectures`.
+    pub family: &'static Family,
     /// `model_type` of the configuration, for example `phi3`.
     pub model_type: String,
     pub vocab_size: usize,

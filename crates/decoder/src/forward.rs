@@ -1,13 +1,13 @@
 //! The decoder forward: logits with a cache for generation, and of whole sequences.
 
-use super::layer::Pass;
+use super::forward_context::ForwardContext;
 use super::{Decoder, KvCache, Tokens};
 use candle_core::{DType, Tensor};
 use olive_arch::RopeScaling;
 use olive_core::Result;
 use olive_kernels::{Head, Segments, lm_loss, residual, rms_norm};
 
-/// Positions per pass while a prompt is read, so that memory does not grow with the prompt.
+/// Positions per forward while a prompt is read, so that memory does not grow with the prompt.
 const PREFILL: usize = 512;
 
 impl Decoder {
@@ -66,10 +66,10 @@ impl Decoder {
 
     fn all_logits_and(&self, ids: &[u32], after_layer: impl Fn(usize)) -> Result<Tensor> {
         let tokens = Tokens::single(ids);
-        let pass = Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), None)?;
+        let context = ForwardContext::of_tokens(self, &tokens, None)?;
         let mut hidden = self.embed(ids)?;
         for index in 0..self.spec.num_layers() {
-            hidden = self.layer(index).forward(&hidden, &pass, None)?.0;
+            hidden = self.layer(index).forward(&hidden, &context, None)?.0;
             after_layer(index);
         }
         lm_loss::logits(&self.final_norm(&hidden)?, self.head())
@@ -77,10 +77,11 @@ impl Decoder {
 
     fn append(&self, ids: &[u32], start: usize, total: usize, cache: &mut KvCache) -> Result<Tensor> {
         let positions: Vec<u32> = (start as u32..(start + ids.len()) as u32).collect();
-        let pass = Pass::new(self, &positions, total, Segments::after_cache(start, ids.len()), None)?;
+        let segments = Segments::after_cache(start, ids.len());
+        let context = ForwardContext::new(self, &positions, total, segments, None)?;
         let mut hidden = self.embed(ids)?;
         for (index, layer_cache) in cache.layers.iter_mut().enumerate() {
-            hidden = self.layer(index).forward(&hidden, &pass, Some(layer_cache))?.0;
+            hidden = self.layer(index).forward(&hidden, &context, Some(layer_cache))?.0;
         }
         Ok(hidden)
     }

@@ -1,38 +1,11 @@
 //! The generation loop, whatever computes the logits.
 
+use super::error::GenerateError;
 use super::sampling::{Sampler, SamplingOptions};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-/// What can go wrong between logits and text.
-#[derive(Debug, thiserror::Error)]
-pub enum GenerateError {
-    #[error("the model's logits are not numbers")]
-    NotANumber,
-    #[error("the prompt is empty")]
-    EmptyPrompt,
-    #[error("the prompt has {tokens} tokens, and the model's context holds {context}")]
-    PromptTooLong { tokens: usize, context: usize },
-    #[error("the tokenizer failed: {0}")]
-    Tokenizer(String),
-}
-
-impl olive_core::Fault for GenerateError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            GenerateError::NotANumber => {
-                Some("the weights are damaged, or the model overflows in its storage type".into())
-            }
-            GenerateError::EmptyPrompt => Some("give some text with --prompt".into()),
-            GenerateError::PromptTooLong { .. } => {
-                Some("shorten the prompt, or start the conversation anew".into())
-            }
-            GenerateError::Tokenizer(_) => None,
-        }
-    }
-}
 
 /// Something that continues a token sequence: an ONNX session, a float decoder.
 pub trait NextLogits {

@@ -3,46 +3,15 @@
 //! There is no graph over the whole model. The forward keeps each layer's activations, or with checkpointing only its
 //! input; the backward goes down the layers, computing again what was not kept, and drops each layer's share as it goes.
 
-use super::layer::{Pass, Saved};
+use super::forward_context::ForwardContext;
+use super::layer::Saved;
+use super::training_mode::TrainingMode;
 use super::whole::WholeKind;
 use super::{Decoder, LoraGradients, Tokens};
 use candle_core::Tensor;
 use olive_core::Result;
 use olive_kernels::lm_loss::{LmLoss, head_gradient, lm_loss};
 use olive_kernels::{noise, rms_norm};
-
-/// Dropout of one micro-batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DropoutKey {
-    pub rate: f64,
-    /// Differs for every step and micro-batch.
-    pub key: [u8; 32],
-}
-
-/// NEFTune's noise on the embeddings of one micro-batch (<https://arxiv.org/abs/2310.05914>).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NoiseKey {
-    /// The noise is uniform in ±alpha / √(sequence length · width).
-    pub alpha: f64,
-    /// Differs for every step and micro-batch.
-    pub key: [u8; 32],
-}
-
-impl NoiseKey {
-    /// Largest noise on sequences of `length` tokens, padding included, of `width` elements each.
-    pub fn bound(&self, length: usize, width: usize) -> f64 {
-        self.alpha / ((length * width) as f64).sqrt()
-    }
-}
-
-/// How gradients are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct TrainingMode {
-    /// Keep only the input of every layer and compute the rest again in the backward.
-    pub checkpointing: bool,
-    pub dropout: Option<DropoutKey>,
-    pub noise: Option<NoiseKey>,
-}
 
 /// A layer between forward and backward.
 enum Kept {
@@ -56,10 +25,10 @@ impl Decoder {
     /// # Errors
     /// No target that counts, an id outside the vocabulary, or a device error.
     pub fn loss(&self, tokens: &Tokens, targets: &[i32]) -> Result<LmLoss> {
-        let pass = self.pass(tokens, None)?;
+        let context = ForwardContext::of_tokens(self, tokens, None)?;
         let mut hidden = self.embed(&tokens.ids)?;
         for index in 0..self.spec.num_layers() {
-            hidden = self.layer(index).forward(&hidden, &pass, None)?.0;
+            hidden = self.layer(index).forward(&hidden, &context, None)?.0;
         }
         lm_loss(&self.final_norm(&hidden)?, targets, self.head(), None)
     }
@@ -76,7 +45,7 @@ impl Decoder {
         mode: TrainingMode,
         gradients: &mut LoraGradients,
     ) -> Result<LmLoss> {
-        let pass = self.pass(tokens, mode.dropout)?;
+        let context = ForwardContext::of_tokens(self, tokens, mode.dropout)?;
         let mut hidden = self.embed(&tokens.ids)?;
         if let Some(key) = mode.noise {
             let bound = key.bound(tokens.sequence_length, self.spec.hidden_size);
@@ -87,7 +56,7 @@ impl Decoder {
         let embedding = self.whole_index(WholeKind::Embedding);
         let mut kept = Vec::with_capacity(self.spec.num_layers());
         for index in 0..self.spec.num_layers() {
-            let (output, saved) = self.layer(index).forward(&hidden, &pass, None)?;
+            let (output, saved) = self.layer(index).forward(&hidden, &context, None)?;
             if index >= lowest {
                 kept.push(if mode.checkpointing {
                     Kept::Input(saved.input)
@@ -112,10 +81,10 @@ impl Decoder {
             let layer_of = self.layer(index);
             let saved = match layer {
                 Kept::All(saved) => *saved,
-                Kept::Input(input) => layer_of.forward(&input, &pass, None)?.1,
+                Kept::Input(input) => layer_of.forward(&input, &context, None)?.1,
             };
             let need_input = index > lowest || embedding.is_some();
-            match layer_of.backward(saved, &d_hidden, &pass, gradients, need_input)? {
+            match layer_of.backward(saved, &d_hidden, &context, gradients, need_input)? {
                 Some(next) => d_hidden = next,
                 None => break,
             }
@@ -130,10 +99,6 @@ impl Decoder {
             gradients.add_whole(index, zeros.index_add(&ids, &d_rows.to_dtype(zeros.dtype())?, 0)?)?;
         }
         Ok(loss)
-    }
-
-    pub(super) fn pass(&self, tokens: &Tokens, dropout: Option<DropoutKey>) -> Result<Pass> {
-        Pass::new(self, &tokens.positions(), tokens.sequence_length, tokens.segments(), dropout)
     }
 
     fn lowest_trained(&self) -> usize {

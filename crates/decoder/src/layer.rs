@@ -1,45 +1,13 @@
 //! One decoder layer forward, keeping what its backward needs.
 
 use super::cache::LayerCache;
-use super::gradients::DropoutKey;
+use super::forward_context::ForwardContext;
 use super::weights::{Decoder, LayerWeights};
 use candle_core::Tensor;
-use olive_arch::{LinearKind, QkNorm, Rope, RopeUse};
+use olive_arch::{LinearKind, QkNorm, RopeUse};
 use olive_core::Result;
 use olive_kernels::attention::{self, Attended, AttentionSpec};
-use olive_kernels::{
-    Dora, Dropout, Lora, RotaryTables, Segments, dora, glu, linear, residual, rms_norm, rotary,
-};
-
-/// What all layers share in one pass over some tokens.
-pub(super) struct Pass {
-    pub(super) segments: Segments,
-    pub(super) global: RotaryTables,
-    pub(super) local: Option<RotaryTables>,
-    /// Dropout on the inputs of adapter branches, in training.
-    pub(super) dropout: Option<DropoutKey>,
-}
-
-impl Pass {
-    pub(super) fn new(
-        decoder: &Decoder,
-        positions: &[u32],
-        sequence_length: usize,
-        segments: Segments,
-        dropout: Option<DropoutKey>,
-    ) -> Result<Pass> {
-        let tables = |rope: &Rope| {
-            let (frequencies, scale) = rope.inverse_frequencies(sequence_length);
-            RotaryTables::new(&frequencies, scale, rope.interleaved, positions, &decoder.device)
-        };
-        Ok(Pass {
-            segments,
-            global: tables(&decoder.spec.rope)?,
-            local: decoder.spec.rope_local.as_ref().map(tables).transpose()?,
-            dropout,
-        })
-    }
-}
+use olive_kernels::{Dora, Dropout, Lora, RotaryTables, dora, glu, linear, residual, rms_norm, rotary};
 
 /// Activations of a layer. Whatever is cheap to compute again (norms, the gated product) is not kept.
 pub(super) struct Saved {
@@ -81,16 +49,16 @@ impl LayerOf<'_> {
     pub(super) fn forward(
         &self,
         input: &Tensor,
-        pass: &Pass,
+        context: &ForwardContext,
         cache: Option<&mut LayerCache>,
     ) -> Result<(Tensor, Saved)> {
         let spec = &self.decoder.spec;
         let mut inner = Vec::with_capacity(self.weights.linears.len());
         let x = self.norm_or_same(input, self.weights.input_norm.as_ref())?;
-        let [q, k, v] = self.project_qkv(&x, pass, &mut inner)?;
+        let [q, k, v] = self.project_qkv(&x, context, &mut inner)?;
         let unnormed = self.weights.qk_norm.as_ref().map(|_| [q.clone(), k.clone()]);
         let [q, k] = self.qk_norm([q, k])?;
-        let [q, k] = match self.rotary(pass) {
+        let [q, k] = match self.rotary(context) {
             None => [q, k],
             Some(tables) => {
                 let dim = spec.attention.head_dim;
@@ -101,15 +69,15 @@ impl LayerOf<'_> {
             None => (k, v),
             Some(cache) => cache.append(&k, &v)?,
         };
-        let attended = attention::forward(&self.attention(), &q, &k, &v, &pass.segments)?;
-        let branch = self.apply(LinearKind::O, &attended.output, pass, &mut inner)?;
+        let attended = attention::forward(&self.attention(), &q, &k, &v, &context.segments)?;
+        let branch = self.apply(LinearKind::O, &attended.output, context, &mut inner)?;
         let normed = self.norm_or_same(&branch, self.weights.attention_output_norm.as_ref())?;
         let middle = self.add_branch(input, normed)?;
 
         let x = self.norm_or_same(&middle, self.weights.mlp_norm.as_ref())?;
-        let [gate, up] = self.project_gate_up(&x, pass, &mut inner)?;
+        let [gate, up] = self.project_gate_up(&x, context, &mut inner)?;
         let product = glu::forward(&gate, &up, spec.mlp.activation)?;
-        let mlp = self.apply(LinearKind::Down, &product, pass, &mut inner)?;
+        let mlp = self.apply(LinearKind::Down, &product, context, &mut inner)?;
         let normed = self.norm_or_same(&mlp, self.weights.mlp_output_norm.as_ref())?;
         let output = self.add_branch(&middle, normed)?;
         let saved = Saved {
@@ -140,11 +108,11 @@ impl LayerOf<'_> {
         }
     }
 
-    pub(super) fn rotary<'p>(&self, pass: &'p Pass) -> Option<&'p RotaryTables> {
+    pub(super) fn rotary<'p>(&self, context: &'p ForwardContext) -> Option<&'p RotaryTables> {
         match self.decoder.spec.layers[self.index].rope {
             RopeUse::None => None,
-            RopeUse::Global => Some(&pass.global),
-            RopeUse::Local => pass.local.as_ref(),
+            RopeUse::Global => Some(&context.global),
+            RopeUse::Local => context.local.as_ref(),
         }
     }
 
@@ -154,10 +122,10 @@ impl LayerOf<'_> {
         linears.position(|l| l.linear.kind == kind).expect("the spec lists every linear layer it uses")
     }
 
-    pub(super) fn branch<'a>(&'a self, position: usize, pass: &Pass) -> Option<Lora<'a>> {
+    pub(super) fn branch<'a>(&'a self, position: usize, context: &ForwardContext) -> Option<Lora<'a>> {
         let index = self.weights.linears[position].lora?;
         let module = &self.decoder.lora[index];
-        let dropout = pass.dropout.filter(|d| d.rate > 0.0);
+        let dropout = context.dropout.filter(|d| d.rate > 0.0);
         Some(Lora {
             a: &module.a,
             b: &module.b,
@@ -177,12 +145,12 @@ impl LayerOf<'_> {
         &self,
         kind: LinearKind,
         x: &Tensor,
-        pass: &Pass,
+        context: &ForwardContext,
         inner: &mut Vec<Option<Tensor>>,
     ) -> Result<Tensor> {
         let position = self.position(kind);
         let weights = &self.weights.linears[position];
-        let branch = self.branch(position, pass);
+        let branch = self.branch(position, context);
         let bias = weights.bias.as_ref();
         let (y, kept) = match (&branch, self.lengths(position)) {
             (Some(branch), Some(lengths)) => {
@@ -196,13 +164,18 @@ impl LayerOf<'_> {
         Ok(y)
     }
 
-    fn project_qkv(&self, x: &Tensor, pass: &Pass, inner: &mut Vec<Option<Tensor>>) -> Result<[Tensor; 3]> {
+    fn project_qkv(
+        &self,
+        x: &Tensor,
+        context: &ForwardContext,
+        inner: &mut Vec<Option<Tensor>>,
+    ) -> Result<[Tensor; 3]> {
         let a = &self.decoder.spec.attention;
         if !a.packed_qkv {
-            let mut one = |kind| self.apply(kind, x, pass, inner);
+            let mut one = |kind| self.apply(kind, x, context, inner);
             return Ok([one(LinearKind::Q)?, one(LinearKind::K)?, one(LinearKind::V)?]);
         }
-        let packed = self.apply(LinearKind::Qkv, x, pass, inner)?;
+        let packed = self.apply(LinearKind::Qkv, x, context, inner)?;
         let (q, kv) = (a.q_size(), a.kv_size());
         Ok([packed.narrow(1, 0, q)?, packed.narrow(1, q, kv)?, packed.narrow(1, q + kv, kv)?])
     }
@@ -210,14 +183,14 @@ impl LayerOf<'_> {
     fn project_gate_up(
         &self,
         x: &Tensor,
-        pass: &Pass,
+        context: &ForwardContext,
         inner: &mut Vec<Option<Tensor>>,
     ) -> Result<[Tensor; 2]> {
         if !self.decoder.spec.mlp.packed_gate_up {
-            let mut one = |kind| self.apply(kind, x, pass, inner);
+            let mut one = |kind| self.apply(kind, x, context, inner);
             return Ok([one(LinearKind::Gate)?, one(LinearKind::Up)?]);
         }
-        let packed = self.apply(LinearKind::GateUp, x, pass, inner)?;
+        let packed = self.apply(LinearKind::GateUp, x, context, inner)?;
         let size = self.decoder.spec.intermediate_size;
         Ok([packed.narrow(1, 0, size)?, packed.narrow(1, size, size)?])
     }

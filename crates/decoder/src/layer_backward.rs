@@ -1,7 +1,8 @@
 //! One decoder layer backward.
 
 use super::LoraGradients;
-use super::layer::{LayerOf, Pass, Saved};
+use super::forward_context::ForwardContext;
+use super::layer::{LayerOf, Saved};
 use super::whole::{LayerNorm, WholeKind};
 use candle_core::Tensor;
 use olive_arch::LinearKind;
@@ -17,19 +18,19 @@ impl LayerOf<'_> {
         &self,
         saved: Saved,
         d_output: &Tensor,
-        pass: &Pass,
+        context: &ForwardContext,
         gradients: &mut LoraGradients,
         need_input: bool,
     ) -> Result<Option<Tensor>> {
-        let d_middle = self.mlp_backward(&saved, d_output, pass, gradients)?;
-        self.attention_backward(&saved, &d_middle, pass, gradients, need_input)
+        let d_middle = self.mlp_backward(&saved, d_output, context, gradients)?;
+        self.attention_backward(&saved, &d_middle, context, gradients, need_input)
     }
 
     fn mlp_backward(
         &self,
         saved: &Saved,
         d_output: &Tensor,
-        pass: &Pass,
+        context: &ForwardContext,
         gradients: &mut LoraGradients,
     ) -> Result<Tensor> {
         let spec = &self.decoder.spec;
@@ -39,7 +40,7 @@ impl LayerOf<'_> {
         let product = || glu::forward(&saved.gate, &saved.up, spec.mlp.activation);
         let product = self.if_adapted(&[LinearKind::Down], product)?;
         let d_product =
-            self.linear_backward(LinearKind::Down, &d_branch, product.as_ref(), saved, pass, gradients)?;
+            self.linear_backward(LinearKind::Down, &d_branch, product.as_ref(), saved, context, gradients)?;
         drop(product);
         let [d_gate, d_up] =
             glu::backward(saved.gate.clone(), saved.up.clone(), spec.mlp.activation, &d_product)?;
@@ -47,13 +48,13 @@ impl LayerOf<'_> {
         let dx = if spec.mlp.packed_gate_up {
             let x = self.if_adapted(&[LinearKind::GateUp], x)?;
             let packed = Tensor::cat(&[d_gate, d_up], 1)?;
-            self.linear_backward(LinearKind::GateUp, &packed, x.as_ref(), saved, pass, gradients)?
+            self.linear_backward(LinearKind::GateUp, &packed, x.as_ref(), saved, context, gradients)?
         } else {
             let x = self.if_adapted(&[LinearKind::Gate, LinearKind::Up], x)?;
             let through_gate =
-                self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref(), saved, pass, gradients)?;
+                self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref(), saved, context, gradients)?;
             let through_up =
-                self.linear_backward(LinearKind::Up, &d_up, x.as_ref(), saved, pass, gradients)?;
+                self.linear_backward(LinearKind::Up, &d_up, x.as_ref(), saved, context, gradients)?;
             residual::add_scaled(&through_gate, through_up, None)?
         };
         self.norm_gradient(LayerNorm::Mlp, &saved.middle, &dx, gradients)?;
@@ -65,7 +66,7 @@ impl LayerOf<'_> {
         &self,
         saved: &Saved,
         d_middle: &Tensor,
-        pass: &Pass,
+        context: &ForwardContext,
         gradients: &mut LoraGradients,
         need_input: bool,
     ) -> Result<Option<Tensor>> {
@@ -78,12 +79,18 @@ impl LayerOf<'_> {
             self.weights.attention_output_norm.as_ref(),
         )?;
         let attended = &saved.attended;
-        let d_attended =
-            self.linear_backward(LinearKind::O, &d_branch, Some(&attended.output), saved, pass, gradients)?;
+        let d_attended = self.linear_backward(
+            LinearKind::O,
+            &d_branch,
+            Some(&attended.output),
+            saved,
+            context,
+            gradients,
+        )?;
         let [q, k, v] = &saved.qkv;
         let [mut dq, mut dk, dv] =
-            attention::backward(&self.attention(), [q, k, v], attended, &d_attended, &pass.segments)?;
-        if let Some(tables) = self.rotary(pass) {
+            attention::backward(&self.attention(), [q, k, v], attended, &d_attended, &context.segments)?;
+        if let Some(tables) = self.rotary(context) {
             dq = rotary::backward(dq, tables, a.head_dim)?;
             dk = rotary::backward(dk, tables, a.head_dim)?;
         }
@@ -115,7 +122,7 @@ impl LayerOf<'_> {
         let x = self.if_adapted(&kinds, x)?;
         let mut dx: Option<Tensor> = None;
         for (kind, dy) in parts {
-            let part = self.linear_step(kind, &dy, x.as_ref(), saved, pass, gradients, need_input)?;
+            let part = self.linear_step(kind, &dy, x.as_ref(), saved, context, gradients, need_input)?;
             dx = match (dx, part) {
                 (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, part, None)?),
                 (sum, part) => sum.or(part),
@@ -202,10 +209,10 @@ impl LayerOf<'_> {
         dy: &Tensor,
         x: Option<&Tensor>,
         saved: &Saved,
-        pass: &Pass,
+        context: &ForwardContext,
         gradients: &mut LoraGradients,
     ) -> Result<Tensor> {
-        let dx = self.linear_step(kind, dy, x, saved, pass, gradients, true)?;
+        let dx = self.linear_step(kind, dy, x, saved, context, gradients, true)?;
         Ok(dx.expect("the gradient of the input was asked for"))
     }
 
@@ -216,13 +223,13 @@ impl LayerOf<'_> {
         dy: &Tensor,
         x: Option<&Tensor>,
         saved: &Saved,
-        pass: &Pass,
+        context: &ForwardContext,
         gradients: &mut LoraGradients,
         need_x: bool,
     ) -> Result<Option<Tensor>> {
         let position = self.position(kind);
         let weights = &self.weights.linears[position];
-        let ran = self.branch(position, pass).zip(saved.inner[position].as_ref()).map(|(lora, inner)| {
+        let ran = self.branch(position, context).zip(saved.inner[position].as_ref()).map(|(lora, inner)| {
             let x = x.expect("the input of an adapted layer is made again");
             RanLora { lora, x, inner }
         });

@@ -1,6 +1,6 @@
 //! A decoder one layer at a time, for whoever changes weights in between.
 
-use super::layer::Pass;
+use super::forward_context::ForwardContext;
 use super::{Decoder, Tokens};
 use candle_core::Tensor;
 use olive_arch::LinearKind;
@@ -10,7 +10,7 @@ use olive_kernels::{FrozenWeight, glu};
 
 /// The residual stream of some sequences on its way through the layers.
 pub struct HiddenStates {
-    pass: Pass,
+    context: ForwardContext,
     hidden: Tensor, // [tokens, hidden]
 }
 
@@ -20,8 +20,8 @@ impl HiddenStates {
     /// # Errors
     /// An id outside the vocabulary, or a device error.
     pub fn embed(decoder: &Decoder, tokens: &Tokens) -> Result<HiddenStates> {
-        let pass = decoder.pass(tokens, None)?;
-        Ok(HiddenStates { pass, hidden: decoder.embed(&tokens.ids)? })
+        let context = ForwardContext::of_tokens(decoder, tokens, None)?;
+        Ok(HiddenStates { context, hidden: decoder.embed(&tokens.ids)? })
     }
 
     /// Goes through layer `index`, as `decoder` has it at this time.
@@ -29,7 +29,7 @@ impl HiddenStates {
     /// # Errors
     /// A device error.
     pub fn advance(&mut self, decoder: &Decoder, index: usize) -> Result<()> {
-        self.hidden = decoder.layer(index).forward(&self.hidden, &self.pass, None)?.0;
+        self.hidden = decoder.layer(index).forward(&self.hidden, &self.context, None)?.0;
         Ok(())
     }
 
@@ -44,7 +44,7 @@ impl HiddenStates {
     ) -> Result<[(&'static [LinearKind], Tensor); 4]> {
         use LinearKind::{Down, Gate, GateUp, K, O, Q, Qkv, Up, V};
         let layer = decoder.layer(index);
-        let saved = layer.forward(&self.hidden, &self.pass, None)?.1;
+        let saved = layer.forward(&self.hidden, &self.context, None)?.1;
         let attention = layer.norm_or_same(&saved.input, layer.weights.input_norm.as_ref())?;
         let mlp = layer.norm_or_same(&saved.middle, layer.weights.mlp_norm.as_ref())?;
         let product = glu::forward(&saved.gate, &saved.up, decoder.spec.mlp.activation)?;

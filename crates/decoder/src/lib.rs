@@ -1,8 +1,10 @@
-//! Decoder-only transformers: one description of an architecture, and the float forward and backward built on it.
+//! The decoder-only transformer in float: forward, backward, generation.
 
 pub mod cache;
 pub mod continuation;
+pub mod error;
 pub mod forward;
+mod forward_context;
 pub mod generate;
 pub mod gradients;
 pub mod layer;
@@ -13,16 +15,19 @@ pub mod parameters;
 pub mod sampling;
 pub mod text_stream;
 pub mod tokens;
+pub mod training_mode;
 pub mod weights;
 pub mod whole;
+mod whole_weights;
 
 pub use cache::KvCache;
 pub use continuation::Continuation;
-pub use generate::{Context, Finish, GenerateError, Generation, Limits, NextLogits};
-pub use gradients::TrainingMode;
+pub use error::GenerateError;
+pub use generate::{Context, Finish, Generation, Limits, NextLogits};
 pub use layerwise::HiddenStates;
 pub use lora::{LoraGradients, LoraModule};
 pub use sampling::{Sampler, SamplingOptions};
 pub use text_stream::TextStream;
 pub use tokens::Tokens;
+pub use training_mode::{DropoutKey, NoiseKey, TrainingMode};
 pub use weights::Decoder;

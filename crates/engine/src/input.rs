@@ -4,8 +4,8 @@ use olive_config::InputModel;
 use olive_core::Result;
 use olive_core::event::EventSink;
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_model::source::{self, SourceOptions};
 use olive_model::{HubModel, ModelError, adapter};
+use olive_model::{SourceOptions, source};
 use std::path::Path;
 
 /// What the configuration's input will be, before it is looked for.

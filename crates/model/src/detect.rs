@@ -2,7 +2,8 @@
 
 use super::ModelError;
 use super::folder::read_json;
-use super::source::{SourceOptions, resolve};
+use super::source::resolve;
+use super::source_options::SourceOptions;
 use olive_core::Result;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;

@@ -1,7 +1,7 @@
 //! Model snapshots of the Hugging Face Hub, in the cache that all its tools share.
 
 use super::folder::read_json;
-use super::source::SourceOptions;
+use super::source_options::SourceOptions;
 use super::{ModelError, ModelFolder};
 use hf_hub::HFError;
 use hf_hub::progress::{DownloadEvent, FileStatus, ProgressEvent, ProgressHandler};

@@ -13,6 +13,7 @@ pub mod merged;
 pub mod quantised_base;
 pub mod safetensors_file;
 pub mod source;
+pub mod source_options;
 
 pub use adapter::{Adapter, AdapterConfig};
 pub use checkpoint::{Checkpoint, Tensor};
@@ -22,4 +23,5 @@ pub use folder::ModelFolder;
 pub use four_bit::{FourBitFormat, FourBitMatrix};
 pub use merged::{MergedCheckpoint, WeightSource};
 pub use quantised_base::{BaseFormat, QuantisedBase};
-pub use source::{HubModel, SourceOptions, resolve};
+pub use source::{HubModel, resolve};
+pub use source_options::SourceOptions;

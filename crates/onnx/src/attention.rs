@@ -2,13 +2,13 @@
 
 use super::OnnxError;
 use super::data_file::{Matrix, Rows};
-use super::decoder::Decoder;
+use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_float, attr_int};
 use super::options::Provider;
 use olive_arch::{LinearKind, QkNorm, RopeUse, Spec};
 use olive_core::Result;
 
-impl Decoder<'_> {
+impl DecoderGraph<'_> {
     /// `input [batch, seq, hidden]` to the output of `o_proj`.
     pub(crate) fn attention(&mut self, layer: usize, input: &str) -> Result<String> {
         let spec = self.spec;

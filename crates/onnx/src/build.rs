@@ -1,32 +1,22 @@
 //! From a model folder to an ONNX folder.
 
-use super::adapter;
 use super::calibration::{self, Calibration, QuantisationReport};
 use super::data_file::ChosenCodes;
-use super::decoder::Decoder;
-use super::genai_config::{self, Interface};
+use super::decoder_graph::DecoderGraph;
+use super::genai_config::{self, GENAI_CONFIG, Interface};
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
+use super::separate_adapter;
 use super::side_files::{self, SpecialTokens};
+use super::synced_file::write_synced;
+use super::weights::Weights;
 use olive_arch::Spec;
+use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
-use olive_core::{Result, error::IoContext};
-use olive_model::{Adapter, ModelFolder, WeightSource};
+use olive_model::ModelFolder;
 use prost::Message;
-use std::fs::File;
-use std::io::Write;
 use std::path::Path;
-
-pub(crate) const GENAI_CONFIG: &str = "genai_config.json";
-
-/// The weights of a model.
-#[derive(Clone, Copy)]
-pub struct Weights<'a> {
-    pub source: &'a dyn WeightSource,
-    /// An adapter that `source` does not have in it: it goes into a file of its own, `adapter_weights.onnx_adapter`.
-    pub adapter: Option<&'a Adapter>,
-}
 
 /// Writes `model.onnx`, `model.onnx.data` (or what the options call them), `genai_config.json` and what belongs to them
 /// into `dir`. `weights` are those of the model that `folder` describes. With a calibration the codes of its int4
@@ -53,7 +43,7 @@ pub fn build(
     let genai_config = genai_config::text(folder, &spec, options, &tokens, &interface)?;
     let data_file = format!("{}.data", interface.filename);
     let source = weights.source;
-    let (graph, mut data, parameters) = Decoder::new(&spec, options, weights).build()?;
+    let (graph, mut data, parameters) = DecoderGraph::new(&spec, options, weights).build()?;
     cancel.check()?;
     let chosen = match calibration {
         None => ChosenCodes::new(),
@@ -79,7 +69,7 @@ pub fn build(
     drop(model);
     data.write(&dir.join(&data_file), source, &chosen, cancel, events)?;
     if weights.adapter.is_some() {
-        adapter::write(&parameters, dir)?;
+        separate_adapter::write(&parameters, dir)?;
     }
     write_synced(&dir.join(GENAI_CONFIG), genai_config.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)
@@ -87,10 +77,4 @@ pub fn build(
 
 fn opset(domain: &str, version: i64) -> OperatorSetId {
     OperatorSetId { domain: Some(domain.to_owned()), version }
-}
-
-pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create(path).at("create", path)?;
-    file.write_all(bytes).at("write", path)?;
-    file.sync_all().at("sync", path)
 }

@@ -25,6 +25,11 @@ pub(crate) struct Matrix {
 }
 
 impl Matrix {
+    /// All of one tensor.
+    pub(crate) fn whole(tensor: &str, rows: usize, cols: usize) -> Matrix {
+        Matrix { parts: vec![Rows { tensor: tensor.to_owned(), start: 0, count: rows }], cols }
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.parts.iter().map(|part| part.count).sum()
     }

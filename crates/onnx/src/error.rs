@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// Precisions by provider, for the message about combinations that cannot be built.
+const COMBINATIONS: &str = "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16 and int4 for dml; fp16, int8 and int4 for webgpu";
+
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {
     #[error("a model in {precision} for `{provider}` cannot be built")]
@@ -24,7 +27,7 @@ impl olive_core::Fault for OnnxError {
     fn hint(&self) -> Option<String> {
         match self {
             OnnxError::Combination { .. } => {
-                Some(format!("what can be built: {}", super::options::COMBINATIONS))
+                Some(format!("what can be built: {}", COMBINATIONS))
             }
             OnnxError::UnknownNode { known, .. } => {
                 Some(format!("its first ones are {}; the head is /lm_head/MatMul", known.join(", ")))

@@ -3,10 +3,13 @@
 use super::OnnxError;
 use super::options::{BuildOptions, Provider};
 use super::side_files::SpecialTokens;
-use olive_arch::Spec;
+use olive_arch::{Spec, families};
 use olive_core::Result;
 use olive_model::ModelFolder;
 use serde_json::{Map, Value, json};
+
+/// Name of the file.
+pub(crate) const GENAI_CONFIG: &str = "genai_config.json";
 
 /// What stands in config.json, and what generation_config.json overrides: the sampling keys, and only when they
 /// differ from these defaults.
@@ -68,14 +71,15 @@ pub(crate) fn text(
     interface: &Interface,
 ) -> Result<String> {
     let sources = Sources { config: &folder.config, generation: folder.generation_config()? };
-    let family = family_defaults(&spec.model_type);
+    // What a `config.json` without these keys means in transformers.
+    let family = families::of_model_type(&spec.model_type).map(|family| family.tokens);
     let token = |key: &str, family: Option<u32>, tokenizer: Option<u32>| {
         sources.get(key).cloned().or_else(|| family.or(tokenizer).map(Value::from))
     };
-    let bos = token("bos_token_id", family.bos, tokens.bos).unwrap_or_else(|| json!(1));
-    let eos = token("eos_token_id", family.eos, tokens.eos).ok_or(OnnxError::NoEndOfText)?;
+    let bos = token("bos_token_id", family.and_then(|t| t.bos), tokens.bos).unwrap_or_else(|| json!(1));
+    let eos = token("eos_token_id", family.and_then(|t| t.eos), tokens.eos).ok_or(OnnxError::NoEndOfText)?;
     let first_eos = eos.as_array().and_then(|list| list.first()).unwrap_or(&eos).clone();
-    let pad = token("pad_token_id", family.pad, tokens.pad).unwrap_or(first_eos);
+    let pad = token("pad_token_id", family.and_then(|t| t.pad), tokens.pad).unwrap_or(first_eos);
     let eos = with_end_of_turn(eos, tokens.eos);
 
     let a = &spec.attention;
@@ -102,7 +106,7 @@ pub(crate) fn text(
         "decoder": decoder,
         "eos_token_id": eos,
         "pad_token_id": pad,
-        "type": model_type(spec),
+        "type": spec.family.genai_type,
         "vocab_size": spec.vocab_size,
     });
     for (key, id) in &tokens.markers {
@@ -147,23 +151,6 @@ fn with_end_of_turn(eos: Value, tokenizer: Option<u32>) -> Value {
             Value::Array(ids)
         }
         _ => eos,
-    }
-}
-
-/// The name by which onnxruntime-genai knows the architecture.
-fn model_type(spec: &Spec) -> String {
-    match spec.architecture.as_str() {
-        "Gemma3ForCausalLM" => "gemma3_text".into(),
-        // onnxruntime-genai has no types of their own for them, and nothing in it needs one.
-        "Exaone4ForCausalLM"
-        | "GlmForCausalLM"
-        | "Glm4ForCausalLM"
-        | "HeliumForCausalLM"
-        | "MinistralForCausalLM"
-        | "Olmo2ForCausalLM"
-        | "Olmo3ForCausalLM"
-        | "SeedOssForCausalLM" => "decoder".into(),
-        other => other.split("For").next().unwrap_or(other).to_lowercase(),
     }
 }
 
@@ -221,27 +208,4 @@ fn sliding_window(spec: &Spec, options: &BuildOptions) -> Option<Value> {
     section.insert("layers".into(), json!(layers));
     section.insert("cache_slack".into(), json!(0));
     Some(Value::Object(section))
-}
-
-struct FamilyTokens {
-    bos: Option<u32>,
-    eos: Option<u32>,
-    pad: Option<u32>,
-}
-
-/// What a `config.json` without these keys means in transformers.
-fn family_defaults(model_type: &str) -> FamilyTokens {
-    let (bos, eos, pad) = match model_type {
-        "llama" | "mistral" | "ministral" | "granite" => (Some(1), Some(2), None),
-        "phi3" => (Some(1), Some(32_000), Some(32_000)),
-        "gemma" | "gemma2" | "gemma3_text" => (Some(2), Some(1), Some(0)),
-        "smollm3" => (Some(128_000), Some(128_001), Some(128_004)),
-        "olmo2" | "olmo3" => (None, Some(50_279), Some(1)),
-        "ernie4_5" => (Some(1), Some(2), Some(0)),
-        "exaone4" => (Some(0), Some(2), None),
-        "helium" => (Some(1), Some(2), Some(3)),
-        "seed_oss" => (Some(0), Some(2), Some(1)),
-        _ => (None, None, None),
-    };
-    FamilyTokens { bos, eos, pad }
 }

@@ -3,27 +3,36 @@
 //! What is written is what onnxruntime-genai 0.18's own builder writes: names, nodes, inputs, outputs and the bytes
 //! of every weight. `docs/model_builder.md` lists where it differs on purpose.
 
-mod adapter;
+mod adapter_branches;
 pub mod adapter_file;
-pub mod attention;
+mod attention;
 pub mod build;
 pub mod calibration;
 pub mod data_file;
 mod data_writer;
-pub mod decoder;
+mod decoder_graph;
+mod embedding;
 pub mod error;
+mod feed_forward;
 pub mod genai_config;
 pub mod graph;
-pub mod matmul;
+mod head;
+mod initializer_names;
+mod matmul;
 pub mod metadata;
+mod norms;
 pub mod options;
 pub mod proto;
-pub mod rope_caches;
+mod rope_caches;
+mod separate_adapter;
 pub mod side_files;
+mod synced_file;
+pub mod weights;
 
-pub use adapter::check as check_adapter;
-pub use build::{Weights, build};
+pub use build::build;
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
 pub use metadata::{add_metadata, write_adapter, write_metadata};
 pub use options::{BuildOptions, Provider};
+pub use separate_adapter::check as check_adapter;
+pub use weights::Weights;

@@ -1,27 +1,13 @@
 //! Linear layers: `MatMul`, or `MatMulNBits` when quantised, and their biases.
 
 use super::data_file::{Matrix, QuantisedNames};
-use super::decoder::Decoder;
+use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_int, onnx_type};
+use super::initializer_names::{initializer_name, quantised_names};
 use olive_core::Result;
-use olive_kernels::quant::{BlockFormat, PartKind, WeightFormat};
+use olive_kernels::quant::BlockFormat;
 
-/// Names of the initializers that the weight `name` becomes; the reference's quantisers name them differently.
-pub(crate) fn quantised_names(name: &str, format: BlockFormat) -> QuantisedNames {
-    let part = |part| format.part_name(name, part);
-    QuantisedNames {
-        codes: part(PartKind::Codes),
-        scales: part(PartKind::Scales),
-        zero_points: format.has_zero_points().then(|| part(PartKind::ZeroPoints)),
-    }
-}
-
-/// `/model/layers.0/mlp/up_proj/MatMul` → `model.layers.0.mlp.up_proj.MatMul`.
-pub(super) fn initializer_name(node: &str) -> String {
-    node.trim_start_matches('/').replace('/', ".")
-}
-
-impl Decoder<'_> {
+impl DecoderGraph<'_> {
     /// How the weight of a MatMul node is quantised, if it is.
     pub(crate) fn quantised_as(&self, node: &str) -> Option<BlockFormat> {
         let quantisation = self.options.quantisation.as_ref()?;

@@ -2,13 +2,14 @@
 //! that is made elsewhere.
 
 use super::OnnxError;
-use super::adapter;
-use super::build::{GENAI_CONFIG, Weights, write_synced};
-use super::decoder::Decoder;
-use super::genai_config::{self, Interface};
+use super::decoder_graph::DecoderGraph;
+use super::genai_config::{self, GENAI_CONFIG, Interface};
 use super::options::BuildOptions;
 use super::proto::{GraphProto, ModelProto, TensorProto};
+use super::separate_adapter;
 use super::side_files::{self, SpecialTokens};
+use super::synced_file::write_synced;
+use super::weights::Weights;
 use olive_arch::Spec;
 use olive_core::{Result, error::IoContext};
 use olive_model::ModelFolder;
@@ -71,8 +72,8 @@ pub fn write_adapter(
     dir: &Path,
 ) -> Result<()> {
     let spec = folder.spec()?;
-    let (_, _, parameters) = Decoder::new(&spec, options, weights).build()?;
-    adapter::write(&parameters, dir)
+    let (_, _, parameters) = DecoderGraph::new(&spec, options, weights).build()?;
+    separate_adapter::write(&parameters, dir)
 }
 
 fn write(folder: &ModelFolder, options: &BuildOptions, interface: &Interface, dir: &Path) -> Result<()> {

@@ -4,9 +4,6 @@ use super::OnnxError;
 use olive_config::canonical::{Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use olive_kernels::quant::{Algorithm, BlockFormat, FloatType, Rounding};
 
-/// For the message about combinations that cannot be built.
-pub(crate) const COMBINATIONS: &str = "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16 and int4 for dml; fp16, int8 and int4 for webgpu";
-
 /// The execution provider a graph is made for; the operators it may contain depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {

@@ -1,12 +1,12 @@
 //! The cos and sin tables of the rotary embedding, shared by all layers that rotate alike.
 
-use super::decoder::Decoder;
+use super::decoder_graph::DecoderGraph;
 use super::graph::{Dim, GraphBuilder, attr_graph, attr_int, attr_tensor, onnx_type};
 use super::proto::{GraphProto, TensorProto, data_type};
 use olive_arch::{Rope, RopeScaling, RopeUse};
 use olive_core::Result;
 
-impl Decoder<'_> {
+impl DecoderGraph<'_> {
     /// Names of the tables for a layer, made on first use.
     pub(crate) fn rope_caches(&mut self, rope: RopeUse) -> Result<(String, String)> {
         let spec = self.spec;

@@ -1,5 +1,6 @@
 //! Tokenizer and configuration files that go along with the model, and the special tokens they name.
 
+use olive_arch::families::MARKERS;
 use olive_core::{Result, error::IoContext};
 use olive_model::{ModelError, ModelFolder};
 use serde::Deserialize;
@@ -19,13 +20,6 @@ pub(crate) struct SpecialTokens {
 }
 
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-
-const MARKERS: &[(&str, &[&str])] = &[
-    ("bot_token_id", &["<tool_call>", "<|tool_call|>"]),
-    ("eot_token_id", &["</tool_call>", "<|/tool_call|>"]),
-    ("bor_token_id", &["<think>"]),
-    ("eor_token_id", &["</think>"]),
-];
 
 #[derive(Deserialize)]
 struct TokenizerFile {

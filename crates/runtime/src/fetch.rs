@@ -1,7 +1,7 @@
 //! Taking the library out of the `onnxruntime` wheel, which pip downloads as this machine is set up to.
 
 use super::RuntimeError;
-use super::library::is_library;
+use super::library_file::is_library;
 use olive_core::event::{Event, EventSink};
 use std::fs::File;
 use std::path::{Path, PathBuf};

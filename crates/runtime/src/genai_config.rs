@@ -1,7 +1,7 @@
 //! `genai_config.json`: what an ONNX folder says about its model.
 
 use super::RuntimeError;
-use olive_arch::RopeScaling;
+use olive_arch::{RopeScaling, families};
 use olive_model::ModelFolder;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -109,11 +109,7 @@ impl GenaiConfig {
                 RopeScaling::LongRope { original_context, .. } => Some(original_context),
                 _ => None,
             },
-            None => match self.model.r#type.as_str() {
-                "phi3" | "phimoe" => Some(4096),
-                "phi3small" => Some(8192),
-                _ => None,
-            },
+            None => families::genai_rope_switch(&self.model.r#type),
         };
         switch.filter(|switch| *switch < self.model.context_length)
     }

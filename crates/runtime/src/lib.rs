@@ -9,6 +9,7 @@ pub mod genai_config;
 pub mod generator;
 mod kv_cache;
 pub mod library;
+pub mod library_file;
 pub mod preflight;
 pub mod session;
 pub mod threads;

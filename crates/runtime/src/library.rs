@@ -1,12 +1,10 @@
 //! Where the ONNX Runtime library is on this machine.
 
+use super::library_file::{PINNED, cache_folder, library_in};
 use super::{RuntimeError, fetch, preflight};
 use olive_core::event::{Event, EventSink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// The release that is fetched when none is found.
-pub const PINNED: &str = "1.32.0";
 
 /// What the search may look at. The environment is read by `cli`.
 #[derive(Debug, Clone, Default)]
@@ -114,11 +112,6 @@ impl LibrarySearch {
     }
 }
 
-/// `<cache>/onnxruntime-<version>`.
-pub(crate) fn cache_folder(cache: &Path) -> PathBuf {
-    cache.join(format!("onnxruntime-{PINNED}"))
-}
-
 fn usable(dir: &Path, origin: Origin, events: &dyn EventSink) -> Option<Library> {
     let path = library_in(dir)?;
     match preflight::version(&path) {
@@ -127,28 +120,6 @@ fn usable(dir: &Path, origin: Origin, events: &dyn EventSink) -> Option<Library>
             events.emit(Event::Warning { message: format!("{refusal}; looking further") });
             None
         }
-    }
-}
-
-/// The library in a folder; of several versions, the last by name.
-pub(crate) fn library_in(dir: &Path) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.file_name().is_some_and(|name| is_library(&name.to_string_lossy())))
-        .collect();
-    found.sort();
-    found.pop()
-}
-
-/// `libonnxruntime.so[.version]`, `libonnxruntime[.version].dylib`, `onnxruntime.dll`.
-pub(crate) fn is_library(name: &str) -> bool {
-    if cfg!(windows) {
-        name == "onnxruntime.dll"
-    } else if cfg!(target_os = "macos") {
-        name.starts_with("libonnxruntime.") && name.ends_with(".dylib")
-    } else {
-        name == "libonnxruntime.so" || name.starts_with("libonnxruntime.so.")
     }
 }
 
@@ -182,14 +153,6 @@ fn python_package() -> Option<PathBuf> {
 #[cfg(target_os = "linux")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn knows_the_library_by_name() {
-        assert!(is_library("libonnxruntime.so.1.32.0"));
-        assert!(is_library("libonnxruntime.so"));
-        assert!(!is_library("libonnxruntime_providers_shared.so"));
-        assert!(!is_library("libonnxruntime-genai.so"));
-    }
 
     #[test]
     fn a_named_file_that_is_not_there_is_an_error() {

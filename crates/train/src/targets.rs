@@ -16,10 +16,7 @@ use regex::Regex;
 pub fn select(spec: &Spec, targets: Option<&Targets>) -> Result<Vec<Linear>, TrainError> {
     let all: Vec<Linear> = spec.all_linears().collect();
     match targets {
-        None => {
-            let names = if spec.attention.packed_qkv { vec!["qkv_proj"] } else { vec!["q_proj", "v_proj"] };
-            by_name(&all, &names)
-        }
+        None => by_name(&all, spec.family.lora_targets),
         Some(Targets::AllLinear) => Ok(all),
         Some(Targets::Names(names)) => by_name(&all, &names.iter().map(String::as_str).collect::<Vec<_>>()),
         Some(Targets::Pattern(pattern)) => {

@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_data::MicroBatch;
-use olive_decoder::gradients::{DropoutKey, NoiseKey};
+use olive_decoder::training_mode::{DropoutKey, NoiseKey};
 use olive_decoder::{Decoder, LoraGradients, TrainingMode};
 
 /// What a step depends on beside its data and its learning rate.

@@ -2,7 +2,7 @@
 
 use olive_core::Result;
 use olive_core::device::Device;
-use olive_decoder::gradients::DropoutKey;
+use olive_decoder::training_mode::DropoutKey;
 use olive_decoder::{Decoder, LoraGradients, Tokens, TrainingMode};
 use olive_kernels::oracle::{assert_close, without_kernels};
 use olive_model::ModelFolder;

@@ -8,7 +8,7 @@ use olive_config::canonical::{Scheduler, SchedulerOptions, Selection, Targets};
 use olive_core::Fault;
 use olive_core::cancel::CancelFlag;
 use olive_data::MicroBatch;
-use olive_decoder::gradients::NoiseKey;
+use olive_decoder::training_mode::NoiseKey;
 use olive_train::evaluate::evaluate;
 use olive_train::plateau::Plateau;
 use olive_train::selection::Standing;
@@ -115,7 +115,7 @@ fn targets_are_those_of_peft() {
         let mut got: Vec<String> = selected.into_iter().map(|linear| linear.module).collect();
         got.sort();
         let want: Vec<String> = serde_json::from_value(case["modules"].clone()).expect("names");
-        assert_eq!(got, want, "{}: {}", spec.architecture, case["asked"]);
+        assert_eq!(got, want, "{}: {}", spec.family.architecture, case["asked"]);
     }
     assert_eq!(architectures, 10);
 }

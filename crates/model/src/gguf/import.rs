@@ -1,5 +1,6 @@
 //! The conversion itself: once per content, tensor by tensor, visible only when whole.
 
+use super::config::Described;
 use super::file::Gguf;
 use super::names::{Change, Target, targets};
 use super::{Found, config, refuse, tokenizer};
@@ -60,11 +61,10 @@ pub fn import(path: &Path, cache: &Path, read_only: bool, events: &dyn EventSink
 
 fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Result<()> {
     let fail = |reason: String| refuse(path, reason);
-    let arch = config::architecture(gguf).map_err(fail)?;
     let storage = Storage::of(gguf);
-    let config = config::config(gguf, arch, storage.name()).map_err(fail)?;
+    let Described { family, config } = config::describe(gguf, storage.name()).map_err(fail)?;
     let spec = Spec::from_config(&config)?;
-    let files = tokenizer::files(gguf, arch, spec.context_length).map_err(fail)?;
+    let files = tokenizer::files(gguf, family, spec.context_length).map_err(fail)?;
     let write = |name: &str, text: &str| {
         let target = dir.join(name);
         std::fs::write(&target, text).at("write", &target)
@@ -77,7 +77,7 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
     if let Some(template) = gguf.text("tokenizer.chat_template") {
         write("chat_template.jinja", template)?;
     }
-    let targets = targets(gguf, arch, &spec.attention).map_err(fail)?;
+    let targets = targets(gguf, &spec).map_err(fail)?;
     let plans: Vec<Plan> = targets
         .into_iter()
         .map(|target| Plan::new(gguf, target, storage))

@@ -2,7 +2,7 @@
 
 use super::Found;
 use super::file::Gguf;
-use olive_arch::Attention;
+use olive_arch::{NormLayout, Spec};
 use std::ops::Range;
 
 /// A tensor of the converted checkpoint.
@@ -33,26 +33,19 @@ pub(super) enum Change {
 /// Computed by whoever reads the file, from what the metadata says.
 const NOT_WEIGHTS: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"];
 
-/// Families whose converter reorders the rows of q and k. GLM and ERNIE rotate neighbours in Hugging Face too: their
-/// rows stay as they are.
-const INTERLEAVED: [&str; 4] = ["llama", "mistral3", "granite", "smollm3"];
-
 /// Every tensor of the file, in the order of the Hugging Face names.
-pub(super) fn targets(gguf: &Gguf, arch: &str, attention: &Attention) -> Found<Vec<Target>> {
+pub(super) fn targets(gguf: &Gguf, spec: &Spec) -> Found<Vec<Target>> {
+    let attention = &spec.attention;
+    let arch = gguf.text("general.architecture").unwrap_or_default();
     let mut targets = Vec::new();
     for source in gguf.tensor_names() {
         if NOT_WEIGHTS.contains(&source) {
             continue;
         }
         let mut add = |named: &str, rows: Option<Range<usize>>| -> Found<()> {
-            let name = name(named, arch)
+            let name = name(named, spec.norm_layout, spec.mlp.packed_gate_up)
                 .ok_or_else(|| format!("tensor `{source}` is not known of `{arch}` models"))?;
-            targets.push(Target {
-                name,
-                source: source.to_owned(),
-                rows,
-                change: change(named, arch, attention),
-            });
+            targets.push(Target { name, source: source.to_owned(), rows, change: change(named, spec) });
             Ok(())
         };
         match source.split_once(".attn_qkv.").filter(|_| !attention.packed_qkv) {
@@ -74,20 +67,21 @@ pub(super) fn targets(gguf: &Gguf, arch: &str, attention: &Attention) -> Found<V
     Ok(targets)
 }
 
-fn change(source: &str, arch: &str, attention: &Attention) -> Change {
-    let interleaved = INTERLEAVED.contains(&arch);
-    if interleaved && source.contains(".attn_q.") {
-        Change::Interleaved { heads: attention.heads }
-    } else if interleaved && source.contains(".attn_k.") {
-        Change::Interleaved { heads: attention.kv_heads }
-    } else if arch.starts_with("gemma") && source.ends_with("norm.weight") {
+fn change(source: &str, spec: &Spec) -> Change {
+    let reordered = spec.family.gguf.reorders_qk;
+    if reordered && source.contains(".attn_q.") {
+        Change::Interleaved { heads: spec.attention.heads }
+    } else if reordered && source.contains(".attn_k.") {
+        Change::Interleaved { heads: spec.attention.kv_heads }
+    } else if spec.norm_plus_one && source.ends_with("norm.weight") {
         Change::PlusOne
     } else {
         Change::None
     }
 }
 
-fn name(source: &str, arch: &str) -> Option<String> {
+/// The Hugging Face name; `None` for what no model with such norms has.
+fn name(source: &str, norms: NormLayout, packed_gate_up: bool) -> Option<String> {
     match source {
         "token_embd.weight" => return Some("model.embed_tokens.weight".into()),
         "output_norm.weight" => return Some("model.norm.weight".into()),
@@ -99,27 +93,26 @@ fn name(source: &str, arch: &str) -> Option<String> {
     if layer.parse::<usize>().is_err() || !matches!(suffix, "weight" | "bias") {
         return None;
     }
-    let packed_gate_up = matches!(arch, "phi3" | "chatglm" | "glm4");
+    let [input, attention_output, mlp, mlp_output] = norms.names();
+    let norm = |name: Option<&str>| Some(format!("{}_layernorm", name?));
     let part = match part {
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_qkv" => "self_attn.qkv_proj",
-        "attn_output" => "self_attn.o_proj",
-        "attn_q_norm" => "self_attn.q_norm",
-        "attn_k_norm" => "self_attn.k_norm",
-        "ffn_gate" => "mlp.gate_proj",
-        // Phi-3 and GLM keep gate and up in one matrix, as their checkpoints do.
-        "ffn_up" if packed_gate_up => "mlp.gate_up_proj",
-        "ffn_up" => "mlp.up_proj",
-        "ffn_down" => "mlp.down_proj",
-        "attn_norm" => "input_layernorm",
-        "ffn_norm" if matches!(arch, "gemma2" | "gemma3") => "pre_feedforward_layernorm",
-        "ffn_norm" => "post_attention_layernorm",
-        "post_attention_norm" if arch == "glm4" => "post_self_attn_layernorm",
-        "post_ffw_norm" if arch == "glm4" => "post_mlp_layernorm",
-        "post_attention_norm" => "post_attention_layernorm",
-        "post_ffw_norm" => "post_feedforward_layernorm",
+        "attn_q" => "self_attn.q_proj".into(),
+        "attn_k" => "self_attn.k_proj".into(),
+        "attn_v" => "self_attn.v_proj".into(),
+        "attn_qkv" => "self_attn.qkv_proj".into(),
+        "attn_output" => "self_attn.o_proj".into(),
+        "attn_q_norm" => "self_attn.q_norm".into(),
+        "attn_k_norm" => "self_attn.k_norm".into(),
+        "ffn_gate" => "mlp.gate_proj".into(),
+        // A file has one matrix where the checkpoint has.
+        "ffn_up" if packed_gate_up => "mlp.gate_up_proj".into(),
+        "ffn_up" => "mlp.up_proj".into(),
+        "ffn_down" => "mlp.down_proj".into(),
+        "attn_norm" => norm(input)?,
+        "ffn_norm" => norm(mlp)?,
+        // Some files name the norm before the MLP so.
+        "post_attention_norm" => norm(attention_output.or(mlp))?,
+        "post_ffw_norm" => norm(mlp_output)?,
         _ => return None,
     };
     Some(format!("model.layers.{layer}.{part}.{suffix}"))
@@ -128,29 +121,36 @@ fn name(source: &str, arch: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::name;
+    use olive_arch::NormLayout::{Post, Pre, PreAndPost, PreAndPostGlm};
 
     #[test]
     fn norms_are_named_by_their_place() {
-        for (arch, source, expected) in [
-            ("llama", "blk.3.ffn_norm.weight", "model.layers.3.post_attention_layernorm.weight"),
-            ("gemma2", "blk.3.ffn_norm.weight", "model.layers.3.pre_feedforward_layernorm.weight"),
-            ("olmo2", "blk.0.post_ffw_norm.weight", "model.layers.0.post_feedforward_layernorm.weight"),
-            ("phi3", "blk.0.ffn_up.weight", "model.layers.0.mlp.gate_up_proj.weight"),
-            ("gemma", "blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight"),
-            ("glm4", "blk.1.ffn_norm.weight", "model.layers.1.post_attention_layernorm.weight"),
-            ("glm4", "blk.1.post_attention_norm.weight", "model.layers.1.post_self_attn_layernorm.weight"),
-            ("glm4", "blk.1.post_ffw_norm.weight", "model.layers.1.post_mlp_layernorm.weight"),
-            (
-                "seed_oss",
-                "blk.1.post_attention_norm.weight",
-                "model.layers.1.post_attention_layernorm.weight",
-            ),
-            ("exaone4", "blk.1.post_ffw_norm.weight", "model.layers.1.post_feedforward_layernorm.weight"),
-            ("qwen2", "blk.0.attn_k.bias", "model.layers.0.self_attn.k_proj.bias"),
+        for (norms, source, expected) in [
+            (Pre, "attn_norm", "input"),
+            (Pre, "ffn_norm", "post_attention"),
+            (Pre, "post_attention_norm", "post_attention"),
+            (PreAndPost, "post_attention_norm", "post_attention"),
+            (PreAndPost, "ffn_norm", "pre_feedforward"),
+            (PreAndPost, "post_ffw_norm", "post_feedforward"),
+            (PreAndPostGlm, "post_attention_norm", "post_self_attn"),
+            (PreAndPostGlm, "ffn_norm", "post_attention"),
+            (PreAndPostGlm, "post_ffw_norm", "post_mlp"),
+            (Post, "post_attention_norm", "post_attention"),
+            (Post, "post_ffw_norm", "post_feedforward"),
         ] {
-            assert_eq!(name(source, arch).as_deref(), Some(expected));
+            let found = name(&format!("blk.3.{source}.weight"), norms, false);
+            let expected = format!("model.layers.3.{expected}_layernorm.weight");
+            assert_eq!(found, Some(expected), "{norms:?}: {source}");
         }
-        assert_eq!(name("blk.0.ffn_gate_exps.weight", "llama"), None);
-        assert_eq!(name("blk.x.ffn_up.weight", "llama"), None);
+        assert_eq!(name("blk.0.attn_norm.weight", Post, false), None);
+    }
+
+    #[test]
+    fn matrices_are_named_by_what_they_hold() {
+        let of = |source, packed| name(source, Pre, packed);
+        assert_eq!(of("blk.0.ffn_up.weight", true).unwrap(), "model.layers.0.mlp.gate_up_proj.weight");
+        assert_eq!(of("blk.0.attn_k.bias", false).unwrap(), "model.layers.0.self_attn.k_proj.bias");
+        assert_eq!(of("blk.0.ffn_gate_exps.weight", false), None);
+        assert_eq!(of("blk.x.ffn_up.weight", false), None);
     }
 }

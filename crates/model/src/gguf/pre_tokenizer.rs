@@ -1,6 +1,8 @@
 //! How texts are cut into words before byte-pair merges: files name the way, they do not describe it.
 
 use super::Found;
+use olive_arch::WordCut;
+use olive_arch::families::PRE_TOKENIZERS;
 use serde_json::{Value, json};
 
 /// Cuts of byte-level tokenizers. The patterns are those of the models' own `tokenizer.json`.
@@ -25,36 +27,34 @@ const LOWER: &str = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]";
 /// # Errors
 /// A name that is not known: guessing would give wrong tokens in silence.
 pub(super) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
-    let plain = |value| PreTokenizer { value, ignore_merges: false, compose: false, add_bos: Some(false) };
-    Ok(match name.unwrap_or("default") {
-        "default" | "gpt-2" | "gpt2" | "exaone4" | "olmo" | "phi-2" | "mpt" => plain(byte_level(true)),
-        // Digits one by one, then as GPT-2.
-        "smollm" | "starcoder" | "refact" | "command-r" | "codeshell" => {
-            plain(json!({"type": "Sequence", "pretokenizers": [
-                {"type": "Digits", "individual_digits": true}, byte_level(true)
-            ]}))
-        }
-        "llama3" | "llama-v3" | "llama-bpe" => {
-            PreTokenizer { ignore_merges: true, add_bos: Some(true), ..plain(split(&llama3("{1,3}"))) }
-        }
-        "dbrx" | "smaug-bpe" => plain(split(&llama3("{1,3}"))),
-        "glm4" | "chatglm-bpe" => PreTokenizer { add_bos: None, ..plain(split(&llama3("{1,3}"))) },
-        "seed-coder" => plain(split(&seed())),
-        "qwen2" | "deepseek-r1-qwen" => PreTokenizer { compose: true, ..plain(split(&llama3(""))) },
-        "gpt-4o" => plain(split(&cased(&format!("{CONTRACTIONS}?"), "{1,3}"))),
-        "tekken" => PreTokenizer { ignore_merges: true, add_bos: Some(true), ..plain(split(&cased("", ""))) },
-        other => return Err(format!("its pre-tokenizer `{other}` is not known")),
+    let name = name.unwrap_or("default");
+    let known = PRE_TOKENIZERS.iter().find(|known| known.names.contains(&name));
+    let known = known.ok_or_else(|| format!("its pre-tokenizer `{name}` is not known"))?;
+    let value = match known.cut {
+        WordCut::Gpt2 => byte_level(true),
+        WordCut::DigitsThenGpt2 => json!({"type": "Sequence", "pretokenizers": [
+            {"type": "Digits", "individual_digits": true}, byte_level(true)
+        ]}),
+        WordCut::Letters { digits } => split(&letters(digits)),
+        WordCut::LettersApartFromLineEnds => split(&letters_apart_from_line_ends()),
+        WordCut::Cased { contractions: true, digits } => split(&cased(&format!("{CONTRACTIONS}?"), digits)),
+        WordCut::Cased { contractions: false, digits } => split(&cased("", digits)),
+    };
+    Ok(PreTokenizer {
+        value,
+        ignore_merges: known.ignore_merges,
+        compose: known.compose,
+        add_bos: known.add_bos,
     })
 }
 
-fn llama3(digits: &str) -> String {
+fn letters(digits: &str) -> String {
     format!(
         r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{digits}| ?[^\s\p{{L}}\p{{N}}]+[\r\n]*|{REST}"
     )
 }
 
-/// Digits one by one; line ends are never part of punctuation.
-fn seed() -> String {
+fn letters_apart_from_line_ends() -> String {
     format!(r"{CONTRACTIONS}|[^\r\n\p{{L}}\p{{N}}]?\p{{L}}+|\p{{N}}{{1}}| ?[^\s\p{{L}}\p{{N}}\r\n]+|{REST}")
 }
 

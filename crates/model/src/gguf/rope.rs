@@ -2,23 +2,26 @@
 
 use super::Found;
 use super::file::Gguf;
-use olive_arch::{Rope, RopeScaling};
+use olive_arch::{Family, Rope, RopeScaling};
 use serde_json::{Value, json};
 
 /// Llama 3.1 and its descendants; files carry only the resulting factors.
 const LOW_FREQ_FACTOR: f64 = 1.0;
 const HIGH_FREQ_FACTOR: f64 = 4.0;
 
-/// `rope_scaling`, or null. `rotary_dim` is the rotated part of a head, `context` the length the model claims.
-pub(super) fn scaling(
-    gguf: &Gguf,
-    arch: &str,
-    rotary_dim: usize,
-    theta: f64,
-    context: usize,
-) -> Found<Value> {
+/// The rotation that is scaled.
+pub(super) struct Stretched {
+    pub(super) theta: f64,
+    /// Rotated part of a head.
+    pub(super) rotary_dim: usize,
+    /// The length that the model claims.
+    pub(super) context: usize,
+}
+
+/// `rope_scaling`, or null. `arch` begins the keys of the file.
+pub(super) fn scaling(gguf: &Gguf, arch: &str, family: &Family, of: &Stretched) -> Found<Value> {
     let key = |name: &str| format!("{arch}.rope.scaling.{name}");
-    let half = rotary_dim / 2;
+    let half = of.rotary_dim / 2;
     let factors = |name: &str| -> Found<Option<Vec<f64>>> {
         match gguf.tensor(name) {
             None => Ok(None),
@@ -34,7 +37,7 @@ pub(super) fn scaling(
         return Ok(json!({"rope_type": "longrope", "long_factor": long, "short_factor": short}));
     }
     if let Some(factors) = factors("rope_freqs.weight")? {
-        return Ok(fixed_factors(&factors, theta, context));
+        return Ok(fixed_factors(&factors, of.theta, of.context));
     }
     let factor = gguf.number(&key("factor")).filter(|factor| *factor > 0.0);
     match (gguf.text(&key("type")), factor) {
@@ -56,8 +59,7 @@ pub(super) fn scaling(
                 yarn["mscale"] = json!(1.0);
                 yarn["mscale_all_dim"] = json!(all);
             }
-            // OLMo-3's converter has a key of its own; elsewhere that one is a correction for the reader.
-            let own = gguf.number(&key("attn_factor")).filter(|_| arch == "olmo2");
+            let own = gguf.number(&key("attn_factor")).filter(|_| family.gguf.states_attention_factor);
             if let Some(factor) = gguf.number(&key("yarn_attn_factor")).or(own) {
                 yarn["attention_factor"] = json!(factor);
             }

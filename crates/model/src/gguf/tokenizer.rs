@@ -3,6 +3,8 @@
 use super::Found;
 use super::file::Gguf;
 use super::pre_tokenizer::pre_tokenizer;
+use olive_arch::families::UNREADABLE_PRE_TOKENIZERS;
+use olive_arch::{Family, GgufFamily};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -27,12 +29,12 @@ pub(super) struct Files {
 
 /// # Errors
 /// A kind of tokenizer that is not known, or lists that are missing or do not fit each other.
-pub(super) fn files(gguf: &Gguf, arch: &str, context_length: usize) -> Found<Files> {
-    let reader = Reader::new(gguf)?;
+pub(super) fn files(gguf: &Gguf, family: &Family, context_length: usize) -> Found<Files> {
+    let reader = TokenizerReader::new(gguf)?;
     let model = gguf.text("tokenizer.ggml.model").ok_or("it has no tokenizer")?;
     let (tokenizer, class, add_bos) = match model {
         "gpt2" => reader.byte_level()?,
-        "llama" => reader.sentence_piece(arch)?,
+        "llama" => reader.sentence_piece(&family.gguf)?,
         other => {
             return Err(format!("its tokenizer `{other}` is not supported; supported are gpt2 and llama"));
         }
@@ -56,21 +58,29 @@ pub(super) fn files(gguf: &Gguf, arch: &str, context_length: usize) -> Found<Fil
     Ok(Files { tokenizer: original.unwrap_or(tokenizer), config })
 }
 
-struct Reader<'a> {
+/// Parts of a `tokenizer.json`.
+struct Parts {
+    normalizer: Value,
+    pre_tokenizer: Value,
+    decoder: Value,
+    model: Value,
+}
+
+struct TokenizerReader<'a> {
     gguf: &'a Gguf,
     tokens: Vec<&'a str>,
     kinds: Vec<usize>,
 }
 
-impl<'a> Reader<'a> {
-    fn new(gguf: &'a Gguf) -> Found<Reader<'a>> {
+impl<'a> TokenizerReader<'a> {
+    fn new(gguf: &'a Gguf) -> Found<TokenizerReader<'a>> {
         let tokens = gguf.texts("tokenizer.ggml.tokens").ok_or("it has no tokens")?;
         let kinds =
             gguf.sizes("tokenizer.ggml.token_type").unwrap_or_else(|| vec![kind::NORMAL; tokens.len()]);
         if kinds.len() != tokens.len() {
             return Err(format!("it has {} tokens, but {} token types", tokens.len(), kinds.len()));
         }
-        Ok(Reader { gguf, tokens, kinds })
+        Ok(TokenizerReader { gguf, tokens, kinds })
     }
 
     fn flag(&self, name: &str) -> Option<bool> {
@@ -101,14 +111,16 @@ impl<'a> Reader<'a> {
         let normalizer = if pre.compose { json!({"type": "NFC"}) } else { Value::Null };
         let decoder =
             json!({"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true});
-        let tokenizer = self.assemble(normalizer, pre.value, decoder, model, add_bos, |_| false);
+        let parts = Parts { normalizer, pre_tokenizer: pre.value, decoder, model };
+        let tokenizer = self.assemble(parts, add_bos, |_| false);
         Ok((tokenizer, "PreTrainedTokenizerFast", add_bos))
     }
 
     /// SentencePiece BPE: merges follow from the scores.
-    fn sentence_piece(&self, arch: &str) -> Found<(Value, &'static str, bool)> {
-        if self.gguf.text("tokenizer.ggml.pre") == Some("chatglm-spm") {
-            return Err("its tokenizer `chatglm-spm` (ChatGLM 3) is not supported".into());
+    fn sentence_piece(&self, family: &GgufFamily) -> Found<(Value, &'static str, bool)> {
+        let pre = self.gguf.text("tokenizer.ggml.pre");
+        if let Some((name, whose)) = UNREADABLE_PRE_TOKENIZERS.iter().find(|(name, _)| pre == Some(name)) {
+            return Err(format!("its tokenizer `{name}` ({whose}) is not supported"));
         }
         let scores = self.gguf.numbers("tokenizer.ggml.scores").ok_or("it has no token scores")?;
         if scores.len() != self.tokens.len() {
@@ -137,24 +149,12 @@ impl<'a> Reader<'a> {
             "vocab": self.vocabulary(), "merges": merges_of_scores(&self.tokens, &self.kinds, &scores),
         });
         let decoder = json!({"type": "Sequence", "decoders": decoders});
-        // Files do not say that Phi-3's special tokens swallow the space after them.
-        let swallows = |token: &str| {
-            arch == "phi3" && (token == "</s>" || token.starts_with("<|") && token != "<|endoftext|>")
-        };
-        let tokenizer = self.assemble(normalizer, Value::Null, decoder, model, add_bos, swallows);
-        let class = if arch.starts_with("gemma") { "GemmaTokenizer" } else { "LlamaTokenizer" };
-        Ok((tokenizer, class, add_bos))
+        let parts = Parts { normalizer, pre_tokenizer: Value::Null, decoder, model };
+        let tokenizer = self.assemble(parts, add_bos, family.swallows_space);
+        Ok((tokenizer, family.sentence_piece_class, add_bos))
     }
 
-    fn assemble(
-        &self,
-        normalizer: Value,
-        pre_tokenizer: Value,
-        decoder: Value,
-        model: Value,
-        add_bos: bool,
-        swallows_space: impl Fn(&str) -> bool,
-    ) -> Value {
+    fn assemble(&self, parts: Parts, add_bos: bool, swallows_space: fn(&str) -> bool) -> Value {
         let added: Vec<Value> = (self.tokens.iter().zip(&self.kinds).enumerate())
             .filter(|(_, (_, kind))| matches!(**kind, kind::UNKNOWN | kind::CONTROL | kind::USER_DEFINED))
             .map(|(id, (token, kind))| {
@@ -166,8 +166,8 @@ impl<'a> Reader<'a> {
             .collect();
         json!({
             "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
-            "normalizer": normalizer, "pre_tokenizer": pre_tokenizer,
-            "post_processor": self.post_processor(add_bos), "decoder": decoder, "model": model,
+            "normalizer": parts.normalizer, "pre_tokenizer": parts.pre_tokenizer,
+            "post_processor": self.post_processor(add_bos), "decoder": parts.decoder, "model": parts.model,
         })
     }
 

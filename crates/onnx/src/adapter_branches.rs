@@ -1,55 +1,13 @@
-//! An adapter beside the model: its matrices are inputs of the graph, and lie in a file of their own that ONNX Runtime
-//! puts in their place.
+//! The branches of an adapter beside the model: its matrices are inputs of the graph, and lie in a file of their own that
+//! ONNX Runtime puts in their place.
 
-use super::OnnxError;
-use super::adapter_file::{self, Parameter};
-use super::build::write_synced;
+use super::adapter_file::Parameter;
 use super::data_file::Rows;
-use super::decoder::Decoder;
+use super::decoder_graph::DecoderGraph;
 use super::graph::{Dim, onnx_type};
-use olive_arch::Spec;
-use olive_model::Adapter;
-use std::path::Path;
+use super::initializer_names::initializer_name;
 
-/// Whether an adapter can stay apart from a model.
-///
-/// # Errors
-/// Parts that are not products of low rank on linear layers of the decoder.
-pub fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
-    let refuse = |reason: String| Err(OnnxError::SeparateAdapter(reason));
-    if adapter.config.use_dora {
-        return refuse("it is of DoRA, which scales the rows of the base".into());
-    }
-    if let Some(module) = adapter.whole.keys().next() {
-        return refuse(format!("it takes the place of `{module}`"));
-    }
-    if adapter.config.bias != "none" {
-        return refuse("it trained biases".into());
-    }
-    for (module, pair) in &adapter.modules {
-        let Some(linear) = spec.all_linears().find(|linear| linear.module == *module) else {
-            return refuse(format!("`{module}` is no linear layer of the decoder"));
-        };
-        if (pair.in_features, pair.out_features) != (linear.in_features, linear.out_features) {
-            return refuse(format!(
-                "`{module}` is made for {} inputs and {} outputs, the layer has {} and {}",
-                pair.in_features, pair.out_features, linear.in_features, linear.out_features
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Writes the file of an adapter into `dir`.
-///
-/// # Errors
-/// It would be larger than the format allows, or cannot be written.
-pub(super) fn write(parameters: &[Parameter], dir: &Path) -> olive_core::Result<()> {
-    let too_large = || OnnxError::SeparateAdapter("it is larger than 2 GiB".into());
-    write_synced(&dir.join(adapter_file::FILE), &adapter_file::encode(parameters).ok_or_else(too_large)?)
-}
-
-impl Decoder<'_> {
+impl DecoderGraph<'_> {
     /// Adds what the adapter says to the product of `input` with these rows of the base; without an active adapter,
     /// nothing.
     pub(crate) fn with_adapter(
@@ -84,7 +42,7 @@ impl Decoder<'_> {
         rank_axis: usize,
     ) -> String {
         let node = format!("{base}/MatMul");
-        let name = format!("{}.weight", super::matmul::initializer_name(&node));
+        let name = format!("{}.weight", initializer_name(&node));
         let float = self.options.float;
         let mut shape = dims.map(Dim::Fixed);
         shape[rank_axis] = Dim::Any;

@@ -1,0 +1,29 @@
+//! What can go wrong in generation.
+
+/// What can go wrong between logits and text.
+#[derive(Debug, thiserror::Error)]
+pub enum GenerateError {
+    #[error("the model's logits are not numbers")]
+    NotANumber,
+    #[error("the prompt is empty")]
+    EmptyPrompt,
+    #[error("the prompt has {tokens} tokens, and the model's context holds {context}")]
+    PromptTooLong { tokens: usize, context: usize },
+    #[error("the tokenizer failed: {0}")]
+    Tokenizer(String),
+}
+
+impl olive_core::Fault for GenerateError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            GenerateError::NotANumber => {
+                Some("the weights are damaged, or the model overflows in its storage type".into())
+            }
+            GenerateError::EmptyPrompt => Some("give some text with --prompt".into()),
+            GenerateError::PromptTooLong { .. } => {
+                Some("shorten the prompt, or start the conversation anew".into())
+            }
+            GenerateError::Tokenizer(_) => None,
+        }
+    }
+}
