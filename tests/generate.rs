@@ -3,7 +3,7 @@
 
 mod runtime_support;
 
-use olive_decoder::{NextLogits, TextStream};
+use olive_decoder::{LanguageModel, TextStream};
 use olive_runtime::{CacheMode, OnnxSession};
 use runtime_support::{goldens, library, olive};
 use serde_json::Value;
@@ -114,11 +114,13 @@ fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
     for architecture in ["llama", "phi3", "qwen2"] {
         let Some(dir) = goldens(&format!("models/{architecture}/ort-fp32-cpu")) else { return };
         let library = library();
-        let mut shared = OnnxSession::open(&dir, None, &library, CacheMode::Auto).unwrap();
-        let mut moved = OnnxSession::open(&dir, None, &library, CacheMode::Moved).unwrap();
+        let shared = OnnxSession::open(&dir, None, &library, CacheMode::Auto).unwrap();
+        let moved = OnnxSession::open(&dir, None, &library, CacheMode::Moved).unwrap();
         assert!(shared.shares_cache() && !moved.shares_cache());
+        let (mut left, mut right) = (shared.new_sequence().unwrap(), moved.new_sequence().unwrap());
         let mut feed = |tokens: &[u32]| {
-            let (a, b) = (shared.feed(tokens).unwrap(), moved.feed(tokens).unwrap());
+            let a = shared.feed(&mut left, tokens).unwrap();
+            let b = moved.feed(&mut right, tokens).unwrap();
             let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(apart < 1e-4, "{architecture}: {apart}");
         };
@@ -132,11 +134,12 @@ fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
 fn going_back_gives_what_starting_anew_gives() {
     let Some(dir) = goldens("models/llama/ort-fp32-cpu") else { return };
     for mode in [CacheMode::Auto, CacheMode::Moved] {
-        let mut session = OnnxSession::open(&dir, None, &library(), mode).unwrap();
-        let fresh = session.feed(&[1, 20, 30, 40]).unwrap();
-        session.feed(&[50, 60]).unwrap();
-        let kept = session.rewind(2).unwrap();
-        let again = session.feed(&[1, 20, 30, 40][kept..]).unwrap();
+        let session = OnnxSession::open(&dir, None, &library(), mode).unwrap();
+        let mut sequence = session.new_sequence().unwrap();
+        let fresh = session.feed(&mut sequence, &[1, 20, 30, 40]).unwrap();
+        session.feed(&mut sequence, &[50, 60]).unwrap();
+        let kept = session.truncate(&mut sequence, 2).unwrap();
+        let again = session.feed(&mut sequence, &[1, 20, 30, 40][kept..]).unwrap();
         let apart = fresh.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-4, "{mode:?}: {apart}");
     }
