@@ -36,6 +36,7 @@ pub use dropout::Dropout;
 pub use frozen_linear::{FrozenWeight, HostMatrix};
 pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
 pub use glu::Activation;
+pub use host::activation_type;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
 pub use rotary::RotaryTables;

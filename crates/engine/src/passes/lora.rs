@@ -6,11 +6,13 @@ use candle_core::DType;
 use olive_arch::{Linear, Spec};
 use olive_config::canonical::{DataConfig, LoraOptions, Targets};
 use olive_core::Result;
+use olive_core::device::uses_host_memory;
 use olive_core::error::IoContext;
 use olive_core::event::Event;
 use olive_core::handle::ModelHandle;
 use olive_data::{Dataset, Sample};
 use olive_decoder::{Decoder, whole};
+use olive_kernels::activation_type;
 use olive_kernels::quant::low_rank::LowRank;
 use olive_model::adapter::TargetModules;
 use olive_model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
@@ -141,7 +143,7 @@ impl LoraPass {
         let (train, eval) = self.datasets(&folder, context)?;
 
         let checkpoint = folder.checkpoint()?;
-        if context.device.is_cpu()
+        if uses_host_memory(&context.device)
             && let Some(available) = memory::available()
         {
             let tokens = longest_batch(&train, self.options.training.per_device_train_batch_size);
@@ -268,16 +270,16 @@ impl LoraPass {
             "float16" => DType::F16,
             _ => DType::F32,
         };
-        if context.device.is_cpu() && asked != DType::F32 {
+        let dtype = activation_type(asked, &context.device);
+        if dtype != asked {
             context.events.emit(Event::Info {
                 message: format!(
                     "{} was asked for; on the CPU everything is computed in float32",
                     self.options.torch_dtype
                 ),
             });
-            return DType::F32;
         }
-        asked
+        dtype
     }
 
     /// Training and evaluation samples: the latter from a configuration of their own, or held out.
