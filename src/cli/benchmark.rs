@@ -30,11 +30,11 @@ pub(crate) struct BenchmarkArgs {
 pub(crate) fn run(args: &BenchmarkArgs, globals: &Globals) -> Result<()> {
     let notes = Notes::new(globals);
     let start = Instant::now();
-    let mut generator = args.model.open(globals, &notes)?;
+    let generator = args.model.open(globals, &notes)?;
     let load = start.elapsed().as_secs_f64();
     let work =
         Workload { prompt_tokens: args.prompt_tokens, new_tokens: args.new_tokens, repeat: args.repeat };
-    let measured = measure(&mut generator, work, &CancelFlag::default())?;
+    let measured = measure(&generator, work, &CancelFlag::default())?;
     let first = Figure::new(&measured, |m| Some(m.time_to_first_token));
     let prefill = Figure::new(&measured, |m| Some(m.prefill_tokens_per_second));
     let decode = Figure::new(&measured, |m| m.decode_tokens_per_second);

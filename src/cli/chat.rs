@@ -9,7 +9,7 @@ use olive_core::{Error, Result};
 use olive_data::DataError;
 use olive_decoder::Finish;
 use olive_decoder::GenerateError;
-use olive_runtime::{Generator, Prompt};
+use olive_runtime::{Generator, ModelSequence, Prompt};
 use std::io::{BufRead, IsTerminal};
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,8 @@ pub(crate) struct ChatArgs {
 
 pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
     let notes = Notes::new(globals);
-    let mut generator = args.answering.open(globals, &notes)?;
+    let generator = args.answering.open(globals, &notes)?;
+    let mut sequence = generator.new_sequence()?;
     if !generator.has_chat_template() {
         notes.info("the model has no chat template: it continues what was said");
     }
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
             said => messages.push(message("user", said)),
         }
         let before = messages.len() - 1;
-        match answer(&mut generator, &messages, args, &notes, &interrupt) {
+        match answer(&generator, &mut sequence, &messages, args, &notes, &interrupt) {
             Ok(text) => messages.push(message("assistant", text.trim())),
             // The conversation has outgrown the model, or the template refuses it: the next question may fit.
             Err(error) if interactive && is_about_the_question(&error) => {
@@ -74,7 +75,8 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
 }
 
 fn answer(
-    generator: &mut Generator,
+    generator: &Generator,
+    sequence: &mut ModelSequence,
     messages: &[olive_data::Message],
     args: &ChatArgs,
     notes: &Notes,
@@ -84,6 +86,7 @@ fn answer(
     let cancel = CancelFlag::default();
     let answering = interrupt.while_answering(&cancel);
     let answer = generator.answer(
+        sequence,
         Prompt::Chat(messages),
         &options,
         args.max_new_tokens,

@@ -28,7 +28,7 @@ pub(crate) struct GenerateArgs {
 pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
     let prompt = text_or_stdin(&args.prompt)?;
     let notes = Notes::new(globals);
-    let mut generator = args.answering.open(globals, &notes)?;
+    let generator = args.answering.open(globals, &notes)?;
     let options = args.answering.sampling(generator.defaults());
     if !args.raw && !generator.has_chat_template() {
         notes.info("the model has no chat template: the prompt is continued as it stands");
@@ -40,8 +40,15 @@ pub(crate) fn run(args: &GenerateArgs, globals: &Globals) -> Result<()> {
         Prompt::Chat(&messages)
     };
     let mut on_text = |piece: &str| if args.json { Ok(()) } else { output::piece(piece) };
-    let answer =
-        generator.answer(prompt, &options, args.max_new_tokens, &CancelFlag::default(), &mut on_text)?;
+    let mut sequence = generator.new_sequence()?;
+    let answer = generator.answer(
+        &mut sequence,
+        prompt,
+        &options,
+        args.max_new_tokens,
+        &CancelFlag::default(),
+        &mut on_text,
+    )?;
     let generation = &answer.generation;
     if args.json {
         output::result(

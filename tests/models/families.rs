@@ -10,7 +10,7 @@ use crate::support::training::adapter;
 use candle_core::{Device as Cpu, Tensor};
 use olive_arch::{RopeScaling, RopeUse, SUPPORTED, Spec};
 use olive_core::device::Device;
-use olive_decoder::{Continuation, Decoder, LoraGradients, NextLogits, Tokens, TrainingMode};
+use olive_decoder::{Decoder, LanguageModel, LoraGradients, Tokens, TrainingMode};
 use olive_model::ModelFolder;
 use olive_onnx::proto::TensorProto;
 use olive_runtime::{CacheMode, OnnxSession};
@@ -61,13 +61,13 @@ fn reference(family: &Path) -> (Vec<u32>, Vec<Vec<f32>>) {
 }
 
 /// The largest difference over all positions from the end of the prompt on.
-fn largest_difference(model: &mut dyn NextLogits, family: &Path) -> f32 {
+fn largest_difference<M: LanguageModel>(model: &M, sequence: &mut M::Sequence, family: &Path) -> f32 {
     let (ids, want) = reference(family);
     assert!(ids.len() > PROMPT);
     let mut fed = 0;
     let mut largest = 0.0f32;
     for end in PROMPT..=ids.len() {
-        let got = model.feed(&ids[fed..end]).unwrap();
+        let got = model.feed(sequence, &ids[fed..end]).unwrap();
         fed = end;
         assert_eq!(got.len(), want[end - 1].len());
         largest = got.iter().zip(&want[end - 1]).fold(largest, |most, (a, b)| most.max((a - b).abs()));
@@ -80,7 +80,7 @@ fn float_logits_are_those_of_transformers() {
     for family in all() {
         let folder = ModelFolder::open(&family).unwrap();
         let decoder = Decoder::load(&folder, None, None, &Device::Cpu).unwrap();
-        let difference = largest_difference(&mut Continuation::new(decoder).unwrap(), &family);
+        let difference = largest_difference(&decoder, &mut decoder.new_sequence().unwrap(), &family);
         println!("{}: float differs by {difference:.1e}", name(&family));
         assert!(difference <= TOLERANCE, "{}: {difference}", family.display());
     }
@@ -93,14 +93,15 @@ fn onnx_logits_are_those_of_transformers() {
         let temp = tempfile::tempdir().unwrap();
         let onnx = build(&family, "fp32", temp.path());
         for mode in [CacheMode::Auto, CacheMode::Moved] {
-            let mut session = OnnxSession::open(&onnx, None, &library, mode).unwrap();
-            let difference = largest_difference(&mut session, &family);
+            let session = OnnxSession::open(&onnx, None, &library, mode).unwrap();
+            let mut sequence = session.new_sequence().unwrap();
+            let difference = largest_difference(&session, &mut sequence, &family);
             println!("{}: ONNX differs by {difference:.1e}", name(&family));
             assert!(difference <= TOLERANCE, "{}: {difference}", name(&family));
             // Back to the prompt: LongRoPE then rotates as for short sequences again.
             let (ids, want) = reference(&family);
-            let kept = session.rewind(PROMPT).unwrap();
-            let got = session.feed(&ids[kept..=PROMPT]).unwrap();
+            let kept = session.truncate(&mut sequence, PROMPT).unwrap();
+            let got = session.feed(&mut sequence, &ids[kept..=PROMPT]).unwrap();
             let close = got.iter().zip(&want[PROMPT]).all(|(a, b)| (a - b).abs() <= TOLERANCE);
             assert!(close, "{}: after going back", name(&family));
         }

@@ -8,7 +8,7 @@ use crate::support::runtime::library;
 use crate::support::shared::{say, shared_cases};
 use crate::support::training::adapter;
 use olive_config::{ModelBuilderOptions, Precision};
-use olive_decoder::{NextLogits, TextStream};
+use olive_decoder::{LanguageModel, TextStream};
 use olive_model::ModelFolder;
 use olive_runtime::{CacheMode, OnnxSession};
 use serde_json::{Value, json};
@@ -53,14 +53,15 @@ const TIE: f32 = 0.02;
 
 /// How far the logit of a token of this continuation is below the largest one, at most.
 fn tokens_behind(onnx: &Path, prompt: &[u64], continuation: &[u64]) -> f32 {
-    let mut session = OnnxSession::open(onnx, None, &library(), CacheMode::Auto).unwrap();
+    let session = OnnxSession::open(onnx, None, &library(), CacheMode::Auto).unwrap();
     let tokens = |ids: &[u64]| ids.iter().map(|id| *id as u32).collect::<Vec<u32>>();
-    let mut logits = session.feed(&tokens(prompt)).unwrap();
+    let mut sequence = session.new_sequence().unwrap();
+    let mut logits = session.feed(&mut sequence, &tokens(prompt)).unwrap();
     let mut behind = 0f32;
     for token in continuation {
         let best = logits.iter().copied().fold(f32::MIN, f32::max);
         behind = behind.max(best - logits[*token as usize]);
-        logits = session.feed(&tokens(&[*token])).unwrap();
+        logits = session.feed(&mut sequence, &tokens(&[*token])).unwrap();
     }
     behind
 }
@@ -152,11 +153,13 @@ fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
         let dir = tempfile::tempdir().unwrap();
         let dir = build(&model, fp32(), dir.path());
         let library = library();
-        let mut shared = OnnxSession::open(&dir, None, &library, CacheMode::Auto).unwrap();
-        let mut moved = OnnxSession::open(&dir, None, &library, CacheMode::Moved).unwrap();
+        let shared = OnnxSession::open(&dir, None, &library, CacheMode::Auto).unwrap();
+        let moved = OnnxSession::open(&dir, None, &library, CacheMode::Moved).unwrap();
         assert!(shared.shares_cache() && !moved.shares_cache());
+        let (mut left, mut right) = (shared.new_sequence().unwrap(), moved.new_sequence().unwrap());
         let mut feed = |tokens: &[u32]| {
-            let (a, b) = (shared.feed(tokens).unwrap(), moved.feed(tokens).unwrap());
+            let a = shared.feed(&mut left, tokens).unwrap();
+            let b = moved.feed(&mut right, tokens).unwrap();
             let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(apart < 1e-4, "{}: {apart}", model.display());
         };
@@ -170,11 +173,12 @@ fn the_cache_in_place_gives_what_copying_it_gives_also_when_it_grows() {
 fn going_back_gives_what_starting_anew_gives() {
     let dir = onnx(fp32());
     for mode in [CacheMode::Auto, CacheMode::Moved] {
-        let mut session = OnnxSession::open(dir.path(), None, &library(), mode).unwrap();
-        let fresh = session.feed(&[1, 20, 30, 40]).unwrap();
-        session.feed(&[50, 60]).unwrap();
-        let kept = session.rewind(2).unwrap();
-        let again = session.feed(&[1, 20, 30, 40][kept..]).unwrap();
+        let session = OnnxSession::open(dir.path(), None, &library(), mode).unwrap();
+        let mut sequence = session.new_sequence().unwrap();
+        let fresh = session.feed(&mut sequence, &[1, 20, 30, 40]).unwrap();
+        session.feed(&mut sequence, &[50, 60]).unwrap();
+        let kept = session.truncate(&mut sequence, 2).unwrap();
+        let again = session.feed(&mut sequence, &[1, 20, 30, 40][kept..]).unwrap();
         let apart = fresh.iter().zip(&again).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(apart < 1e-4, "{mode:?}: {apart}");
     }

@@ -10,5 +10,6 @@ mod model_builder;
 mod nf4;
 #[cfg(target_os = "linux")]
 mod ort_library;
+mod sequences;
 #[path = "../support/mod.rs"]
 mod support;

@@ -49,6 +49,11 @@ impl std::str::FromStr for DeviceChoice {
     }
 }
 
+/// Whether what is computed on the device takes the memory of the machine, and not that of the device.
+pub fn uses_host_memory(device: &Device) -> bool {
+    device.is_cpu()
+}
+
 /// Whether this build can use CUDA at all.
 pub const fn built_with_cuda() -> bool {
     cfg!(feature = "cuda")

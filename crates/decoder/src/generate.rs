@@ -1,36 +1,12 @@
 //! The generation loop, whatever computes the logits.
 
 use super::error::GenerateError;
+use super::language_model::LanguageModel;
 use super::sampling::{Sampler, SamplingOptions};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
-
-/// Something that continues a token sequence: an ONNX session, a float decoder.
-pub trait NextLogits {
-    /// Appends `tokens` (at least one) to the context and gives the logits of its last position, `[vocab]`.
-    ///
-    /// # Errors
-    /// The computation failed, or the context is full.
-    fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>>;
-
-    /// Forgets the context after its first `len` tokens and says how many are left: fewer than `len` when what
-    /// computes cannot go back.
-    ///
-    /// # Errors
-    /// A new cache cannot be made.
-    fn rewind(&mut self, len: usize) -> Result<usize>;
-
-    /// Says that the context will grow to at most `len` tokens, so that memory can be set aside at once.
-    ///
-    /// # Errors
-    /// There is not that much memory.
-    fn reserve(&mut self, len: usize) -> Result<()> {
-        let _ = len;
-        Ok(())
-    }
-}
 
 /// When to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,40 +51,35 @@ impl Generation {
     }
 }
 
-/// A model and the tokens that it has seen.
-pub struct Context {
-    model: Box<dyn NextLogits>,
+/// An answer under way: the sampler's state, and what the sequence does not hold yet. Between two tokens of it other
+/// sequences can have theirs.
+pub struct Continuation {
+    /// The prompt and what was generated.
     tokens: Vec<u32>,
+    prompt_tokens: usize,
+    reused_tokens: usize,
+    /// The sequence holds so many of the tokens.
+    fed: usize,
+    sampler: Sampler,
+    limits: Limits,
+    finish: Option<Finish>,
+    start: Instant,
+    time_to_first_token: Option<Duration>,
 }
 
-impl Context {
-    pub fn new(model: Box<dyn NextLogits>) -> Context {
-        Context { model, tokens: Vec::new() }
-    }
-
-    /// Forgets every token, so that the next prompt is computed in full.
+impl Continuation {
+    /// Begins to continue `prompt`. What the prompt has in common with what the sequence holds is not computed again,
+    /// where the model can go back.
     ///
     /// # Errors
-    /// A new cache cannot be made.
-    pub fn reset(&mut self) -> Result<()> {
-        let kept = self.model.rewind(0)?;
-        self.tokens.truncate(kept);
-        Ok(())
-    }
-
-    /// Continues `prompt`, giving every token to `on_token` as it is chosen. What the prompt has in common with the
-    /// tokens seen before is not computed again, where the model can go back.
-    ///
-    /// # Errors
-    /// An empty prompt, one that fills the context, a failed computation, or an error of `on_token`.
-    pub fn generate(
-        &mut self,
+    /// An empty prompt, one that fills the context, or no memory.
+    pub fn begin<M: LanguageModel>(
+        model: &M,
+        sequence: &mut M::Sequence,
         prompt: &[u32],
         options: &SamplingOptions,
-        limits: &Limits,
-        cancel: &CancelFlag,
-        on_token: &mut dyn FnMut(u32) -> Result<()>,
-    ) -> Result<Generation> {
+        limits: Limits,
+    ) -> Result<Continuation> {
         if prompt.is_empty() {
             return Err(GenerateError::EmptyPrompt.into());
         }
@@ -117,128 +88,225 @@ impl Context {
             return Err(GenerateError::PromptTooLong { tokens, context }.into());
         }
         let start = Instant::now();
-        let reused = self.return_to(prompt)?;
+        let reused = return_to(model, sequence, prompt)?;
         let longest = prompt.len().saturating_add(limits.max_new_tokens).min(limits.context_length);
-        self.model.reserve(longest)?;
-        let mut sampler = Sampler::new(options);
-        let mut context = prompt.to_vec();
-        let mut pending = reused; // `context[pending..]` has not been fed.
-        let mut time_to_first_token = None;
-        let finish = loop {
-            if context.len() - prompt.len() >= limits.max_new_tokens {
-                break Finish::Length;
-            }
-            if cancel.is_raised() {
-                break Finish::Interrupted;
-            }
-            if context.len() > limits.context_length {
-                break Finish::Context;
-            }
-            let logits = self.model.feed(&context[pending..])?;
-            self.tokens.extend_from_slice(&context[pending..]);
-            pending = context.len();
-            let token = sampler.sample(logits, &context)?;
-            time_to_first_token.get_or_insert_with(|| start.elapsed());
-            if limits.stop.contains(&token) {
-                break Finish::Stop;
-            }
-            context.push(token);
-            on_token(token)?;
-        };
-        let total_time = start.elapsed();
-        Ok(Generation {
-            ids: context.split_off(prompt.len()),
-            finish,
+        model.reserve(sequence, longest)?;
+        let mut begun = Continuation {
+            tokens: prompt.to_vec(),
             prompt_tokens: prompt.len(),
             reused_tokens: reused,
-            time_to_first_token: time_to_first_token.unwrap_or(total_time),
-            total_time,
-        })
+            fed: reused,
+            sampler: Sampler::new(options),
+            limits,
+            finish: None,
+            start,
+            time_to_first_token: None,
+        };
+        begun.check_limits();
+        Ok(begun)
     }
 
-    /// Goes back to where `prompt` leaves the tokens seen; at least one token of it remains to be fed.
-    fn return_to(&mut self, prompt: &[u32]) -> Result<usize> {
-        let common = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        let common = common.min(prompt.len() - 1);
-        let kept = if common == self.tokens.len() { common } else { self.model.rewind(common)? };
-        self.tokens.truncate(kept);
-        Ok(kept)
+    /// What the model is to be fed next; `None` when the answer has ended.
+    pub fn pending(&self) -> Option<&[u32]> {
+        self.finish.is_none().then(|| &self.tokens[self.fed..])
     }
+
+    /// Chooses a token by the logits after what was pending. `None` if it is one that ends the answer.
+    ///
+    /// # Errors
+    /// Logits that are not numbers.
+    pub fn advance(&mut self, logits: Vec<f32>) -> Result<Option<u32>> {
+        self.fed = self.tokens.len();
+        let token = self.sampler.sample(logits, &self.tokens)?;
+        self.time_to_first_token.get_or_insert_with(|| self.start.elapsed());
+        if self.limits.stop.contains(&token) {
+            self.finish = Some(Finish::Stop);
+            return Ok(None);
+        }
+        self.tokens.push(token);
+        self.check_limits();
+        Ok(Some(token))
+    }
+
+    /// Ends the answer here, if it has not ended.
+    pub fn interrupt(&mut self) {
+        self.finish.get_or_insert(Finish::Interrupted);
+    }
+
+    /// What was generated. An answer that has not ended counts as interrupted.
+    pub fn into_generation(mut self) -> Generation {
+        let total_time = self.start.elapsed();
+        Generation {
+            ids: self.tokens.split_off(self.prompt_tokens),
+            finish: self.finish.unwrap_or(Finish::Interrupted),
+            prompt_tokens: self.prompt_tokens,
+            reused_tokens: self.reused_tokens,
+            time_to_first_token: self.time_to_first_token.unwrap_or(total_time),
+            total_time,
+        }
+    }
+
+    fn check_limits(&mut self) {
+        if self.tokens.len() - self.prompt_tokens >= self.limits.max_new_tokens {
+            self.finish = Some(Finish::Length);
+        } else if self.tokens.len() > self.limits.context_length {
+            self.finish = Some(Finish::Context);
+        }
+    }
+}
+
+/// Continues `prompt` to the end of the answer, giving every token to `on_token` as it is chosen.
+///
+/// # Errors
+/// As [`Continuation::begin`], a failed computation, or an error of `on_token`.
+pub fn generate<M: LanguageModel>(
+    model: &M,
+    sequence: &mut M::Sequence,
+    prompt: &[u32],
+    options: &SamplingOptions,
+    limits: Limits,
+    cancel: &CancelFlag,
+    on_token: &mut dyn FnMut(u32) -> Result<()>,
+) -> Result<Generation> {
+    let mut answer = Continuation::begin(model, sequence, prompt, options, limits)?;
+    while let Some(pending) = answer.pending() {
+        if cancel.is_raised() {
+            answer.interrupt();
+            break;
+        }
+        let logits = model.feed(sequence, pending)?;
+        if let Some(token) = answer.advance(logits)? {
+            on_token(token)?;
+        }
+    }
+    Ok(answer.into_generation())
+}
+
+/// Goes back to where `prompt` leaves the tokens of the sequence; at least one token of it remains to be fed.
+fn return_to<M: LanguageModel>(model: &M, sequence: &mut M::Sequence, prompt: &[u32]) -> Result<usize> {
+    let held = model.tokens(sequence);
+    let common = held.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    let common = common.min(prompt.len() - 1);
+    if common == held.len() { Ok(common) } else { model.truncate(sequence, common) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use crate::Feed;
+    use std::sync::Mutex;
 
     /// Says `last + 1`, and writes down what it was fed.
     struct Counter {
-        len: usize,
-        fed: Arc<Mutex<Vec<Vec<u32>>>>,
-        rewinds: bool,
+        fed: Mutex<Vec<Vec<u32>>>,
+        goes_back: bool,
     }
 
-    impl NextLogits for Counter {
-        fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
+    impl LanguageModel for Counter {
+        type Sequence = Vec<u32>;
+
+        fn new_sequence(&self) -> Result<Vec<u32>> {
+            Ok(Vec::new())
+        }
+
+        fn tokens<'s>(&self, sequence: &'s Vec<u32>) -> &'s [u32] {
+            sequence
+        }
+
+        fn feed(&self, sequence: &mut Vec<u32>, tokens: &[u32]) -> Result<Vec<f32>> {
             self.fed.lock().unwrap().push(tokens.to_vec());
-            self.len += tokens.len();
+            sequence.extend_from_slice(tokens);
             let mut logits = vec![0.0; 16];
             logits[(tokens[tokens.len() - 1] as usize + 1) % 16] = 1.0;
             Ok(logits)
         }
 
-        fn rewind(&mut self, len: usize) -> Result<usize> {
-            self.len = if self.rewinds { len } else { 0 };
-            Ok(self.len)
+        fn truncate(&self, sequence: &mut Vec<u32>, len: usize) -> Result<usize> {
+            sequence.truncate(if self.goes_back { len } else { 0 });
+            Ok(sequence.len())
         }
     }
 
-    fn run(
-        context: &mut Context,
-        prompt: &[u32],
-        max: usize,
-        length: usize,
-        stop: &[u32],
-    ) -> Result<Generation> {
-        let limits =
-            Limits { max_new_tokens: max, context_length: length, stop: stop.iter().copied().collect() };
-        context.generate(prompt, &SamplingOptions::GREEDY, &limits, &CancelFlag::default(), &mut |_| Ok(()))
+    fn limits(max_new_tokens: usize, context_length: usize, stop: &[u32]) -> Limits {
+        Limits { max_new_tokens, context_length, stop: stop.iter().copied().collect() }
     }
 
-    fn counter(rewinds: bool) -> (Context, Arc<Mutex<Vec<Vec<u32>>>>) {
-        let fed = Arc::new(Mutex::new(Vec::new()));
-        (Context::new(Box::new(Counter { len: 0, fed: fed.clone(), rewinds })), fed)
+    fn run(model: &Counter, sequence: &mut Vec<u32>, prompt: &[u32], limits: Limits) -> Result<Generation> {
+        let greedy = SamplingOptions::GREEDY;
+        generate(model, sequence, prompt, &greedy, limits, &CancelFlag::default(), &mut |_| Ok(()))
+    }
+
+    fn counter(goes_back: bool) -> (Counter, Vec<u32>) {
+        (Counter { fed: Mutex::new(Vec::new()), goes_back }, Vec::new())
     }
 
     #[test]
     fn stops_at_a_stop_token_at_the_limit_and_at_the_end_of_the_context() {
-        let (mut context, _) = counter(true);
-        let stopped = run(&mut context, &[1, 2], 10, 100, &[5, 9]).unwrap();
+        let (model, mut held) = counter(true);
+        let stopped = run(&model, &mut held, &[1, 2], limits(10, 100, &[5, 9])).unwrap();
         assert_eq!((stopped.ids.as_slice(), stopped.finish), ([3, 4].as_slice(), Finish::Stop));
-        let limited = run(&mut context, &[1, 2], 3, 100, &[]).unwrap();
+        let limited = run(&model, &mut held, &[1, 2], limits(3, 100, &[])).unwrap();
         assert_eq!((limited.ids.as_slice(), limited.finish), ([3, 4, 5].as_slice(), Finish::Length));
-        let full = run(&mut context, &[1, 2], 10, 4, &[]).unwrap();
+        let full = run(&model, &mut held, &[1, 2], limits(10, 4, &[])).unwrap();
         assert_eq!((full.ids.as_slice(), full.finish), ([3, 4, 5].as_slice(), Finish::Context));
-        assert!(run(&mut context, &[1, 2, 3, 4], 1, 4, &[]).is_err());
-        assert!(run(&mut context, &[], 1, 4, &[]).is_err());
+        assert!(run(&model, &mut held, &[1, 2, 3, 4], limits(1, 4, &[])).is_err());
+        assert!(run(&model, &mut held, &[], limits(1, 4, &[])).is_err());
     }
 
     #[test]
-    fn feeds_only_what_the_context_does_not_hold() {
-        let (mut context, fed) = counter(true);
-        run(&mut context, &[1, 2], 3, 100, &[]).unwrap();
-        let second = run(&mut context, &[1, 2, 3, 9], 1, 100, &[]).unwrap();
+    fn an_interrupted_answer_says_so_unless_it_had_ended() {
+        let (model, mut held) = counter(true);
+        let cancel = CancelFlag::default();
+        let mut after = |prompt: &[u32], limits| {
+            let greedy = SamplingOptions::GREEDY;
+            let mut stop = |_| {
+                cancel.raise();
+                Ok(())
+            };
+            generate(&model, &mut held, prompt, &greedy, limits, &cancel, &mut stop).unwrap()
+        };
+        let interrupted = after(&[1], limits(5, 100, &[]));
+        assert_eq!((interrupted.ids.as_slice(), interrupted.finish), ([2].as_slice(), Finish::Interrupted));
+        assert_eq!(after(&[1], limits(0, 100, &[])).finish, Finish::Length);
+    }
+
+    #[test]
+    fn feeds_only_what_the_sequence_does_not_hold() {
+        let (model, mut held) = counter(true);
+        run(&model, &mut held, &[1, 2], limits(3, 100, &[])).unwrap();
+        let second = run(&model, &mut held, &[1, 2, 3, 9], limits(1, 100, &[])).unwrap();
         assert_eq!(second.reused_tokens, 3);
-        assert_eq!(*fed.lock().unwrap(), [vec![1, 2], vec![3], vec![4], vec![9]]);
+        assert_eq!(*model.fed.lock().unwrap(), [vec![1, 2], vec![3], vec![4], vec![9]]);
         // The same prompt again: its last token is fed, for the logits.
-        assert_eq!(run(&mut context, &[1, 2, 3, 9], 1, 100, &[]).unwrap().reused_tokens, 3);
+        let again = run(&model, &mut held, &[1, 2, 3, 9], limits(1, 100, &[])).unwrap();
+        assert_eq!(again.reused_tokens, 3);
     }
 
     #[test]
     fn a_model_that_cannot_go_back_is_fed_everything() {
-        let (mut context, fed) = counter(false);
-        run(&mut context, &[1, 2], 2, 100, &[]).unwrap();
-        assert_eq!(run(&mut context, &[1, 7], 1, 100, &[]).unwrap().reused_tokens, 0);
-        assert_eq!(fed.lock().unwrap().last().unwrap(), &vec![1, 7]);
+        let (model, mut held) = counter(false);
+        run(&model, &mut held, &[1, 2], limits(2, 100, &[])).unwrap();
+        assert_eq!(run(&model, &mut held, &[1, 7], limits(1, 100, &[])).unwrap().reused_tokens, 0);
+        assert_eq!(model.fed.lock().unwrap().last().unwrap(), &vec![1, 7]);
+    }
+
+    #[test]
+    fn sequences_take_turns() {
+        let (model, mut first) = counter(true);
+        let mut second = Vec::new();
+        let greedy = SamplingOptions::GREEDY;
+        let mut a = Continuation::begin(&model, &mut first, &[1], &greedy, limits(2, 100, &[])).unwrap();
+        let mut b = Continuation::begin(&model, &mut second, &[7, 8], &greedy, limits(2, 100, &[])).unwrap();
+        while let (Some(of_a), Some(of_b)) = (a.pending(), b.pending()) {
+            let mut logits = model
+                .feed_all(&mut [
+                    Feed { sequence: &mut first, tokens: of_a },
+                    Feed { sequence: &mut second, tokens: of_b },
+                ])
+                .into_iter();
+            a.advance(logits.next().unwrap().unwrap()).unwrap();
+            b.advance(logits.next().unwrap().unwrap()).unwrap();
+        }
+        assert_eq!((a.into_generation().ids, b.into_generation().ids), (vec![2, 3], vec![9, 10]));
     }
 }

@@ -1,18 +1,19 @@
 //! The decoder-only transformer in float: forward, backward, generation.
 
 pub mod cache;
-pub mod continuation;
 pub mod error;
 pub mod forward;
 mod forward_context;
 pub mod generate;
 pub mod gradients;
+pub mod language_model;
 pub mod layer;
 pub mod layer_backward;
 pub mod layerwise;
 pub mod lora;
 pub mod parameters;
 pub mod sampling;
+mod sequences;
 pub mod text_stream;
 pub mod tokens;
 pub mod training_mode;
@@ -21,9 +22,9 @@ pub mod whole;
 mod whole_weights;
 
 pub use cache::KvCache;
-pub use continuation::Continuation;
 pub use error::GenerateError;
-pub use generate::{Context, Finish, Generation, Limits, NextLogits};
+pub use generate::{Continuation, Finish, Generation, Limits, generate};
+pub use language_model::{Feed, LanguageModel};
 pub use layerwise::HiddenStates;
 pub use lora::{LoraGradients, LoraModule};
 pub use sampling::{Sampler, SamplingOptions};

@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use olive_arch::{Linear, QkNorm, Spec};
 use olive_core::Result;
 use olive_core::device::Device;
-use olive_kernels::FrozenWeight;
+use olive_kernels::{FrozenWeight, activation_type};
 use olive_model::{Adapter, Checkpoint, ModelError, ModelFolder, QuantisedBase};
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl Decoder {
         Ok(decoder)
     }
 
-    /// `dtype` is the type of activations on a device that is not the CPU, where it is f32 always.
+    /// `dtype` is the type of activations, where the device has that choice; see [`activation_type`].
     ///
     /// # Errors
     /// A missing or misshapen tensor, or no room on the device.
@@ -88,7 +88,7 @@ impl Decoder {
         dtype: DType,
         device: &Device,
     ) -> Result<Decoder> {
-        let dtype = if device.is_cpu() { DType::F32 } else { dtype };
+        let dtype = activation_type(dtype, device);
         let loader = Loader { spec: &spec, checkpoint, quantised, dtype, device };
         let vocab_shape = [spec.vocab_size, spec.hidden_size];
         let embedding = loader.matrix(Spec::EMBEDDING, &vocab_shape)?;

@@ -1,7 +1,7 @@
 //! Tensors of the CPU as f32 slices, without a copy.
 
 use super::error::invalid;
-use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Shape, Storage, StorageRef, Tensor};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Shape, Storage, StorageRef, Tensor};
 use olive_core::Result;
 use std::cell::Cell;
 
@@ -65,6 +65,11 @@ pub fn without_kernels<R>(f: impl FnOnce() -> R) -> R {
     let result = f();
     ONLY_PLAIN.set(false);
     result
+}
+
+/// Type of activations on a device where `asked` was asked for: the kernels of the CPU take f32 alone.
+pub fn activation_type(asked: DType, device: &Device) -> DType {
+    if device.is_cpu() { DType::F32 } else { asked }
 }
 
 /// Whether the kernels of the CPU can work on a tensor that lies there.

@@ -38,6 +38,7 @@ pub use error::invalid;
 pub use frozen_linear::{FrozenWeight, HostMatrix};
 pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
 pub use glu::Activation;
+pub use host::activation_type;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
 pub use rotary::RotaryTables;

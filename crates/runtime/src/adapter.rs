@@ -33,11 +33,26 @@ impl ActiveAdapter {
     }
 }
 
-/// The inputs that the adapter in `file` gives to the graph of `session`, by name.
-///
-/// # Errors
-/// The file cannot be read, or holds what this graph does not take.
-pub(super) fn inputs(file: &Path, session: &Session) -> Result<Vec<(String, DynTensor)>, RuntimeError> {
+/// A loaded adapter: matrices by the inputs of the graph that take them.
+pub struct OnnxAdapter {
+    pub(super) inputs: Vec<(String, DynTensor)>,
+}
+
+impl OnnxAdapter {
+    /// The adapter in `file`, for the graph of `session`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds what this graph does not take.
+    pub(super) fn load(file: &Path, session: &Session) -> Result<OnnxAdapter, RuntimeError> {
+        Ok(OnnxAdapter { inputs: inputs(file, session)? })
+    }
+
+    pub(super) fn gives(&self, name: &str) -> bool {
+        self.inputs.iter().any(|(given, _)| given == name)
+    }
+}
+
+fn inputs(file: &Path, session: &Session) -> Result<Vec<(String, DynTensor)>, RuntimeError> {
     let refuse = |reason: String| RuntimeError::Adapter { path: file.to_owned(), reason };
     let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
     let parameters = adapter_file::decode(&bytes).map_err(|reason| refuse(reason.to_owned()))?;

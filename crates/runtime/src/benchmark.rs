@@ -38,17 +38,18 @@ pub struct Measurement {
 ///
 /// # Errors
 /// A workload that the model's context does not hold, or a failed computation.
-pub fn measure(generator: &mut Generator, work: Workload, cancel: &CancelFlag) -> Result<Vec<Measurement>> {
+pub fn measure(generator: &Generator, work: Workload, cancel: &CancelFlag) -> Result<Vec<Measurement>> {
     let prompt = prompt(generator, work.prompt_tokens)?;
     let context = generator.context_length();
     let tokens = work.prompt_tokens + work.new_tokens;
     if tokens > context {
         return Err(GenerateError::PromptTooLong { tokens, context }.into());
     }
-    generator.run_through(&prompt, WARM_UP.min(work.new_tokens), cancel)?;
+    let mut sequence = generator.new_sequence()?;
+    generator.run_through(&mut sequence, &prompt, WARM_UP.min(work.new_tokens), cancel)?;
     let mut measured = Vec::with_capacity(work.repeat);
     while measured.len() < work.repeat && !cancel.is_raised() {
-        let generation = generator.run_through(&prompt, work.new_tokens, cancel)?;
+        let generation = generator.run_through(&mut sequence, &prompt, work.new_tokens, cancel)?;
         let first = generation.time_to_first_token;
         measured.push(Measurement {
             time_to_first_token: first.as_secs_f64(),

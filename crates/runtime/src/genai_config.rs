@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 /// The parts of the file that running a decoder needs.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct GenaiConfig {
-    pub model: Model,
+    pub model: ModelSection,
     #[serde(default)]
-    pub search: Search,
+    pub search: SearchDefaults,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Model {
+pub struct ModelSection {
     pub r#type: String,
     pub context_length: usize,
     pub vocab_size: usize,
@@ -23,24 +23,24 @@ pub struct Model {
     pub bos_token_id: Option<i64>,
     #[serde(default, deserialize_with = "one_or_many")]
     pub eos_token_id: Vec<u32>,
-    pub decoder: Decoder,
+    pub decoder: DecoderSection,
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Decoder {
+pub struct DecoderSection {
     pub filename: String,
     pub head_size: usize,
     pub num_hidden_layers: usize,
     pub num_key_value_heads: usize,
-    pub inputs: Inputs,
-    pub outputs: Outputs,
+    pub inputs: InputNames,
+    pub outputs: OutputNames,
     #[serde(default)]
     pub sliding_window: Option<SlidingWindow>,
 }
 
 /// Names of graph inputs; `%d` stands for the layer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Inputs {
+pub struct InputNames {
     pub input_ids: String,
     #[serde(default)]
     pub attention_mask: Option<String>,
@@ -52,7 +52,7 @@ pub struct Inputs {
 
 /// Names of graph outputs; `%d` stands for the layer.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Outputs {
+pub struct OutputNames {
     pub logits: String,
     pub present_key_names: String,
     pub present_value_names: String,
@@ -70,7 +70,7 @@ pub struct SlidingWindow {
 
 /// Defaults of the search.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-pub struct Search {
+pub struct SearchDefaults {
     #[serde(default)]
     pub do_sample: bool,
     #[serde(default)]

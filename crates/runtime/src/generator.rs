@@ -1,14 +1,14 @@
 //! A model of any form, ready to answer: tokenizer, chat template, defaults, and what computes the logits.
 
-use super::{ActiveAdapter, CacheMode, GenaiConfig, Library, OnnxSession};
+use super::loaded_model::{LoadedModel, ModelSequence};
+use super::{ActiveAdapter, CacheMode, Library, OnnxSession};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
 use olive_data::chat_template::{ChatTemplate, GenerationPrompt, Message};
 use olive_decoder::{
-    Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions,
-    TextStream,
+    Decoder, GenerateError, Generation, LanguageModel, Limits, SamplingOptions, TextStream, generate,
 };
 use olive_model::{Adapter, ModelFolder, QuantisedBase};
 use serde_json::Value;
@@ -16,11 +16,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
-/// Answers prompts with one model.
+/// Answers prompts with one model, in any number of sequences.
 pub struct Generator {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    context: Context,
+    model: LoadedModel,
     stop: BTreeSet<u32>,
     context_length: usize,
     defaults: SamplingOptions,
@@ -59,8 +59,7 @@ impl Generator {
             ModelHandle::Onnx { dir } => {
                 let session =
                     OnnxSession::open(dir, adapter.file(dir).as_deref(), &library()?, CacheMode::Auto)?;
-                let config = session.config().clone();
-                Self::onnx(dir, &config, Box::new(session))
+                Self::onnx(dir, session)
             }
             ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, None, device),
             ModelHandle::HfWithAdapter { base, adapter } => {
@@ -85,13 +84,13 @@ impl Generator {
         let stop =
             eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
         let defaults = SamplingOptions::from_generation_config(generation.as_ref());
-        Self::new(folder, Box::new(Continuation::new(decoder)?), stop, context_length, defaults)
+        Self::new(folder, LoadedModel::Float(Box::new(decoder)), stop, context_length, defaults)
     }
 
-    fn onnx(dir: &Path, config: &GenaiConfig, model: Box<dyn NextLogits>) -> Result<Generator> {
+    fn onnx(dir: &Path, session: OnnxSession) -> Result<Generator> {
         // Such a folder need not have a config.json.
         let folder = ModelFolder { dir: dir.to_owned(), config: Value::Null };
-        let search = &config.search;
+        let search = &session.config().search;
         let defaults = SamplingOptions::with_defaults(
             search.do_sample,
             search.temperature,
@@ -99,12 +98,14 @@ impl Generator {
             search.top_p,
             search.repetition_penalty,
         );
-        Self::new(&folder, model, config.model.eos_token_id.clone(), config.model.context_length, defaults)
+        let described = &session.config().model;
+        let (stop, context_length) = (described.eos_token_id.clone(), described.context_length);
+        Self::new(&folder, LoadedModel::Onnx(Box::new(session)), stop, context_length, defaults)
     }
 
     fn new(
         folder: &ModelFolder,
-        model: Box<dyn NextLogits>,
+        model: LoadedModel,
         stop: Vec<u32>,
         context_length: usize,
         defaults: SamplingOptions,
@@ -116,7 +117,15 @@ impl Generator {
         let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
         stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
         let template = ChatTemplate::from_folder(folder)?;
-        Ok(Generator { tokenizer, template, context: Context::new(model), stop, context_length, defaults })
+        Ok(Generator { tokenizer, template, model, stop, context_length, defaults })
+    }
+
+    /// An empty sequence, for one conversation.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn new_sequence(&self) -> Result<ModelSequence> {
+        self.model.new_sequence()
     }
 
     /// What the model's own configuration says about sampling.
@@ -153,29 +162,33 @@ impl Generator {
         self.context_length
     }
 
-    /// Computes a prompt and then exactly `new_tokens` tokens, the most probable ones, reusing nothing and stopping at
-    /// nothing: for measuring.
+    /// Computes a prompt and then exactly `new_tokens` tokens in a sequence, the most probable ones, reusing nothing and
+    /// stopping at nothing: for measuring.
     ///
     /// # Errors
     /// A prompt that is empty or too long, or a failed computation.
     pub fn run_through(
-        &mut self,
+        &self,
+        sequence: &mut ModelSequence,
         prompt: &[u32],
         new_tokens: usize,
         cancel: &CancelFlag,
     ) -> Result<Generation> {
-        self.context.reset()?;
+        self.model.truncate(sequence, 0)?;
         let limits =
             Limits { max_new_tokens: new_tokens, context_length: self.context_length, stop: BTreeSet::new() };
-        self.context.generate(prompt, &SamplingOptions::GREEDY, &limits, cancel, &mut |_| Ok(()))
+        let greedy = SamplingOptions::GREEDY;
+        generate(&self.model, sequence, prompt, &greedy, limits, cancel, &mut |_| Ok(()))
     }
 
-    /// Answers, giving the text to `on_text` piece by piece.
+    /// Answers in a sequence, giving the text to `on_text` piece by piece. What the prompt has in common with what the
+    /// sequence holds is not computed again, where the model can go back.
     ///
     /// # Errors
     /// A prompt that is empty or too long, a failed computation, or an error of `on_text`.
     pub fn answer(
-        &mut self,
+        &self,
+        sequence: &mut ModelSequence,
         prompt: Prompt<'_>,
         options: &SamplingOptions,
         max_new_tokens: usize,
@@ -193,9 +206,9 @@ impl Generator {
             text.push_str(&piece);
             if piece.is_empty() { Ok(()) } else { on_text(&piece) }
         };
-        let generation = self
-            .context
-            .generate(&prompt_ids, options, &limits, cancel, &mut |token| give(stream.push(token)?))?;
+        let mut on_token = |token| give(stream.push(token)?);
+        let generation =
+            generate(&self.model, sequence, &prompt_ids, options, limits, cancel, &mut on_token)?;
         give(stream.finish()?)?;
         Ok(Answer { text, prompt_ids, generation })
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// One cache tensor, `[1, kv_heads, positions, head_dim]`, and its two names in the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub(crate) struct CacheTensor {
     pub(crate) past: String,
     pub(crate) present: String,
     dtype: TensorElementType,
@@ -26,7 +26,7 @@ const WINDOW_SLACK: usize = 16;
 /// A shared cache grows by whole multiples of this, so that the tensors move seldom.
 const GROWTH: usize = 64;
 
-pub(crate) enum KvCache {
+pub(crate) enum SequenceCache {
     /// The graph writes new rows into the tensors that it reads: nothing is copied, whatever the length.
     Shared { binding: Box<IoBinding>, tensors: Vec<DynTensor>, capacity: usize },
     /// Every run gives new tensors, one row longer, which are the next run's inputs.
@@ -34,10 +34,14 @@ pub(crate) enum KvCache {
 }
 
 /// The cache tensors that the graph declares, keys and values of every layer.
-pub(crate) fn slots(session: &Session, config: &GenaiConfig, dir: &Path) -> Result<Vec<Slot>, RuntimeError> {
+pub(crate) fn declared(
+    session: &Session,
+    config: &GenaiConfig,
+    dir: &Path,
+) -> Result<Vec<CacheTensor>, RuntimeError> {
     let decoder = &config.model.decoder;
     let window = decoder.sliding_window.as_ref();
-    let mut slots = Vec::with_capacity(2 * decoder.num_hidden_layers);
+    let mut declared = Vec::with_capacity(2 * decoder.num_hidden_layers);
     for layer in 0..decoder.num_hidden_layers {
         let rows = window
             .filter(|w| w.layers.contains(&layer))
@@ -56,7 +60,7 @@ pub(crate) fn slots(session: &Session, config: &GenaiConfig, dir: &Path) -> Resu
             let fixed = |axis: usize, otherwise: usize| {
                 shape.get(axis).filter(|d| **d > 0).map_or(otherwise, |d| *d as usize)
             };
-            slots.push(Slot {
+            declared.push(CacheTensor {
                 past,
                 present: layer_name(present, layer),
                 dtype: *ty,
@@ -66,53 +70,57 @@ pub(crate) fn slots(session: &Session, config: &GenaiConfig, dir: &Path) -> Resu
             });
         }
     }
-    Ok(slots)
+    Ok(declared)
 }
 
 /// Whether the graph can work on one tensor as past and present.
-pub(crate) fn can_share(config: &GenaiConfig, slots: &[Slot]) -> bool {
+pub(crate) fn can_share(config: &GenaiConfig, declared: &[CacheTensor]) -> bool {
     config.search.past_present_share_buffer
-        && slots.iter().all(|slot| {
-            slot.window.is_none()
-                && matches!(slot.dtype, TensorElementType::Float32 | TensorElementType::Float16)
+        && declared.iter().all(|tensor| {
+            tensor.window.is_none()
+                && matches!(tensor.dtype, TensorElementType::Float32 | TensorElementType::Float16)
         })
 }
 
-impl KvCache {
+impl SequenceCache {
     /// An empty cache.
-    pub(crate) fn new(session: &Session, slots: &[Slot], share: bool) -> Result<KvCache, RuntimeError> {
+    pub(crate) fn new(
+        session: &Session,
+        declared: &[CacheTensor],
+        share: bool,
+    ) -> Result<SequenceCache, RuntimeError> {
         let allocator = session.allocator();
         if share {
             let binding = Box::new(session.create_binding()?);
-            let mut cache = KvCache::Shared { binding, tensors: Vec::new(), capacity: 0 };
-            cache.reserve(session, slots, 1, 0)?;
+            let mut cache = SequenceCache::Shared { binding, tensors: Vec::new(), capacity: 0 };
+            cache.reserve(session, declared, 1, 0)?;
             return Ok(cache);
         }
-        let tensors = slots.iter().map(|slot| slot.tensor(allocator, slot.window.unwrap_or(0)));
+        let tensors = declared.iter().map(|of| of.tensor(allocator, of.window.unwrap_or(0)));
         let tensors = tensors.map(|tensor| tensor.map(DynTensor::into_dyn)).collect::<Result<_, _>>()?;
-        Ok(KvCache::Moved { tensors })
+        Ok(SequenceCache::Moved { tensors })
     }
 
     /// Makes room for `len` positions, keeping the first `filled`.
     pub(crate) fn reserve(
         &mut self,
         session: &Session,
-        slots: &[Slot],
+        declared: &[CacheTensor],
         len: usize,
         filled: usize,
     ) -> Result<(), RuntimeError> {
-        let KvCache::Shared { binding, tensors, capacity } = self else { return Ok(()) };
+        let SequenceCache::Shared { binding, tensors, capacity } = self else { return Ok(()) };
         if len <= *capacity {
             return Ok(());
         }
         let new_capacity = len.next_multiple_of(GROWTH);
-        for (index, slot) in slots.iter().enumerate() {
-            let mut tensor = slot.tensor(session.allocator(), new_capacity)?;
+        for (index, of) in declared.iter().enumerate() {
+            let mut tensor = of.tensor(session.allocator(), new_capacity)?;
             if filled > 0 {
-                copy_rows(slot, &tensors[index], *capacity, &mut tensor, new_capacity, filled)?;
+                copy_rows(of, &tensors[index], *capacity, &mut tensor, new_capacity, filled)?;
             }
-            binding.bind_input(&*slot.past, &tensor)?;
-            binding.bind_output(&*slot.present, &mut tensor)?;
+            binding.bind_input(&*of.past, &tensor)?;
+            binding.bind_output(&*of.present, &mut tensor)?;
             // The old tensor is freed here, not after all layers.
             if index < tensors.len() {
                 tensors[index] = tensor;
@@ -125,7 +133,7 @@ impl KvCache {
     }
 }
 
-impl Slot {
+impl CacheTensor {
     /// Zeroes, `[1, kv_heads, rows, head_dim]`.
     fn tensor(&self, allocator: &Allocator, rows: usize) -> Result<DynTensor, RuntimeError> {
         Ok(DynTensor::new(allocator, self.dtype, [1, self.kv_heads, rows, self.head_dim])?)
@@ -134,7 +142,7 @@ impl Slot {
 
 /// Copies the first `filled` rows of every head from a tensor of `from_rows` rows to one of `to_rows`.
 fn copy_rows(
-    slot: &Slot,
+    declared: &CacheTensor,
     from: &DynTensor,
     from_rows: usize,
     to: &mut DynTensor,
@@ -147,8 +155,8 @@ fn copy_rows(
         }
     }
     let (from_head, to_head, len) =
-        (from_rows * slot.head_dim, to_rows * slot.head_dim, filled * slot.head_dim);
-    if slot.dtype == TensorElementType::Float16 {
+        (from_rows * declared.head_dim, to_rows * declared.head_dim, filled * declared.head_dim);
+    if declared.dtype == TensorElementType::Float16 {
         let (from, to) = (from.try_extract_tensor::<f16>()?.1, to.try_extract_tensor_mut::<f16>()?.1);
         copy(from, to, from_head, to_head, len);
     } else {

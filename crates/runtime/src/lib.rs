@@ -10,13 +10,15 @@ pub mod generator;
 mod kv_cache;
 pub mod library;
 pub mod library_file;
+pub mod loaded_model;
 pub mod preflight;
 pub mod session;
 pub mod threads;
 
-pub use adapter::ActiveAdapter;
+pub use adapter::{ActiveAdapter, OnnxAdapter};
 pub use error::RuntimeError;
 pub use genai_config::GenaiConfig;
 pub use generator::{Answer, Generator, Prompt};
 pub use library::{Library, LibrarySearch, Origin};
-pub use session::{CacheMode, OnnxSession};
+pub use loaded_model::{LoadedModel, ModelSequence};
+pub use session::{CacheMode, OnnxSequence, OnnxSession};

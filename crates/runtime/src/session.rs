@@ -1,10 +1,11 @@
-//! An ONNX model folder as something that continues a token sequence.
+//! An ONNX model folder as a language model.
 
-use super::kv_cache::{self, KvCache, Slot};
-use super::{GenaiConfig, Library, RuntimeError, adapter, environment, threads};
+use super::adapter::OnnxAdapter;
+use super::kv_cache::{self, CacheTensor, SequenceCache};
+use super::{GenaiConfig, Library, RuntimeError, environment, threads};
 use half::{bf16, f16};
 use olive_core::Result;
-use olive_decoder::NextLogits;
+use olive_decoder::LanguageModel;
 use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
@@ -12,6 +13,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
 
@@ -25,27 +27,37 @@ pub enum CacheMode {
     Moved,
 }
 
-/// A loaded model and its key-value cache, for one sequence at a time.
+/// A loaded model, for any number of sequences.
 pub struct OnnxSession {
-    session: Session,
+    /// Sequences take turns: one run occupies all of ONNX Runtime's threads.
+    session: Mutex<Session>,
+    dir: PathBuf,
     config: GenaiConfig,
-    slots: Vec<Slot>,
-    /// Matrices of an adapter, by the inputs that take them.
-    adapter: Vec<(String, DynTensor)>,
-    cache: KvCache,
+    cache_tensors: Vec<CacheTensor>,
+    /// The adapter of sequences that choose none.
+    adapter: Option<Arc<OnnxAdapter>>,
+    /// Inputs that the graph wants and only an adapter gives.
+    adapter_inputs: Vec<String>,
     share: bool,
     /// Names of the inputs that are made anew for every run, as far as the graph has them.
     attention_mask: Option<String>,
     position_ids: Option<String>,
-    /// What the cache holds.
-    seen: Vec<u32>,
     /// Sequences longer than this rotate otherwise (LongRoPE).
     switch: Option<usize>,
     logits_memory: MemoryInfo<'static>,
 }
 
+/// A sequence of a session: its tokens, their keys and values, and the adapter that reads them.
+pub struct OnnxSequence {
+    cache: SequenceCache,
+    adapter: Option<Arc<OnnxAdapter>>,
+    /// What the cache holds.
+    tokens: Vec<u32>,
+}
+
 impl OnnxSession {
-    /// Loads the model of a folder with `genai_config.json`, and the adapter in the file `adapter` on it.
+    /// Loads the model of a folder with `genai_config.json`. Its sequences have the adapter in the file `adapter`, unless
+    /// they choose another one.
     ///
     /// # Errors
     /// Missing files, a graph that ONNX Runtime refuses, one with inputs that are not those of a plain decoder, an
@@ -68,117 +80,152 @@ impl OnnxSession {
             RuntimeError::Run(source) => RuntimeError::Load { path: file.clone(), source },
             other => other,
         })?;
-        let slots = kv_cache::slots(&session, &config, dir)?;
-        let adapter = adapter.map_or(Ok(Vec::new()), |file| adapter::inputs(file, &session))?;
+        let cache_tensors = kv_cache::declared(&session, &config, dir)?;
+        let adapter = adapter.map(|file| OnnxAdapter::load(file, &session)).transpose()?.map(Arc::new);
         let inputs = &config.model.decoder.inputs;
         let has = |name: &Option<String>| {
             name.clone().filter(|name| session.inputs().iter().any(|input| input.name() == name))
         };
         let (attention_mask, position_ids) = (has(&inputs.attention_mask), has(&inputs.position_ids));
-        for input in session.inputs() {
-            let name = input.name();
-            if adapter.iter().any(|(given, _)| given == name) {
-                continue;
-            }
-            let known = name == inputs.input_ids
-                || Some(name) == attention_mask.as_deref()
-                || Some(name) == position_ids.as_deref()
-                || slots.iter().any(|slot| slot.past == name);
-            if !known {
-                let reason =
-                    format!("its graph wants the input `{name}`, which genai_config.json does not name");
-                return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
-            }
-            let of_ids = !slots.iter().any(|slot| slot.past == name);
-            if of_ids && input.dtype().tensor_type() != Some(TensorElementType::Int64) {
-                let reason = format!("its input `{name}` is not of type int64");
-                return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
-            }
-        }
-        let share = mode == CacheMode::Auto && kv_cache::can_share(&config, &slots);
-        let mut cache = KvCache::new(&session, &slots, share)?;
-        if let KvCache::Shared { binding, .. } = &mut cache {
-            for (name, matrix) in &adapter {
-                binding.bind_input(name, matrix)?;
-            }
-        }
+        let share = mode == CacheMode::Auto && kv_cache::can_share(&config, &cache_tensors);
         let logits_memory =
             MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
         let switch = config.rope_switch(dir);
-        Ok(OnnxSession {
-            session,
+        let mut opened = OnnxSession {
+            session: Mutex::new(session),
+            dir: dir.to_owned(),
             config,
-            slots,
+            cache_tensors,
             adapter,
-            cache,
+            adapter_inputs: Vec::new(),
             share,
             attention_mask,
             position_ids,
-            seen: Vec::new(),
             switch,
             logits_memory,
-        })
+        };
+        opened.adapter_inputs = opened.other_inputs()?;
+        opened.check_adapter(opened.adapter.as_deref())?;
+        Ok(opened)
     }
 
     pub fn config(&self) -> &GenaiConfig {
         &self.config
     }
 
-    /// Whether the cache is written in place.
+    /// Whether caches are written in place.
     pub fn shares_cache(&self) -> bool {
         self.share
     }
 
-    /// An empty cache.
-    fn forget(&mut self) -> RuntimeResult<()> {
-        if !self.share {
-            self.cache = KvCache::new(&self.session, &self.slots, false)?;
+    /// Loads an adapter for sequences of this model.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds what the graph does not take.
+    pub fn load_adapter(&self, file: &Path) -> Result<Arc<OnnxAdapter>> {
+        Ok(Arc::new(OnnxAdapter::load(file, &self.lock())?))
+    }
+
+    /// An empty sequence with this adapter, or with none, whatever other sequences have.
+    ///
+    /// # Errors
+    /// The adapter lacks something that the graph wants, or there is no memory.
+    pub fn new_sequence_with(&self, adapter: Option<Arc<OnnxAdapter>>) -> Result<OnnxSequence> {
+        self.check_adapter(adapter.as_deref())?;
+        Ok(OnnxSequence { cache: self.empty_cache(adapter.as_deref())?, adapter, tokens: Vec::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unsupported(&self, reason: String) -> RuntimeError {
+        RuntimeError::Unsupported { path: self.dir.clone(), reason }
+    }
+
+    /// Inputs of the graph that are not those of a plain decoder. Those that are must be of the type that is given.
+    fn other_inputs(&self) -> RuntimeResult<Vec<String>> {
+        let mut others = Vec::new();
+        for input in self.lock().inputs() {
+            let name = input.name();
+            if self.cache_tensors.iter().any(|tensor| tensor.past == name) {
+                continue;
+            }
+            let known = name == self.config.model.decoder.inputs.input_ids
+                || Some(name) == self.attention_mask.as_deref()
+                || Some(name) == self.position_ids.as_deref();
+            if !known {
+                others.push(name.to_owned());
+            } else if input.dtype().tensor_type() != Some(TensorElementType::Int64) {
+                return Err(self.unsupported(format!("its input `{name}` is not of type int64")));
+            }
         }
-        self.seen.clear();
+        Ok(others)
+    }
+
+    /// Whether the graph gets all that it wants.
+    fn check_adapter(&self, adapter: Option<&OnnxAdapter>) -> RuntimeResult<()> {
+        let given = |name: &str| adapter.is_some_and(|adapter| adapter.gives(name));
+        match self.adapter_inputs.iter().find(|name| !given(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let reason =
+                    format!("its graph wants the input `{name}`, which genai_config.json does not name");
+                Err(self.unsupported(reason))
+            }
+        }
+    }
+
+    fn empty_cache(&self, adapter: Option<&OnnxAdapter>) -> RuntimeResult<SequenceCache> {
+        let mut cache = SequenceCache::new(&self.lock(), &self.cache_tensors, self.share)?;
+        if let (SequenceCache::Shared { binding, .. }, Some(adapter)) = (&mut cache, adapter) {
+            for (name, matrix) in &adapter.inputs {
+                binding.bind_input(name, matrix)?;
+            }
+        }
+        Ok(cache)
+    }
+
+    fn forget(&self, sequence: &mut OnnxSequence) -> RuntimeResult<()> {
+        if !self.share {
+            sequence.cache = self.empty_cache(sequence.adapter.as_deref())?;
+        }
+        sequence.tokens.clear();
         Ok(())
     }
 
     /// Logits after `tokens`, which follow what the cache holds.
-    fn run(&mut self, tokens: &[u32]) -> RuntimeResult<Vec<f32>> {
-        let position = self.seen.len();
-        let total = position + tokens.len();
-        let mut fresh: Vec<(String, DynTensor)> = Vec::with_capacity(3);
-        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
-        fresh.push((self.config.model.decoder.inputs.input_ids.clone(), row(ids)?)); // [1, new]
-        if let Some(name) = &self.attention_mask {
-            fresh.push((name.clone(), row(vec![1; total])?)); // [1, total]
-        }
-        if let Some(name) = &self.position_ids {
-            fresh.push((name.clone(), row((position as i64..total as i64).collect())?)); // [1, new]
-        }
-        self.cache.reserve(&self.session, &self.slots, total, position)?;
-        let name = &self.config.model.decoder.outputs.logits;
-        match &mut self.cache {
-            KvCache::Shared { binding, .. } => {
+    fn run(&self, sequence: &mut OnnxSequence, tokens: &[u32]) -> RuntimeResult<Vec<f32>> {
+        let position = sequence.tokens.len();
+        let fresh = self.fresh_inputs(position, tokens)?;
+        let mut session = self.lock();
+        sequence.cache.reserve(&session, &self.cache_tensors, position + tokens.len(), position)?;
+        let logits = &self.config.model.decoder.outputs.logits;
+        match &mut sequence.cache {
+            SequenceCache::Shared { binding, .. } => {
                 for (name, tensor) in &fresh {
                     binding.bind_input(name, tensor)?;
                 }
                 // Bound anew each time: its length changes with the number of tokens.
-                binding.bind_output_to_device(name, &self.logits_memory)?;
-                let outputs = self.session.run_binding(binding)?;
-                last_row(&outputs[name.as_str()])
+                binding.bind_output_to_device(logits, &self.logits_memory)?;
+                let outputs = session.run_binding(binding)?;
+                last_row(&outputs[logits.as_str()])
             }
-            KvCache::Moved { tensors } => {
-                let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-                    Vec::with_capacity(fresh.len() + tensors.len() + self.adapter.len());
+            SequenceCache::Moved { tensors } => {
+                let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
                 for (name, tensor) in fresh {
                     inputs.push((name.into(), tensor.into()));
                 }
-                for (slot, tensor) in self.slots.iter().zip(tensors.iter()) {
-                    inputs.push((slot.past.as_str().into(), tensor.into()));
+                for (declared, tensor) in self.cache_tensors.iter().zip(tensors.iter()) {
+                    inputs.push((declared.past.as_str().into(), tensor.into()));
                 }
-                for (name, matrix) in &self.adapter {
+                for (name, matrix) in sequence.adapter.iter().flat_map(|adapter| &adapter.inputs) {
                     inputs.push((name.as_str().into(), matrix.into()));
                 }
-                let mut outputs = self.session.run(inputs)?;
-                let logits = last_row(&outputs[name.as_str()])?;
+                let mut outputs = session.run(inputs)?;
+                let logits = last_row(&outputs[logits.as_str()])?;
                 let present: Option<Vec<DynValue>> =
-                    self.slots.iter().map(|slot| outputs.remove(&slot.present)).collect();
+                    self.cache_tensors.iter().map(|declared| outputs.remove(&declared.present)).collect();
                 drop(outputs);
                 *tensors = present.ok_or_else(|| RuntimeError::Unsupported {
                     path: PathBuf::from(&self.config.model.decoder.filename),
@@ -188,40 +235,66 @@ impl OnnxSession {
             }
         }
     }
+
+    /// Inputs that are made anew for every run.
+    fn fresh_inputs(&self, position: usize, tokens: &[u32]) -> RuntimeResult<Vec<(String, DynTensor)>> {
+        let total = position + tokens.len();
+        let mut fresh = Vec::with_capacity(3);
+        let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
+        fresh.push((self.config.model.decoder.inputs.input_ids.clone(), row(ids)?)); // [1, new]
+        if let Some(name) = &self.attention_mask {
+            fresh.push((name.clone(), row(vec![1; total])?)); // [1, total]
+        }
+        if let Some(name) = &self.position_ids {
+            fresh.push((name.clone(), row((position as i64..total as i64).collect())?)); // [1, new]
+        }
+        Ok(fresh)
+    }
 }
 
-impl NextLogits for OnnxSession {
-    fn feed(&mut self, tokens: &[u32]) -> Result<Vec<f32>> {
-        let end = self.seen.len() + tokens.len();
-        let changes = |switch: usize| (1..=switch).contains(&self.seen.len()) && switch < end;
+impl LanguageModel for OnnxSession {
+    type Sequence = OnnxSequence;
+
+    fn new_sequence(&self) -> Result<OnnxSequence> {
+        self.new_sequence_with(self.adapter.clone())
+    }
+
+    fn tokens<'s>(&self, sequence: &'s OnnxSequence) -> &'s [u32] {
+        &sequence.tokens
+    }
+
+    fn feed(&self, sequence: &mut OnnxSequence, tokens: &[u32]) -> Result<Vec<f32>> {
+        let held = sequence.tokens.len();
+        let changes = |switch: usize| (1..=switch).contains(&held) && switch < held + tokens.len();
         if self.switch.is_some_and(changes) {
             // The keys in the cache are rotated for short sequences: computed again, as transformers and
             // onnxruntime-genai do.
-            let mut all = std::mem::take(&mut self.seen);
+            let mut all = std::mem::take(&mut sequence.tokens);
             all.extend_from_slice(tokens);
-            self.forget()?;
-            let logits = self.run(&all)?;
-            self.seen = all;
+            self.forget(sequence)?;
+            let logits = self.run(sequence, &all)?;
+            sequence.tokens = all;
             return Ok(logits);
         }
-        let logits = self.run(tokens)?;
-        self.seen.extend_from_slice(tokens);
+        let logits = self.run(sequence, tokens)?;
+        sequence.tokens.extend_from_slice(tokens);
         Ok(logits)
     }
 
-    fn rewind(&mut self, len: usize) -> Result<usize> {
-        let changes = |switch: usize| len <= switch && switch < self.seen.len();
+    fn truncate(&self, sequence: &mut OnnxSequence, len: usize) -> Result<usize> {
+        let changes = |switch: usize| len <= switch && switch < sequence.tokens.len();
         if self.share && !self.switch.is_some_and(changes) {
             // Rows beyond the position are never read, only overwritten.
-            self.seen.truncate(len);
+            sequence.tokens.truncate(len);
         } else {
-            self.forget()?;
+            self.forget(sequence)?;
         }
-        Ok(self.seen.len())
+        Ok(sequence.tokens.len())
     }
 
-    fn reserve(&mut self, len: usize) -> Result<()> {
-        Ok(self.cache.reserve(&self.session, &self.slots, len, self.seen.len())?)
+    fn reserve(&self, sequence: &mut OnnxSequence, len: usize) -> Result<()> {
+        let filled = sequence.tokens.len();
+        Ok(sequence.cache.reserve(&self.lock(), &self.cache_tensors, len, filled)?)
     }
 }
 

@@ -4,12 +4,14 @@ use super::RunContext;
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
 use olive_config::canonical::{DataConfig, LoraOptions, Targets};
+use olive_core::device::uses_host_memory;
 use olive_core::error::IoContext;
 use olive_core::event::Event;
 use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use olive_data::{Dataset, Sample};
 use olive_decoder::{Decoder, whole};
+use olive_kernels::activation_type;
 use olive_kernels::quant::low_rank::LowRank;
 use olive_model::adapter::TargetModules;
 use olive_model::{Adapter, AdapterConfig, Checkpoint, ModelFolder, QuantisedBase};
@@ -129,7 +131,7 @@ impl<'a> AdapterTraining<'a> {
 
     /// Refuses a training that does not fit into the memory of this machine; that of a device is not looked at.
     fn check_memory(&self) -> Result<()> {
-        if self.context.device.is_cpu()
+        if uses_host_memory(&self.context.device)
             && let Some(available) = memory::available()
         {
             let batch_size = self.options.training.per_device_train_batch_size;
@@ -196,16 +198,16 @@ impl<'a> AdapterTraining<'a> {
             "float16" => DType::F16,
             _ => DType::F32,
         };
-        if self.context.device.is_cpu() && asked != DType::F32 {
+        let dtype = activation_type(asked, &self.context.device);
+        if dtype != asked {
             self.context.events.emit(Event::Info {
                 message: format!(
                     "{} was asked for; on the CPU everything is computed in float32",
                     self.options.torch_dtype
                 ),
             });
-            return DType::F32;
         }
-        asked
+        dtype
     }
 
     /// Trains up to the last step.

@@ -1,0 +1,45 @@
+//! Sequences of a float decoder.
+
+use super::cache::KvCache;
+use super::language_model::LanguageModel;
+use super::weights::Decoder;
+use olive_core::Result;
+
+/// Smallest room of a cache, in positions.
+const ROOM: usize = 256;
+
+impl LanguageModel for Decoder {
+    type Sequence = KvCache;
+
+    fn new_sequence(&self) -> Result<KvCache> {
+        self.new_cache(ROOM)
+    }
+
+    fn tokens<'s>(&self, sequence: &'s KvCache) -> &'s [u32] {
+        sequence.ids()
+    }
+
+    fn feed(&self, sequence: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>> {
+        self.reserve(sequence, sequence.len() + tokens.len())?;
+        self.logits(tokens, sequence)
+    }
+
+    fn truncate(&self, sequence: &mut KvCache, len: usize) -> Result<usize> {
+        sequence.truncate(len);
+        Ok(sequence.len())
+    }
+
+    fn reserve(&self, sequence: &mut KvCache, len: usize) -> Result<()> {
+        if len <= sequence.max_len() {
+            return Ok(());
+        }
+        // Doubled, so that a long conversation is read again only a few times.
+        let room = len.next_multiple_of(ROOM).max(2 * sequence.max_len());
+        let mut cache = self.new_cache(room)?;
+        if !sequence.is_empty() {
+            self.logits(sequence.ids(), &mut cache)?;
+        }
+        *sequence = cache;
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Several sequences of one model, whose answers do not depend on each other.
+
+use crate::support::runtime::library;
+use olive_config::canonical::{ModelBuilderOptions, Precision};
+use olive_core::cancel::CancelFlag;
+use olive_core::device::Device;
+use olive_decoder::{Continuation, Decoder, Feed, LanguageModel, Limits, SamplingOptions, generate};
+use olive_model::adapter::LoraPair;
+use olive_model::{Adapter, ModelFolder};
+use olive_onnx::{BuildOptions, Weights, build};
+use olive_runtime::{CacheMode, OnnxSequence, OnnxSession};
+use std::path::{Path, PathBuf};
+
+/// Prompts, and the seeds of their answers.
+const QUESTIONS: [(&[u32], u64); 3] = [(&[1, 20, 30, 40], 7), (&[1, 9, 8, 7, 6, 5], 11), (&[1, 20], 7)];
+const NEW_TOKENS: usize = 24;
+
+fn tiny(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/models").join(name)
+}
+
+fn float(model: &Path) -> Decoder {
+    Decoder::load(&ModelFolder::open(model).unwrap(), None, None, &Device::Cpu).unwrap()
+}
+
+/// The ONNX form of a model, in `dir`, with an adapter beside it or without.
+fn onnx(model: &Path, adapter: Option<&Adapter>, dir: &Path) {
+    let folder = ModelFolder::open(model).unwrap();
+    let checkpoint = folder.checkpoint().unwrap();
+    let options = BuildOptions::new(&ModelBuilderOptions::new(Precision::Fp32, "cpu")).unwrap();
+    let weights = Weights { source: &checkpoint, adapter };
+    build(&folder, weights, &options, None, dir, &CancelFlag::default(), &()).unwrap();
+}
+
+/// An adapter on the queries of the first layer that changes what the model says.
+fn adapter(model: &Path) -> Adapter {
+    let config = serde_json::json!({
+        "base_model_name_or_path": null, "inference_mode": true, "lora_alpha": 8.0, "peft_type": "LORA",
+        "r": 2, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM",
+    });
+    let spec = ModelFolder::open(model).unwrap().spec().unwrap();
+    let linear = spec.all_linears().find(|linear| linear.module.ends_with("q_proj")).unwrap();
+    let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
+    let pair = LoraPair {
+        a: wave(2 * linear.in_features),
+        b: wave(2 * linear.out_features),
+        rank: 2,
+        in_features: linear.in_features,
+        out_features: linear.out_features,
+        scale: 4.0,
+        magnitude: None,
+    };
+    let config = serde_json::from_value(config).unwrap();
+    Adapter { config, modules: [(linear.module, pair)].into(), whole: Default::default() }
+}
+
+fn sampled(seed: u64) -> SamplingOptions {
+    SamplingOptions { temperature: 0.9, top_k: Some(40), seed, ..SamplingOptions::GREEDY }
+}
+
+fn limits() -> Limits {
+    Limits { max_new_tokens: NEW_TOKENS, context_length: 100, stop: [].into() }
+}
+
+fn alone<M: LanguageModel>(model: &M, prompt: &[u32], seed: u64) -> Vec<u32> {
+    let mut sequence = model.new_sequence().unwrap();
+    let cancel = CancelFlag::default();
+    generate(model, &mut sequence, prompt, &sampled(seed), limits(), &cancel, &mut |_| Ok(())).unwrap().ids
+}
+
+/// Feeds all sequences in one call, token by token.
+fn together<M: LanguageModel>(model: &M) -> Vec<Vec<u32>> {
+    let mut sequences: Vec<M::Sequence> = QUESTIONS.iter().map(|_| model.new_sequence().unwrap()).collect();
+    let mut answers: Vec<Continuation> = QUESTIONS
+        .iter()
+        .zip(&mut sequences)
+        .map(|((prompt, seed), of)| {
+            Continuation::begin(model, of, prompt, &sampled(*seed), limits()).unwrap()
+        })
+        .collect();
+    while answers.iter().all(|answer| answer.pending().is_some()) {
+        let mut feeds: Vec<Feed<'_, M::Sequence>> = sequences
+            .iter_mut()
+            .zip(&answers)
+            .map(|(sequence, answer)| Feed { sequence, tokens: answer.pending().unwrap() })
+            .collect();
+        let logits = model.feed_all(&mut feeds);
+        drop(feeds);
+        for (answer, logits) in answers.iter_mut().zip(logits) {
+            answer.advance(logits.unwrap()).unwrap();
+        }
+    }
+    answers.into_iter().map(|answer| answer.into_generation().ids).collect()
+}
+
+fn check<M: LanguageModel>(model: &M) {
+    let expected: Vec<Vec<u32>> =
+        QUESTIONS.iter().map(|(prompt, seed)| alone(model, prompt, *seed)).collect();
+    assert!(expected.iter().all(|ids| ids.len() == NEW_TOKENS));
+    assert_ne!(expected[0], expected[1]);
+    assert_eq!(together(model), expected);
+}
+
+#[test]
+fn float_sequences_take_turns() {
+    // Windows and two rotations; and factors that change with the length.
+    for family in ["gemma3", "phi4mini"] {
+        check(&float(&tiny(family)));
+    }
+}
+
+#[test]
+fn onnx_sequences_take_turns() {
+    let library = library();
+    for family in ["gemma3", "phi4mini"] {
+        let temp = tempfile::tempdir().unwrap();
+        onnx(&tiny(family), None, temp.path());
+        for mode in [CacheMode::Auto, CacheMode::Moved] {
+            check(&OnnxSession::open(temp.path(), None, &library, mode).unwrap());
+        }
+    }
+}
+
+/// A server holds one model and gives every connection a sequence.
+#[test]
+fn models_are_shared_between_threads() {
+    fn shareable<M: LanguageModel + Sync>(model: &M)
+    where
+        M::Sequence: Send,
+    {
+        let expected: Vec<Vec<u32>> =
+            QUESTIONS.iter().map(|(prompt, seed)| alone(model, prompt, *seed)).collect();
+        let answers = std::thread::scope(|scope| {
+            let threads: Vec<_> = QUESTIONS
+                .iter()
+                .map(|(prompt, seed)| scope.spawn(move || alone(model, prompt, *seed)))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(answers, expected);
+    }
+    let model = tiny("llama31");
+    shareable(&float(&model));
+    let temp = tempfile::tempdir().unwrap();
+    onnx(&model, None, temp.path());
+    shareable(&OnnxSession::open(temp.path(), None, &library(), CacheMode::Auto).unwrap());
+}
+
+#[test]
+fn every_onnx_sequence_has_an_adapter_of_its_own() {
+    let (model, temp) = (tiny("llama31"), tempfile::tempdir().unwrap());
+    onnx(&model, Some(&adapter(&model)), temp.path());
+    for mode in [CacheMode::Auto, CacheMode::Moved] {
+        let session = OnnxSession::open(temp.path(), None, &library(), mode).unwrap();
+        let trained = session.load_adapter(&temp.path().join("adapter_weights.onnx_adapter")).unwrap();
+        let plain = || session.new_sequence().unwrap();
+        let adapted = || session.new_sequence_with(Some(trained.clone())).unwrap();
+        let feed = |sequence: &mut OnnxSequence, tokens: &[u32]| session.feed(sequence, tokens).unwrap();
+        let expected = [plain(), adapted()].map(|mut alone| feed(&mut alone, &[1, 20, 30, 40]));
+        assert_ne!(expected[0], expected[1], "the adapter changes nothing");
+        let (mut a, mut b) = (plain(), adapted());
+        for tokens in [[1, 20], [30, 40]] {
+            let got = [feed(&mut a, &tokens), feed(&mut b, &tokens)];
+            if tokens == [30, 40] {
+                for (got, expected) in got.iter().zip(&expected) {
+                    let apart = got.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(apart < 1e-4, "{mode:?}: {apart}");
+                }
+            }
+        }
+    }
+}
