@@ -29,7 +29,11 @@ fn templates_print_what_transformers_prints() {
         let messages = Value::from(&table["conversations"][name("messages")]);
         let template =
             ChatTemplate::new(source, &tokens).unwrap_or_else(|e| panic!("{}: {e}", name("template")));
-        let ours = template.render_value(&messages, prompt(case["add_generation_prompt"].as_bool().unwrap()));
+        let prompt = match case["add_generation_prompt"].as_bool().unwrap() {
+            true => GenerationPrompt::Add,
+            false => GenerationPrompt::Omit,
+        };
+        let ours = template.render_value(&messages, prompt);
         match (case["expected"].as_str(), &ours) {
             (Some(expected), Ok(text)) if expected == text => {}
             (None, Err(_)) => {}

@@ -31,6 +31,7 @@ impl fmt::Display for Location {
     }
 }
 
+/// A fault of data or of its configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     #[error("the data files lie in {kind} ({description}), which this program cannot reach")]

@@ -27,10 +27,12 @@ struct Row {
 }
 
 impl Rows {
+    /// Number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
+    /// Whether there is no row.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -45,6 +47,7 @@ impl Rows {
         self.columns.iter().position(|c| c == name)
     }
 
+    /// File and line of row `i`, for messages.
     pub fn location(&self, i: usize) -> Location {
         let row = &self.rows[i];
         let path = self.files.get(row.file).cloned().unwrap_or_default();

@@ -39,6 +39,7 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// Number of tokens of all samples, padding included.
     pub fn tokens(&self) -> usize {
         self.samples.iter().map(|s| s.input_ids.len()).sum()
     }

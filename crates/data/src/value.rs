@@ -4,6 +4,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::fmt;
 
+/// A value; `None` is Python's.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     None,
@@ -29,11 +30,10 @@ impl Value {
         }
     }
 
+    /// The value of a key; `None` also where this is no object.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        match self {
-            Value::Dict(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
-            _ => None,
-        }
+        let Value::Dict(entries) = self else { return None };
+        entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
     /// Python's `==`: numbers and truth values compare by value.

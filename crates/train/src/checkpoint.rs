@@ -52,6 +52,8 @@ impl Checkpoints {
     /// Name of the folder within a pass's own.
     pub const NAME: &'static str = "resume";
 
+    /// The checkpoints in `dir`, which is made if it is not there.
+    ///
     /// # Errors
     /// The folder cannot be made.
     pub fn open(dir: PathBuf) -> Result<Checkpoints> {
@@ -59,6 +61,7 @@ impl Checkpoints {
         Ok(Checkpoints { dir })
     }
 
+    /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
     }

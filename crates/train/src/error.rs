@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+/// A fault of a training or of its options.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     #[error("no linear layer of the model matches the target module `{target}`")]

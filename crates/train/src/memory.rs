@@ -104,11 +104,12 @@ impl MemoryEstimate {
         }
     }
 
+    /// Bytes of everything.
     pub fn total(&self) -> u64 {
         self.weights + self.needed()
     }
 
-    /// What cannot be dropped under pressure, as mapped weights can.
+    /// Bytes that cannot be dropped under pressure, as mapped weights can.
     pub fn needed(&self) -> u64 {
         self.adapter + self.kept + self.working + self.process
     }
