@@ -36,7 +36,7 @@ pub use dora::Dora;
 pub use dropout::Dropout;
 pub use error::invalid;
 pub use frozen_linear::{FrozenWeight, HostMatrix};
-pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
+pub use gemm::{Decode, Orientation, Stored, matmul, rate as gemm_rate};
 pub use glu::Activation;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
