@@ -1,8 +1,10 @@
 //! Chat templates against transformers; the table is written by `tests/fixtures/data/make.py`.
 
-use crate::support::{fixture_json, ids, load, options, prepare, shared, toy_model, write};
+use super::setup::{fixture_json, ids, prepare, toy_model, write};
+use crate::support::rows::{load, options};
+use crate::support::shared::shared;
 use olive_config::canonical::{Era, Strategy, TextGeneration, TextSource};
-use olive_data::{ChatTemplate, Message, SpecialTokens, Value};
+use olive_data::{ChatTemplate, GenerationPrompt, Message, SpecialTokens, Value};
 use olive_model::ModelFolder;
 use serde_json::json;
 use std::path::Path;
@@ -27,7 +29,7 @@ fn templates_print_what_transformers_prints() {
         let messages = Value::from(&table["conversations"][name("messages")]);
         let template =
             ChatTemplate::new(source, &tokens).unwrap_or_else(|e| panic!("{}: {e}", name("template")));
-        let ours = template.render_value(&messages, case["add_generation_prompt"].as_bool().unwrap());
+        let ours = template.render_value(&messages, prompt(case["add_generation_prompt"].as_bool().unwrap()));
         match (case["expected"].as_str(), &ours) {
             (Some(expected), Ok(text)) if expected == text => {}
             (None, Err(_)) => {}
@@ -40,6 +42,7 @@ fn templates_print_what_transformers_prints() {
             )),
         }
     }
+    assert_eq!(cases.len(), 72);
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
 }
 
@@ -49,26 +52,27 @@ fn turns() -> Vec<Message> {
 }
 
 #[test]
-fn real_templates_print_what_transformers_prints() {
-    if let Some(path) = shared("data/smollm2") {
-        let template = ChatTemplate::from_folder(&ModelFolder::open(&path).unwrap()).unwrap().unwrap();
-        let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n";
-        let chat = "<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n";
-        assert_eq!(template.render(&turns(), false).unwrap(), format!("{system}{chat}"));
-        let prompted = template.render(&turns(), true).unwrap();
-        assert_eq!(prompted, format!("{system}{chat}<|im_start|>assistant\n"));
-    }
-    if let Some(path) = shared("data/phi3-tokenizer") {
-        let model = ModelFolder { dir: path, config: json!({}) };
-        let template = ChatTemplate::from_folder(&model).unwrap().unwrap();
-        let chat =
-            "<|user|>\nHello?<|end|>\n<|assistant|>\nHi.<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n";
-        assert_eq!(template.render(&turns(), true).unwrap(), chat);
-        assert_eq!(
-            template.render(&turns()[..2], true).unwrap(),
-            &chat[..chat.find("<|user|>\nBye").unwrap()]
-        );
-    }
+fn the_template_of_smollm2_prints_what_transformers_prints() {
+    let Some(path) = shared("data/smollm2") else { return };
+    let template = ChatTemplate::from_folder(&ModelFolder::open(&path).unwrap()).unwrap().unwrap();
+    let system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n";
+    let chat = "<|im_start|>user\nHello?<|im_end|>\n<|im_start|>assistant\nHi.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n";
+    assert_eq!(template.render(&turns(), GenerationPrompt::Omit).unwrap(), format!("{system}{chat}"));
+    let prompted = template.render(&turns(), GenerationPrompt::Add).unwrap();
+    assert_eq!(prompted, format!("{system}{chat}<|im_start|>assistant\n"));
+}
+
+#[test]
+fn the_template_of_phi3_prints_what_transformers_prints() {
+    let Some(path) = shared("data/phi3-tokenizer") else { return };
+    let model = ModelFolder { dir: path, config: json!({}) };
+    let template = ChatTemplate::from_folder(&model).unwrap().unwrap();
+    let chat = "<|user|>\nHello?<|end|>\n<|assistant|>\nHi.<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n";
+    assert_eq!(template.render(&turns(), GenerationPrompt::Add).unwrap(), chat);
+    assert_eq!(
+        template.render(&turns()[..2], GenerationPrompt::Add).unwrap(),
+        &chat[..chat.find("<|user|>\nBye").unwrap()]
+    );
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn finds_the_template_of_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let render = |model: &ModelFolder| {
         let template = ChatTemplate::from_folder(model).unwrap()?;
-        Some(template.render(&turns(), false).unwrap())
+        Some(template.render(&turns(), GenerationPrompt::Omit).unwrap())
     };
     assert_eq!(render(&folder(dir.path(), json!({}))), None);
     let several = json!([{"name": "tool_use", "template": "T"}, {"name": "default", "template": "D"}]);
@@ -110,7 +114,7 @@ fn datasets_of_conversations_become_blocks() {
     let dataset = prepare(load("json", &[&rows]), chat(Some(source), "chat"), &model).unwrap();
     assert_eq!(ids(&dataset), [vec![1, 10, 11, 12], vec![1, 13]]);
 
-    let complaint = |options| crate::support::complaint(prepare(load("json", &[&rows]), options, &model));
+    let complaint = |options| super::setup::complaint(prepare(load("json", &[&rows]), options, &model));
     let none = complaint(chat(None, "chat"));
     assert!(none.contains("has no chat template") && none.contains("`text_template`"), "{none}");
     let missing = complaint(chat(Some(source), "messages"));

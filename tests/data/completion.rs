@@ -1,6 +1,10 @@
 //! Which labels count with `loss_on: "completion"`, and how rows are packed.
 
-use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
+use super::setup::{complaint, ids, prepare, prepare_with, toy_model, write};
+use crate::support::binary::root;
+use crate::support::events::Recorder;
+use crate::support::quickstart::base_model;
+use crate::support::rows::{load, options};
 use olive_config::canonical::{Era, LossOn, Strategy, TextGeneration, TextSource};
 use olive_data::{Dataset, IGNORED};
 use olive_model::ModelFolder;
@@ -102,10 +106,9 @@ fn what_the_assistant_says_counts_in_every_turn() {
 
 #[test]
 fn a_real_tokenizer_cuts_at_the_marker() {
-    let model =
-        ModelFolder::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("model-cache/tiny-phi3")).unwrap();
+    let model = ModelFolder::open(&base_model()).unwrap();
     let tokenizer = model.tokenizer().unwrap();
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/olive-qa.jsonl");
+    let file = root().join("datasets/olive-qa.jsonl");
     let template = "Question: {Question}\nAnswer: {Best Answer}<|end|>";
     // With the space after the colon, which belongs to the answer's first token.
     for marker in ["Answer:", "Answer: "] {

@@ -1,9 +1,10 @@
 //! Files, splits and filters.
 
-use crate::support::{complaint, fixture, fixture_json, ids, load, options, prepare, toy_model, write};
+use super::setup::{complaint, fixture, fixture_json, ids, prepare, toy_model, write};
+use crate::support::rows::{load, options};
 use olive_config::canonical::{DataFiles, Era, LoadDataset, Strategy};
 use olive_data as data;
-use olive_data::files::{Loader, SplitFiles};
+use olive_data::files::SplitFiles;
 use olive_data::{Rows, Value, python_text};
 use std::path::Path;
 
@@ -216,8 +217,8 @@ fn files_are_given_by_path_pattern_list_and_split() {
         ..load("json", &[])
     };
     assert_eq!(printed(&rows(&per_split)), ["b.jsonl"]);
-    let (loader, splits) = data::inputs(&per_split).unwrap();
-    assert_eq!(loader, Loader::Json);
+    let (reader, splits) = data::inputs(&per_split).unwrap();
+    assert_eq!(reader.name, "json");
     assert_eq!(splits, [SplitFiles { split: "train".into(), files: vec![dir.path().join("b.jsonl")] }]);
     let other = LoadDataset { split: "tets[:1]".into(), ..per_split };
     let error = complaint(data::load_rows(&other));

@@ -1,13 +1,14 @@
 //! Text templates against Python's `str.format`; the table is written by `tests/fixtures/data/make.py`.
 
-use crate::support::{fixture_json, load, options, prepare, toy_model, write};
+use super::setup::{fixture_json, prepare, toy_model, write};
+use crate::support::rows::{load, options};
 use olive_config::canonical::{Era, Strategy};
 use olive_data::python_text::float_repr;
 use olive_data::template::Template;
-use olive_data::{DataError, Location, Value};
+use olive_data::{DataError, Location, Numbering, Value};
 
 fn format(template: &str, row: &Value) -> Result<String, DataError> {
-    let location = || Location { path: "rows.jsonl".into(), number: 1, is_line: true };
+    let location = || Location { path: "rows.jsonl".into(), number: 1, numbering: Numbering::Lines };
     let column = |name: &str| {
         row.get(name).ok_or_else(|| DataError::MissingColumn {
             location: location(),
@@ -24,7 +25,7 @@ fn templates_print_what_python_prints() {
     let table = fixture_json("format.json");
     let row: Value = serde_json::from_value(table["row"].clone()).unwrap();
     let mut wrong = Vec::new();
-    let cases = table["cases"].as_array().unwrap();
+    let [cases, floats] = ["cases", "floats"].map(|key| table[key].as_array().unwrap());
     for case in cases {
         let template = case["template"].as_str().unwrap();
         let ours = format(template, &row);
@@ -37,8 +38,9 @@ fn templates_print_what_python_prints() {
             )),
         }
     }
+    assert_eq!((cases.len(), floats.len()), (194, 19));
     assert!(wrong.is_empty(), "{} of {} differ:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    for pair in table["floats"].as_array().unwrap() {
+    for pair in floats {
         let expected = pair[1].as_str().unwrap();
         assert_eq!(float_repr(expected.parse().unwrap()), expected);
     }
@@ -52,7 +54,7 @@ fn mistakes_are_located() {
     let model = toy_model(dir.path());
     let rows = write(dir.path(), "rows.jsonl", "{\"Best Answer\": 1.5}\n\n{\"Best Answer\": \"x\"}\n");
     let complaint = |template: &str| {
-        crate::support::complaint(prepare(
+        super::setup::complaint(prepare(
             load("json", &[&rows]),
             options(Era::Old, Strategy::Join, 4, template),
             &model,

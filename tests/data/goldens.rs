@@ -1,6 +1,7 @@
-//! Olive's own pre-processing, case by case, in both eras.
+//! Olive's own pre-processing, case by case, in both eras; `textgen_*.txt` are its prints.
 
-use crate::support::{fixture_json, load, options, prepare, shared, toy_model, write};
+use super::setup::{fixture, fixture_json, prepare, toy_model, write};
+use crate::support::rows::{load, options};
 use olive_config::canonical::{Era, PaddingSide, Strategy, TextGeneration, TextSource};
 use olive_data::{Dataset, IGNORED};
 use std::collections::BTreeMap;
@@ -117,14 +118,15 @@ const OFF_BY_ONE: [&str; 5] = [
 ];
 
 fn compare(file: &str, era: Era) {
-    let Some(path) = shared(&format!("goldens/olive/{file}")) else { return };
-    let goldens = parse(&std::fs::read_to_string(path).unwrap());
-    assert!(goldens.len() >= 23, "only {} cases were found", goldens.len());
+    let goldens = parse(&std::fs::read_to_string(fixture(file)).unwrap());
+    assert_eq!(goldens.len(), 25);
     let dir = tempfile::tempdir().unwrap();
     let model = toy_model(dir.path());
     let rows = write(dir.path(), "rows.jsonl", ROWS);
+    let mut compared = 0;
     for (name, golden) in &goldens {
         let Some(options) = case(name, era) else { continue };
+        compared += 1;
         let length = options.max_seq_len;
         let result = prepare(load("json", &[&rows]), options, &model);
         let Some(golden) = golden else {
@@ -158,6 +160,7 @@ fn compare(file: &str, era: Era) {
         }
         assert_eq!(&ours, golden, "{name}");
     }
+    assert!(compared >= 23, "{compared} of {} cases", goldens.len());
 }
 
 #[test]

@@ -6,5 +6,7 @@ mod files;
 mod format;
 mod goldens;
 mod real_text;
+mod setup;
 mod strategies;
+#[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,8 @@
 //! What the strategies do beyond the golden cases.
 
-use crate::support::{Recorder, complaint, ids, load, options, prepare, prepare_with, toy_model, write};
+use super::setup::{complaint, ids, prepare, prepare_with, toy_model, write};
+use crate::support::events::Recorder;
+use crate::support::rows::{load, options};
 use olive_config::canonical::{
     Era, EvalSize, LoadDataset, PaddingSide, Strategy, TextGeneration, TextSource,
 };
@@ -117,7 +119,7 @@ fn rows_are_cut_and_padded_on_the_side_asked_for() {
     let right = bench.prepare(&texts, padded(Some(PaddingSide::Right))).unwrap();
     assert_eq!(ids(&right), [[10, 11, 2], [12, 13, 14]]);
     assert_eq!(right.samples[0].labels, [10, 11, IGNORED]);
-    assert_eq!(right.samples[0].span(), 0..2);
+    assert_eq!(right.samples[0].attention_mask, Some(vec![1, 1, 0]));
     write(
         bench.dir.path(),
         "tokenizer_config.json",
@@ -125,7 +127,7 @@ fn rows_are_cut_and_padded_on_the_side_asked_for() {
     );
     let left = bench.prepare(&texts, padded(Some(PaddingSide::Left))).unwrap();
     assert_eq!(ids(&left), [[2, 10, 11], [13, 14, 15]]);
-    assert_eq!(left.samples[0].span(), 1..3);
+    assert_eq!(left.samples[0].attention_mask, Some(vec![0, 1, 1]));
     write(bench.dir.path(), "tokenizer_config.json", "{}");
     let error = complaint(bench.prepare(&texts, padded(None)));
     assert!(error.contains("neither a padding token nor an end of text"), "{error}");
@@ -184,7 +186,7 @@ fn batches_do_not_change_blocks_and_max_samples_stops_early() {
     let some =
         prepare_with(rows(bench.dir.path(), &texts), join(4, Some(2)), &bench.model, &recorder).unwrap();
     assert_eq!(some.samples, whole.samples[..2]);
-    let events = recorder.0.into_inner().unwrap();
+    let events = recorder.events();
     let started = Event::PhaseStarted { phase: "tokenise", total: Some(57), unit: Unit::Rows };
     assert_eq!(events.first(), Some(&started));
     assert_eq!(events[events.len() - 2], Event::PhaseProgress { done: 8 });

@@ -1,52 +1,38 @@
 //! `models/<architecture>/ort-<precision>-<provider>[-<variant>]`: our model builder against onnxruntime-genai's.
 
+use crate::support::models::{name, read_json};
+use crate::support::onnx;
+use crate::support::shared::{folders, say, shared_cases};
 use olive_config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use olive_core::cancel::CancelFlag;
 use olive_model::{ModelFolder, WeightSource};
-use olive_onnx::proto::{ModelProto, TensorProto, data_type};
+use olive_onnx::proto::{GraphProto, TensorProto, data_type};
 use olive_onnx::{BuildOptions, Provider, Weights, build};
-use prost::Message;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[test]
 fn models() {
+    let Some(architectures) = shared_cases("goldens/models") else { return };
     let mut failures = Vec::new();
     let mut cases = 0;
-    for arch in super::cases("models") {
-        let name = arch.file_name().unwrap().to_string_lossy().into_owned();
+    for arch in architectures {
         let hf = ModelFolder::open(&arch.join("hf")).unwrap();
-        if let Err(e) = hf.spec() {
-            super::say(&format!("models/{name}: skipped, {e}"));
-            continue;
-        }
-        for folder in folders(&arch) {
-            let case = folder.file_name().unwrap().to_string_lossy().into_owned();
-            let Some(options) = options(&case) else {
-                if case.starts_with("ort-") {
-                    super::say(&format!("models/{name}/{case}: skipped, its options are not known"));
-                }
-                continue;
-            };
+        for folder in folders(&arch).into_iter().filter(|folder| name(folder).starts_with("ort-")) {
+            let case = format!("{}/{}", name(&arch), name(&folder));
+            let options = options(&name(&folder)).unwrap_or_else(|| panic!("{case}: an unknown name"));
             cases += 1;
             match compare(&hf, &folder, options) {
-                Ok(line) => super::say(&format!("models/{name}/{case}: {line}")),
+                Ok(line) => say(&format!("models/{case}: {line}")),
                 Err(line) => {
-                    super::say(&format!("models/{name}/{case}: FAILED, {line}"));
-                    failures.push(format!("{name}/{case}: {line}"));
+                    say(&format!("models/{case}: FAILED, {line}"));
+                    failures.push(format!("{case}: {line}"));
                 }
             }
         }
     }
+    assert!(cases >= 23, "{cases} cases");
     assert!(failures.is_empty(), "{} of {cases} cases differ:\n{}", failures.len(), failures.join("\n"));
-}
-
-fn folders(dir: &Path) -> Vec<PathBuf> {
-    let mut all: Vec<PathBuf> = std::fs::read_dir(dir)
-        .map(|entries| entries.map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect())
-        .unwrap_or_default();
-    all.sort();
-    all
 }
 
 /// What the folder's name says about how it was built; `None` for a name without a meaning here.
@@ -195,45 +181,25 @@ fn tensor_behind(initializer: &str, layers: usize) -> String {
     initializer.replace(".attn.", ".self_attn.").replace("_norm.layernorm.", "_norm.")
 }
 
-fn read_json(path: &Path) -> serde_json::Value {
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
-}
-
-/// A model file with its tensors: initializers, and the constants inside of branches.
+/// A graph with its tensors.
 struct Onnx {
-    model: ModelProto,
+    graph: GraphProto,
     tensors: BTreeMap<String, (TensorProto, Vec<u8>)>,
 }
 
 impl Onnx {
     fn read(dir: &Path) -> Onnx {
-        let model = ModelProto::decode(&*std::fs::read(dir.join("model.onnx")).unwrap()).unwrap();
-        let data = std::fs::read(dir.join("model.onnx.data")).unwrap();
-        let graph = model.graph.as_ref().unwrap();
-        let mut tensors = BTreeMap::new();
-        for tensor in &graph.initializer {
-            let entry = |key: &str| {
-                tensor.external_data.iter().find(|e| e.key == key).unwrap().value.parse::<usize>().unwrap()
-            };
-            let bytes = data[entry("offset")..entry("offset") + entry("length")].to_vec();
-            tensors.insert(tensor.name.clone(), (tensor.clone(), bytes));
-        }
-        let branches = graph.node.iter().flat_map(|n| &n.attribute).filter_map(|a| a.g.as_ref());
-        for node in branches.flat_map(|branch| &branch.node) {
-            let tensor = node.attribute[0].t.clone().unwrap();
-            let bytes = tensor.raw_data.clone();
-            tensors.insert(node.output[0].clone(), (tensor, bytes));
-        }
-        Onnx { model, tensors }
+        let graph = onnx::graph(dir);
+        let tensors = onnx::tensors(dir, &graph);
+        Onnx { graph, tensors }
     }
 
     /// Names, types and dimensions of what goes in and comes out, in order.
     fn interface(&self) -> Vec<(String, i32, Vec<String>)> {
-        let graph = self.model.graph.as_ref().unwrap();
-        graph
+        self.graph
             .input
             .iter()
-            .chain(&graph.output)
+            .chain(&self.graph.output)
             .map(|value| {
                 let tensor = value.r#type.as_ref().unwrap().tensor_type.as_ref().unwrap();
                 let dims = tensor.shape.as_ref().unwrap().dim.iter();

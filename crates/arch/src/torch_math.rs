@@ -144,7 +144,7 @@ impl Pair {
 
 #[cfg(test)]
 mod tests {
-    use olive_decoder::*;
+    use super::*;
 
     // Results of `torch.sin` and `torch.cos` (version 2.15, x86) that are not the rounded exact values.
     #[test]

@@ -4,6 +4,7 @@
 //! `read` turns it into [`RunConfig`] by the `tables`, from which also come the JSON Schema and the documentation.
 
 pub mod canonical;
+mod data_readers;
 pub mod error;
 mod fields;
 mod findings;
@@ -23,6 +24,7 @@ mod values;
 mod yaml;
 
 pub use canonical::*;
+pub use data_readers::READERS;
 pub use error::{ConfigError, Diagnostic};
 pub(crate) use findings::Findings;
 pub use load::LoadOptions;

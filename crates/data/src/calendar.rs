@@ -1,4 +1,4 @@
-//! Dates, as far as texts need them.
+//! Calendar dates and `strftime`, in UTC.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

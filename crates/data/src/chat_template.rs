@@ -1,8 +1,11 @@
 //! Chat templates: Jinja sources that come with tokenizers, rendered as Python's jinja2 would.
 
-use super::jinja_value::{from_jinja, to_jinja};
-use super::special_tokens::SpecialTokens;
-use super::{DataError, Value, calendar, python_text};
+use crate::calendar;
+use crate::error::DataError;
+use crate::jinja_value::{from_jinja, to_jinja};
+use crate::python_text;
+use crate::special_tokens::SpecialTokens;
+use crate::value::Value;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, ErrorKind, context, escape_formatter};
@@ -23,6 +26,13 @@ impl Message {
     fn to_jinja(&self) -> minijinja::Value {
         minijinja::Value::from_pairs([("role", self.role.as_str()), ("content", self.content.as_str())])
     }
+}
+
+/// Whether a rendered conversation ends where the assistant begins to speak: `add_generation_prompt` of templates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GenerationPrompt {
+    Add,
+    Omit,
 }
 
 /// A template, compiled, with the special tokens that it may insert.
@@ -83,16 +93,16 @@ impl ChatTemplate {
         Ok(ChatTemplate { environment, tokens })
     }
 
-    /// The text of a conversation; with `add_generation_prompt` it ends where the assistant begins to speak.
+    /// The text of a conversation.
     ///
     /// # Errors
     /// [`DataError::Render`]: the template refuses the messages, or cannot handle them.
     pub fn render(
         &self,
         messages: &[Message],
-        add_generation_prompt: bool,
+        prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), add_generation_prompt)
+        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), prompt)
     }
 
     /// Like [`ChatTemplate::render`], for messages with whatever keys a dataset has.
@@ -102,18 +112,19 @@ impl ChatTemplate {
     pub fn render_value(
         &self,
         messages: &Value,
-        add_generation_prompt: bool,
+        prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(to_jinja(messages), add_generation_prompt)
+        self.render_jinja(to_jinja(messages), prompt)
     }
 
     fn render_jinja(
         &self,
         messages: minijinja::Value,
-        add_generation_prompt: bool,
+        prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
         let fail = |e: minijinja::Error| DataError::Render { location: None, reason: describe(&e) };
         let none = minijinja::Value::from(());
+        let add_generation_prompt = prompt == GenerationPrompt::Add;
         self.environment
             .get_template(NAME)
             .map_err(fail)?

@@ -1,7 +1,8 @@
 //! Which part of a text is completion: what a model is to learn, not what it is asked.
 
-use super::chat_template::ChatTemplate;
-use super::{DataError, Value};
+use crate::chat_template::{ChatTemplate, GenerationPrompt};
+use crate::error::DataError;
+use crate::value::Value;
 use std::ops::Range;
 
 /// After the last occurrence of the template; nothing where it does not occur, as in trl's
@@ -26,17 +27,18 @@ pub(super) fn assistant(
         if !matches!(message.get("role"), Some(Value::Str(role)) if role == "assistant") {
             continue;
         }
-        let rendered = |count: usize, prompt: bool| {
+        let rendered = |count: usize, prompt: GenerationPrompt| {
             template.render_value(&Value::List(messages[..count].to_vec()), prompt)
         };
-        let prompt = rendered(index, true)?;
+        let prompt = rendered(index, GenerationPrompt::Add)?;
         if !text.starts_with(&prompt) {
             return Err(DataError::Turns { turn: index + 1 });
         }
-        let end = match index + 1 == messages.len() {
-            true => text.len(),
+        let end = if index + 1 == messages.len() {
+            text.len()
+        } else {
             // A template may end every conversation with a mark of its own, which is not in the middle of a longer one.
-            false => common_prefix(text, &rendered(index + 1, false)?),
+            common_prefix(text, &rendered(index + 1, GenerationPrompt::Omit)?)
         };
         if end > prompt.len() {
             completions.push(prompt.len()..end);

@@ -1,14 +1,16 @@
 //! Texts that become tokens, batch by batch, in parallel.
 
-use super::strategy::Token;
-use super::texts::Text;
-use super::{DataError, Rows};
+use crate::error::DataError;
+use crate::rows::Rows;
+use crate::strategy::Token;
+use crate::texts::Text;
+use olive_config::canonical::LossOn;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
 use rayon::prelude::*;
 use std::ops::Range;
-use tokenizers::Tokenizer;
+use tokenizers::{Encoding, Tokenizer};
 
 /// The texts of a dataset, and what is needed to turn them into tokens.
 pub(super) struct Corpus<'a> {
@@ -68,10 +70,19 @@ impl Corpus<'_> {
     }
 }
 
+/// The tokens of what stands between joined rows: these count where all tokens of a text do.
+pub(crate) fn joiner(
+    tokenizer: &Tokenizer,
+    text: &str,
+    loss_on: LossOn,
+) -> std::result::Result<Vec<Token>, String> {
+    Ok(tokens(&encode(tokenizer, text)?, loss_on))
+}
+
 /// The tokens of a text as it is: special tokens only where their texts stand in it.
 fn tokens_of(tokenizer: &Tokenizer, text: &Text) -> std::result::Result<Vec<Token>, String> {
     let Some(completions) = &text.completions else {
-        return encode(tokenizer, &text.text, true);
+        return Ok(tokens(&encode(tokenizer, &text.text)?, LossOn::All));
     };
     let encoding = tokenizer.encode(text.text.as_str(), false).map_err(|e| e.to_string())?;
     let places = encoding.get_ids().iter().zip(encoding.get_offsets());
@@ -81,12 +92,12 @@ fn tokens_of(tokenizer: &Tokenizer, text: &Text) -> std::result::Result<Vec<Toke
     Ok(places.map(|(&id, &(start, end))| Token { id, counts: counts(start, end) }).collect())
 }
 
-/// The tokens of a text of which all count, or none.
-pub(super) fn encode(
-    tokenizer: &Tokenizer,
-    text: &str,
-    counts: bool,
-) -> std::result::Result<Vec<Token>, String> {
-    let encoding = tokenizer.encode_fast(text, false).map_err(|e| e.to_string())?;
-    Ok(encoding.get_ids().iter().map(|&id| Token { id, counts }).collect())
+/// A text as it is, without special tokens around it.
+fn encode(tokenizer: &Tokenizer, text: &str) -> std::result::Result<Encoding, String> {
+    tokenizer.encode_fast(text, false).map_err(|e| e.to_string())
+}
+
+fn tokens(encoding: &Encoding, loss_on: LossOn) -> Vec<Token> {
+    let counts = loss_on == LossOn::All;
+    encoding.get_ids().iter().map(|&id| Token { id, counts }).collect()
 }

@@ -1,5 +1,6 @@
-//! What can be wrong with data: always with file, row and column.
+//! Faults of data, with the file, the row and the column where they are known.
 
+use olive_config::READERS;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,13 +9,24 @@ use std::path::PathBuf;
 pub struct Location {
     pub path: PathBuf,
     pub number: u64,
-    /// `number` is a line of the file, not the number of a row in it.
-    pub is_line: bool,
+    pub numbering: Numbering,
+}
+
+/// What the number of a [`Location`] counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Numbering {
+    /// Lines of the file.
+    Lines,
+    /// Rows of the file, which has no lines or several lines per row.
+    Rows,
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unit = if self.is_line { "line" } else { "row" };
+        let unit = match self.numbering {
+            Numbering::Lines => "line",
+            Numbering::Rows => "row",
+        };
         write!(f, "`{}`, {unit} {}", self.path.display(), self.number)
     }
 }
@@ -106,10 +118,11 @@ impl olive_core::Fault for DataError {
                  `--set data_configs.{}.load_dataset_config.params.data_files=PATH`",
                 name.as_deref().unwrap_or("<name>")
             ),
-            DataError::NotLocal { .. } => "download the dataset and set `data_name` to json, csv, parquet or text and \
-                 `data_files` to its files, or `data_name` to its folder"
-                .into(),
-            DataError::UnknownLoader { .. } => "supported are json, csv, parquet and text".into(),
+            DataError::NotLocal { .. } => format!(
+                "download the dataset and set `data_name` to {} and `data_files` to its files, or `data_name` to its folder",
+                listed(&READERS, "or")
+            ),
+            DataError::UnknownLoader { .. } => format!("supported are {}", listed(&READERS, "and")),
             DataError::NoFiles { .. } => "set `data_files` to a path, a glob or a list of them".into(),
             DataError::MissingFile { .. } | DataError::NoMatch { .. } => {
                 "paths are relative to `data_dir` or else to the folder the command was started in".into()
@@ -157,7 +170,20 @@ impl olive_core::Fault for DataError {
             DataError::HoldOut { .. } => {
                 "hold out less, give more data, or make blocks shorter with `max_seq_len`".into()
             }
-            _ => return None,
+            DataError::BadPattern { .. }
+            | DataError::EmptyFolder { .. }
+            | DataError::NoRows { .. }
+            | DataError::AllFiltered { .. }
+            | DataError::EmptyFile { .. }
+            | DataError::Malformed { .. }
+            | DataError::Unreadable { .. }
+            | DataError::ColumnType { .. }
+            | DataError::Format { .. }
+            | DataError::ChatTemplate { .. }
+            | DataError::Render { .. }
+            | DataError::Tokenise { .. }
+            | DataError::AllEmpty { .. }
+            | DataError::NoEvaluationLabels { .. } => return None,
         })
     }
 }
@@ -166,6 +192,15 @@ impl olive_core::Fault for DataError {
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
     let distance = |k: &String| strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase());
     known.iter().min_by_key(|k| distance(k)).filter(|k| distance(k) <= name.chars().count() / 2)
+}
+
+/// "a, b or c".
+pub(crate) fn listed(names: &[&str], conjunction: &str) -> String {
+    match names {
+        [] => String::new(),
+        [name] => (*name).to_owned(),
+        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -1,56 +1,11 @@
-//! Which files hold the rows, and with which loader they are read.
+//! Which files hold the rows, and which reader reads them.
 
-use super::{DataError, split};
+use crate::error::{DataError, listed};
+use crate::readers::{READERS, RowReader};
+use crate::split;
 use olive_config::canonical::{DataFiles, LoadDataset};
 use olive_core::{Result, error::IoContext};
 use std::path::{Path, PathBuf};
-
-/// Reads one kind of file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Loader {
-    Json,
-    Csv { delimiter: u8 },
-    Parquet,
-    Text,
-}
-
-impl Loader {
-    const ALL: [Loader; 5] = [
-        Loader::Json,
-        Loader::Csv { delimiter: b',' },
-        Loader::Csv { delimiter: b'\t' },
-        Loader::Parquet,
-        Loader::Text,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Loader::Json => "json",
-            Loader::Csv { .. } => "csv",
-            Loader::Parquet => "parquet",
-            Loader::Text => "text",
-        }
-    }
-
-    fn extensions(self) -> &'static [&'static str] {
-        match self {
-            Loader::Json => &["json", "jsonl", "ndjson"],
-            Loader::Csv { delimiter: b'\t' } => &["tsv"],
-            Loader::Csv { .. } => &["csv"],
-            Loader::Parquet => &["parquet"],
-            Loader::Text => &["txt"],
-        }
-    }
-
-    fn named(name: &str) -> Option<Loader> {
-        Loader::ALL.into_iter().find(|l| l.name().eq_ignore_ascii_case(name))
-    }
-
-    fn reads(self, path: &Path) -> bool {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
-        self.extensions().iter().any(|e| e.eq_ignore_ascii_case(extension))
-    }
-}
 
 /// The files of a split, in the order in which they are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +22,8 @@ const OTHER_LOADERS: [&str; 8] =
 ///
 /// # Errors
 /// The loader is unknown, a file does not exist, a pattern matches nothing.
-pub fn resolve(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
-    let named = Loader::named(&load.data_name);
+pub(crate) fn resolve(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
+    let named = RowReader::named(&load.data_name);
     let folder = Path::new(&load.data_name);
     if let DataFiles::Remote { kind, description } = &load.data_files {
         return Err(
@@ -104,26 +59,26 @@ pub fn resolve(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
         DataFiles::Unset | DataFiles::Remote { .. } => match (base, named) {
             (Some(dir), _) => return folder_splits(&dir, named),
             (None, named) => {
-                return Err(DataError::NoFiles { loader: named.unwrap_or(Loader::Json).name() }.into());
+                return Err(DataError::NoFiles { loader: named.unwrap_or(&READERS[0]).name }.into());
             }
         },
     };
-    let loader = match named {
-        Some(loader) => loader,
-        None => infer_loader(splits.iter().flat_map(|s| &s.files), folder)?,
+    let reader = match named {
+        Some(reader) => reader,
+        None => infer_reader(splits.iter().flat_map(|s| &s.files), folder)?,
     };
-    Ok((loader, splits))
+    Ok((reader, splits))
 }
 
-/// The loader, and the files that `load.split` reads in the order in which they are read: with their content, this
+/// The reader, and the files that `load.split` reads in the order in which they are read: with their content, this
 /// decides the rows.
 ///
 /// # Errors
 /// As [`resolve`]; also when the split is not valid or does not exist.
-pub fn inputs(load: &LoadDataset) -> Result<(Loader, Vec<SplitFiles>)> {
-    let (loader, splits) = resolve(load)?;
+pub fn inputs(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
+    let (reader, splits) = resolve(load)?;
     let used = used(load, &splits)?.into_iter().cloned().collect();
-    Ok((loader, used))
+    Ok((reader, used))
 }
 
 /// Those of `splits` that `load.split` uses.
@@ -185,18 +140,21 @@ fn expand(pattern: &str, base: Option<&Path>) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Everything below `dir` that the loader reads, sorted into splits by the names of files and folders.
-fn folder_splits(dir: &Path, named: Option<Loader>) -> Result<(Loader, Vec<SplitFiles>)> {
+/// Everything below `dir` that the reader reads, sorted into splits by the names of files and folders.
+fn folder_splits(
+    dir: &Path,
+    named: Option<&'static RowReader>,
+) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     let mut all = Vec::new();
     walk(dir, &mut all)?;
     all.sort();
-    let loader = match named {
-        Some(loader) => loader,
-        None => infer_loader(all.iter(), dir)?,
+    let reader = match named {
+        Some(reader) => reader,
+        None => infer_reader(all.iter(), dir)?,
     };
-    all.retain(|path| loader.reads(path));
+    all.retain(|path| reader.reads(path));
     if all.is_empty() {
-        let what = format!("file that ends in .{}", loader.extensions().join(" or ."));
+        let what = format!("file that ends in .{}", reader.extensions.join(" or ."));
         return Err(DataError::EmptyFolder { path: dir.to_owned(), what }.into());
     }
     let mut splits: Vec<SplitFiles> = Vec::new();
@@ -210,7 +168,7 @@ fn folder_splits(dir: &Path, named: Option<Loader>) -> Result<(Loader, Vec<Split
     if splits.is_empty() {
         splits.push(SplitFiles { split: "train".into(), files: all });
     }
-    Ok((loader, splits))
+    Ok((reader, splits))
 }
 
 /// The words by which `datasets` recognises splits in the names of files and folders.
@@ -241,16 +199,24 @@ fn walk(dir: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// The loader that reads most of the files.
-fn infer_loader<'a>(files: impl Iterator<Item = &'a PathBuf> + Clone, dir: &Path) -> Result<Loader> {
-    Loader::ALL
-        .into_iter()
-        .map(|loader| (files.clone().filter(|p| loader.reads(p)).count(), loader))
-        // The first of equals.
-        .fold((0, None), |best, (count, loader)| if count > best.0 { (count, Some(loader)) } else { best })
-        .1
-        .ok_or_else(|| {
-            DataError::EmptyFolder { path: dir.to_owned(), what: "json, csv, parquet or txt file".into() }
-                .into()
-        })
+/// The reader that reads most of the files.
+fn infer_reader<'a>(
+    files: impl Iterator<Item = &'a PathBuf> + Clone,
+    dir: &Path,
+) -> Result<&'static RowReader> {
+    let mut most = (0, None);
+    for reader in &READERS {
+        let count = files.clone().filter(|path| reader.reads(path)).count();
+        if count > most.0 {
+            most = (count, Some(reader));
+        }
+    }
+    most.1.ok_or_else(|| {
+        let mut extensions: Vec<_> =
+            READERS.iter().map(|reader| (reader.name, reader.extensions[0])).collect();
+        extensions.dedup_by_key(|(name, _)| *name);
+        let extensions: Vec<_> = extensions.into_iter().map(|(_, extension)| extension).collect();
+        let what = format!("{} file", listed(&extensions, "or"));
+        DataError::EmptyFolder { path: dir.to_owned(), what }.into()
+    })
 }

@@ -2,13 +2,13 @@
 //!
 //! `[[fill]align][sign][z][#][0][width][grouping][.precision][type]`, from the Python language reference.
 
-use super::Value;
-use super::python_text::{self, exponent_text};
+use crate::python_text::{self, exponent_text};
+use crate::value::Value;
 
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Spec {
+struct FormatSpec {
     fill: Option<char>,
-    align: Option<char>,
+    align: Option<Align>,
     sign: Option<char>,
     no_negative_zero: bool,
     alternate: bool,
@@ -19,6 +19,44 @@ struct Spec {
     kind: Option<char>,
 }
 
+/// Where padding goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Align {
+    /// `<`: after the text.
+    Left,
+    /// `>`: before it.
+    Right,
+    /// `^`: half on each side.
+    Center,
+    /// `=`: between the sign of a number and its digits.
+    AfterSign,
+}
+
+impl Align {
+    fn of(c: char) -> Option<Align> {
+        match c {
+            '<' => Some(Align::Left),
+            '>' => Some(Align::Right),
+            '^' => Some(Align::Center),
+            '=' => Some(Align::AfterSign),
+            _ => None,
+        }
+    }
+}
+
+/// A number, in the parts that padding and grouping treat differently.
+struct Digits<'a> {
+    negative: bool,
+    /// `0x` and the like.
+    prefix: &'a str,
+    /// What stands before the point.
+    whole: &'a str,
+    /// Point, decimals, exponent and percent sign.
+    rest: &'a str,
+    /// Digits between two separators.
+    group: usize,
+}
+
 /// More padding than this is a mistake, not a text.
 const MAX_WIDTH: usize = 1 << 20;
 
@@ -26,7 +64,7 @@ const MAX_WIDTH: usize = 1 << 20;
 ///
 /// # Errors
 /// What Python would say: the specification is not valid, or not for this type.
-pub fn format_value(value: &Value, spec: &str) -> Result<String, String> {
+pub(crate) fn format_value(value: &Value, spec: &str) -> Result<String, String> {
     if spec.is_empty() {
         return Ok(python_text::str(value));
     }
@@ -41,17 +79,16 @@ pub fn format_value(value: &Value, spec: &str) -> Result<String, String> {
     }
 }
 
-fn parse(text: &str) -> Result<Spec, String> {
+fn parse(text: &str) -> Result<FormatSpec, String> {
     let chars: Vec<char> = text.chars().collect();
-    let is_align = |c: Option<&char>| matches!(c, Some('<' | '>' | '=' | '^'));
-    let mut spec = Spec::default();
+    let align = |at: usize| chars.get(at).and_then(|c| Align::of(*c));
+    let mut spec = FormatSpec::default();
     let mut i = 0;
-    if is_align(chars.get(1)) {
-        spec.fill = Some(chars[0]);
-        spec.align = Some(chars[1]);
+    if align(1).is_some() {
+        (spec.fill, spec.align) = (Some(chars[0]), align(1));
         i = 2;
-    } else if is_align(chars.first()) {
-        spec.align = Some(chars[0]);
+    } else if align(0).is_some() {
+        spec.align = align(0);
         i = 1;
     }
     if let Some(&c @ ('+' | '-' | ' ')) = chars.get(i) {
@@ -105,33 +142,33 @@ fn wrong_type(kind: char, of: &str) -> String {
     format!("the format code `{kind}` is not for {of}")
 }
 
-fn format_str(s: &str, spec: &Spec) -> Result<String, String> {
+fn format_str(s: &str, spec: &FormatSpec) -> Result<String, String> {
     if let Some(kind) = spec.kind.filter(|&k| k != 's') {
         return Err(wrong_type(kind, "text"));
     }
     if spec.sign.is_some() || spec.no_negative_zero || spec.alternate || spec.grouping.is_some() {
         return Err("sign, `z`, `#`, `,` and `_` are not for text".into());
     }
-    if spec.align == Some('=') {
+    if spec.align == Some(Align::AfterSign) {
         return Err("the alignment `=` is not for text".into());
     }
     let cut: String = s.chars().take(spec.precision.unwrap_or(usize::MAX)).collect();
     let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
-    Ok(pad(&cut, spec.width, fill, spec.align.unwrap_or('<')))
+    Ok(pad(&cut, spec.width, fill, spec.align.unwrap_or(Align::Left)))
 }
 
-fn pad(text: &str, width: usize, fill: char, align: char) -> String {
+fn pad(text: &str, width: usize, fill: char, align: Align) -> String {
     let missing = width.saturating_sub(text.chars().count());
     let left = match align {
-        '<' => 0,
-        '^' => missing / 2,
-        _ => missing,
+        Align::Left => 0,
+        Align::Center => missing / 2,
+        Align::Right | Align::AfterSign => missing,
     };
     let fills = |n| std::iter::repeat_n(fill, n);
     fills(left).chain(text.chars()).chain(fills(missing - left)).collect()
 }
 
-fn format_int(i: i64, spec: &Spec) -> Result<String, String> {
+fn format_int(i: i64, spec: &FormatSpec) -> Result<String, String> {
     let magnitude = i.unsigned_abs();
     let (prefix, digits, group) = match spec.kind {
         Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => return format_float(i as f64, spec),
@@ -149,7 +186,7 @@ fn format_int(i: i64, spec: &Spec) -> Result<String, String> {
                 .and_then(char::from_u32)
                 .ok_or_else(|| format!("{i} is not the code of a character"))?;
             let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
-            return Ok(pad(&c.to_string(), spec.width, fill, spec.align.unwrap_or('<')));
+            return Ok(pad(&c.to_string(), spec.width, fill, spec.align.unwrap_or(Align::Left)));
         }
         Some(kind) => return Err(wrong_type(kind, "whole numbers")),
     };
@@ -161,10 +198,10 @@ fn format_int(i: i64, spec: &Spec) -> Result<String, String> {
     }
     check_grouping(spec)?;
     let prefix = if spec.alternate { prefix } else { "" };
-    Ok(finish_number(spec, i < 0, prefix, &digits, "", group))
+    Ok(finish_number(spec, &Digits { negative: i < 0, prefix, whole: &digits, rest: "", group }))
 }
 
-fn check_grouping(spec: &Spec) -> Result<(), String> {
+fn check_grouping(spec: &FormatSpec) -> Result<(), String> {
     match (spec.grouping, spec.kind) {
         (Some(','), Some(kind @ ('b' | 'o' | 'x' | 'X'))) => {
             Err(format!("`,` is not for the format code `{kind}`"))
@@ -174,7 +211,7 @@ fn check_grouping(spec: &Spec) -> Result<(), String> {
     }
 }
 
-fn format_float(f: f64, spec: &Spec) -> Result<String, String> {
+fn format_float(f: f64, spec: &FormatSpec) -> Result<String, String> {
     let kind = match spec.kind {
         None => None,
         Some(k @ ('e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'n' | '%')) => Some(k),
@@ -188,13 +225,13 @@ fn format_float(f: f64, spec: &Spec) -> Result<String, String> {
         "inf".to_owned()
     } else {
         match (kind, spec.precision) {
-            (Some('e' | 'E'), p) => scientific(scaled, p.unwrap_or(6), spec.alternate),
+            (Some('e' | 'E'), p) => scientific(scaled, p.unwrap_or(6), spec),
             (Some('f' | 'F' | '%'), p) => {
                 let p = p.unwrap_or(6);
                 format!("{scaled:.p$}") + if p == 0 && spec.alternate { "." } else { "" }
             }
-            (Some(_), p) => general(scaled, p.unwrap_or(6), spec.alternate, false),
-            (None, Some(p)) => general(scaled, p, spec.alternate, true),
+            (Some(_), p) => general(scaled, p.unwrap_or(6), spec),
+            (None, Some(p)) => general(scaled, p, spec),
             (None, None) => python_text::float_repr(scaled),
         }
     };
@@ -208,18 +245,19 @@ fn format_float(f: f64, spec: &Spec) -> Result<String, String> {
     let split = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     let (whole, rest) = digits.split_at(split);
     let rest = if kind == Some('%') { format!("{rest}%") } else { rest.to_owned() };
-    Ok(finish_number(spec, negative, "", whole, &rest, 3))
+    Ok(finish_number(spec, &Digits { negative, prefix: "", whole, rest: &rest, group: 3 }))
 }
 
-fn scientific(f: f64, precision: usize, alternate: bool) -> String {
+fn scientific(f: f64, precision: usize, spec: &FormatSpec) -> String {
     let text = format!("{f:.precision$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let dot = if precision == 0 && alternate { "." } else { "" };
+    let dot = if precision == 0 && spec.alternate { "." } else { "" };
     format!("{mantissa}{dot}e{}", exponent_text(exponent.parse().unwrap_or(0)))
 }
 
-/// The code `g`; with `keep_point`, what a precision without a code means: at least one digit after the point.
-fn general(f: f64, precision: usize, alternate: bool, keep_point: bool) -> String {
+/// The code `g`. A precision without a code means the same with at least one digit after the point.
+fn general(f: f64, precision: usize, spec: &FormatSpec) -> String {
+    let (alternate, keep_point) = (spec.alternate, spec.kind.is_none());
     let precision = precision.max(1);
     let text = format!("{f:.*e}", precision - 1);
     let exponent: i32 = text.split_once('e').and_then(|(_, e)| e.parse().ok()).unwrap_or(0);
@@ -249,30 +287,35 @@ fn general(f: f64, precision: usize, alternate: bool, keep_point: bool) -> Strin
 }
 
 /// Sign, prefix, grouping, padding.
-fn finish_number(spec: &Spec, negative: bool, prefix: &str, whole: &str, rest: &str, group: usize) -> String {
-    let sign = match (negative, spec.sign) {
+fn finish_number(spec: &FormatSpec, number: &Digits<'_>) -> String {
+    let Digits { prefix, whole, rest, .. } = *number;
+    let sign = match (number.negative, spec.sign) {
         (true, _) => "-",
         (false, Some('+')) => "+",
         (false, Some(' ')) => " ",
-        _ => "",
+        (false, _) => "",
     };
     let fill = spec.fill.unwrap_or(if spec.zero { '0' } else { ' ' });
-    let align = spec.align.unwrap_or(if spec.zero { '=' } else { '>' });
-    let room = spec.width.saturating_sub(sign.len() + prefix.len() + rest.chars().count());
+    let align = spec.align.unwrap_or(if spec.zero { Align::AfterSign } else { Align::Right });
+    let width = spec.width.saturating_sub(sign.len() + prefix.len());
     let whole = match spec.grouping {
         Some(separator) if !whole.is_empty() => {
             // Zeros that fill up to the width are grouped like digits.
-            let min_width = if fill == '0' && align == '=' { room } else { 0 };
-            grouped(whole, separator, group, min_width)
+            let zeros = fill == '0' && align == Align::AfterSign;
+            let min_width = if zeros { width.saturating_sub(rest.chars().count()) } else { 0 };
+            grouped(whole, separator, number.group, min_width)
         }
-        _ => whole.to_owned(),
+        Some(_) | None => whole.to_owned(),
     };
-    if align == '=' {
-        let body =
-            pad(&format!("{whole}{rest}"), spec.width.saturating_sub(sign.len() + prefix.len()), fill, '>');
-        return format!("{sign}{prefix}{body}");
+    match align {
+        Align::AfterSign => {
+            let body = pad(&format!("{whole}{rest}"), width, fill, Align::Right);
+            format!("{sign}{prefix}{body}")
+        }
+        Align::Left | Align::Right | Align::Center => {
+            pad(&format!("{sign}{prefix}{whole}{rest}"), spec.width, fill, align)
+        }
     }
-    pad(&format!("{sign}{prefix}{whole}{rest}"), spec.width, fill, align)
 }
 
 fn grouped(digits: &str, separator: char, group: usize, min_width: usize) -> String {

@@ -1,7 +1,8 @@
 //! The samples that are kept for evaluation.
 
-use super::permutation::permutation;
-use super::{DataError, Dataset};
+use crate::error::DataError;
+use crate::permutation::permutation;
+use crate::sample::Dataset;
 use olive_config::canonical::EvalSize;
 
 /// Splits a dataset as Olive does: a permutation by numpy's generator, whose first samples are for evaluation and whose

@@ -1,6 +1,6 @@
-//! Values on their way into templates and out of them.
+//! Conversion between [`Value`] and the values of templates.
 
-use super::Value;
+use crate::value::Value;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind};
 

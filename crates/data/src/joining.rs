@@ -1,17 +1,14 @@
 //! The strategies that cut blocks out of joined rows. A block may begin and end anywhere in a row.
 
-use super::corpus::Corpus;
-use super::python_random::PythonRandom;
-use super::strategy::{Sampler, Token};
+use crate::corpus::Corpus;
+use crate::python_random::PythonRandom;
+use crate::strategy::{Sampler, Token};
 use olive_core::Result;
-
-/// What the corpus was, for the message when it does not suffice.
-pub(super) struct Seen {
-    pub tokens: usize,
-}
 
 /// All rows one after another, cut every `step` tokens into blocks of the sampler's length. With a `step` below that
 /// length the blocks overlap, and in each the labels of the first `length - step` tokens do not count.
+///
+/// Gives the number of tokens of the rows, up to where the sampler was full.
 ///
 /// Whole blocks do not depend on the batches; overlapping ones never span two of them, as in Olive.
 pub(super) fn join(
@@ -19,17 +16,17 @@ pub(super) fn join(
     sampler: &mut Sampler<'_>,
     step: usize,
     batch: usize,
-) -> Result<Seen> {
+) -> Result<usize> {
     let length = sampler.length();
     let mut carry: Vec<Token> = Vec::new();
-    let mut seen = Seen { tokens: 0 };
+    let mut tokens = 0;
     corpus.for_batches(batch, |rows| {
         let before = carry.len();
         for row in rows {
             carry.extend_from_slice(&row);
             carry.extend_from_slice(&corpus.joiner);
         }
-        seen.tokens += carry.len() - before;
+        tokens += carry.len() - before;
         let (mut begin, mut end) = (0, 0);
         // Olive up to 0.13 stops one token early and keeps a block that ends with the buffer.
         while begin + length <= carry.len() && !sampler.is_full() {
@@ -40,11 +37,11 @@ pub(super) fn join(
         carry.drain(..end);
         Ok(!sampler.is_full())
     })?;
-    Ok(seen)
+    Ok(tokens)
 }
 
 /// Blocks that begin at rows drawn at random, with replacement. A block that would reach past the last row is drawn
-/// again, up to `retries` times.
+/// again, up to `retries` times. Gives the number of tokens of all rows.
 pub(super) fn join_random(
     corpus: &Corpus<'_>,
     sampler: &mut Sampler<'_>,
@@ -52,7 +49,7 @@ pub(super) fn join_random(
     random: &mut PythonRandom,
     retries: usize,
     batch: usize,
-) -> Result<Seen> {
+) -> Result<usize> {
     let rows = corpus.all(batch)?;
     let length = sampler.length();
     for _ in 0..samples {
@@ -73,5 +70,5 @@ pub(super) fn join_random(
             }
         }
     }
-    Ok(Seen { tokens: rows.iter().map(|r| r.len() + corpus.joiner.len()).sum() })
+    Ok(rows.iter().map(|r| r.len() + corpus.joiner.len()).sum())
 }

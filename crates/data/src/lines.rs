@@ -1,22 +1,24 @@
 //! The strategies that make one sample of one row.
 
-use super::corpus::Corpus;
-use super::python_random::PythonRandom;
-use super::strategy::{Sampler, Token};
+use crate::corpus::Corpus;
+use crate::python_random::PythonRandom;
+use crate::strategy::{Sampler, Token};
 use olive_config::canonical::{PaddingSide, TextGeneration};
 use olive_core::Result;
 
 /// How rows are brought to the block length.
-pub(super) struct Shape {
-    pub truncation_side: PaddingSide,
+pub(super) struct Truncation {
+    /// Where a row that is too long loses tokens.
+    pub side: PaddingSide,
+    /// Rows below the block length make no sample.
     pub drop_short: bool,
 }
 
-impl Shape {
-    /// Cut to the block length; true if the row is that long.
+impl Truncation {
+    /// Cuts a row to at most `length` tokens; true if it has that many.
     pub(super) fn cut(&self, ids: &mut Vec<Token>, length: usize) -> bool {
         if ids.len() > length {
-            match self.truncation_side {
+            match self.side {
                 PaddingSide::Right => ids.truncate(length),
                 PaddingSide::Left => drop(ids.drain(..ids.len() - length)),
             }
@@ -25,9 +27,10 @@ impl Shape {
     }
 }
 
-/// What the rows were, for messages.
+/// Lengths of the rows, for messages.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct RowLengths {
+    /// Tokens of the longest row, after it was cut.
     pub longest: usize,
     /// Rows without a single token, which make no sample.
     pub empty: usize,
@@ -37,25 +40,25 @@ pub(super) struct Seen {
 pub(super) fn in_order(
     corpus: &Corpus<'_>,
     sampler: &mut Sampler<'_>,
-    shape: &Shape,
+    truncation: &Truncation,
     batch: usize,
-) -> Result<Seen> {
-    let mut seen = Seen::default();
+) -> Result<RowLengths> {
+    let mut lengths = RowLengths::default();
     let length = sampler.length();
     corpus.for_batches(batch, |rows| {
         for mut ids in rows {
             if sampler.is_full() {
                 break;
             }
-            let whole = shape.cut(&mut ids, length);
-            seen.longest = seen.longest.max(ids.len());
-            if whole || !shape.drop_short {
-                seen.empty += usize::from(!sampler.push_row(&ids));
+            let whole = truncation.cut(&mut ids, length);
+            lengths.longest = lengths.longest.max(ids.len());
+            if whole || !truncation.drop_short {
+                lengths.empty += usize::from(!sampler.push_row(&ids));
             }
         }
         Ok(!sampler.is_full())
     })?;
-    Ok(seen)
+    Ok(lengths)
 }
 
 /// Rows drawn with replacement. With `drop_short`, a short row is drawn again, up to `random_retries` draws in all; what
@@ -63,24 +66,24 @@ pub(super) fn in_order(
 pub(super) fn at_random(
     corpus: &Corpus<'_>,
     sampler: &mut Sampler<'_>,
-    shape: &Shape,
+    truncation: &Truncation,
     samples: usize,
     random: &mut PythonRandom,
     options: &TextGeneration,
-) -> Result<Seen> {
+) -> Result<RowLengths> {
     let length = sampler.length();
     let mut rows = corpus.all(options.processing_batch_size)?;
-    let whole: Vec<bool> = rows.iter_mut().map(|ids| shape.cut(ids, length)).collect();
-    let mut seen = Seen { longest: rows.iter().map(Vec::len).max().unwrap_or(0), empty: 0 };
-    let tries = if shape.drop_short { options.random_retries } else { 1 };
+    let whole: Vec<bool> = rows.iter_mut().map(|ids| truncation.cut(ids, length)).collect();
+    let mut lengths = RowLengths { longest: rows.iter().map(Vec::len).max().unwrap_or(0), empty: 0 };
+    let tries = if truncation.drop_short { options.random_retries } else { 1 };
     for _ in 0..samples {
         for attempt in 1..=tries {
             let row = random.below(rows.len() as u64) as usize;
             if whole[row] || attempt == tries {
-                seen.empty += usize::from(!sampler.push_row(&rows[row]));
+                lengths.empty += usize::from(!sampler.push_row(&rows[row]));
                 break;
             }
         }
     }
-    Ok(seen)
+    Ok(lengths)
 }

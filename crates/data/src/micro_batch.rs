@@ -1,6 +1,7 @@
-//! Some samples as the decoder takes them: shifted labels, and no position that cannot matter.
+//! Some samples as the decoder takes them: with shifted labels, without padding, and without positions on which no label
+//! depends.
 
-use super::sample::{IGNORED, Sample};
+use crate::sample::{IGNORED, Sample};
 use olive_decoder::Tokens;
 use std::ops::Range;
 
@@ -10,7 +11,7 @@ pub struct MicroBatch {
     pub tokens: Tokens,
     /// What each position should predict; [`IGNORED`] does not count.
     pub targets: Vec<i32>,
-    /// Positions that count.
+    /// Targets that count.
     pub labels: usize,
     /// Tokens of the samples, padding not counted.
     pub real_tokens: usize,

@@ -1,8 +1,8 @@
 //! The strategy `pack`: whole rows side by side in blocks, of which each sees itself only.
 
-use super::corpus::Corpus;
-use super::lines::{Seen, Shape};
-use super::strategy::{Sampler, Token};
+use crate::corpus::Corpus;
+use crate::lines::{RowLengths, Truncation};
+use crate::strategy::{Sampler, Token};
 use olive_core::Result;
 use std::collections::BTreeMap;
 
@@ -11,20 +11,20 @@ use std::collections::BTreeMap;
 pub(super) fn pack(
     corpus: &Corpus<'_>,
     sampler: &mut Sampler<'_>,
-    shape: &Shape,
+    truncation: &Truncation,
     batch: usize,
-) -> Result<Seen> {
+) -> Result<RowLengths> {
     let length = sampler.length();
-    let mut seen = Seen::default();
+    let mut lengths = RowLengths::default();
     let mut blocks: Vec<Vec<Vec<Token>>> = Vec::new();
     // Numbers of the blocks by the room they have.
     let mut open: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     corpus.for_batches(batch, |rows| {
         for mut row in rows {
-            shape.cut(&mut row, length);
-            seen.longest = seen.longest.max(row.len());
+            truncation.cut(&mut row, length);
+            lengths.longest = lengths.longest.max(row.len());
             if row.is_empty() {
-                seen.empty += 1;
+                lengths.empty += 1;
                 continue;
             }
             let tightest = open.range(row.len()..).next().map(|(room, _)| *room);
@@ -56,5 +56,5 @@ pub(super) fn pack(
         }
         sampler.push_documents(block);
     }
-    Ok(seen)
+    Ok(lengths)
 }

@@ -6,7 +6,7 @@
 const MULTIPLIER: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
 
 /// `numpy.random.default_rng(seed).permutation(n)`.
-pub fn permutation(seed: u64, n: usize) -> Vec<usize> {
+pub(crate) fn permutation(seed: u64, n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     let mut generator = Pcg64::new(seed);
     for i in (1..n).rev() {

@@ -1,13 +1,18 @@
 //! A data configuration to a dataset.
 
-use super::corpus::{self, Corpus};
-use super::lines::{self, Shape};
-use super::python_random::PythonRandom;
-use super::sample::{Dataset, IGNORED};
-use super::special_tokens::SpecialTokens;
-use super::strategy::Sampler;
-use super::template::Template;
-use super::{DataError, Rows, inputs, joining, load_rows, packing, texts};
+use crate::corpus::{self, Corpus};
+use crate::error::DataError;
+use crate::files::inputs;
+use crate::joining;
+use crate::lines::{self, Truncation};
+use crate::packing;
+use crate::python_random::PythonRandom;
+use crate::rows::{Rows, load_rows};
+use crate::sample::{Dataset, IGNORED, Sample};
+use crate::special_tokens::SpecialTokens;
+use crate::strategy::Sampler;
+use crate::template::Template;
+use crate::texts;
 use olive_config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
@@ -38,7 +43,7 @@ pub fn prepare(
     prepare_rows(&rows, &config.pre_process, model, events, cancel)
 }
 
-/// What can be wrong with the options alone, before anything is read.
+/// Checks the options, before anything is read.
 ///
 /// # Errors
 /// [`DataError::Options`] or [`DataError::Template`].
@@ -126,8 +131,9 @@ fn prepare_rows(
         warn(events, format!("{left_out} of {} rows have an empty text and are left out", rows.len()));
     }
     let joiner = match &options.joiner {
-        Some(text) => corpus::encode(&tokenizer, text, options.loss_on == LossOn::All)
-            .map_err(|e| tokenizer_error(model, &e))?,
+        Some(text) => {
+            corpus::joiner(&tokenizer, text, options.loss_on).map_err(|e| tokenizer_error(model, &e))?
+        }
         None => Vec::new(),
     };
     let pad_id = tokens.pad_id(&tokenizer);
@@ -139,9 +145,9 @@ fn prepare_rows(
     }
 
     let corpus = Corpus { rows, texts: &texts, tokenizer: &tokenizer, joiner, events, cancel };
-    let mut dataset = Dataset { samples: Vec::new(), rows: rows.len() };
+    let mut samples = Vec::new();
     let mut sampler = Sampler {
-        samples: &mut dataset.samples,
+        samples: &mut samples,
         era: options.era,
         length: options.max_seq_len,
         limit: options.max_samples,
@@ -149,29 +155,42 @@ fn prepare_rows(
         use_attention_mask: options.use_attention_mask,
         padding,
     };
-    run(&corpus, &mut sampler, options, &tokens)?;
-    if let Some(wanted) = options.max_samples.filter(|&n| dataset.samples.len() < n) {
-        let found = dataset.samples.len();
-        warn(events, format!("{found} samples instead of `max_samples` {wanted}: the data gives no more"));
+    cut(&corpus, &mut sampler, options, &tokens)?;
+    let samples = with_labels(samples, options, events)?;
+    Ok(Dataset { samples, rows: rows.len() })
+}
+
+/// Where only completions count, leaves out the samples without one.
+///
+/// # Errors
+/// [`DataError::NoLabels`]: no sample has a label that counts.
+fn with_labels(
+    mut samples: Vec<Sample>,
+    options: &TextGeneration,
+    events: &dyn EventSink,
+) -> Result<Vec<Sample>> {
+    let all = samples.len();
+    if let Some(wanted) = options.max_samples.filter(|&n| all < n) {
+        warn(events, format!("{all} samples instead of `max_samples` {wanted}: the data gives no more"));
     }
     // The first label of a sample is never predicted.
-    let counts = |labels: &[i32]| labels.iter().skip(1).any(|&label| label != IGNORED);
+    let counts = |sample: &Sample| sample.labels.iter().skip(1).any(|&label| label != IGNORED);
     if options.loss_on == LossOn::Completion {
-        let all = dataset.samples.len();
-        dataset.samples.retain(|s| counts(&s.labels));
-        let mute = all - dataset.samples.len();
+        samples.retain(counts);
+        let mute = all - samples.len();
         if mute > 0 && mute < all {
             let message = "samples have no completion, or none within `max_seq_len`, and are left out";
             warn(events, format!("{mute} of {all} {message}"));
         }
     }
-    if !dataset.samples.iter().any(|s| counts(&s.labels)) {
-        return Err(DataError::NoLabels { samples: dataset.samples.len() }.into());
+    if !samples.iter().any(counts) {
+        return Err(DataError::NoLabels { samples: samples.len() }.into());
     }
-    Ok(dataset)
+    Ok(samples)
 }
 
-fn run(
+/// Cuts samples by the strategy of `options`.
+fn cut(
     corpus: &Corpus<'_>,
     sampler: &mut Sampler<'_>,
     options: &TextGeneration,
@@ -181,38 +200,35 @@ fn run(
     let batch = options.processing_batch_size;
     let samples = options.max_samples.unwrap_or(0);
     let mut random = PythonRandom::new(options.random_seed.unwrap_or(0));
-    let shape = Shape { truncation_side: tokens.truncation_side, drop_short: options.drop_short_sequences };
-    let joined = |seen: joining::Seen, empty: bool| match empty {
-        true => Err(DataError::TooFewTokens { rows, tokens: seen.tokens, block }.into()),
-        false => Ok(()),
+    let truncation = Truncation { side: tokens.truncation_side, drop_short: options.drop_short_sequences };
+    let joined = |tokens: usize, sampler: &Sampler<'_>| match &sampler.samples[..] {
+        [] => Err(DataError::TooFewTokens { rows, tokens, block }.into()),
+        [_, ..] => Ok(()),
     };
-    let seen = match options.strategy {
-        Strategy::Join | Strategy::JoinSlidingWindow => {
-            let step = match options.strategy {
-                Strategy::JoinSlidingWindow => options.stride.unwrap_or(block),
-                _ => block,
-            };
-            let seen = joining::join(corpus, sampler, step, batch)?;
-            return joined(seen, sampler.samples.is_empty());
+    let lengths = match options.strategy {
+        Strategy::Join => return joined(joining::join(corpus, sampler, block, batch)?, sampler),
+        Strategy::JoinSlidingWindow => {
+            let step = options.stride.unwrap_or(block);
+            return joined(joining::join(corpus, sampler, step, batch)?, sampler);
         }
         Strategy::JoinRandom => {
             let retries = options.random_retries;
-            let seen = joining::join_random(corpus, sampler, samples, &mut random, retries, batch)?;
-            return joined(seen, sampler.samples.is_empty());
+            let tokens = joining::join_random(corpus, sampler, samples, &mut random, retries, batch)?;
+            return joined(tokens, sampler);
         }
-        Strategy::Pack => packing::pack(corpus, sampler, &shape, batch)?,
-        Strategy::LineByLine => lines::in_order(corpus, sampler, &shape, batch)?,
+        Strategy::Pack => packing::pack(corpus, sampler, &truncation, batch)?,
+        Strategy::LineByLine => lines::in_order(corpus, sampler, &truncation, batch)?,
         Strategy::LineByLineRandom => {
-            lines::at_random(corpus, sampler, &shape, samples, &mut random, options)?
+            lines::at_random(corpus, sampler, &truncation, samples, &mut random, options)?
         }
     };
-    if seen.empty > 0 {
-        warn(corpus.events, format!("{} samples have not a single token and are left out", seen.empty));
+    if lengths.empty > 0 {
+        warn(corpus.events, format!("{} samples have not a single token and are left out", lengths.empty));
     }
-    match sampler.samples.is_empty() {
-        true if seen.longest == 0 => Err(DataError::AllEmpty { rows }.into()),
-        true => Err(DataError::AllShort { rows, block, longest: seen.longest }.into()),
-        false => Ok(()),
+    match (sampler.samples.is_empty(), lengths.longest) {
+        (false, _) => Ok(()),
+        (true, 0) => Err(DataError::AllEmpty { rows }.into()),
+        (true, longest) => Err(DataError::AllShort { rows, block, longest }.into()),
     }
 }
 

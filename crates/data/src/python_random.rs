@@ -5,14 +5,14 @@
 const N: usize = 624;
 const M: usize = 397;
 
-pub struct PythonRandom {
+pub(crate) struct PythonRandom {
     state: [u32; N],
     next: usize,
 }
 
 impl PythonRandom {
     /// `random.Random(seed)`.
-    pub fn new(seed: u64) -> PythonRandom {
+    pub(crate) fn new(seed: u64) -> PythonRandom {
         let low = seed as u32;
         let high = (seed >> 32) as u32;
         let mut random = PythonRandom { state: [0; N], next: N };
@@ -76,7 +76,7 @@ impl PythonRandom {
     }
 
     /// `randint(0, n - 1)`, the same as `randrange(n)`; `n` must not be 0.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         let bits = u64::BITS - n.leading_zeros();
         loop {
             let value = self.bits(bits);
@@ -85,24 +85,16 @@ impl PythonRandom {
             }
         }
     }
-
-    /// `randint(low, high)`, both ends included; `high` must not be below `low`.
-    pub fn randint(&mut self, low: i64, high: i64) -> i64 {
-        let span = high.wrapping_sub(low) as u64;
-        match span.checked_add(1) {
-            Some(n) => low.wrapping_add(self.below(n) as i64),
-            None => self.bits(64) as i64,
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// `randint(low, high)`.
     fn draws(seed: u64, low: i64, high: i64, n: usize) -> Vec<i64> {
         let mut random = PythonRandom::new(seed);
-        (0..n).map(|_| random.randint(low, high)).collect()
+        (0..n).map(|_| low + random.below((high - low + 1) as u64) as i64).collect()
     }
 
     /// Expected values: CPython 3.11.

@@ -1,6 +1,6 @@
 //! `str()`, `repr()` and `json.dumps()` of Python, for values that end up in training texts.
 
-use super::Value;
+use crate::value::Value;
 use regex::Regex;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -78,7 +78,7 @@ pub(super) fn exponent_text(exponent: i32) -> String {
 }
 
 /// `repr` of a string.
-pub fn str_repr(s: &str) -> String {
+fn str_repr(s: &str) -> String {
     let quote = if s.contains('\'') && !s.contains('"') { '"' } else { '\'' };
     let mut out = String::with_capacity(s.len() + 2);
     out.push(quote);
@@ -111,17 +111,17 @@ pub fn str_repr(s: &str) -> String {
 
 /// How `json.dumps` lays out its text.
 #[derive(Debug, Clone)]
-pub struct JsonLayout {
-    pub ensure_ascii: bool,
-    pub indent: Option<usize>,
-    pub item_separator: String,
-    pub key_separator: String,
-    pub sort_keys: bool,
+pub(crate) struct JsonLayout {
+    pub(crate) ensure_ascii: bool,
+    pub(crate) indent: Option<usize>,
+    pub(crate) item_separator: String,
+    pub(crate) key_separator: String,
+    pub(crate) sort_keys: bool,
 }
 
 impl JsonLayout {
     /// Python's defaults, except that text stays as it is: how chat templates call it.
-    pub fn new(indent: Option<usize>) -> JsonLayout {
+    pub(crate) fn new(indent: Option<usize>) -> JsonLayout {
         let item_separator = if indent.is_some() { "," } else { ", " };
         JsonLayout {
             ensure_ascii: false,
@@ -134,7 +134,7 @@ impl JsonLayout {
 }
 
 /// `json.dumps(value)`.
-pub fn json_dumps(value: &Value, layout: &JsonLayout) -> String {
+pub(crate) fn json_dumps(value: &Value, layout: &JsonLayout) -> String {
     let mut out = String::new();
     write_json(&mut out, value, layout, 1);
     out
@@ -154,7 +154,7 @@ fn write_json(out: &mut String, value: &Value, layout: &JsonLayout, depth: usize
         Value::Float(f) if f.is_nan() => out.push_str("NaN"),
         Value::Float(f) if f.is_infinite() => out.push_str(if *f > 0.0 { "Infinity" } else { "-Infinity" }),
         Value::Float(f) => out.push_str(&float_repr(*f)),
-        Value::Str(s) => write_json_str(out, s, layout.ensure_ascii),
+        Value::Str(s) => write_json_str(out, s, layout),
         Value::List(items) if items.is_empty() => out.push_str("[]"),
         Value::List(items) => {
             out.push('[');
@@ -176,7 +176,7 @@ fn write_json(out: &mut String, value: &Value, layout: &JsonLayout, depth: usize
             for (i, (key, value)) in entries.into_iter().enumerate() {
                 out.push_str(if i == 0 { "" } else { &layout.item_separator });
                 line(out, depth);
-                write_json_str(out, key, layout.ensure_ascii);
+                write_json_str(out, key, layout);
                 out.push_str(&layout.key_separator);
                 write_json(out, value, layout, depth + 1);
             }
@@ -186,7 +186,7 @@ fn write_json(out: &mut String, value: &Value, layout: &JsonLayout, depth: usize
     }
 }
 
-fn write_json_str(out: &mut String, s: &str, ensure_ascii: bool) {
+fn write_json_str(out: &mut String, s: &str, layout: &JsonLayout) {
     out.push('"');
     for c in s.chars() {
         match c {
@@ -197,7 +197,7 @@ fn write_json_str(out: &mut String, s: &str, ensure_ascii: bool) {
             '\t' => out.push_str("\\t"),
             '\u{8}' => out.push_str("\\b"),
             '\u{c}' => out.push_str("\\f"),
-            c if u32::from(c) < 0x20 || (ensure_ascii && !c.is_ascii()) => {
+            c if u32::from(c) < 0x20 || (layout.ensure_ascii && !c.is_ascii()) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     write!(out, "\\u{unit:04x}").expect("a String takes everything");
                 }

@@ -1,8 +1,10 @@
 //! The rows of a dataset, read, sliced and filtered.
 
-use super::files::{self, SplitFiles};
-use super::readers::{self, Table};
-use super::{DataError, Location, Value, split};
+use crate::error::{DataError, Location, Numbering};
+use crate::files::{self, SplitFiles};
+use crate::readers::Table;
+use crate::split;
+use crate::value::Value;
 use olive_config::canonical::LoadDataset;
 use olive_core::Result;
 use std::collections::HashMap;
@@ -21,7 +23,7 @@ struct Row {
     values: Vec<Value>,
     file: usize,
     number: u64,
-    number_is_line: bool,
+    numbering: Numbering,
 }
 
 impl Rows {
@@ -46,14 +48,18 @@ impl Rows {
     pub fn location(&self, i: usize) -> Location {
         let row = &self.rows[i];
         let path = self.files.get(row.file).cloned().unwrap_or_default();
-        Location { path, number: row.number, is_line: row.number_is_line }
+        Location { path, number: row.number, numbering: row.numbering }
     }
 
     /// The place of a column that must exist.
     ///
     /// # Errors
     /// [`DataError::MissingColumn`], located at the first row.
-    pub fn require(&self, name: &str, wanted_by: &'static str) -> std::result::Result<usize, DataError> {
+    pub(crate) fn require(
+        &self,
+        name: &str,
+        wanted_by: &'static str,
+    ) -> std::result::Result<usize, DataError> {
         self.column(name).ok_or_else(|| DataError::MissingColumn {
             location: self.location(0),
             column: name.to_owned(),
@@ -69,13 +75,13 @@ impl Rows {
 /// What is wrong with a file, with its line; a split that does not exist or selects nothing; a filter on a column that
 /// does not exist, or that keeps nothing.
 pub fn load_rows(load: &LoadDataset) -> Result<Rows> {
-    let (loader, splits) = files::resolve(load)?;
+    let (reader, splits) = files::resolve(load)?;
     let used = files::used(load, &splits)?;
     let mut loaded: Vec<(&str, Rows)> = Vec::new();
     for SplitFiles { split, files } in used {
         let mut rows = Rows::default();
         for path in files {
-            let table = readers::read(loader, path, load.field.as_deref())?;
+            let table = reader.read(path, load.field.as_deref())?;
             append(&mut rows, table, path.clone());
         }
         loaded.push((split, rows));
@@ -93,7 +99,7 @@ fn append(rows: &mut Rows, table: Table, path: PathBuf) {
     let width = rows.columns.len();
     rows.rows.extend(table.rows.into_iter().map(|(number, values)| {
         let values = arrange(values, &places, width);
-        Row { values, file, number, number_is_line: table.numbers_are_lines }
+        Row { values, file, number, numbering: table.numbering }
     }));
 }
 
@@ -156,7 +162,7 @@ fn select(load: &LoadDataset, loaded: &[(&str, Rows)]) -> Result<Rows> {
     Ok(selected)
 }
 
-/// What a column holds, as far as it decides whether its whole numbers become floats.
+/// The types of a column's values, which decide whether its whole numbers become floats.
 #[derive(Clone, Copy, Default, PartialEq)]
 struct Kinds {
     ints: bool,
@@ -181,7 +187,7 @@ fn unify_numbers(rows: &mut Rows) {
                 // Lists of lists are left alone unless they are numbers throughout.
                 inner.others |= deeper != Kinds::default();
             }
-            _ => kinds.others = true,
+            Value::Bool(_) | Value::Str(_) | Value::Dict(_) => kinds.others = true,
         }
     }
     let mixed = |k: Kinds| k.ints && k.floats && !k.others && !k.lists;

@@ -28,14 +28,6 @@ impl Sample {
         };
         self.documents.as_deref().unwrap_or(&whole).iter().map(range).collect()
     }
-
-    /// The positions from the first real token to the last; empty if there is none.
-    pub fn span(&self) -> Range<usize> {
-        let Some(mask) = &self.attention_mask else { return 0..self.input_ids.len() };
-        let first = mask.iter().position(|&m| m != 0).unwrap_or(0);
-        let end = mask.iter().rposition(|&m| m != 0).map_or(first, |last| last + 1);
-        first..end
-    }
 }
 
 /// What a data configuration yields.

@@ -1,4 +1,4 @@
-//! The tokens with a meaning, as the tokenizer's files name them.
+//! The special tokens that the tokenizer's files name.
 
 use olive_config::canonical::PaddingSide;
 use olive_core::Result;
@@ -61,12 +61,12 @@ impl SpecialTokens {
     }
 
     /// By name, for chat templates.
-    pub fn named(&self) -> &[(String, String)] {
+    pub(crate) fn named(&self) -> &[(String, String)] {
         &self.named
     }
 
     /// The id to pad with: that of the padding token, or else of the end of text.
-    pub fn pad_id(&self, tokenizer: &Tokenizer) -> Option<u32> {
+    pub(crate) fn pad_id(&self, tokenizer: &Tokenizer) -> Option<u32> {
         [&self.pad, &self.eos].into_iter().flatten().find_map(|text| tokenizer.token_to_id(text))
     }
 }

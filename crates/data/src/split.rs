@@ -1,13 +1,13 @@
-//! The split language of `datasets`: `train[:90%]`, `train[10:20]+test`.
+//! The slicing syntax of `datasets`: `train[:90%]`, `train[10:20]+test`.
 
-use super::DataError;
+use crate::error::DataError;
 use std::ops::Range;
 
-/// One summand of a split.
+/// One of the slices that `+` joins.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Part {
+pub(crate) struct SplitSlice {
     /// `all` means every split.
-    pub split: String,
+    pub(crate) split: String,
     /// Bounds in rows or percent, negative ones from the end; `None` is open.
     from: Option<f64>,
     to: Option<f64>,
@@ -18,20 +18,21 @@ pub struct Part {
 
 /// # Errors
 /// [`DataError::BadSplit`].
-pub fn parse(text: &str) -> Result<Vec<Part>, DataError> {
+pub(crate) fn parse(text: &str) -> Result<Vec<SplitSlice>, DataError> {
     text.split('+')
         .map(|part| parse_part(part.trim()))
         .collect::<Result<_, String>>()
         .map_err(|reason| DataError::BadSplit { split: text.to_owned(), reason })
 }
 
-fn parse_part(text: &str) -> Result<Part, String> {
+fn parse_part(text: &str) -> Result<SplitSlice, String> {
     let name_end = text.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '.')).unwrap_or(text.len());
     let (name, rest) = text.split_at(name_end);
     if name.is_empty() {
         return Err("the name is missing".into());
     }
-    let mut part = Part { split: name.into(), from: None, to: None, percent: false, drop_remainder: false };
+    let mut part =
+        SplitSlice { split: name.into(), from: None, to: None, percent: false, drop_remainder: false };
     if rest.is_empty() {
         return Ok(part);
     }
@@ -68,9 +69,9 @@ fn parse_part(text: &str) -> Result<Part, String> {
     Ok(part)
 }
 
-impl Part {
-    /// The rows it selects of `rows`; may be empty.
-    pub fn range(&self, rows: usize) -> Range<usize> {
+impl SplitSlice {
+    /// The rows it selects of a split with `rows` rows; may be empty.
+    pub(crate) fn range(&self, rows: usize) -> Range<usize> {
         let n = rows as f64;
         let absolute = |bound: f64| match (self.percent, self.drop_remainder) {
             (false, _) => bound,

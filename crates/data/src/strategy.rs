@@ -1,6 +1,6 @@
 //! Tokens to samples: labels, masks and padding of both eras of Olive, for all strategies.
 
-use super::sample::{IGNORED, Sample};
+use crate::sample::{IGNORED, Sample};
 use olive_config::canonical::{Era, PaddingSide};
 
 /// A token of a text.
@@ -19,13 +19,13 @@ impl Token {
     }
 }
 
-/// Takes token lists and makes samples of them, up to a number.
+/// Makes samples of lists of tokens, up to `limit`.
 pub(super) struct Sampler<'a> {
     pub samples: &'a mut Vec<Sample>,
     pub era: Era,
     pub length: usize,
     pub limit: Option<usize>,
-    /// What Olive 0.6 masks wherever it stands, and rows are padded with.
+    /// Id of the token that rows are padded with. Olive 0.6 masks it wherever it stands.
     pub pad_id: Option<u32>,
     pub use_attention_mask: bool,
     /// Where rows are padded to the block length; `None`: not at all.

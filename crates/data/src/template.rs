@@ -1,7 +1,9 @@
 //! Text templates: Python's `str.format` with the columns of a row as keyword arguments.
 
-use super::format_spec::format_value;
-use super::{DataError, Location, Value, python_text};
+use crate::error::{DataError, Location};
+use crate::format_spec::format_value;
+use crate::python_text;
+use crate::value::Value;
 
 /// A template, parsed once.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,11 +22,22 @@ struct Field {
     column: String,
     /// `[key]` after the column, outermost first.
     keys: Vec<String>,
-    conversion: Option<char>,
+    conversion: Option<Conversion>,
     /// May hold fields itself: `{column:>{width}}`.
     spec: Vec<Part>,
     /// As written, for messages.
     source: String,
+}
+
+/// What `!` and a letter make of a value before it is formatted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Conversion {
+    /// `!s`
+    Str,
+    /// `!r`
+    Repr,
+    /// `!a`: as `repr`, with everything beyond ASCII escaped.
+    Ascii,
 }
 
 impl Template {
@@ -86,9 +99,9 @@ fn format_parts<'v>(
                 let spec = format_parts(&field.spec, column, location)?;
                 let converted = match field.conversion {
                     None => None,
-                    Some('s') => Some(python_text::str(value)),
-                    Some('a') => Some(ascii(&python_text::repr(value))),
-                    Some(_) => Some(python_text::repr(value)),
+                    Some(Conversion::Str) => Some(python_text::str(value)),
+                    Some(Conversion::Repr) => Some(python_text::repr(value)),
+                    Some(Conversion::Ascii) => Some(ascii(&python_text::repr(value))),
                 };
                 let text = match converted {
                     Some(text) => format_value(&Value::Str(text), &spec),
@@ -196,10 +209,14 @@ impl Parser<'_> {
         let (column, keys) = self.name(&name, name_start)?;
         let mut field = Field { column, keys, conversion: None, spec: Vec::new(), source: String::new() };
         if self.chars.get(self.at) == Some(&'!') {
-            match self.chars.get(self.at + 1) {
-                Some(&c @ ('r' | 's' | 'a')) => field.conversion = Some(c),
-                _ => return self.fail(self.at, "the conversion after `!` must be `r`, `s` or `a`"),
-            }
+            field.conversion = match self.chars.get(self.at + 1) {
+                Some('s') => Some(Conversion::Str),
+                Some('r') => Some(Conversion::Repr),
+                Some('a') => Some(Conversion::Ascii),
+                Some(_) | None => {
+                    return self.fail(self.at, "the conversion after `!` must be `r`, `s` or `a`");
+                }
+            };
             self.at += 2;
             if !matches!(self.chars.get(self.at), Some(':' | '}')) {
                 return self.fail(self.at, "`:` or `}` must follow the conversion");

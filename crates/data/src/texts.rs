@@ -1,9 +1,12 @@
 //! The text of every row, by chat template, text template or columns.
 
-use super::chat_template::ChatTemplate;
-use super::special_tokens::SpecialTokens;
-use super::template::Template;
-use super::{DataError, Rows, Value, completion};
+use crate::chat_template::{ChatTemplate, GenerationPrompt};
+use crate::completion;
+use crate::error::DataError;
+use crate::rows::Rows;
+use crate::special_tokens::SpecialTokens;
+use crate::template::Template;
+use crate::value::Value;
 use olive_config::canonical::{Era, LossOn, TextGeneration, TextSource};
 use olive_core::Result;
 use olive_model::ModelFolder;
@@ -26,9 +29,9 @@ pub(super) fn texts(
     tokens: &SpecialTokens,
     model: &ModelFolder,
 ) -> Result<Vec<Text>> {
-    let source = Source::new(rows, &options.source, tokens, model)?;
+    let source = CompiledSource::new(rows, &options.source, tokens, model)?;
     // A chat template inserts what it needs itself.
-    let add = options.add_special_tokens && !matches!(source, Source::Chat { .. });
+    let add = options.add_special_tokens && !matches!(source, CompiledSource::Chat { .. });
     let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
         let text = source.text(rows, row)?;
         let text = if add { surround(text, tokens) } else { text };
@@ -69,14 +72,20 @@ fn surround(text: String, tokens: &SpecialTokens) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-enum Source {
+/// A [`TextSource`] whose template is parsed and whose columns are found.
+enum CompiledSource {
     Chat { template: Box<ChatTemplate>, column: usize },
     Template { template: Template, places: Vec<(String, usize)> },
     Columns(Vec<usize>),
 }
 
-impl Source {
-    fn new(rows: &Rows, source: &TextSource, tokens: &SpecialTokens, model: &ModelFolder) -> Result<Source> {
+impl CompiledSource {
+    fn new(
+        rows: &Rows,
+        source: &TextSource,
+        tokens: &SpecialTokens,
+        model: &ModelFolder,
+    ) -> Result<CompiledSource> {
         Ok(match source {
             TextSource::ChatTemplate { source, message_col } => {
                 let template = match source {
@@ -85,7 +94,7 @@ impl Source {
                         .ok_or_else(|| DataError::NoChatTemplate { dir: model.dir.clone() })?,
                 };
                 let column = rows.require(message_col, "the chat template")?;
-                Source::Chat { template: Box::new(template), column }
+                CompiledSource::Chat { template: Box::new(template), column }
             }
             TextSource::Template(text) => {
                 let template = Template::parse(text)?;
@@ -94,9 +103,9 @@ impl Source {
                     .into_iter()
                     .map(|name| Ok((name.to_owned(), rows.require(name, "the text template")?)))
                     .collect::<std::result::Result<_, DataError>>()?;
-                Source::Template { template, places }
+                CompiledSource::Template { template, places }
             }
-            TextSource::Columns(names) => Source::Columns(
+            TextSource::Columns(names) => CompiledSource::Columns(
                 names
                     .iter()
                     .map(|n| rows.require(n, "`text_cols`"))
@@ -105,14 +114,14 @@ impl Source {
         })
     }
 
-    /// What counts where no marker says so.
+    /// Byte ranges of `text` that count in the loss where no `response_template` tells: what the assistant says.
     fn completions(
         &self,
         rows: &Rows,
         row: usize,
         text: &str,
     ) -> std::result::Result<Vec<Range<usize>>, DataError> {
-        let Source::Chat { template, column } = self else {
+        let CompiledSource::Chat { template, column } = self else {
             return Err(DataError::Options(
                 "`loss_on` is `completion`, and where it begins is not said",
                 "give `response_template`, or use `chat_template`",
@@ -131,25 +140,25 @@ impl Source {
             expected,
         };
         match self {
-            Source::Chat { template, column } => {
+            CompiledSource::Chat { template, column } => {
                 if !matches!(values[*column], Value::List(_)) {
                     return Err(wrong(*column, "a list of messages"));
                 }
-                template.render_value(&values[*column], false).map_err(|error| match error {
+                template.render_value(&values[*column], GenerationPrompt::Omit).map_err(|error| match error {
                     DataError::Render { reason, .. } => {
                         DataError::Render { location: Some(rows.location(row)), reason }
                     }
                     other => other,
                 })
             }
-            Source::Template { template, places } => {
+            CompiledSource::Template { template, places } => {
                 let column = |name: &str| match places.iter().find(|(n, _)| n == name) {
                     Some(&(_, place)) => Ok(&values[place]),
                     None => rows.require(name, "the text template").map(|place| &values[place]),
                 };
                 template.format(&column, &|| rows.location(row))
             }
-            Source::Columns(places) => {
+            CompiledSource::Columns(places) => {
                 let mut texts = Vec::with_capacity(places.len());
                 for &place in places {
                     let Value::Str(text) = &values[place] else { return Err(wrong(place, "text")) };

@@ -18,7 +18,7 @@ pub enum Value {
 
 impl Value {
     /// For messages: "a number", "text", …
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Value::None => "no value",
             Value::Bool(_) => "a truth value",
@@ -37,7 +37,7 @@ impl Value {
     }
 
     /// Python's `==`: numbers and truth values compare by value.
-    pub fn equals(&self, other: &Value) -> bool {
+    pub(crate) fn equals(&self, other: &Value) -> bool {
         match (self.number(), other.number()) {
             (Some(a), Some(b)) => a == b,
             (None, None) => match (self, other) {

@@ -5,7 +5,7 @@ use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
-use olive_data::chat_template::{ChatTemplate, Message};
+use olive_data::chat_template::{ChatTemplate, GenerationPrompt, Message};
 use olive_decoder::{
     Context, Continuation, Decoder, GenerateError, Generation, Limits, NextLogits, SamplingOptions,
     TextStream,
@@ -137,7 +137,7 @@ impl Generator {
         let (text, add_special_tokens) = match prompt {
             Prompt::Raw(text) => (text.to_owned(), true),
             Prompt::Chat(messages) => match &self.template {
-                Some(template) => (template.render(messages, true)?, false),
+                Some(template) => (template.render(messages, GenerationPrompt::Add)?, false),
                 None => (plain(messages), true),
             },
         };

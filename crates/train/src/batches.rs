@@ -1,6 +1,7 @@
 //! Which samples make which micro-batch, and how many steps there are.
 
-use super::{TrainError, rng};
+use crate::error::TrainError;
+use crate::rng;
 use olive_config::canonical::TrainingArgs;
 
 /// The order of the samples over all epochs: a function of the seed, so that a run can go on from any micro-batch.
@@ -66,7 +67,7 @@ impl BatchPlan {
     }
 
     /// Whether step `step`, counted from 0, is the last that begins in its epoch.
-    pub fn ends_epoch(&self, step: usize) -> bool {
+    pub(crate) fn ends_epoch(&self, step: usize) -> bool {
         let epoch = |step: usize| step * self.accumulation / self.per_epoch;
         epoch(step + 1) > epoch(step)
     }

@@ -1,4 +1,4 @@
-//! The state of a training that is not finished, so that a later run goes on bit for bit.
+//! The state of an unfinished training, with which a later run gives the same bits as one without interruption.
 //!
 //! ```text
 //! resume/
@@ -6,14 +6,15 @@
 //!   checkpoints/                 adapters that were saved on the way
 //!   step-000040/                 complete when state.json is there, which is written last
 //!     state.safetensors          every parameter, its two moments, and the best parameters so far
-//!     state.json                 what else the loop carries along
+//!     state.json                 the rest: `LoopState`
 //! ```
 //!
-//! The schedule, the order of the data and every random number follow from the step, so they need no room here.
+//! The schedule, the order of the data and every random number follow from the step, so they are not saved.
 
-use super::plateau::Plateau;
-use super::selection::Standing;
-use super::{TrainError, Trainer};
+use crate::error::TrainError;
+use crate::plateau::Plateau;
+use crate::selection::Standing;
+use crate::trainer::Trainer;
 use candle_core::Tensor;
 use olive_core::{Result, error::IoContext};
 use olive_model::Checkpoint;
@@ -21,10 +22,10 @@ use olive_model::safetensors_file::{Entry, Writer};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// What the loop carries from step to step beside tensors.
+/// State of the training loop, without tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(default)]
-pub struct LoopState {
+pub(crate) struct LoopState {
     /// Optimiser steps done.
     pub step: usize,
     pub first_loss: Option<f64>,
@@ -36,7 +37,7 @@ pub struct LoopState {
     pub plateau: Plateau,
 }
 
-/// A folder of checkpoints, of which the newest counts.
+/// A folder of checkpoints, of which the newest complete one is resumed.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     dir: PathBuf,
@@ -66,7 +67,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn save(&self, trainer: &Trainer, state: &LoopState) -> Result<()> {
+    pub(crate) fn save(&self, trainer: &Trainer, state: &LoopState) -> Result<()> {
         let dir = self.dir.join(format!("step-{:06}", state.step));
         if dir.join(STATE).is_file() {
             return Ok(());
@@ -90,7 +91,7 @@ impl Checkpoints {
     ///
     /// # Errors
     /// A state that cannot be read or is of another adapter.
-    pub fn restore(&self, trainer: &mut Trainer) -> Result<Option<LoopState>> {
+    pub(crate) fn restore(&self, trainer: &mut Trainer) -> Result<Option<LoopState>> {
         let newest = self.all()?.into_iter().filter(|(_, path)| path.join(STATE).is_file()).max();
         let Some((_, dir)) = newest else { return Ok(None) };
         let damaged = |reason: String| TrainError::Resume { path: dir.clone(), reason };
@@ -141,7 +142,7 @@ impl Checkpoints {
     }
 }
 
-/// One tensor after the other: adapter and moments of a large model are not to be in memory twice.
+/// Writes one tensor at a time, so that at most one of them is in memory twice.
 fn write_tensors(trainer: &Trainer, path: &Path) -> Result<()> {
     let entry = |(name, tensor): (String, &Tensor)| Entry {
         name,

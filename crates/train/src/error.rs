@@ -1,6 +1,5 @@
 //! What can go wrong in training.
 
-use super::memory::gigabytes;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -25,18 +24,6 @@ pub enum TrainError {
     NoLabels { rows: Vec<usize> },
     #[error("training diverged in step {step} on {}: {what} is {value}", rows_of(.rows))]
     Diverged { step: usize, rows: Vec<usize>, what: &'static str, value: f64 },
-    #[error(
-        "a micro-batch of {tokens} tokens needs {} of memory beside the weights, but {} is available",
-        gigabytes(*.needed),
-        gigabytes(*.available)
-    )]
-    Memory {
-        tokens: usize,
-        needed: u64,
-        available: u64,
-        /// What it would need with checkpointing, where that is off.
-        checkpointed: Option<u64>,
-    },
     #[error("the state in `{}` cannot be resumed: {reason}", path.display())]
     Resume { path: PathBuf, reason: String },
 }
@@ -71,14 +58,6 @@ impl olive_core::Fault for TrainError {
                  adapter was written"
                     .into(),
             ),
-            TrainError::Memory { checkpointed: Some(saved), available, .. } if saved <= available => {
-                Some(format!("set `gradient_checkpointing` to true: it then needs {}", gigabytes(*saved)))
-            }
-            TrainError::Memory { checkpointed, .. } => Some(format!(
-                "lower `max_seq_len` or `per_device_train_batch_size` (with `gradient_accumulation_steps` the result \
-                 stays the same){}",
-                if checkpointed.is_some() { ", and set `gradient_checkpointing` to true" } else { "" }
-            )),
             TrainError::Resume { path, .. } => {
                 Some(format!("delete `{}` to start this training again", path.display()))
             }

@@ -1,20 +1,24 @@
-//! The training loop.
+//! The training loop: [`fit`] takes a trainer from the newest checkpoint to the last step.
 
-use super::checkpoint::LoopState;
-use super::evaluate::evaluate;
-use super::metrics::{Metrics, Record};
-use super::saving::{Moment, Saver};
-use super::selection::Best;
-use super::{BatchPlan, Checkpoints, Schedule, Trainer};
+use crate::batches::BatchPlan;
+use crate::checkpoint::{Checkpoints, LoopState};
+use crate::evaluate::evaluate;
+use crate::interval::steps_between;
+use crate::metrics::{Metrics, MetricsRow};
+use crate::pace::Pace;
+use crate::saving::{FinishedStep, Saver};
+use crate::schedule::Schedule;
+use crate::selection::Best;
+use crate::trainer::{StepReport, Trainer};
 use olive_config::canonical::{EvalStrategy, Scheduler, TrainingArgs};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
-use olive_core::error::Interrupted;
-use olive_core::event::Unit;
-use olive_core::event::{Event, EventSink};
+use olive_core::event::{Event, EventSink, Unit};
 use olive_data::{Dataset, MicroBatch};
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+const PHASE: &str = "train";
 
 /// What [`fit`] works with.
 pub struct Fit<'a> {
@@ -22,7 +26,7 @@ pub struct Fit<'a> {
     pub eval: Option<&'a Dataset>,
     pub args: &'a TrainingArgs,
     pub checkpoints: &'a Checkpoints,
-    /// Writes adapters on the way, if some are wanted.
+    /// Writes adapters during the training; `None` writes none.
     pub saver: Option<&'a Saver<'a>>,
     /// Time between checkpoints; zero saves after every step. Results do not depend on it.
     pub save_every: Duration,
@@ -30,260 +34,297 @@ pub struct Fit<'a> {
     pub cancel: &'a CancelFlag,
 }
 
-/// What [`fit`] gives beside the trained adapter in the trainer.
+/// The result of [`fit`], beside the trained adapter in the trainer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Fitted {
+    /// Optimiser steps done.
     pub steps: usize,
-    /// Loss on the evaluation data before the first step and after the last.
+    /// Mean cross-entropy in nats on the evaluation data, before the first step and after the last.
     pub eval: Option<(f64, f64)>,
     /// The evaluation whose state is in the trainer, if the best one was asked for.
     pub best: Option<Best>,
 }
 
-/// Trains to the end, from wherever the newest checkpoint is.
+/// Trains up to the last step, from the newest checkpoint on if there is one.
 ///
 /// # Errors
-/// [`Interrupted`] after a checkpoint, a diverged run, unusable data, or a device error.
+/// [`Interrupted`](olive_core::error::Interrupted) after a checkpoint, a diverged run, unusable data, or a device error.
 pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
-    let args = fit.args;
-    let lengths = fit.train.samples.iter().map(|s| s.input_ids.len()).collect();
-    let mut plan = BatchPlan::new(lengths, args)?;
-    let total_steps = plan.total_steps(args);
-    let schedule = Schedule::new(args, total_steps);
-    let mut state = fit.checkpoints.restore(trainer)?.unwrap_or_default();
-    let (mut log, earlier) = open_metrics(fit.checkpoints.dir(), state.step)?;
-    if state.step > 0 {
-        fit.info(format!("going on after step {} of {total_steps}", state.step));
+    let mut training = Training::resume(trainer, fit)?;
+    training.evaluate_start()?;
+    while !training.is_done() {
+        training.step_or_save()?;
     }
-    fit.events.emit(Event::PhaseStarted {
-        phase: "train",
-        total: Some(total_steps as u64),
-        unit: Unit::Steps,
-    });
-    let mut last_eval = None;
-    if state.step == 0 {
-        state.first_eval = fit.evaluate(trainer, &mut log)?;
-    } else if fit.evaluates_after(state.step - 1, total_steps, &plan) {
-        last_eval = match earlier.iter().rev().find(|r| r.is_evaluation_of(state.step)) {
-            Some(record) => Some(record.loss()),
-            None => fit.evaluate(trainer, &mut log)?,
-        };
-        // The interruption may have come before the last step was looked at.
-        if state.step == total_steps && fit.eval.is_none() {
-            trainer.check_last_step(&fit.batches(&mut plan, state.step - 1), fit.cancel)?;
+    training.finish()
+}
+
+/// A training in progress.
+struct Training<'a> {
+    fit: &'a Fit<'a>,
+    trainer: &'a mut Trainer,
+    plan: BatchPlan,
+    schedule: Schedule,
+    /// Optimiser steps of the whole training.
+    total_steps: usize,
+    /// What a checkpoint saves beside tensors.
+    state: LoopState,
+    metrics: Metrics,
+    /// Rows of `metrics.jsonl` that an interrupted run left, up to the step of the checkpoint.
+    earlier: Vec<MetricsRow>,
+    pace: Pace,
+    /// Loss of the newest evaluation after a step.
+    last_eval: Option<f64>,
+}
+
+impl<'a> Training<'a> {
+    /// Plans the steps and restores the newest checkpoint.
+    fn resume(trainer: &'a mut Trainer, fit: &'a Fit<'a>) -> Result<Training<'a>> {
+        let args = fit.args;
+        let lengths = fit.train.samples.iter().map(|s| s.input_ids.len()).collect();
+        let plan = BatchPlan::new(lengths, args)?;
+        let total_steps = plan.total_steps(args);
+        let schedule = Schedule::new(args, total_steps);
+        let state = fit.checkpoints.restore(trainer)?.unwrap_or_default();
+        let (metrics, earlier) = open_metrics(fit.checkpoints.dir(), state.step)?;
+        if state.step > 0 {
+            fit.info(format!("going on after step {} of {total_steps}", state.step));
         }
-        fit.after_step(trainer, &mut state, last_eval, total_steps, &plan)?;
+        let total = Some(total_steps as u64);
+        fit.events.emit(Event::PhaseStarted { phase: PHASE, total, unit: Unit::Steps });
+        let (pace, last_eval) = (Pace::start(), None);
+        Ok(Training { fit, trainer, plan, schedule, total_steps, state, metrics, earlier, pace, last_eval })
     }
-    let mut clock = Clock::start();
-    while state.step < total_steps && !state.standing.stopped {
+
+    /// Evaluates before the first step. A resumed training instead makes up for the evaluation and the checks of its last
+    /// step, which the interruption may have prevented.
+    fn evaluate_start(&mut self) -> Result<()> {
+        let step = self.state.step;
+        if step == 0 {
+            self.state.first_eval = self.evaluate()?;
+        } else if self.evaluates() {
+            self.last_eval = match self.earlier.iter().rev().find(|row| row.is_evaluation_after(step)) {
+                Some(row) => Some(row.loss()),
+                None => self.evaluate()?,
+            };
+            if self.ends_unevaluated() {
+                let batches = self.batches(step - 1);
+                self.trainer.check_last_step(&batches, self.fit.cancel)?;
+            }
+            self.conclude(self.last_eval)?;
+        }
+        // The time that this took says nothing of the steps.
+        self.pace = Pace::start();
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_at_end() || self.state.standing.stopped
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.state.step >= self.total_steps
+    }
+
+    /// Whether the last step is done and no evaluation follows that would notice if it diverged.
+    fn ends_unevaluated(&self) -> bool {
+        self.is_at_end() && self.fit.eval.is_none()
+    }
+
+    /// One step; an interruption saves the state of the last finished step.
+    fn step_or_save(&mut self) -> Result<()> {
+        let result = self.step();
+        if result.as_ref().is_err_and(|error| error.is_interruption()) {
+            self.fit.checkpoints.save(self.trainer, &self.state)?;
+        }
+        result
+    }
+
+    /// An optimiser step, and the reports, checkpoints and evaluations that are due after it.
+    fn step(&mut self) -> Result<()> {
         let started = Instant::now();
-        let batches = fit.batches(&mut plan, state.step);
-        let learning_rate = match args.lr_scheduler_type {
-            Scheduler::ReduceLrOnPlateau => state.plateau.learning_rate(args.learning_rate),
-            _ => schedule.learning_rate(state.step),
-        };
-        let report = match trainer.step(&batches, learning_rate, fit.cancel) {
-            Err(error) if error.is_interruption() => return fit.interrupted(trainer, &state),
-            other => other?,
-        };
-        let evaluates = fit.evaluates_after(state.step, total_steps, &plan);
-        state.step += 1;
-        state.first_loss = trainer.first_loss;
-        state.losses_since_log.push(report.loss);
+        let batches = self.batches(self.state.step);
+        let learning_rate = self.learning_rate();
+        let report = self.trainer.step(&batches, learning_rate, self.fit.cancel)?;
+        self.state.step += 1;
+        self.state.first_loss = self.trainer.first_loss;
+        self.state.losses_since_log.push(report.loss);
         let seconds = started.elapsed().as_secs_f64();
-        clock.step(seconds);
-        let epoch = plan.epochs(state.step);
-        log.write(&Record::Train {
-            step: state.step,
+        self.pace.step(seconds);
+        self.report(&report, learning_rate, seconds)?;
+        self.save_checkpoint()?;
+        let evaluation = if self.evaluates() { self.evaluate()? } else { None };
+        self.last_eval = evaluation.or(self.last_eval);
+        if self.ends_unevaluated() {
+            self.trainer.check_last_step(&batches, self.fit.cancel)?;
+        }
+        self.conclude(evaluation)
+    }
+
+    /// The micro-batches of optimiser step `step`, counted from 0.
+    fn batches(&mut self, step: usize) -> Vec<MicroBatch> {
+        let first = step * self.plan.accumulation();
+        let indices = first..first + self.plan.accumulation();
+        let samples = &self.fit.train.samples;
+        let batch = |index| {
+            let rows = self.plan.rows(index);
+            MicroBatch::new(rows.into_iter().map(|row| (row, &samples[row])))
+        };
+        indices.map(batch).collect()
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let args = self.fit.args;
+        if args.lr_scheduler_type == Scheduler::ReduceLrOnPlateau {
+            self.state.plateau.learning_rate(args.learning_rate)
+        } else {
+            self.schedule.learning_rate(self.state.step)
+        }
+    }
+
+    /// Writes and tells the numbers of the step that was just done, which took `seconds`.
+    fn report(&mut self, report: &StepReport, learning_rate: f64, seconds: f64) -> Result<()> {
+        let (step, epoch) = (self.state.step, self.plan.epochs(self.state.step));
+        let StepReport { loss, grad_norm, tokens, .. } = *report;
+        self.metrics.write(&MetricsRow::Train {
+            step,
             epoch,
-            loss: report.loss,
+            loss,
             learning_rate,
-            grad_norm: report.grad_norm,
-            tokens: report.tokens,
+            grad_norm,
+            tokens,
             seconds,
         })?;
-        let logs = state.step.is_multiple_of(args.logging_steps.max(1)) || state.step == total_steps;
-        let losses = &state.losses_since_log;
+        let log = step.is_multiple_of(self.fit.args.logging_steps.max(1)) || step == self.total_steps;
+        let losses = &mut self.state.losses_since_log;
         let mean_loss = losses.iter().sum::<f64>() / losses.len() as f64;
-        fit.events.emit(Event::TrainStep {
-            step: state.step,
-            total_steps,
+        if log {
+            losses.clear();
+        }
+        self.fit.events.emit(Event::TrainStep {
+            step,
+            total_steps: self.total_steps,
             epoch,
-            loss: report.loss,
+            loss,
             learning_rate,
-            grad_norm: report.grad_norm,
-            tokens_per_second: report.tokens as f64 / seconds.max(1e-9),
-            seconds_left: clock.mean() * (total_steps - state.step) as f64,
-            log: logs,
+            grad_norm,
+            tokens_per_second: tokens as f64 / seconds.max(1e-9),
+            seconds_left: self.pace.mean() * (self.total_steps - step) as f64,
+            log,
             mean_loss,
         });
-        fit.events.emit(Event::PhaseProgress { done: state.step as u64 });
-        if logs {
-            state.losses_since_log.clear();
+        self.fit.events.emit(Event::PhaseProgress { done: step as u64 });
+        Ok(())
+    }
+
+    /// Saves the state for a later run if it is time to, or if an adapter is saved after this step. Comes before the
+    /// evaluation, which a resumed run makes up for.
+    fn save_checkpoint(&mut self) -> Result<()> {
+        let saves_adapter = self.saver(&self.finished_step()).is_some();
+        if !self.is_at_end() && (self.pace.save_due(self.fit.save_every) || saves_adapter) {
+            self.fit.checkpoints.save(self.trainer, &self.state)?;
         }
-        // Saved before the evaluation, which a resumed run makes up for when it was cut short.
-        let saves = fit.saves_after(&state, total_steps, &plan, false);
-        if state.step < total_steps && (clock.save_due(fit.save_every) || saves) {
-            fit.checkpoints.save(trainer, &state)?;
-        }
-        let evaluation = match evaluates {
-            false => None,
-            true => match fit.evaluate(trainer, &mut log) {
-                Err(error) if error.is_interruption() => return fit.interrupted(trainer, &state),
-                other => other?,
-            },
-        };
-        last_eval = evaluation.or(last_eval);
-        if state.step == total_steps && fit.eval.is_none() {
-            match trainer.check_last_step(&batches, fit.cancel) {
-                Err(error) if error.is_interruption() => return fit.interrupted(trainer, &state),
-                other => other?,
+        Ok(())
+    }
+
+    /// Whether an evaluation follows the steps done so far; one always follows the last.
+    fn evaluates(&self) -> bool {
+        let (step, args) = (self.state.step, self.fit.args);
+        step == self.total_steps
+            || match args.eval_strategy {
+                EvalStrategy::No => false,
+                EvalStrategy::Epoch => self.plan.ends_epoch(step - 1),
+                EvalStrategy::Steps => {
+                    let every = args.eval_steps.unwrap_or(args.logging_steps as f64);
+                    step.is_multiple_of(steps_between(every, self.total_steps))
+                }
             }
+    }
+
+    /// Loss on the evaluation data, if there is some.
+    fn evaluate(&mut self) -> Result<Option<f64>> {
+        let Some(dataset) = self.fit.eval else { return Ok(None) };
+        let started = Instant::now();
+        let batch_size = self.fit.args.per_device_eval_batch_size;
+        let (loss, tokens) = evaluate(&self.trainer.decoder, dataset, batch_size, self.fit.cancel)?;
+        self.trainer.check_evaluation(loss)?;
+        let (step, seconds) = (self.trainer.steps(), started.elapsed().as_secs_f64());
+        self.metrics.write(&MetricsRow::Eval { step, loss, tokens, seconds })?;
+        self.fit.events.emit(Event::Evaluated { step, loss, tokens, seconds });
+        Ok(Some(loss))
+    }
+
+    /// Judges the evaluation after this step, if there was one, and saves the adapter if that is due. Doing it again after
+    /// the same step changes nothing.
+    fn conclude(&mut self, evaluation: Option<f64>) -> Result<()> {
+        let new_best = evaluation.is_some_and(|loss| self.judge(loss));
+        let step = FinishedStep { new_best, ..self.finished_step() };
+        if let Some(saver) = self.saver(&step) {
+            saver.save(self.trainer, self.state.standing.best)?;
         }
-        fit.after_step(trainer, &mut state, evaluation, total_steps, &plan)?;
+        Ok(())
     }
-    fit.events.emit(Event::PhaseFinished { phase: "train" });
-    let steps = state.step;
-    if state.standing.stopped && steps < total_steps {
-        fit.info(format!(
-            "stopped after step {steps}: {} evaluations without a lower loss",
-            state.standing.stale
-        ));
+
+    /// True if the evaluation after this step is better than all before it.
+    fn judge(&mut self, loss: f64) -> bool {
+        let LoopState { step, standing, plateau, .. } = &mut self.state;
+        let args = self.fit.args;
+        if standing.judged == Some(*step) {
+            return standing.best.is_some_and(|best| best.step == *step);
+        }
+        plateau.evaluated(loss, args.learning_rate, &args.lr_scheduler_kwargs);
+        let better = standing.judge(*step, loss, &args.selection);
+        if better && args.selection.load_best_model_at_end {
+            self.trainer.keep_as_best();
+        }
+        better
     }
-    let best = state.standing.best.filter(|_| args.selection.load_best_model_at_end);
-    if let Some(Best { step, loss }) = best {
-        fit.info(format!(
-            "the state after step {step} is kept, whose evaluation loss {loss:.4} is the lowest"
-        ));
-        trainer.restore_best()?;
+
+    /// The step that was just done, before its evaluation.
+    fn finished_step(&self) -> FinishedStep {
+        FinishedStep {
+            step: self.state.step,
+            total: self.total_steps,
+            ends_epoch: self.plan.ends_epoch(self.state.step - 1),
+            last: self.is_done(),
+            new_best: false,
+        }
     }
-    Ok(Fitted { steps, eval: state.first_eval.zip(last_eval), best })
+
+    /// The saver, if it saves an adapter after this step.
+    fn saver(&self, step: &FinishedStep) -> Option<&'a Saver<'a>> {
+        self.fit.saver.filter(|saver| saver.is_due(step))
+    }
+
+    /// Puts the best state in place of the last one, if that was asked for.
+    fn finish(self) -> Result<Fitted> {
+        self.fit.events.emit(Event::PhaseFinished { phase: PHASE });
+        let (steps, standing) = (self.state.step, self.state.standing);
+        if standing.stopped && steps < self.total_steps {
+            self.fit.info(format!(
+                "stopped after step {steps}: {} evaluations without a lower loss",
+                standing.stale
+            ));
+        }
+        let best = standing.best.filter(|_| self.fit.args.selection.load_best_model_at_end);
+        if let Some(Best { step, loss }) = best {
+            self.fit.info(format!(
+                "the state after step {step} is kept, whose evaluation loss {loss:.4} is the lowest"
+            ));
+            self.trainer.restore_best()?;
+        }
+        Ok(Fitted { steps, eval: self.state.first_eval.zip(self.last_eval), best })
+    }
 }
 
 impl Fit<'_> {
     fn info(&self, message: String) {
         self.events.emit(Event::Info { message });
     }
-
-    /// What step `step`, counted from 0, works on.
-    fn batches(&self, plan: &mut BatchPlan, step: usize) -> Vec<MicroBatch> {
-        let first = step * plan.accumulation();
-        let indices = first..first + plan.accumulation();
-        let batch = |index| {
-            let rows = plan.rows(index);
-            MicroBatch::new(rows.into_iter().map(|row| (row, &self.train.samples[row])))
-        };
-        indices.map(batch).collect()
-    }
-
-    fn interrupted<T>(&self, trainer: &Trainer, state: &LoopState) -> Result<T> {
-        self.checkpoints.save(trainer, state)?;
-        Err(Interrupted.into())
-    }
-
-    fn evaluate(&self, trainer: &Trainer, log: &mut Metrics) -> Result<Option<f64>> {
-        let Some(dataset) = self.eval else { return Ok(None) };
-        let started = Instant::now();
-        let batch_size = self.args.per_device_eval_batch_size;
-        let (loss, tokens) = evaluate(&trainer.decoder, dataset, batch_size, self.cancel)?;
-        trainer.check_evaluation(loss)?;
-        let (step, seconds) = (trainer.steps(), started.elapsed().as_secs_f64());
-        log.write(&Record::Eval { step, loss, tokens, seconds })?;
-        self.events.emit(Event::Evaluated { step, loss, tokens, seconds });
-        Ok(Some(loss))
-    }
-
-    /// Draws the conclusions of an evaluation, if there was one, and saves the adapter if that is due. Doing it again after
-    /// the same step changes nothing.
-    fn after_step(
-        &self,
-        trainer: &mut Trainer,
-        state: &mut LoopState,
-        evaluation: Option<f64>,
-        total_steps: usize,
-        plan: &BatchPlan,
-    ) -> Result<()> {
-        let new_best = evaluation.is_some_and(|loss| self.judge(trainer, state, loss));
-        if let Some(saver) = self.saver.filter(|_| self.saves_after(state, total_steps, plan, new_best)) {
-            saver.save(trainer, state.standing.best)?;
-        }
-        Ok(())
-    }
-
-    /// True if the evaluation is better than all before.
-    fn judge(&self, trainer: &mut Trainer, state: &mut LoopState, loss: f64) -> bool {
-        if state.standing.judged == Some(state.step) {
-            return state.standing.best.is_some_and(|best| best.step == state.step);
-        }
-        state.plateau.evaluated(loss, self.args.learning_rate, &self.args.lr_scheduler_kwargs);
-        let selection = &self.args.selection;
-        let better = state.standing.judge(state.step, loss, selection);
-        if better && selection.load_best_model_at_end {
-            trainer.keep_as_best();
-        }
-        better
-    }
-
-    fn saves_after(&self, state: &LoopState, total: usize, plan: &BatchPlan, new_best: bool) -> bool {
-        let (step, last) = (state.step, state.step == total || state.standing.stopped);
-        let moment = Moment { step, total, ends_epoch: plan.ends_epoch(step - 1), last, new_best };
-        self.saver.is_some_and(|saver| saver.due(&moment))
-    }
-
-    /// Whether an evaluation follows step `step`, counted from 0; one always follows the last.
-    fn evaluates_after(&self, step: usize, total_steps: usize, plan: &BatchPlan) -> bool {
-        let done = step + 1;
-        done == total_steps
-            || match self.args.eval_strategy {
-                EvalStrategy::No => false,
-                EvalStrategy::Epoch => plan.ends_epoch(step),
-                EvalStrategy::Steps => done.is_multiple_of(eval_interval(self.args, total_steps)),
-            }
-    }
 }
 
-/// `eval_steps`, or its share of all steps when it is below 1, or `logging_steps` when it is not given.
-fn eval_interval(args: &TrainingArgs, total_steps: usize) -> usize {
-    let steps = match args.eval_steps {
-        None => args.logging_steps as f64,
-        Some(share) if share < 1.0 => (share * total_steps as f64).ceil(),
-        Some(steps) => steps,
-    };
-    (steps as usize).max(1)
-}
-
-/// Goes on with the metrics of an interrupted run, up to step `step`; gives what they hold.
-fn open_metrics(dir: &Path, step: usize) -> Result<(Metrics, Vec<Record>)> {
+/// Opens the metrics files in `dir` with the rows of an interrupted run up to step `step`; gives these rows as well.
+fn open_metrics(dir: &Path, step: usize) -> Result<(Metrics, Vec<MetricsRow>)> {
     let path = dir.join(Metrics::NAME);
     let earlier = if step > 0 && path.is_file() { Metrics::read(&path, step)? } else { Vec::new() };
     Ok((Metrics::create(dir, &earlier)?, earlier))
-}
-
-struct Clock {
-    steps: usize,
-    seconds: f64,
-    saved: Instant,
-}
-
-impl Clock {
-    fn start() -> Clock {
-        Clock { steps: 0, seconds: 0.0, saved: Instant::now() }
-    }
-
-    fn step(&mut self, seconds: f64) {
-        self.steps += 1;
-        self.seconds += seconds;
-    }
-
-    fn mean(&self) -> f64 {
-        self.seconds / self.steps.max(1) as f64
-    }
-
-    fn save_due(&mut self, every: Duration) -> bool {
-        let due = self.saved.elapsed() >= every;
-        if due {
-            self.saved = Instant::now();
-        }
-        due
-    }
 }

@@ -1,6 +1,6 @@
 //! A new adapter before its first step.
 
-use super::rng;
+use crate::rng;
 use olive_arch::Linear;
 use olive_kernels::quant::low_rank::LowRank;
 use olive_model::adapter::{Adapter, AdapterConfig, LoraPair, TargetModules};
@@ -16,7 +16,7 @@ pub struct LoraShape {
     pub use_dora: bool,
 }
 
-/// An adapter that changes nothing yet: A uniform in ±1/√in (Kaiming with a = √5), B zero, as PEFT begins.
+/// An adapter whose product B · A is zero: A uniform in ±1/√in (Kaiming with a = √5), B zero, as PEFT begins.
 pub fn fresh_adapter(
     targets: &[Linear],
     target_modules: TargetModules,
@@ -56,7 +56,7 @@ pub fn fresh_adapter(
                 in_features: linear.in_features,
                 out_features: linear.out_features,
                 scale,
-                // The rows' own lengths, once the adapter lies on its base.
+                // Becomes the norms of the base's rows when the adapter is attached.
                 magnitude: None,
             };
             (linear.module.clone(), pair)
@@ -65,8 +65,8 @@ pub fn fresh_adapter(
     Adapter { config, modules, whole: Default::default() }
 }
 
-/// Begins with `scale · B · A` being the low-rank matrices given by module: A is the right factor, B the left one over the
-/// scale. A direction that they do not use stays as it is.
+/// Makes `scale · B · A` equal to the low-rank matrices given by module: A becomes the right factor, B the left one divided
+/// by the scale. Rows of A whose right factor is zero keep their random values.
 pub fn begin_with(adapter: &mut Adapter, low_rank: &BTreeMap<String, LowRank>) {
     for (module, start) in low_rank {
         let Some(pair) = adapter.modules.get_mut(module) else { continue };

@@ -1,31 +1,33 @@
 //! Fitting an adapter: loop, optimiser, schedule, evaluation, checkpoints.
 //!
-//! [`Trainer`] does single steps on explicit micro-batches; [`fit`] drives it over a dataset.
+//! [`Trainer`] does single steps on explicit micro-batches; [`fit()`] drives it over a dataset.
 
-pub mod batches;
-pub mod checkpoint;
-pub mod error;
+mod batches;
+mod checkpoint;
+mod error;
 pub mod evaluate;
-pub mod fit;
-pub mod init;
+mod fit;
+mod init;
+mod interval;
 pub mod memory;
 pub mod metrics;
-pub mod optimiser;
+mod optimiser;
+mod pace;
 pub mod plateau;
-pub mod rng;
-pub mod saving;
-pub mod schedule;
+mod rng;
+mod saving;
+mod schedule;
 pub mod selection;
 pub mod targets;
 pub mod tensorboard;
-pub mod trainer;
+mod trainer;
 
 pub use batches::BatchPlan;
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;
 pub use fit::{Fit, Fitted, fit};
 pub use init::{LoraShape, begin_with, fresh_adapter};
-pub use memory::{MemoryEstimate, Workload};
+pub use memory::{MemoryEstimate, MemoryShortage, Workload};
 pub use optimiser::{AdamW, AdamWOptions};
 pub use saving::Saver;
 pub use schedule::Schedule;

@@ -1,4 +1,4 @@
-//! How much memory a training run needs at its peak, told before it starts.
+//! How much memory a training run needs at its peak, estimated before it starts.
 //!
 //! ```text
 //! peak    = weights + adapter + kept + working + process
@@ -15,8 +15,8 @@
 //! `tokens` are those of one micro-batch: accumulation costs nothing. `layer` is what `decoder::layer` keeps of a layer;
 //! packed projections, norms on queries and keys, and norms after a branch keep some more.
 
-use super::TrainError;
 use olive_arch::{Linear, NormLayout, Spec};
+use olive_core::Fault;
 use olive_kernels::lm_loss;
 
 /// A run, as far as its memory depends on it.
@@ -44,6 +44,36 @@ pub struct MemoryEstimate {
     /// Values of the step that is being worked on.
     pub working: u64,
     pub process: u64,
+}
+
+/// A run that does not fit into memory. All sizes are in bytes.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "a micro-batch of {tokens} tokens needs {} of memory beside the weights, but {} is available",
+    gigabytes(*.needed),
+    gigabytes(*.available)
+)]
+pub struct MemoryShortage {
+    pub tokens: usize,
+    pub needed: u64,
+    pub available: u64,
+    /// What it would need with gradient checkpointing, if that is off.
+    pub checkpointed: Option<u64>,
+}
+
+impl Fault for MemoryShortage {
+    fn hint(&self) -> Option<String> {
+        Some(match self.checkpointed {
+            Some(saved) if saved <= self.available => {
+                format!("set `gradient_checkpointing` to true: it then needs {}", gigabytes(saved))
+            }
+            checkpointed => format!(
+                "lower `max_seq_len` or `per_device_train_batch_size` (with `gradient_accumulation_steps` the result \
+                 stays the same){}",
+                if checkpointed.is_some() { ", and set `gradient_checkpointing` to true" } else { "" }
+            ),
+        })
+    }
 }
 
 /// Code, tokenizer, data, packed panels, and what fills no huge page.
@@ -106,14 +136,14 @@ fn kept_by_layer(spec: &Spec) -> usize {
 /// Refuses a run that does not fit into `available` bytes. Mapped weights do not count: the system can drop them.
 ///
 /// # Errors
-/// [`TrainError::Memory`], with what would make it fit.
-pub fn check(run: &Workload, available: u64) -> Result<(), TrainError> {
+/// [`MemoryShortage`], with what would make it fit.
+pub fn check(run: &Workload, available: u64) -> Result<(), MemoryShortage> {
     let estimate = MemoryEstimate::of(run);
     if estimate.needed() <= available {
         return Ok(());
     }
     let saved = MemoryEstimate::of(&Workload { checkpointing: true, ..*run });
-    Err(TrainError::Memory {
+    Err(MemoryShortage {
         tokens: run.tokens,
         needed: estimate.needed(),
         available,
@@ -181,7 +211,7 @@ mod tests {
     use std::path::Path;
 
     fn spec() -> Spec {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("model-cache/tiny-phi3");
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../model-cache/tiny-phi3");
         let config = read_json(&dir.join("config.json")).expect("readable").expect("there");
         Spec::from_config(&config).expect("a known architecture")
     }

@@ -7,10 +7,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// One line.
+/// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Record {
+pub(crate) enum MetricsRow {
     Train {
         step: usize,
         epoch: f64,
@@ -28,25 +28,25 @@ pub enum Record {
     },
 }
 
-impl Record {
+impl MetricsRow {
     fn step(&self) -> usize {
         match self {
-            Record::Train { step, .. } | Record::Eval { step, .. } => *step,
+            MetricsRow::Train { step, .. } | MetricsRow::Eval { step, .. } => *step,
         }
     }
 
-    pub fn loss(&self) -> f64 {
+    pub(crate) fn loss(&self) -> f64 {
         match self {
-            Record::Train { loss, .. } | Record::Eval { loss, .. } => *loss,
+            MetricsRow::Train { loss, .. } | MetricsRow::Eval { loss, .. } => *loss,
         }
     }
 
-    pub fn is_evaluation_of(&self, after: usize) -> bool {
-        matches!(self, Record::Eval { step, .. } if *step == after)
+    pub(crate) fn is_evaluation_after(&self, after: usize) -> bool {
+        matches!(self, MetricsRow::Eval { step, .. } if *step == after)
     }
 }
 
-/// The files under writing.
+/// The open files.
 pub struct Metrics {
     path: PathBuf,
     file: File,
@@ -58,11 +58,11 @@ impl Metrics {
     /// Folder of the event files.
     pub const RUNS: &'static str = "runs";
 
-    /// Writes to `dir`, after `earlier` records of the part of the run that is not repeated.
+    /// Begins the files in `dir` with the `earlier` rows, those of an interrupted run up to its checkpoint.
     ///
     /// # Errors
     /// The files cannot be written.
-    pub fn create(dir: &Path, earlier: &[Record]) -> Result<Metrics> {
+    pub(crate) fn create(dir: &Path, earlier: &[MetricsRow]) -> Result<Metrics> {
         let (path, runs) = (dir.join(Self::NAME), dir.join(Self::RUNS));
         let file = File::create(&path).at("create", &path)?;
         if runs.is_dir() {
@@ -75,11 +75,11 @@ impl Metrics {
 
     /// # Errors
     /// The file cannot be written.
-    pub fn write(&mut self, record: &Record) -> Result<()> {
+    pub(crate) fn write(&mut self, record: &MetricsRow) -> Result<()> {
         let line = serde_json::to_string(record).expect("plain data") + "\n";
         self.file.write_all(line.as_bytes()).at("write", &self.path)?;
         match record {
-            Record::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
+            MetricsRow::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
                 *step,
                 &[
                     ("train/loss", *loss),
@@ -88,17 +88,17 @@ impl Metrics {
                     ("train/epoch", *epoch),
                 ],
             ),
-            Record::Eval { step, loss, .. } => self.board.scalars(*step, &[("eval/loss", *loss)]),
+            MetricsRow::Eval { step, loss, .. } => self.board.scalars(*step, &[("eval/loss", *loss)]),
         }
     }
 
-    /// Records of a file up to step `last`; whatever a crash left half-written is passed over.
+    /// Rows of a file up to step `last`; a line that a crash left incomplete is skipped.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn read(path: &Path, last: usize) -> Result<Vec<Record>> {
+    pub(crate) fn read(path: &Path, last: usize) -> Result<Vec<MetricsRow>> {
         let text = std::fs::read_to_string(path).at("read", path)?;
-        let records = text.lines().filter_map(|line| serde_json::from_str::<Record>(line).ok());
+        let records = text.lines().filter_map(|line| serde_json::from_str::<MetricsRow>(line).ok());
         Ok(records.filter(|record| record.step() <= last).collect())
     }
 }

@@ -7,6 +7,7 @@ use olive_decoder::parameters::Role;
 use olive_decoder::{Decoder, LoraGradients};
 use olive_kernels::adamw::{self, Update};
 
+/// Hyperparameters, without the learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWOptions {
     pub beta1: f64,
@@ -36,11 +37,13 @@ pub struct AdamW {
     pub options: AdamWOptions,
     /// Steps done.
     pub steps: usize,
-    /// First and second moments.
+    /// First and second moments of the gradients, in the shapes of the parameters.
     pub moments: Vec<[Tensor; 2]>,
 }
 
 impl AdamW {
+    /// The state before the first step, with moments of zero.
+    ///
     /// # Errors
     /// The device has no room.
     pub fn new(options: AdamWOptions, decoder: &Decoder) -> Result<AdamW> {
@@ -51,7 +54,7 @@ impl AdamW {
         Ok(AdamW { options, steps: 0, moments })
     }
 
-    /// One step; the gradients count `gradient_factor` times, which is how clipping enters.
+    /// One step. The gradients are multiplied by `gradient_factor`, with which the caller clips them.
     ///
     /// # Errors
     /// A device error.

@@ -3,23 +3,26 @@
 use olive_config::canonical::SchedulerOptions;
 use serde::{Deserialize, Serialize};
 
-/// What the rate depends on beside the step.
+/// State of the scheduler between evaluations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 pub struct Plateau {
-    /// The present rate, once it fell.
+    /// The rate after the last reduction; `None` before the first.
     rate: Option<f64>,
+    /// Lowest loss that counted as progress.
     best: Option<f64>,
     /// Evaluations in a row without progress.
     bad: usize,
+    /// Evaluations that are still ignored after a reduction.
     cooldown: usize,
 }
 
 impl Plateau {
+    /// The rate now; `base` is the one before any reduction.
     pub fn learning_rate(&self, base: f64) -> f64 {
         self.rate.unwrap_or(base)
     }
 
-    /// Takes note of an evaluation.
+    /// Counts an evaluation and reduces the rate if there were too many without progress.
     pub fn evaluated(&mut self, loss: f64, base: f64, options: &SchedulerOptions) {
         let threshold = options.threshold.unwrap_or(1e-4);
         if self.best.is_none_or(|best| loss < best * (1.0 - threshold)) {

@@ -1,6 +1,6 @@
 //! All randomness of training: ChaCha streams named by the seed and what they are for.
 //!
-//! Nothing carries a generator along. A value is a function of the seed, the purpose and the place (step, layer, epoch),
+//! No state of a generator is kept. A value is a function of the seed, the purpose and the place (step, layer, epoch),
 //! so it is the same in a resumed run, with other threads, and whatever else was drawn before.
 
 use rand_chacha::ChaCha8Rng;
@@ -37,7 +37,7 @@ pub fn permutation(stream: &mut ChaCha8Rng, n: usize) -> Vec<usize> {
     order
 }
 
-/// Uniform in `0..bound`, by rejecting the uneven rest.
+/// Uniform in `0..bound`: draws beyond the largest multiple of `bound` are rejected.
 fn below(stream: &mut ChaCha8Rng, bound: u64) -> u64 {
     let limit = u64::MAX - u64::MAX % bound;
     loop {

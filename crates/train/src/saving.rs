@@ -1,24 +1,26 @@
-//! Adapters that are written while training goes on: `checkpoint-N/`, each complete and loadable by itself.
+//! Adapters that are written during the training: `checkpoint-N/`, each complete and loadable by itself.
 
-use super::{Trainer, selection::Best};
+use crate::interval::steps_between;
+use crate::selection::Best;
+use crate::trainer::Trainer;
 use olive_config::canonical::{SaveStrategy, Saving};
 use olive_core::{Result, error::IoContext};
 use olive_model::AdapterConfig;
 use std::path::PathBuf;
 
-/// Where, when and how many.
+/// Where and when adapters are saved, and how many are kept.
 pub struct Saver<'a> {
     pub saving: &'a Saving,
     pub config: &'a AdapterConfig,
     pub dir: PathBuf,
-    /// The checkpoint of the best evaluation outlives the limit.
+    /// Whether the limit spares the adapter of the best evaluation.
     pub keeps_best: bool,
 }
 
-/// A step, as far as saving depends on it.
+/// A step that was done, as far as saving depends on it.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// Steps done, of how many.
+pub(crate) struct FinishedStep {
+    /// Steps done, this one included, of how many.
     pub step: usize,
     pub total: usize,
     /// The step is the last of its epoch.
@@ -31,22 +33,18 @@ pub struct Moment {
 
 impl Saver<'_> {
     /// As in transformers, `steps` also saves after the last step.
-    pub fn due(&self, moment: &Moment) -> bool {
+    pub(crate) fn is_due(&self, after: &FinishedStep) -> bool {
         match self.saving.strategy {
             SaveStrategy::No => false,
-            SaveStrategy::Steps => moment.last || moment.step.is_multiple_of(self.interval(moment.total)),
-            SaveStrategy::Epoch => moment.ends_epoch || moment.last,
-            SaveStrategy::Best => moment.new_best,
+            SaveStrategy::Steps => {
+                after.last || after.step.is_multiple_of(steps_between(self.saving.steps, after.total))
+            }
+            SaveStrategy::Epoch => after.ends_epoch || after.last,
+            SaveStrategy::Best => after.new_best,
         }
     }
 
-    fn interval(&self, total: usize) -> usize {
-        let steps = self.saving.steps;
-        let steps = if steps < 1.0 { (steps * total as f64).ceil() } else { steps };
-        (steps as usize).max(1)
-    }
-
-    /// Writes the adapter as it is now, and removes what is too much.
+    /// Writes the adapter as it is now, and removes older ones beyond `total_limit`.
     ///
     /// # Errors
     /// The folder cannot be written.
@@ -54,7 +52,7 @@ impl Saver<'_> {
         let step = trainer.steps();
         let adapter = trainer.decoder.to_adapter(self.config.clone())?;
         std::fs::create_dir_all(&self.dir).at("create", &self.dir)?;
-        // A checkpoint under its name is a whole one.
+        // Renamed once it is complete, so that a crash leaves no partial adapter under the final name.
         let partial = self.dir.join(format!(".checkpoint-{step}.partial"));
         adapter.save(&partial)?;
         let target = self.path(step);
@@ -77,7 +75,7 @@ impl Saver<'_> {
             let name = entry.at("read", &self.dir)?.file_name();
             steps.extend(name.to_str().and_then(|n| n.strip_prefix("checkpoint-")?.parse::<usize>().ok()));
         }
-        // What an earlier training left in a folder of the user's is not of this one.
+        // Later steps are those of an earlier training in the same `output_dir`, which are left alone.
         steps.retain(|step| *step <= newest);
         steps.sort_unstable();
         let best = best.map(|best| best.step).filter(|best| steps.contains(best));

@@ -30,45 +30,60 @@ impl Schedule {
     }
 
     fn factor(&self, step: usize) -> f64 {
-        match self.kind {
-            // What a plateau takes off is in `Plateau`.
-            Scheduler::Constant | Scheduler::ReduceLrOnPlateau => return 1.0,
-            Scheduler::WarmupStableDecay => return self.warmup_stable_decay(step),
-            Scheduler::CosineWarmupWithMinLr => return self.cosine_from_above_zero(step),
-            _ => {}
-        }
-        if step < self.warmup {
-            return step as f64 / self.warmup.max(1) as f64;
-        }
-        let rest = self.total.saturating_sub(self.warmup).max(1) as f64;
-        let progress = (step - self.warmup) as f64 / rest;
         let o = &self.options;
-        let cosine = || 0.5 * (1.0 + (PI * o.num_cycles.unwrap_or(0.5) * 2.0 * progress).cos());
         match self.kind {
-            Scheduler::Linear => (self.total.saturating_sub(step) as f64 / rest).max(0.0),
-            Scheduler::Cosine => cosine().max(0.0),
-            Scheduler::CosineWithRestarts if progress >= 1.0 => 0.0,
-            Scheduler::CosineWithRestarts => {
+            // The plateau's own reductions are in `Plateau`.
+            Scheduler::Constant | Scheduler::ReduceLrOnPlateau => 1.0,
+            Scheduler::ConstantWithWarmup => self.after_warmup(step, |_| 1.0),
+            Scheduler::Linear => {
+                let left = self.total.saturating_sub(step) as f64;
+                self.after_warmup(step, |_| (left / self.steps_after_warmup()).max(0.0))
+            }
+            Scheduler::Cosine => self.after_warmup(step, |progress| self.cosine(progress).max(0.0)),
+            Scheduler::CosineWithRestarts => self.after_warmup(step, |progress| {
                 let phase = (o.num_cycles.unwrap_or(1.0) * progress) % 1.0;
-                (0.5 * (1.0 + (PI * phase).cos())).max(0.0)
+                if progress >= 1.0 { 0.0 } else { (0.5 * (1.0 + (PI * phase).cos())).max(0.0) }
+            }),
+            Scheduler::CosineWithMinLr => {
+                self.after_warmup(step, |progress| self.above_minimum(self.cosine(progress)))
             }
-            Scheduler::CosineWithMinLr => self.above_minimum(cosine()),
-            Scheduler::Polynomial => {
-                let end = o.lr_end.unwrap_or(1e-7);
-                if step > self.total {
-                    return end / self.base;
-                }
-                let left = (1.0 - progress).powf(o.power.unwrap_or(1.0));
-                ((self.base - end) * left + end) / self.base
-            }
-            Scheduler::InverseSqrt => {
+            Scheduler::CosineWarmupWithMinLr => self.cosine_from_above_zero(step),
+            Scheduler::Polynomial => self.after_warmup(step, |progress| self.polynomial(step, progress)),
+            Scheduler::InverseSqrt => self.after_warmup(step, |_| {
                 let default = if self.warmup == 0 { 10_000.0 } else { self.warmup as f64 };
                 let timescale = o.timescale.unwrap_or(default);
                 let shift = timescale - self.warmup as f64;
                 ((step as f64 + shift) / timescale).sqrt().recip()
-            }
-            _ => 1.0,
+            }),
+            Scheduler::WarmupStableDecay => self.warmup_stable_decay(step),
         }
+    }
+
+    /// A linear rise from 0 during the warm-up, then `factor` of the share of the remaining steps that is done.
+    fn after_warmup(&self, step: usize, factor: impl FnOnce(f64) -> f64) -> f64 {
+        if step < self.warmup {
+            return step as f64 / self.warmup.max(1) as f64;
+        }
+        factor((step - self.warmup) as f64 / self.steps_after_warmup())
+    }
+
+    fn steps_after_warmup(&self) -> f64 {
+        self.total.saturating_sub(self.warmup).max(1) as f64
+    }
+
+    fn polynomial(&self, step: usize, progress: f64) -> f64 {
+        let end = self.options.lr_end.unwrap_or(1e-7);
+        if step > self.total {
+            return end / self.base;
+        }
+        let left = (1.0 - progress).powf(self.options.power.unwrap_or(1.0));
+        ((self.base - end) * left + end) / self.base
+    }
+
+    /// `num_cycles` waves of a cosine over `progress` from 0 to 1; by default half a wave, from 1 to 0.
+    fn cosine(&self, progress: f64) -> f64 {
+        let cycles = self.options.num_cycles.unwrap_or(0.5);
+        0.5 * (1.0 + (PI * cycles * 2.0 * progress).cos())
     }
 
     fn above_minimum(&self, factor: f64) -> f64 {
@@ -87,8 +102,7 @@ impl Schedule {
             };
         }
         let progress = (now - warmup + 1.0) / (self.total as f64 - warmup).max(1.0);
-        let cycles = self.options.num_cycles.unwrap_or(0.5);
-        self.above_minimum(0.5 * (1.0 + (PI * cycles * 2.0 * progress).cos()))
+        self.above_minimum(self.cosine(progress))
     }
 
     fn warmup_stable_decay(&self, step: usize) -> f64 {
@@ -114,7 +128,7 @@ impl Schedule {
         let progress = (step - self.warmup - stable) as f64 / decay.max(1) as f64;
         above(match o.decay_type.unwrap_or(Ramp::Cosine) {
             Ramp::Linear => 1.0 - progress,
-            Ramp::Cosine => 0.5 * (1.0 + (PI * o.num_cycles.unwrap_or(0.5) * 2.0 * progress).cos()),
+            Ramp::Cosine => self.cosine(progress),
             Ramp::OneMinusSqrt => 1.0 - progress.sqrt(),
         })
     }

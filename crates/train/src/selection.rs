@@ -10,20 +10,20 @@ pub struct Best {
     pub loss: f64,
 }
 
-/// What the evaluations so far came to.
+/// State of model selection and early stopping: what follows from the evaluations so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 pub struct Standing {
-    /// Step of the last evaluation that counted.
+    /// Step of the last evaluation that was judged.
     pub judged: Option<usize>,
     pub best: Option<Best>,
-    /// Evaluations in a row without progress.
+    /// Evaluations in a row that were not better than the best by more than the threshold.
     pub stale: usize,
-    /// There were too many of these.
+    /// `stale` has reached the patience of early stopping.
     pub stopped: bool,
 }
 
 impl Standing {
-    /// Counts an evaluation, by the rules of transformers' Trainer and `EarlyStoppingCallback`. True if it is better than
+    /// Judges the evaluation after `step`, by the rules of transformers' Trainer and `EarlyStoppingCallback`. True if it is better than
     /// all before.
     pub fn judge(&mut self, step: usize, loss: f64, selection: &Selection) -> bool {
         self.judged = Some(step);

@@ -1,6 +1,6 @@
 //! Which linear layers get an adapter.
 
-use super::TrainError;
+use crate::error::TrainError;
 use olive_arch::{Linear, Spec};
 use olive_config::canonical::Targets;
 use olive_decoder::whole;

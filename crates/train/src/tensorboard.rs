@@ -42,8 +42,8 @@ pub struct SummaryValue {
     pub simple_value: Option<f32>,
 }
 
-/// An event file under writing. Every record is in the file once it is written, so that TensorBoard can follow a run.
-pub struct EventFile {
+/// An open event file. Every record is in the file once it is written, so that TensorBoard can follow a run.
+pub(crate) struct EventFile {
     file: File,
     path: PathBuf,
 }
@@ -53,7 +53,7 @@ impl EventFile {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn create(dir: &Path) -> Result<EventFile> {
+    pub(crate) fn create(dir: &Path) -> Result<EventFile> {
         std::fs::create_dir_all(dir).at("create", dir)?;
         let path = dir.join(format!("events.out.tfevents.{}.olive", now() as u64));
         let file = File::create(&path).at("create", &path)?;
@@ -67,7 +67,7 @@ impl EventFile {
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn scalars(&mut self, step: usize, scalars: &[(&str, f64)]) -> Result<()> {
+    pub(crate) fn scalars(&mut self, step: usize, scalars: &[(&str, f64)]) -> Result<()> {
         let value = scalars
             .iter()
             .map(|(tag, value)| SummaryValue { tag: (*tag).into(), simple_value: Some(*value as f32) })

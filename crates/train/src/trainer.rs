@@ -1,6 +1,8 @@
 //! Single optimiser steps on explicit micro-batches.
 
-use super::{AdamW, AdamWOptions, TrainError, rng};
+use crate::error::TrainError;
+use crate::optimiser::{AdamW, AdamWOptions};
+use crate::rng;
 use candle_core::Tensor;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
@@ -8,12 +10,13 @@ use olive_data::MicroBatch;
 use olive_decoder::gradients::{DropoutKey, NoiseKey};
 use olive_decoder::{Decoder, LoraGradients, TrainingMode};
 
+/// What a step depends on beside its data and its learning rate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TrainerOptions {
     pub adamw: AdamWOptions,
     /// Gradients are scaled down to this Euclidean norm; 0 switches that off.
     pub max_grad_norm: f64,
-    /// On the inputs of the adapter branches.
+    /// Share of the values that are zeroed at the inputs of the adapter branches, in [0, 1).
     pub dropout: f64,
     pub gradient_checkpointing: bool,
     /// Strength of NEFTune's noise on embeddings; 0 switches that off.
@@ -27,9 +30,9 @@ pub struct Trainer {
     pub optimiser: AdamW,
     pub options: TrainerOptions,
     /// Loss of the first step, against which a later one counts as diverged.
-    pub(super) first_loss: Option<f64>,
+    pub(crate) first_loss: Option<f64>,
     /// The parameters as they were at the best evaluation, in the order of `Decoder::parameters`.
-    pub(super) best: Option<Vec<Tensor>>,
+    pub(crate) best: Option<Vec<Tensor>>,
 }
 
 /// What happened in one step.
@@ -37,7 +40,7 @@ pub struct Trainer {
 pub struct StepReport {
     /// Mean cross-entropy over the labels of the step.
     pub loss: f64,
-    /// Before clipping.
+    /// Euclidean norm of all gradients, before clipping.
     pub grad_norm: f64,
     /// Tokens that went through, padding not counted.
     pub tokens: usize,
@@ -55,16 +58,16 @@ impl Trainer {
         Ok(Trainer { decoder, optimiser, options, first_loss: None, best: None })
     }
 
-    /// Keeps the present parameters as the best ones. They are not copied: the optimiser replaces tensors.
-    pub fn keep_as_best(&mut self) {
+    /// Remembers the present parameters as the best ones. No values are copied: the optimiser replaces tensors.
+    pub(crate) fn keep_as_best(&mut self) {
         self.best = Some(self.decoder.parameters().map(|(_, value)| value.clone()).collect());
     }
 
-    /// Puts the best parameters in place of the present ones, if some were kept.
+    /// Replaces the present parameters by the best ones, if some were remembered.
     ///
     /// # Errors
     /// A device error.
-    pub fn restore_best(&mut self) -> Result<()> {
+    pub(crate) fn restore_best(&mut self) -> Result<()> {
         let Some(best) = self.best.take() else { return Ok(()) };
         self.decoder.parameters_mut(None).zip(best).for_each(|(parameter, best)| *parameter.value = best);
         self.decoder.refresh()
@@ -113,17 +116,18 @@ impl Trainer {
         Ok((sum * factor, gradients))
     }
 
-    /// A model that knows nothing has a loss of ln(vocab); several times that is no learning any more.
+    /// Whether a loss is finite and at most three times the first one, or three times ln(vocab), the loss of a uniform
+    /// prediction, where that is more.
     fn is_sane(&self, loss: f64) -> bool {
         let start = self.first_loss.unwrap_or(loss).max((self.decoder.spec.vocab_size as f64).ln());
         loss.is_finite() && loss <= 3.0 * start
     }
 
-    /// Looks at the loss of an evaluation after some steps, as the step before it was the last to look at one.
+    /// Checks the loss of an evaluation: a step checks the loss before its update only.
     ///
     /// # Errors
     /// [`TrainError::Diverged`].
-    pub fn check_evaluation(&self, loss: f64) -> Result<(), TrainError> {
+    pub(crate) fn check_evaluation(&self, loss: f64) -> Result<(), TrainError> {
         let diverged = || TrainError::Diverged {
             step: self.steps(),
             rows: Vec::new(),
@@ -133,11 +137,11 @@ impl Trainer {
         if self.steps() == 0 || self.is_sane(loss) { Ok(()) } else { Err(diverged()) }
     }
 
-    /// Looks at the loss of samples after the last step, where no evaluation follows.
+    /// Checks the loss on the first micro-batch with labels after the last step, for a training without evaluation.
     ///
     /// # Errors
     /// [`TrainError::Diverged`], a raised `cancel`, or a device error.
-    pub fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
+    pub(crate) fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
         for batch in batches.iter().filter(|b| b.labels > 0).take(1) {
             cancel.check()?;
             let loss = self.decoder.loss(&batch.tokens, &batch.targets)?;

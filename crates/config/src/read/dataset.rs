@@ -1,6 +1,7 @@
 //! `load_dataset_config`: which rows.
 
 use super::data::{DataConfigs, Shape};
+use crate::data_readers::READERS;
 use crate::findings::Findings;
 use crate::node::{Node, Value};
 use crate::values::Values;
@@ -64,8 +65,10 @@ impl Shape<'_> {
                 format!("run with --set data_configs.{}.load_dataset_config.data_files=FILE", self.name);
             findings.warn_hint(found.at, &found.path, message, hint);
         }
-        let packaged = ["json", "csv", "parquet", "text"].contains(&data_name.as_str());
-        if packaged && self.load.lacks("data_files") && self.load.lacks("data_dir") {
+        if READERS.contains(&data_name.as_str())
+            && self.load.lacks("data_files")
+            && self.load.lacks("data_dir")
+        {
             let hint = Some("give `data_files`: a file, a glob, a list, or an object by split".into());
             values.error("data_name", format!("`{data_name}` needs files to read"), hint, findings);
         }

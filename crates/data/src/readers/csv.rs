@@ -1,7 +1,8 @@
 //! Comma-separated values with a header. Types are those that pandas, which `datasets` reads with, would see.
 
-use super::Table;
-use crate::{DataError, Location, Value};
+use super::table::Table;
+use crate::error::{DataError, Location, Numbering};
+use crate::value::Value;
 use olive_core::Result;
 use std::path::Path;
 
@@ -19,7 +20,7 @@ pub(super) fn read(path: &Path, text: &str, delimiter: u8) -> Result<Table> {
         .from_reader(text.as_bytes());
     let mut records = reader.records();
     let malformed = |line: u64, reason: String| {
-        let location = Location { path: path.to_owned(), number: line, is_line: true };
+        let location = Location { path: path.to_owned(), number: line, numbering: Numbering::Lines };
         DataError::Malformed { location, reason }
     };
     let Some(header) = records.next() else {
@@ -49,7 +50,7 @@ pub(super) fn read(path: &Path, text: &str, delimiter: u8) -> Result<Table> {
         .into_iter()
         .map(|line| (line, typed.iter_mut().map(|c| c.next().unwrap_or(Value::None)).collect()))
         .collect();
-    Ok(Table { columns, rows, numbers_are_lines: true })
+    Ok(Table { columns, rows, numbering: Numbering::Lines })
 }
 
 /// Column names: repeated ones are numbered, empty ones are named by their place.

@@ -1,7 +1,8 @@
 //! JSON: an array of objects, objects one after another or one per line, or either under a key.
 
-use super::{Table, TableBuilder};
-use crate::{DataError, Location, Value};
+use super::table::{Table, TableBuilder};
+use crate::error::{DataError, Location, Numbering};
+use crate::value::Value;
 use olive_core::Result;
 use rayon::prelude::*;
 use std::path::Path;
@@ -11,7 +12,9 @@ pub(super) fn read(path: &Path, text: &str, field: Option<&str>) -> Result<Table
         return read_field(path, text, field);
     }
     if text.trim_start().starts_with('[') {
-        let Value::List(items) = parse_whole(path, text)? else { return Ok(Table::default()) };
+        let Value::List(items) = parse_whole(path, text)? else {
+            return Ok(TableBuilder::new(Numbering::Rows).finish());
+        };
         return from_items(path, items);
     }
     let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
@@ -26,7 +29,7 @@ fn syntax_error(path: &Path, line: u64, error: &serde_json::Error) -> olive_core
     // The position in serde's message counts from the start of what it was given, not of the file.
     let message = error.to_string();
     let reason = message.split(" at line ").next().unwrap_or(&message);
-    let location = Location { path: path.to_owned(), number: line, is_line: true };
+    let location = Location { path: path.to_owned(), number: line, numbering: Numbering::Lines };
     DataError::Malformed {
         location,
         reason: format!("not valid JSON at column {}: {reason}", error.column()),
@@ -43,23 +46,21 @@ fn parse_line(line: &str) -> serde_json::Result<Vec<Value>> {
 fn read_lines(path: &Path, text: &str) -> Result<Table> {
     let lines: Vec<&str> = text.split('\n').collect();
     let parsed: Vec<_> = lines.par_iter().map(|line| parse_line(line)).collect();
-    let mut builder = TableBuilder::default();
+    let mut builder = TableBuilder::new(Numbering::Lines);
     for (line, values) in (1..).zip(parsed) {
         for value in values.map_err(|e| syntax_error(path, line, &e))? {
-            builder.push(line, object(path, line, true, value)?);
+            builder.push(line, object(path, line, Numbering::Lines, value)?);
         }
     }
-    let mut table = builder.finish();
-    table.numbers_are_lines = true;
-    Ok(table)
+    Ok(builder.finish())
 }
 
 /// Objects over several lines, one after another.
 fn read_stream(path: &Path, text: &str) -> Result<Table> {
-    let mut builder = TableBuilder::default();
+    let mut builder = TableBuilder::new(Numbering::Rows);
     for (number, value) in (1..).zip(serde_json::Deserializer::from_str(text).into_iter()) {
         let value = value.map_err(|e| syntax_error(path, e.line() as u64, &e))?;
-        builder.push(number, object(path, number, false, value)?);
+        builder.push(number, object(path, number, Numbering::Rows, value)?);
     }
     Ok(builder.finish())
 }
@@ -88,9 +89,10 @@ fn read_field(path: &Path, text: &str, field: &str) -> Result<Table> {
 fn from_items(path: &Path, items: Vec<Value>) -> Result<Table> {
     // A list of texts is a column `text`, as in `datasets`.
     let texts = !items.is_empty() && items.iter().all(|v| matches!(v, Value::Str(_)));
-    let mut builder = TableBuilder::default();
+    let mut builder = TableBuilder::new(Numbering::Rows);
     for (number, item) in (1..).zip(items) {
-        let row = if texts { vec![("text".into(), item)] } else { object(path, number, false, item)? };
+        let row =
+            if texts { vec![("text".into(), item)] } else { object(path, number, Numbering::Rows, item)? };
         builder.push(number, row);
     }
     Ok(builder.finish())
@@ -116,14 +118,14 @@ fn from_columns(path: &Path, columns: Vec<(String, Value)>) -> Result<Table> {
     let rows = (1..=length as u64)
         .map(|number| (number, lists.iter_mut().map(|l| l.next().unwrap_or(Value::None)).collect()))
         .collect();
-    Ok(Table { columns: names, rows, numbers_are_lines: false })
+    Ok(Table { columns: names, rows, numbering: Numbering::Rows })
 }
 
-fn object(path: &Path, number: u64, is_line: bool, value: Value) -> Result<Vec<(String, Value)>> {
+fn object(path: &Path, number: u64, numbering: Numbering, value: Value) -> Result<Vec<(String, Value)>> {
     match value {
         Value::Dict(entries) => Ok(entries),
         other => {
-            let location = Location { path: path.to_owned(), number, is_line };
+            let location = Location { path: path.to_owned(), number, numbering };
             let reason =
                 format!("a row must be an object with the columns as keys, this is {}", other.kind());
             Err(DataError::Malformed { location, reason }.into())

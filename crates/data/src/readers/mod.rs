@@ -1,32 +1,82 @@
-//! Files to rows, one module per kind of file.
+//! Files to rows, one module per format; [`READERS`] lists them.
 
 mod csv;
 mod json;
 mod parquet;
+mod table;
 mod text;
 
-use super::files::Loader;
-use super::{DataError, Location, Value};
+pub(crate) use table::Table;
+
+use crate::error::{DataError, Location, Numbering};
 use olive_core::{Result, error::IoContext};
-use std::collections::HashMap;
 use std::path::Path;
 
-/// The rows of one file.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    pub columns: Vec<String>,
-    /// One value per column, with the line or the number of the row, from 1.
-    pub rows: Vec<(u64, Vec<Value>)>,
-    /// What the numbers count.
-    pub numbers_are_lines: bool,
+/// Reads the files of one format.
+#[derive(Debug)]
+pub struct RowReader {
+    /// `data_name` in a configuration; its case does not matter. `csv` names two readers, of which the first is meant.
+    pub name: &'static str,
+    /// How its files end, without the dot; their case does not matter.
+    pub(crate) extensions: &'static [&'static str],
+    /// Stands for the reader in cache keys, so it must never change.
+    pub key: &'static str,
+    /// Reads a file; the text is the `field` of a configuration.
+    read: fn(&Path, Option<&str>) -> Result<Table>,
 }
 
-pub(super) fn read(loader: Loader, path: &Path, field: Option<&str>) -> Result<Table> {
-    match loader {
-        Loader::Json => json::read(path, &read_text(path)?, field),
-        Loader::Csv { delimiter } => csv::read(path, &read_text(path)?, delimiter),
-        Loader::Parquet => parquet::read(path),
-        Loader::Text => Ok(text::read(&read_text(path)?)),
+/// All formats. Of readers that can read equally many files of a folder, the first is taken.
+pub(crate) static READERS: [RowReader; 5] = [
+    RowReader {
+        name: "json",
+        extensions: &["json", "jsonl", "ndjson"],
+        key: "Json",
+        read: |path, field| json::read(path, &read_text(path)?, field),
+    },
+    RowReader {
+        name: "csv",
+        extensions: &["csv"],
+        key: "Csv { delimiter: 44 }",
+        read: |path, _| csv::read(path, &read_text(path)?, b','),
+    },
+    RowReader {
+        name: "csv",
+        extensions: &["tsv"],
+        key: "Csv { delimiter: 9 }",
+        read: |path, _| csv::read(path, &read_text(path)?, b'\t'),
+    },
+    RowReader {
+        name: "parquet",
+        extensions: &["parquet"],
+        key: "Parquet",
+        read: |path, _| parquet::read(path),
+    },
+    RowReader {
+        name: "text",
+        extensions: &["txt"],
+        key: "Text",
+        read: |path, _| Ok(text::read(&read_text(path)?)),
+    },
+];
+
+impl RowReader {
+    /// The reader that a configuration names.
+    pub(crate) fn named(name: &str) -> Option<&'static RowReader> {
+        READERS.iter().find(|reader| reader.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether a file of this name is of its format.
+    pub(crate) fn reads(&self, path: &Path) -> bool {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        self.extensions.iter().any(|e| e.eq_ignore_ascii_case(extension))
+    }
+
+    /// The rows of a file. `field` is the key under which the rows of a JSON file lie; other formats have none.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with its line where it has lines.
+    pub(crate) fn read(&self, path: &Path, field: Option<&str>) -> Result<Table> {
+        (self.read)(path, field)
     }
 }
 
@@ -39,7 +89,9 @@ fn read_text(path: &Path) -> Result<String> {
     let mut text = String::from_utf8(bytes).map_err(|e| {
         let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         let number = 1 + before.iter().filter(|&&b| b == b'\n').count() as u64;
-        DataError::NotUtf8 { location: Location { path: path.to_owned(), number, is_line: true } }
+        DataError::NotUtf8 {
+            location: Location { path: path.to_owned(), number, numbering: Numbering::Lines },
+        }
     })?;
     if text.starts_with('\u{feff}') {
         text.drain(..'\u{feff}'.len_utf8());
@@ -47,34 +99,23 @@ fn read_text(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Collects objects with differing keys into a table; absent keys are `None`.
-#[derive(Default)]
-struct TableBuilder {
-    table: Table,
-    index: HashMap<String, usize>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl TableBuilder {
-    fn push(&mut self, number: u64, object: Vec<(String, Value)>) {
-        let mut row = vec![Value::None; self.table.columns.len()];
-        for (key, value) in object {
-            match self.index.get(&key) {
-                Some(&i) => row[i] = value,
-                None => {
-                    self.index.insert(key.clone(), row.len());
-                    self.table.columns.push(key);
-                    row.push(value);
-                }
-            }
-        }
-        self.table.rows.push((number, row));
+    #[test]
+    fn configurations_can_name_the_readers_and_nothing_else() {
+        let mut names: Vec<&str> = READERS.iter().map(|reader| reader.name).collect();
+        names.dedup();
+        assert_eq!(names, olive_config::READERS);
     }
 
-    fn finish(mut self) -> Table {
-        let width = self.table.columns.len();
-        for (_, row) in &mut self.table.rows {
-            row.resize(width, Value::None);
+    #[test]
+    fn the_documentation_names_every_extension() {
+        let page = include_str!("../../../../docs/data.md");
+        let table = page.lines().filter(|line| line.starts_with("| a folder")).collect::<String>();
+        for extension in READERS.iter().flat_map(|reader| reader.extensions) {
+            assert!(table.contains(&format!("`.{extension}`")), "{extension}");
         }
-        self.table
     }
 }

@@ -1,7 +1,9 @@
 //! Parquet, by rows.
 
-use super::{Table, TableBuilder};
-use crate::{DataError, Value};
+use super::table::{Table, TableBuilder};
+use crate::error::{DataError, Numbering};
+use crate::value::Value;
+use crate::{calendar, python_text};
 use olive_core::{Result, error::IoContext};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -17,7 +19,7 @@ pub(super) fn read(path: &Path) -> Result<Table> {
         return Err(DataError::EmptyFile { path: path.to_owned() }.into());
     }
     let reader = SerializedFileReader::new(file).map_err(fail)?;
-    let mut builder = TableBuilder::default();
+    let mut builder = TableBuilder::new(Numbering::Rows);
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(fail)?) {
         let columns = row.map_err(fail)?.into_columns();
         builder.push(number, columns.into_iter().map(|(name, field)| (name, value(&field))).collect());
@@ -49,7 +51,7 @@ fn value(field: &Field) -> Value {
         Field::MapInternal(map) => {
             let key = |field: &Field| match value(field) {
                 Value::Str(s) => s,
-                other => crate::python_text::str(&other),
+                other => python_text::str(&other),
             };
             Value::Dict(map.entries().iter().map(|(k, v)| (key(k), value(v))).collect())
         }
@@ -72,7 +74,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 
 /// `str` of a Python `date`: days from 1970-01-01 in the proleptic Gregorian calendar.
 fn date(days: i64) -> String {
-    let (year, month, day) = crate::calendar::civil(days);
+    let (year, month, day) = calendar::civil(days);
     format!("{year:04}-{month:02}-{day:02}")
 }
 

@@ -1,7 +1,8 @@
 //! Plain text: every line is a row of the column `text`.
 
-use super::Table;
-use crate::Value;
+use super::table::Table;
+use crate::error::Numbering;
+use crate::value::Value;
 
 /// Lines end at `\n`, `\r\n` or `\r`; an empty line is an empty row.
 pub(super) fn read(text: &str) -> Table {
@@ -14,7 +15,7 @@ pub(super) fn read(text: &str) -> Table {
         // The last line end ends a line, it does not begin one.
         rows.pop();
     }
-    Table { columns: vec!["text".into()], rows, numbers_are_lines: true }
+    Table { columns: vec!["text".into()], rows, numbering: Numbering::Lines }
 }
 
 #[cfg(test)]

@@ -316,7 +316,7 @@ fn sync_folder(dir: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use olive_core::Error;
+    use olive_core::error::Interrupted;
 
     fn manifest() -> Manifest {
         Manifest {

@@ -1,43 +1,15 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
+use super::adapter_training::{self, Base, Quantised};
 use super::{Pass, RunContext, data_key};
 use crate::cache::KeyHasher;
-use candle_core::DType;
-use olive_arch::{Linear, Spec};
-use olive_config::canonical::{DataConfig, LoraOptions, Targets};
+use olive_config::canonical::LoraOptions;
 use olive_core::Result;
-use olive_core::error::IoContext;
-use olive_core::event::Event;
 use olive_core::handle::ModelHandle;
-use olive_data::{Dataset, Sample};
-use olive_decoder::{Decoder, whole};
-use olive_kernels::quant::low_rank::LowRank;
-use olive_model::adapter::TargetModules;
-use olive_model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
-use olive_train::metrics::Metrics;
-use olive_train::{
-    Checkpoints, Fit, LoraShape, MemoryEstimate, Saver, TrainError, Trainer, TrainerOptions, Workload,
-    memory, targets,
-};
+use olive_model::{FourBitFormat, ModelFolder, QuantisedBase};
+use olive_train::{MemoryEstimate, targets};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
-
-/// Time between two checkpoints of a run that nobody interrupts.
-const SAVE_EVERY: Duration = Duration::from_secs(60);
-/// Folder of the adapters that are saved on the way.
-const SAVED: &str = "checkpoints";
-/// Folder of an adapter that does not begin with a product of zero, before its first step; Olive's name for it.
-const INITIAL: &str = "loftq_init_adapter";
-
-/// The model that is trained on.
-pub(super) struct Base<'a> {
-    pub(super) dir: &'a Path,
-    pub(super) spec: &'a Spec,
-    pub(super) checkpoint: &'a Checkpoint,
-    /// The layers that get an adapter.
-    pub(super) targets: &'a [Linear],
-}
 
 pub struct LoraPass {
     pub options: LoraOptions,
@@ -53,7 +25,7 @@ impl Pass for LoraPass {
     }
 
     fn check(&self) -> Result<()> {
-        self.check_options()?;
+        adapter_training::check_options(&self.options)?;
         for data in [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten() {
             olive_data::check(&data.pre_process)?;
             olive_data::inputs(&data.load)?;
@@ -117,215 +89,18 @@ impl LoraPass {
         // Samples are as long as they may be; only the data could tell that they are shorter.
         let batch = self.options.training.per_device_train_batch_size;
         let tokens = batch * self.options.train_data.pre_process.max_seq_len;
-        Ok(Some(MemoryEstimate::of(&self.workload(&spec, weights, &targets, tokens))))
+        let workload = adapter_training::workload(&self.options, &spec, weights, &targets, tokens);
+        Ok(Some(MemoryEstimate::of(&workload)))
     }
 
-    /// The whole pass, on the linear layers that `quantised` gives, or on the base as it is. The low-rank matrices that it
-    /// gives, by module, are what the adapter begins with.
+    /// Trains on the linear layers that `quantise` gives, or on the base as it is; see [`adapter_training::train`].
     pub(super) fn train(
         &self,
         input: &ModelHandle,
         dir: &Path,
         context: &RunContext,
-        quantised: impl FnOnce(&Base) -> Result<(Option<QuantisedBase>, BTreeMap<String, LowRank>)>,
+        quantise: impl FnOnce(&Base) -> Result<Quantised>,
     ) -> Result<ModelHandle> {
-        let ModelHandle::Hf { dir: base } = input else {
-            unreachable!("`output_kind` admits Hugging Face models only")
-        };
-        self.check_options()?;
-        let folder = ModelFolder::open(base)?;
-        let spec = folder.spec()?;
-        let selected = targets::select(&spec, self.options.target_modules.as_ref())?;
-        let whole_modules =
-            targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
-        let (train, eval) = self.datasets(&folder, context)?;
-
-        let checkpoint = folder.checkpoint()?;
-        if context.device.is_cpu()
-            && let Some(available) = memory::available()
-        {
-            let tokens = longest_batch(&train, self.options.training.per_device_train_batch_size);
-            memory::check(&self.workload(&spec, checkpoint.size(), &selected, tokens), available)?;
-        }
-
-        let dtype = self.dtype(context);
-        let (quantised, start) =
-            quantised(&Base { dir: base, spec: &spec, checkpoint: &checkpoint, targets: &selected })?;
-        let mut decoder = Decoder::with_base(spec, &checkpoint, quantised.as_ref(), dtype, &context.device)?;
-        let mut adapter = olive_train::fresh_adapter(
-            &selected,
-            target_modules(self.options.target_modules.as_ref(), &selected),
-            &self.shape(),
-            self.options.training.seed,
-            Some(match context.base {
-                Some(named) => named.id.clone(),
-                None => base.canonicalize().at("read", base)?.display().to_string(),
-            }),
-        );
-        adapter.config.revision = context.base.and_then(|named| named.revision.clone());
-        for (module, shape) in whole_modules {
-            adapter.whole.insert(module.clone(), whole::initial(&checkpoint, &module, &shape)?);
-        }
-        adapter.config.modules_to_save = self.options.modules_to_save.clone();
-        if !start.is_empty() {
-            olive_train::begin_with(&mut adapter, &start);
-            adapter.save(&dir.join(INITIAL))?;
-        }
-        decoder.attach(&adapter)?;
-        let adapter_config = adapter.config;
-        drop((adapter.modules, adapter.whole, start)); // The decoder has its own.
-        let mut trainer = Trainer::new(decoder, self.trainer_options())?;
-        let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
-        let training = &self.options.training;
-        let saver = Saver {
-            saving: &training.saving,
-            config: &adapter_config,
-            dir: training.saving.output_dir.clone().unwrap_or_else(|| checkpoints.dir().join(SAVED)),
-            keeps_best: training.selection.load_best_model_at_end,
-        };
-        let fitted = olive_train::fit(
-            &mut trainer,
-            &Fit {
-                train: &train,
-                eval: eval.as_ref(),
-                args: training,
-                checkpoints: &checkpoints,
-                saver: Some(&saver),
-                save_every: SAVE_EVERY,
-                events: context.events,
-                cancel: context.cancel,
-            },
-        );
-        // What did not converge must not look like something to go on from.
-        if let Err(error) = &fitted
-            && let Some(TrainError::Diverged { .. }) = error.downcast_ref()
-        {
-            checkpoints.clone().clear()?;
-        }
-        fitted?;
-
-        trainer.decoder.to_adapter(adapter_config.clone())?.save(dir)?;
-        for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
-            let from = checkpoints.dir().join(name);
-            if from.exists() {
-                std::fs::rename(&from, dir.join(name)).at("write", &from)?;
-            }
-        }
-        checkpoints.clear()?;
-        Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
-    }
-
-    fn check_options(&self) -> Result<(), TrainError> {
-        let options = &self.options;
-        let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
-        if options.r == 0 {
-            return refuse("r", "0".into(), "it must be at least 1");
-        }
-        if !(0.0..1.0).contains(&options.lora_dropout) {
-            return refuse("lora_dropout", options.lora_dropout.to_string(), "it must be in [0, 1)");
-        }
-        Ok(())
-    }
-
-    fn shape(&self) -> LoraShape {
-        let o = &self.options;
-        LoraShape {
-            rank: o.r,
-            alpha: o.alpha,
-            dropout: o.lora_dropout,
-            use_rslora: o.use_rslora,
-            use_dora: o.use_dora,
-        }
-    }
-
-    fn trainer_options(&self) -> TrainerOptions {
-        let args = &self.options.training;
-        TrainerOptions {
-            adamw: args.into(),
-            max_grad_norm: args.max_grad_norm,
-            dropout: self.options.lora_dropout,
-            gradient_checkpointing: args.gradient_checkpointing,
-            neftune_noise_alpha: args.neftune_noise_alpha.unwrap_or(0.0),
-            seed: args.seed,
-        }
-    }
-
-    fn workload<'a>(
-        &self,
-        spec: &'a Spec,
-        weights: u64,
-        targets: &'a [Linear],
-        tokens: usize,
-    ) -> Workload<'a> {
-        let checkpointing = self.options.training.gradient_checkpointing;
-        Workload { spec, weights, targets, rank: self.options.r, tokens, checkpointing }
-    }
-
-    /// Type of activations; says so once when it is not what was asked for.
-    fn dtype(&self, context: &RunContext) -> DType {
-        let asked = match self.options.torch_dtype.as_str() {
-            "bfloat16" => DType::BF16,
-            "float16" => DType::F16,
-            _ => DType::F32,
-        };
-        if context.device.is_cpu() && asked != DType::F32 {
-            context.events.emit(Event::Info {
-                message: format!(
-                    "{} was asked for; on the CPU everything is computed in float32",
-                    self.options.torch_dtype
-                ),
-            });
-            return DType::F32;
-        }
-        asked
-    }
-
-    /// Training and evaluation samples: the latter from a configuration of their own, or held out.
-    fn datasets(&self, folder: &ModelFolder, context: &RunContext) -> Result<(Dataset, Option<Dataset>)> {
-        let prepare =
-            |config: &DataConfig| olive_data::prepare(config, folder, context.events, context.cancel);
-        let train = prepare(&self.options.train_data)?;
-        let (train, eval) = match (&self.options.eval_data, self.options.eval_dataset_size) {
-            (Some(eval), _) => (train, Some(prepare(eval)?)),
-            (None, Some(size)) => {
-                let (train, eval) = olive_data::hold_out(train, size, self.options.training.data_seed)?;
-                (train, Some(eval))
-            }
-            (None, None) => (train, None),
-        };
-        let held_out = eval.as_ref().map_or(String::new(), |e| {
-            format!(", {} samples of {} tokens for evaluation", e.samples.len(), e.tokens())
-        });
-        context.events.emit(Event::Info {
-            message: format!(
-                "{} samples of {} tokens in all for training{held_out}",
-                train.samples.len(),
-                train.tokens()
-            ),
-        });
-        Ok((train, eval))
-    }
-}
-
-/// Tokens of the largest micro-batch that shuffling could make.
-fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
-    let real = |s: &Sample| match &s.attention_mask {
-        None => s.input_ids.len(),
-        Some(mask) => mask.iter().filter(|m| **m != 0).count(),
-    };
-    let mut lengths: Vec<usize> = data.samples.iter().map(real).collect();
-    lengths.sort_unstable_by(|a, b| b.cmp(a));
-    lengths.iter().take(batch_size).sum()
-}
-
-/// What `adapter_config.json` says was selected: the names or the pattern as asked for, the resolved names otherwise.
-fn target_modules(asked: Option<&Targets>, selected: &[olive_arch::Linear]) -> TargetModules {
-    match asked {
-        Some(Targets::Names(names)) => TargetModules::Names(names.clone()),
-        Some(Targets::Pattern(pattern)) => TargetModules::Pattern(pattern.clone()),
-        Some(Targets::AllLinear) | None => {
-            let names: std::collections::BTreeSet<_> = selected.iter().map(|l| l.kind.name()).collect();
-            TargetModules::Names(names.into_iter().map(Into::into).collect())
-        }
+        adapter_training::train(&self.options, input, dir, context, quantise)
     }
 }

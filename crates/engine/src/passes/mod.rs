@@ -1,5 +1,6 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes.
 
+mod adapter_training;
 mod data_key;
 pub mod loftq;
 pub mod lora;

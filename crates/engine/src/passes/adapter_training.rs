@@ -1,0 +1,329 @@
+//! Trains an adapter on a frozen base: what LoRA, QLoRA and LoftQ share.
+
+use super::RunContext;
+use candle_core::DType;
+use olive_arch::{Linear, Spec};
+use olive_config::canonical::{DataConfig, LoraOptions, Targets};
+use olive_core::error::IoContext;
+use olive_core::event::Event;
+use olive_core::handle::ModelHandle;
+use olive_core::{Error, Result};
+use olive_data::{Dataset, Sample};
+use olive_decoder::{Decoder, whole};
+use olive_kernels::quant::low_rank::LowRank;
+use olive_model::adapter::TargetModules;
+use olive_model::{Adapter, AdapterConfig, Checkpoint, ModelFolder, QuantisedBase};
+use olive_train::metrics::Metrics;
+use olive_train::{
+    Checkpoints, Fit, LoraShape, Saver, TrainError, Trainer, TrainerOptions, Workload, memory, targets,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+/// Time between two checkpoints of a run that is not interrupted.
+const SAVE_EVERY: Duration = Duration::from_secs(60);
+/// Folder of the adapters that `save_steps` asks for.
+const SAVED: &str = "checkpoints";
+/// Folder of an adapter before its first step, if its product B · A does not begin as zero; Olive's name for it.
+const INITIAL: &str = "loftq_init_adapter";
+
+/// The model that is trained on.
+pub(super) struct Base<'a> {
+    pub(super) dir: &'a Path,
+    pub(super) spec: &'a Spec,
+    pub(super) checkpoint: &'a Checkpoint,
+    /// The layers that get an adapter.
+    pub(super) targets: &'a [Linear],
+}
+
+/// What takes the place of the base's linear layers, if anything does, and the low-rank matrices, by module, that the
+/// adapter begins with.
+pub(super) type Quantised = (Option<QuantisedBase>, BTreeMap<String, LowRank>);
+
+/// Trains an adapter as `options` say on the model `input`, and writes it into `dir`. `quantise` gives the linear layers
+/// to train on, or none to train on the base as it is.
+///
+/// # Errors
+/// An option, data or a model that cannot be used, too little memory, a run that diverged, or an interruption. After an
+/// interruption `dir` holds the state to go on from.
+pub(super) fn train(
+    options: &LoraOptions,
+    input: &ModelHandle,
+    dir: &Path,
+    context: &RunContext,
+    quantise: impl FnOnce(&Base) -> Result<Quantised>,
+) -> Result<ModelHandle> {
+    let ModelHandle::Hf { dir: base } = input else {
+        unreachable!("`output_kind` admits Hugging Face models only")
+    };
+    check_options(options)?;
+    let training = AdapterTraining::prepare(options, base, context)?;
+    training.check_memory()?;
+    let (decoder, config) = training.decoder(dir, quantise)?;
+    let mut trainer = Trainer::new(decoder, trainer_options(options))?;
+    let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
+    training.fit(&mut trainer, &config, &checkpoints)?;
+    publish(&trainer, config, checkpoints, dir)?;
+    Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
+}
+
+/// What can be wrong with the options alone.
+///
+/// # Errors
+/// [`TrainError::BadOption`].
+pub(super) fn check_options(options: &LoraOptions) -> Result<(), TrainError> {
+    let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
+    if options.r == 0 {
+        return refuse("r", "0".into(), "it must be at least 1");
+    }
+    if !(0.0..1.0).contains(&options.lora_dropout) {
+        return refuse("lora_dropout", options.lora_dropout.to_string(), "it must be in [0, 1)");
+    }
+    Ok(())
+}
+
+/// What the memory of the training depends on, with `weights` bytes of base weights and `tokens` tokens in the largest
+/// micro-batch.
+pub(super) fn workload<'a>(
+    options: &LoraOptions,
+    spec: &'a Spec,
+    weights: u64,
+    targets: &'a [Linear],
+    tokens: usize,
+) -> Workload<'a> {
+    let checkpointing = options.training.gradient_checkpointing;
+    Workload { spec, weights, targets, rank: options.r, tokens, checkpointing }
+}
+
+/// A training whose model and data are known.
+struct AdapterTraining<'a> {
+    options: &'a LoraOptions,
+    context: &'a RunContext<'a>,
+    /// Folder of the base model.
+    base: &'a Path,
+    spec: Spec,
+    checkpoint: Checkpoint,
+    targets: Vec<Linear>,
+    /// Modules that are trained whole, with their shapes.
+    whole: Vec<(String, Vec<usize>)>,
+    train: Dataset,
+    eval: Option<Dataset>,
+}
+
+impl<'a> AdapterTraining<'a> {
+    /// Selects the layers to train and prepares the data.
+    fn prepare(
+        options: &'a LoraOptions,
+        base: &'a Path,
+        context: &'a RunContext<'a>,
+    ) -> Result<AdapterTraining<'a>> {
+        let folder = ModelFolder::open(base)?;
+        let spec = folder.spec()?;
+        let targets = targets::select(&spec, options.target_modules.as_ref())?;
+        let whole = targets::select_whole(&spec, options.modules_to_save.as_deref().unwrap_or_default())?;
+        let (train, eval) = datasets(options, &folder, context)?;
+        let checkpoint = folder.checkpoint()?;
+        Ok(AdapterTraining { options, context, base, spec, checkpoint, targets, whole, train, eval })
+    }
+
+    /// Refuses a training that does not fit into the memory of this machine; that of a device is not looked at.
+    fn check_memory(&self) -> Result<()> {
+        if self.context.device.is_cpu()
+            && let Some(available) = memory::available()
+        {
+            let batch_size = self.options.training.per_device_train_batch_size;
+            let tokens = longest_batch(&self.train, batch_size);
+            let weights = self.checkpoint.size();
+            let workload = workload(self.options, &self.spec, weights, &self.targets, tokens);
+            memory::check(&workload, available)?;
+        }
+        Ok(())
+    }
+
+    /// The base with a new adapter on it, and the adapter's configuration. An adapter that does not begin with a product of
+    /// zero is saved in `dir`.
+    fn decoder(
+        &self,
+        dir: &Path,
+        quantise: impl FnOnce(&Base) -> Result<Quantised>,
+    ) -> Result<(Decoder, AdapterConfig)> {
+        let dtype = self.dtype();
+        let (quantised, low_rank) = quantise(&Base {
+            dir: self.base,
+            spec: &self.spec,
+            checkpoint: &self.checkpoint,
+            targets: &self.targets,
+        })?;
+        let (spec, device) = (self.spec.clone(), &self.context.device);
+        let mut decoder = Decoder::with_base(spec, &self.checkpoint, quantised.as_ref(), dtype, device)?;
+        let mut adapter = self.adapter()?;
+        if !low_rank.is_empty() {
+            olive_train::begin_with(&mut adapter, &low_rank);
+            adapter.save(&dir.join(INITIAL))?;
+        }
+        // The decoder copies the matrices: those of the adapter go when this returns.
+        decoder.attach(&adapter)?;
+        Ok((decoder, adapter.config))
+    }
+
+    /// An adapter before its first step, and the modules that are trained whole as the base has them.
+    fn adapter(&self) -> Result<Adapter> {
+        let (options, named) = (self.options, self.context.base);
+        let base_name = match named {
+            Some(named) => named.id.clone(),
+            None => self.base.canonicalize().at("read", self.base)?.display().to_string(),
+        };
+        let mut adapter = olive_train::fresh_adapter(
+            &self.targets,
+            target_modules(options.target_modules.as_ref(), &self.targets),
+            &lora_shape(options),
+            options.training.seed,
+            Some(base_name),
+        );
+        adapter.config.revision = named.and_then(|named| named.revision.clone());
+        adapter.config.modules_to_save = options.modules_to_save.clone();
+        for (module, shape) in &self.whole {
+            adapter.whole.insert(module.clone(), whole::initial(&self.checkpoint, module, shape)?);
+        }
+        Ok(adapter)
+    }
+
+    /// Type of activations; says so once when it is not what was asked for.
+    fn dtype(&self) -> DType {
+        let asked = match self.options.torch_dtype.as_str() {
+            "bfloat16" => DType::BF16,
+            "float16" => DType::F16,
+            _ => DType::F32,
+        };
+        if self.context.device.is_cpu() && asked != DType::F32 {
+            self.context.events.emit(Event::Info {
+                message: format!(
+                    "{} was asked for; on the CPU everything is computed in float32",
+                    self.options.torch_dtype
+                ),
+            });
+            return DType::F32;
+        }
+        asked
+    }
+
+    /// Trains up to the last step.
+    fn fit(&self, trainer: &mut Trainer, config: &AdapterConfig, checkpoints: &Checkpoints) -> Result<()> {
+        let args = &self.options.training;
+        let saver = Saver {
+            saving: &args.saving,
+            config,
+            dir: args.saving.output_dir.clone().unwrap_or_else(|| checkpoints.dir().join(SAVED)),
+            keeps_best: args.selection.load_best_model_at_end,
+        };
+        let fitted = olive_train::fit(
+            trainer,
+            &Fit {
+                train: &self.train,
+                eval: self.eval.as_ref(),
+                args,
+                checkpoints,
+                saver: Some(&saver),
+                save_every: SAVE_EVERY,
+                events: self.context.events,
+                cancel: self.context.cancel,
+            },
+        );
+        // The state of a training that diverged must not look like something to go on from.
+        if fitted.as_ref().is_err_and(has_diverged) {
+            checkpoints.clone().clear()?;
+        }
+        fitted.map(drop)
+    }
+}
+
+fn has_diverged(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(TrainError::Diverged { .. }))
+}
+
+/// Writes the adapter into `dir`, moves the metrics and saved adapters there, and removes the checkpoints.
+fn publish(trainer: &Trainer, config: AdapterConfig, checkpoints: Checkpoints, dir: &Path) -> Result<()> {
+    trainer.decoder.to_adapter(config)?.save(dir)?;
+    for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
+        let from = checkpoints.dir().join(name);
+        if from.exists() {
+            std::fs::rename(&from, dir.join(name)).at("write", &from)?;
+        }
+    }
+    checkpoints.clear()
+}
+
+/// Training and evaluation samples: the latter from a configuration of their own, or held out.
+fn datasets(
+    options: &LoraOptions,
+    folder: &ModelFolder,
+    context: &RunContext,
+) -> Result<(Dataset, Option<Dataset>)> {
+    let prepare = |config: &DataConfig| olive_data::prepare(config, folder, context.events, context.cancel);
+    let train = prepare(&options.train_data)?;
+    let (train, eval) = match (&options.eval_data, options.eval_dataset_size) {
+        (Some(eval), _) => (train, Some(prepare(eval)?)),
+        (None, Some(size)) => {
+            let (train, eval) = olive_data::hold_out(train, size, options.training.data_seed)?;
+            (train, Some(eval))
+        }
+        (None, None) => (train, None),
+    };
+    let held_out = eval.as_ref().map_or(String::new(), |e| {
+        format!(", {} samples of {} tokens for evaluation", e.samples.len(), e.tokens())
+    });
+    context.events.emit(Event::Info {
+        message: format!(
+            "{} samples of {} tokens in all for training{held_out}",
+            train.samples.len(),
+            train.tokens()
+        ),
+    });
+    Ok((train, eval))
+}
+
+fn lora_shape(options: &LoraOptions) -> LoraShape {
+    LoraShape {
+        rank: options.r,
+        alpha: options.alpha,
+        dropout: options.lora_dropout,
+        use_rslora: options.use_rslora,
+        use_dora: options.use_dora,
+    }
+}
+
+fn trainer_options(options: &LoraOptions) -> TrainerOptions {
+    let args = &options.training;
+    TrainerOptions {
+        adamw: args.into(),
+        max_grad_norm: args.max_grad_norm,
+        dropout: options.lora_dropout,
+        gradient_checkpointing: args.gradient_checkpointing,
+        neftune_noise_alpha: args.neftune_noise_alpha.unwrap_or(0.0),
+        seed: args.seed,
+    }
+}
+
+/// Tokens of the largest micro-batch that shuffling could make.
+fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
+    let real = |s: &Sample| match &s.attention_mask {
+        None => s.input_ids.len(),
+        Some(mask) => mask.iter().filter(|m| **m != 0).count(),
+    };
+    let mut lengths: Vec<usize> = data.samples.iter().map(real).collect();
+    lengths.sort_unstable_by(|a, b| b.cmp(a));
+    lengths.iter().take(batch_size).sum()
+}
+
+/// What `adapter_config.json` says was selected: the names or the pattern as asked for, the resolved names otherwise.
+fn target_modules(asked: Option<&Targets>, selected: &[Linear]) -> TargetModules {
+    match asked {
+        Some(Targets::Names(names)) => TargetModules::Names(names.clone()),
+        Some(Targets::Pattern(pattern)) => TargetModules::Pattern(pattern.clone()),
+        Some(Targets::AllLinear) | None => {
+            let names: BTreeSet<_> = selected.iter().map(|l| l.kind.name()).collect();
+            TargetModules::Names(names.into_iter().map(Into::into).collect())
+        }
+    }
+}

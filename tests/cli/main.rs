@@ -1,0 +1,10 @@
+//! Configurations, and what is said and left on disk when they run.
+
+mod cache_key;
+mod config;
+mod doctor;
+mod output_folder;
+mod run;
+#[path = "../support/mod.rs"]
+mod support;
+mod validate;

@@ -1,0 +1,189 @@
+//! `olive run` as a user sees it: the pipeline, the cache, the messages, the interruption.
+
+use crate::support::binary::{olive, root, succeed, text};
+use crate::support::quickstart::Quickstart;
+use std::io::{BufRead, BufReader};
+
+/// `run` or `cached` per pass, from the closing table on stdout.
+fn states(stdout: &str) -> Vec<(String, String)> {
+    stdout
+        .lines()
+        .skip(1)
+        .filter(|line| !line.starts_with("output:"))
+        .map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let state =
+                columns.iter().find(|c| **c == "run" || **c == "cached").expect("a state in every row");
+            (columns[0].to_owned(), (*state).to_owned())
+        })
+        .collect()
+}
+
+fn run(quickstart: &Quickstart, more: &[&str]) -> Vec<String> {
+    let output = succeed(&mut quickstart.run(more));
+    states(&text(&output.stdout)).into_iter().map(|(_, state)| state).collect()
+}
+
+#[test]
+fn the_cache_re_runs_just_what_changed() {
+    let quickstart = Quickstart::new(2);
+    assert_eq!(run(&quickstart, &[]), ["run", "run", "run"]);
+    for file in ["model.onnx", "model.onnx.data", "genai_config.json", "tokenizer.json", "model_config.json"]
+    {
+        assert!(quickstart.output().join(file).is_file(), "{file} is in the output folder");
+    }
+
+    let again = quickstart.run(&[]).output().unwrap();
+    assert_eq!(states(&text(&again.stdout)).iter().filter(|(_, s)| s == "cached").count(), 3);
+    assert!(text(&again.stderr).contains("is up to date"), "{}", text(&again.stderr));
+
+    assert_eq!(run(&quickstart, &["passes.builder.config.int4_block_size=64"]), ["cached", "cached", "run"]);
+    assert_eq!(run(&quickstart, &["passes.lora.config.lora_r=4"]), ["run", "run", "run"]);
+    // Where things lie, and how loud the log is, is not part of a key.
+    assert_eq!(run(&quickstart, &["engine.log_severity_level=2"]), ["cached", "cached", "cached"]);
+}
+
+#[test]
+fn the_closing_table_fits_into_a_terminal_and_leads_to_the_artefacts() {
+    let quickstart = Quickstart::new(1);
+    let output = quickstart.run(&[]).output().unwrap();
+    let table = text(&output.stdout);
+    let rows: Vec<&str> = table.lines().take_while(|line| !line.starts_with("output:")).collect();
+    assert_eq!(rows.len(), 4, "{table}");
+    assert!(rows.iter().all(|row| row.chars().count() <= 80), "{table}");
+    for row in &rows[1..] {
+        let key = row.split_whitespace().last().unwrap();
+        let explained =
+            succeed(olive().args(["cache", "explain", key, "--cache-dir"]).arg(quickstart.cache()));
+        assert!(text(&explained.stdout).contains("/passes-v1/"), "its folder is shown");
+    }
+}
+
+#[test]
+fn a_changed_byte_of_the_data_trains_again() {
+    let quickstart = Quickstart::new(1);
+    let data = quickstart.dir.path().join("data.jsonl");
+    let rows = std::fs::read_to_string(root().join("datasets/olive-qa.jsonl")).unwrap();
+    std::fs::write(&data, &rows).unwrap();
+    let set = format!("data_configs.0.load_dataset_config.params.data_files={}", data.display());
+    assert_eq!(run(&quickstart, &[&set]), ["run", "run", "run"]);
+    assert_eq!(run(&quickstart, &[&set]), ["cached", "cached", "cached"]);
+    std::fs::write(&data, rows.replacen('a', "e", 1)).unwrap();
+    assert_eq!(run(&quickstart, &[&set]), ["run", "run", "run"]);
+}
+
+#[test]
+fn stdout_holds_results_only_and_json_events_are_json() {
+    let quickstart = Quickstart::new(1);
+    let output = succeed(quickstart.run(&[]).args(["--log-format", "json"]));
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["steps"].as_array().unwrap().len(), 3);
+    let events: Vec<serde_json::Value> =
+        text(&output.stderr).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    for kind in ["pass_started", "train_step", "evaluated", "pass_finished"] {
+        assert!(kinds.contains(&kind), "{kind} is told: {kinds:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_does_nothing() {
+    let quickstart = Quickstart::new(1);
+    let before = succeed(quickstart.run(&[]).arg("--dry-run"));
+    assert!(text(&before.stdout).contains("to run"), "{}", text(&before.stdout));
+    assert!(!quickstart.output().exists());
+    run(&quickstart, &[]);
+    let after = quickstart.run(&[]).arg("--dry-run").output().unwrap();
+    assert!(text(&after.stdout).contains("cached"), "{}", text(&after.stdout));
+}
+
+/// Interrupts a training, runs again, and wants the bytes of a training that was never interrupted.
+#[test]
+fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
+    let steps = 12;
+    let whole = Quickstart::new(steps);
+    run(&whole, &[]);
+
+    let broken = Quickstart::new(steps);
+    let mut child = broken.start(&[]);
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut interrupted = false;
+    for line in stderr.lines() {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        if !interrupted && event["event"] == "train_step" && event["step"] == 3 {
+            let pid = child.id().to_string();
+            assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+            interrupted = true;
+        }
+    }
+    let status = child.wait().unwrap();
+    assert!(interrupted, "the training got to step 3");
+    assert_eq!(status.code(), Some(130));
+
+    assert_eq!(run(&broken, &[]), ["run", "run", "run"]);
+    assert_eq!(adapter_bytes(&whole), adapter_bytes(&broken));
+}
+
+#[test]
+fn cleaning_the_cache_leaves_what_a_running_process_works_on() {
+    let quickstart = Quickstart::new(30);
+    let clean = || {
+        let output = succeed(olive().args(["cache", "clean", "--cache-dir"]).arg(quickstart.cache()));
+        text(&output.stderr)
+    };
+    let mut child = quickstart.start(&[]);
+    let mut told = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        if event["event"] == "train_step" && event["step"] == 2 {
+            told = clean();
+        }
+    }
+    assert!(child.wait().unwrap().success(), "the run does not notice");
+    assert!(told.contains("is left: another process") && told.contains("removed 0 artefacts"), "{told}");
+    assert!(clean().contains("removed 3 artefacts"));
+    assert!(!quickstart.cache().join("passes-v1").exists());
+}
+
+fn adapter_bytes(quickstart: &Quickstart) -> Vec<u8> {
+    std::fs::read(quickstart.artefact("LoRA").join("adapter_model.safetensors")).unwrap()
+}
+
+#[test]
+fn errors_are_events_for_a_program() {
+    for verb in [&["run", "--config", "no-such-file.json"][..], &["validate", "no-such-file.json"]] {
+        let output = olive().args(verb).args(["--log-format", "json"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let event: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+        assert_eq!(event["event"], "error");
+        assert!(event["message"].as_str().unwrap().contains("no-such-file.json"));
+        assert!(event["hint"].is_string());
+    }
+}
+
+#[test]
+fn a_device_that_this_build_cannot_use_is_a_usage_error() {
+    let quickstart = Quickstart::new(1);
+    for device in ["gpu", if olive_core::device::built_with_cuda() { "tpu" } else { "cuda" }] {
+        let output = quickstart.run(&[]).args(["--device", device]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains(&format!("--device {device}")), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_failure_has_a_message_a_hint_and_an_exit_code() {
+    let missing = olive().args(["run", "--config", "no-such-file.json"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(text(&missing.stderr).contains("hint:"), "{}", text(&missing.stderr));
+
+    let quickstart = Quickstart::new(1);
+    let no_model = quickstart
+        .run(&["input_model.config.hf_config.model_name=./no-such-model"])
+        .arg("--offline")
+        .output()
+        .unwrap();
+    assert_eq!(no_model.status.code(), Some(1));
+    assert!(text(&no_model.stderr).contains("no-such-model"), "{}", text(&no_model.stderr));
+    assert!(no_model.stdout.is_empty());
+}

@@ -1,0 +1,14 @@
+//! Reading models, writing them as ONNX, and generating with them.
+
+mod builder_adapters;
+mod builder_parts;
+mod families;
+mod generate;
+mod gguf;
+mod hub;
+mod model_builder;
+mod nf4;
+#[cfg(target_os = "linux")]
+mod ort_library;
+#[path = "../support/mod.rs"]
+mod support;

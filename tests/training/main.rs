@@ -1,0 +1,9 @@
+//! Training, and merging what was trained.
+
+mod knobs;
+mod loftq;
+mod merge;
+mod qlora;
+#[path = "../support/mod.rs"]
+mod support;
+mod train;
