@@ -10,7 +10,7 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 
-use olive_kernels::{Stored, matmul};
+use olive_kernels::{Orientation, Stored, matmul};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::LazyLock;
@@ -139,10 +139,10 @@ fn measure(
         false => Vec::new(),
     };
     let stored = if shape.weight { Stored::Bf16(&narrow) } else { Stored::F32(&b) };
+    let lie = shape.turned.map(|turned| if turned { Orientation::Transposed } else { Orientation::AsIs });
     let mut best = [f64::INFINITY; 3];
     for _ in 0..rounds {
-        best[0] =
-            best[0].min(fastest(seconds, clock, || matmul(&mut c, &a, stored, [m, n, k], shape.turned)));
+        best[0] = best[0].min(fastest(seconds, clock, || matmul(&mut c, &a, stored, [m, n, k], lie)));
         best[1] = best[1].min(fastest(seconds, clock, || by_crate(&mut c, &a, &b, shape)));
         if let Some(numpy) = numpy.as_deref_mut() {
             best[2] = best[2].min(numpy.run(shape, seconds)?);

@@ -36,7 +36,7 @@ pub use dora::Dora;
 pub use dropout::Dropout;
 pub use error::invalid;
 pub use frozen_linear::{FrozenWeight, HostMatrix};
-pub use gemm::{Decode, Stored, matmul, rate as gemm_rate};
+pub use gemm::{Decode, Orientation, Stored, matmul, rate as gemm_rate};
 pub use glu::Activation;
 pub use host::activation_type;
 pub use linear::{LinearGradients, Lora};

@@ -183,7 +183,7 @@ fn row_loss(
                 total += f64::from(sum(part));
             }
         }
-        _ => {
+        (None, _) | (Some(_), Some(_)) => {
             let mut terms = [0.0; PART];
             for part in row.chunks(PART) {
                 let terms = &mut terms[..part.len()];

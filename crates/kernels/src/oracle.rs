@@ -26,7 +26,7 @@ pub fn random(shape: &[usize], seed: u64) -> Result<Tensor> {
 }
 
 /// A matrix in memory, by its type in a file.
-struct Bytes {
+struct StoredMatrix {
     shape: [usize; 2],
     dtype: DType,
     bytes: Vec<u8>,
@@ -34,13 +34,13 @@ struct Bytes {
     values: Vec<f32>,
 }
 
-impl Decode for Bytes {
+impl Decode for StoredMatrix {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
         out.copy_from_slice(&self.values[range]);
     }
 }
 
-impl HostMatrix for Bytes {
+impl HostMatrix for StoredMatrix {
     fn shape(&self) -> [usize; 2] {
         self.shape
     }
@@ -68,7 +68,7 @@ pub fn weight(out: usize, width: usize, dtype: DType, seed: u64) -> Result<Froze
         DType::F16 => values.iter().map(|v| f16::from_f32(*v)).map(|v| (v.to_f32(), v.to_le_bytes())).unzip(),
         _ => (values, Vec::new()),
     };
-    let matrix = Bytes { shape: [out, width], dtype, bytes: bytes.concat(), values };
+    let matrix = StoredMatrix { shape: [out, width], dtype, bytes: bytes.concat(), values };
     FrozenWeight::new(Arc::new(matrix), DType::F32, &Device::Cpu)
 }
 

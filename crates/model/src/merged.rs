@@ -9,7 +9,6 @@ use super::{
     adapter::{LoraPair, WholeTensor},
 };
 use candle_core::DType;
-use half::{bf16, f16};
 use olive_core::Result;
 use olive_kernels::HostMatrix;
 use olive_kernels::quant::FloatType;
@@ -181,10 +180,10 @@ impl WeightSource for MergedCheckpoint {
         if let Some(tensor) = self.whole.get(name) {
             let width: usize = tensor.shape[1..].iter().product();
             out.copy_from_slice(&tensor.values[rows.start * width..rows.end * width]);
-            round(out, self.base.tensor(name)?.dtype);
+            rounded_to(self.base.tensor(name)?.dtype).round(out);
             return Ok(());
         }
-        let dtype = self.base.tensor(name)?.dtype;
+        let float = rounded_to(self.base.tensor(name)?.dtype);
         match self.quantised(name) {
             None => self.base.read_rows(name, rows.clone(), out)?,
             Some(matrix) => {
@@ -193,7 +192,7 @@ impl WeightSource for MergedCheckpoint {
             }
         }
         let Some(pair) = self.pairs.get(name) else {
-            round(out, dtype);
+            float.round(out);
             return Ok(());
         };
         let width = pair.in_features;
@@ -207,15 +206,15 @@ impl WeightSource for MergedCheckpoint {
             let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
             let delta = &delta[(from - start) * width..(to - start) * width];
             match &pair.magnitude {
-                None => add_rounded(target, delta, pair.scale, dtype),
+                None => float.add_rounded(target, delta, pair.scale as f32),
                 Some(magnitude) => {
-                    add_rounded(target, delta, pair.scale, DType::F32);
+                    FloatType::F32.add_rounded(target, delta, pair.scale as f32);
                     target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
                         let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
                         let factor = magnitude / norm as f32;
                         row.iter_mut().for_each(|w| *w *= factor);
                     });
-                    round(target, dtype);
+                    float.round(target);
                 }
             }
             start = end;
@@ -235,26 +234,9 @@ impl WeightSource for MergedCheckpoint {
     }
 }
 
-/// To the type on disk; nothing where the values come from there.
-fn round(values: &mut [f32], dtype: DType) {
-    match dtype {
-        DType::BF16 => FloatType::Bf16.round(values),
-        DType::F16 => FloatType::F16.round(values),
-        _ => {}
-    }
-}
-
-fn add_rounded(values: &mut [f32], delta: &[f32], scale: f64, dtype: DType) {
-    let scale = scale as f32;
-    match dtype {
-        DType::BF16 => {
-            values.iter_mut().zip(delta).for_each(|(w, d)| *w = bf16::from_f32(*w + scale * d).to_f32());
-        }
-        DType::F16 => {
-            values.iter_mut().zip(delta).for_each(|(w, d)| *w = f16::from_f32(*w + scale * d).to_f32());
-        }
-        _ => values.iter_mut().zip(delta).for_each(|(w, d)| *w += scale * d),
-    }
+/// The type that merged values are rounded to: that on disk, where it is one that weights are stored in.
+fn rounded_to(dtype: DType) -> FloatType {
+    FloatType::of(dtype).unwrap_or(FloatType::F32)
 }
 
 /// `out = b · a` with `b [rows, rank]`, `a [rank, width]`, all row-major, on this thread alone.

@@ -11,7 +11,7 @@ use candle_core::DType;
 use olive_arch::Spec;
 use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::double_quant::{self, DYNAMIC_MAP};
-use olive_kernels::quant::nf4;
+use olive_kernels::quant::{FloatType, nf4};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -245,10 +245,10 @@ pub(super) fn write_matrix(matrix: &FourBitMatrix, dtype: DType, writer: &mut Wr
     let state = QuantState {
         quant_type: matrix.code,
         blocksize: nf4::BLOCK,
-        dtype: match dtype {
-            DType::BF16 => "bfloat16",
-            DType::F16 => "float16",
-            _ => "float32",
+        dtype: match FloatType::of(dtype) {
+            Some(FloatType::Bf16) => "bfloat16",
+            Some(FloatType::F16) => "float16",
+            Some(FloatType::F32) | None => "float32",
         }
         .into(),
         shape: matrix.shape,

@@ -51,9 +51,9 @@ impl DataPlan {
             .collect();
         let done = AtomicU64::new(0);
         let writer = Writer { plan: self, file: &file, path, source, chosen };
-        tasks.par_iter().try_for_each_init(Scratch::default, |scratch, task| {
+        tasks.par_iter().try_for_each_init(ThreadBuffers::default, |buffers, task| {
             cancel.check()?;
-            writer.run(task, scratch)?;
+            writer.run(task, buffers)?;
             if pending[task.content].fetch_sub(1, Ordering::AcqRel) == 1 {
                 for tensor in self.contents[task.content].tensors() {
                     source.release(tensor);
@@ -133,7 +133,7 @@ impl Matrix {
 
 /// Buffers of a thread.
 #[derive(Default)]
-struct Scratch {
+struct ThreadBuffers {
     values: Vec<f32>,
     quantised: QuantisedRows,
     bytes: Vec<u8>,
@@ -149,34 +149,34 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn run(&self, task: &Task, scratch: &mut Scratch) -> Result<()> {
+    fn run(&self, task: &Task, buffers: &mut ThreadBuffers) -> Result<()> {
         let panel = &task.rows;
         match &self.plan.contents[task.content] {
             Content::Bytes(slot, bytes) => self.put(*slot, 0, bytes),
             Content::Float { slot, matrix, float, order } => {
-                self.read(matrix, panel, &mut scratch.values)?;
+                self.read(matrix, panel, &mut buffers.values)?;
                 match order {
                     ElementOrder::Rows => {
-                        scratch.bytes.clear();
-                        float.extend_bytes(&scratch.values, &mut scratch.bytes);
-                        self.put(*slot, panel.row * matrix.cols * float.size(), &scratch.bytes)
+                        buffers.bytes.clear();
+                        float.extend_bytes(&buffers.values, &mut buffers.bytes);
+                        self.put(*slot, panel.row * matrix.cols * float.size(), &buffers.bytes)
                     }
-                    ElementOrder::Columns => self.put_columns(*slot, matrix, panel, *float, scratch),
+                    ElementOrder::Columns => self.put_columns(*slot, matrix, panel, *float, buffers),
                 }
             }
             Content::Quantised { parts, matrix, format } => match format.arrangement() {
                 Arrangement::ByRow => {
-                    self.quantise(matrix, panel, &**format, scratch)?;
-                    self.put_parts(parts, panel.row, &scratch.quantised, &mut scratch.bytes)
+                    self.quantise(matrix, panel, &**format, buffers)?;
+                    self.put_parts(parts, panel.row, &buffers.quantised, &mut buffers.bytes)
                 }
                 Arrangement::ByColumn(columns) => {
                     let shape = [matrix.rows(), matrix.cols];
                     let mut whole = columns.zeros(shape);
                     for panel in matrix.panels(PANEL) {
-                        self.quantise(matrix, &panel, &**format, scratch)?;
-                        columns.put(&scratch.quantised, panel.row, panel.count, shape, &mut whole);
+                        self.quantise(matrix, &panel, &**format, buffers)?;
+                        columns.put(&buffers.quantised, panel.row, panel.count, shape, &mut whole);
                     }
-                    self.put_parts(parts, 0, &whole, &mut scratch.bytes)
+                    self.put_parts(parts, 0, &whole, &mut buffers.bytes)
                 }
             },
         }
@@ -195,10 +195,10 @@ impl Writer<'_> {
         matrix: &Matrix,
         panel: &Panel,
         float: FloatType,
-        scratch: &mut Scratch,
+        buffers: &mut ThreadBuffers,
     ) -> Result<()> {
         let (rows, cols) = (matrix.rows(), matrix.cols);
-        let Scratch { values, bytes, column, .. } = scratch;
+        let ThreadBuffers { values, bytes, column, .. } = buffers;
         // Eight columns together, so that a cache line of the panel is used up when it is there.
         for first in (0..cols).step_by(8) {
             let count = 8.min(cols - first);
@@ -217,23 +217,23 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The codes of a panel into `scratch.quantised`: those that were chosen for its rows, or what the format makes of
+    /// The codes of a panel into `buffers.quantised`: those that were chosen for its rows, or what the format makes of
     /// them.
     fn quantise(
         &self,
         matrix: &Matrix,
         panel: &Panel,
         format: &dyn WeightFormat,
-        scratch: &mut Scratch,
+        buffers: &mut ThreadBuffers,
     ) -> Result<()> {
         let tensor = &matrix.parts[panel.part].tensor;
         match self.chosen.get(tensor).filter(|_| format.block_format().is_some()) {
             Some(chosen) => {
-                chosen.codes.copy_rows(chosen.rows, panel.rows(), &mut scratch.quantised);
+                chosen.codes.copy_rows(chosen.rows, panel.rows(), &mut buffers.quantised);
             }
             None => {
-                self.read(matrix, panel, &mut scratch.values)?;
-                format.quantise(&mut scratch.values, matrix.cols, &mut scratch.quantised);
+                self.read(matrix, panel, &mut buffers.values)?;
+                format.quantise(&mut buffers.values, matrix.cols, &mut buffers.quantised);
             }
         }
         Ok(())

@@ -49,7 +49,7 @@ struct HeadPanels<'a> {
 
 /// Values of a strip against a part of the keys, `[queries, keys]` each, rows [`STRIDE`] apart.
 #[derive(Default)]
-struct Scratch {
+struct StripValues {
     weights: Vec<f32>,
     /// Derivatives of the soft-cap; empty without one.
     slopes: Vec<f32>,
@@ -122,7 +122,7 @@ impl Backward<'_> {
     /// One head of one half.
     fn run(&self, half: &Half, head: usize) {
         let AttentionSpec { heads, kv_heads, head_dim, window, .. } = *self.spec;
-        let mut scratch = Scratch::default();
+        let mut values = StripValues::default();
         let mut panels = HeadPanels {
             k: Panels::empty(),
             k_turned: Panels::empty(),
@@ -140,7 +140,7 @@ impl Backward<'_> {
             panels.v_turned.pack(v.t());
             let strips = Strip::of(half.segment, 0..half.segment.queries(), window, STRIP);
             for strip in strips.filter_map(|s| s.within(&part)) {
-                self.add_strip(&strip, half.index, head, &mut panels, &mut scratch);
+                self.add_strip(&strip, half.index, head, &mut panels, &mut values);
             }
         }
     }
@@ -153,7 +153,7 @@ impl Backward<'_> {
         half: usize,
         head: usize,
         panels: &mut HeadPanels<'s>,
-        scratch: &mut Scratch,
+        values: &mut StripValues,
     ) {
         let AttentionSpec { head_dim: dim, scale, window, .. } = *self.spec;
         let (rows, cols, scale) = (strip.queries.len(), strip.keys.len(), scale as f32);
@@ -172,27 +172,27 @@ impl Backward<'_> {
         let band = strip.band(window);
         let query_block = |x| head_block(x, strip.first_query(), rows, head, dim);
         let (q, out, d_out) = (query_block(&self.q), query_block(&self.output), query_block(&self.d_output));
-        self.weights(strip, head, q, &panels.k_turned, scratch);
+        self.weights(strip, head, q, &panels.k_turned, values);
         let (turned, turned_band) =
-            (MatRef::new(&scratch.weights, rows, cols, STRIDE).t(), Banded::Left(band.t()));
+            (MatRef::new(&values.weights, rows, cols, STRIDE).t(), Banded::Left(band.t()));
         panels.d_output.pack(d_out).product(&mut dv, Assign::Add, 1.0, turned, [0, 0], turned_band);
-        scratch.d_weights.resize(rows * STRIDE, 0.0);
-        let mut block = MatMut::new(&mut scratch.d_weights, rows, cols, STRIDE);
+        values.d_weights.resize(rows * STRIDE, 0.0);
+        let mut block = MatMut::new(&mut values.d_weights, rows, cols, STRIDE);
         let wanted = Banded::Product(band);
         panels.v_turned.product(&mut block, Assign::Replace, 1.0, d_out, [0, strip.skipped], wanted);
-        score_gradients(scratch, band, cols, out, d_out);
-        let d_scores = MatRef::new(&scratch.d_weights, rows, cols, STRIDE);
+        score_gradients(values, band, cols, out, d_out);
+        let d_scores = MatRef::new(&values.d_weights, rows, cols, STRIDE);
         panels.k.product(&mut dq, Assign::Add, scale, d_scores, [strip.skipped, 0], Banded::Left(band));
         panels.q.pack(q).product(&mut dk, Assign::Add, scale, d_scores.t(), [0, 0], turned_band);
     }
 
     /// The weights of the forward again, from the saved logarithms, and the derivatives of the soft-cap. `q` is
     /// `[queries, head_dim]`, `k_turned` `[head_dim, keys]`.
-    fn weights(&self, strip: &Strip, head: usize, q: MatRef, k_turned: &Panels, scratch: &mut Scratch) {
+    fn weights(&self, strip: &Strip, head: usize, q: MatRef, k_turned: &Panels, values: &mut StripValues) {
         let (rows, cols) = (strip.queries.len(), strip.keys.len());
         let band = strip.band(self.spec.window);
         let (scale, wanted) = (self.spec.scale as f32, Banded::Product(band));
-        let Scratch { weights, slopes, .. } = scratch;
+        let StripValues { weights, slopes, .. } = values;
         weights.resize(rows * STRIDE, 0.0);
         let mut block = MatMut::new(weights, rows, cols, STRIDE);
         k_turned.product(&mut block, Assign::Replace, scale, q, [0, strip.skipped], wanted);
@@ -215,8 +215,8 @@ impl Backward<'_> {
 
 /// From gradients of the weights to those of the scores before the soft-cap, in their place: `dS = P ⊙ (dP - Σ O ⊙ dO)`
 /// per row. `out` and `d_out` are `[queries, head_dim]`.
-fn score_gradients(scratch: &mut Scratch, band: Band, cols: usize, out: MatRef, d_out: MatRef) {
-    let Scratch { weights, slopes, d_weights } = scratch;
+fn score_gradients(values: &mut StripValues, band: Band, cols: usize, out: MatRef, d_out: MatRef) {
+    let StripValues { weights, slopes, d_weights } = values;
     let rows = weights.chunks_exact(STRIDE).zip(d_weights.chunks_exact_mut(STRIDE));
     for (row, (weights, d_weights)) in rows.enumerate() {
         let seen = band.columns(row..row + 1, cols);

@@ -40,5 +40,5 @@ pub(crate) use matrix::{Assign, MatMut, MatRef};
 pub(crate) use operand::RightOperand;
 pub use operand::{Decode, Stored};
 pub(crate) use panels::Panels;
+pub use product::{Orientation, matmul, rate};
 pub(crate) use product::{gemm, gemm_serial, gemm_values};
-pub use product::{matmul, rate};

@@ -62,11 +62,25 @@ fn product(c: &mut MatMut, assign: Assign, alpha: f32, a: MatRef, b: RightOperan
     portable::product(c, assign, alpha, a, b, threads);
 }
 
-/// `c = a · b` on all threads of the current rayon pool, for benchmarks: c is `[m, n]`, a `[m, k]` and b `[k, n]`, each
-/// row-major, or stored as its transpose where `turned` says so.
-pub fn matmul(c: &mut [f32], a: &[f32], b: Stored, [m, n, k]: [usize; 3], turned: [bool; 2]) {
-    let a = if turned[0] { MatRef::new(a, k, m, m).t() } else { MatRef::new(a, m, k, k) };
-    let b = if turned[1] { RightOperand::new(b, n, k).t() } else { RightOperand::new(b, k, n) };
+/// How a benchmark's operand lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orientation {
+    /// Row-major.
+    AsIs,
+    /// Its transpose is row-major.
+    Transposed,
+}
+
+/// `c = a · b` on all threads of the current rayon pool, for benchmarks: c is `[m, n]`, row-major, a `[m, k]` and b `[k, n]`.
+pub fn matmul(c: &mut [f32], a: &[f32], b: Stored, [m, n, k]: [usize; 3], lie: [Orientation; 2]) {
+    let a = match lie[0] {
+        Orientation::AsIs => MatRef::new(a, m, k, k),
+        Orientation::Transposed => MatRef::new(a, k, m, m).t(),
+    };
+    let b = match lie[1] {
+        Orientation::AsIs => RightOperand::new(b, k, n),
+        Orientation::Transposed => RightOperand::new(b, n, k).t(),
+    };
     gemm(&mut MatMut::new(c, m, n, n), Assign::Replace, 1.0, a, b);
 }
 

@@ -1,5 +1,6 @@
 //! The float types a weight can be stored in.
 
+use candle_core::DType;
 use half::{bf16, f16};
 
 /// Storage type of activations and unquantised weights.
@@ -11,6 +12,16 @@ pub enum FloatType {
 }
 
 impl FloatType {
+    /// The type of that name in a checkpoint; `None` for what no weight is stored in.
+    pub fn of(dtype: DType) -> Option<FloatType> {
+        match dtype {
+            DType::F32 => Some(FloatType::F32),
+            DType::F16 => Some(FloatType::F16),
+            DType::BF16 => Some(FloatType::Bf16),
+            _ => None,
+        }
+    }
+
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
@@ -25,6 +36,16 @@ impl FloatType {
             FloatType::F32 => {}
             FloatType::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
             FloatType::Bf16 => values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
+        }
+    }
+
+    /// `values += factor · other`, rounded once to what this type can hold.
+    pub fn add_rounded(self, values: &mut [f32], other: &[f32], factor: f32) {
+        let pairs = values.iter_mut().zip(other);
+        match self {
+            FloatType::F32 => pairs.for_each(|(v, o)| *v += factor * o),
+            FloatType::F16 => pairs.for_each(|(v, o)| *v = f16::from_f32(*v + factor * o).to_f32()),
+            FloatType::Bf16 => pairs.for_each(|(v, o)| *v = bf16::from_f32(*v + factor * o).to_f32()),
         }
     }
 
