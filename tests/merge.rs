@@ -4,11 +4,10 @@
 mod tiny_model;
 
 use half::bf16;
-use olive_config::PassOptions;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{Device, DeviceChoice};
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_engine::passes::{self, MergePass, Pass, RunContext};
+use olive_engine::passes::{ConfiguredPass, MergePass, Pass, RunContext};
 use olive_model::Checkpoint;
 use serde_json::json;
 use std::path::Path;
@@ -130,7 +129,7 @@ fn what_cannot_be_merged_is_named() {
 
 #[test]
 fn only_a_model_with_an_adapter_is_accepted() {
-    let after = |input| passes::output_kind(&PassOptions::MergeAdapterWeights(Default::default()), input);
+    let after = |input| MergePass { options: Default::default() }.output(input);
     assert_eq!(after(ModelKind::HfWithAdapter), Ok(ModelKind::Hf));
     assert!(after(ModelKind::Hf).unwrap_err().contains("no adapter"));
     assert!(after(ModelKind::Onnx).unwrap_err().contains("ONNX"));

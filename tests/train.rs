@@ -1,8 +1,8 @@
 //! Training through the library: exactness, resuming, what is refused, and an adapter that PEFT could load.
 
 use olive_config::canonical::{
-    DataConfig, DataFiles, Era, EvalSize, EvalStrategy, LoadDataset, LoraOptions, Scheduler, Strategy,
-    Targets, TextGeneration, TextSource, TrainingArgs,
+    DataConfig, DataFiles, Era, EvalSize, EvalStrategy, LoadDataset, Scheduler, Strategy, Targets,
+    TextGeneration, TextSource, TrainingArgs,
 };
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{Device, DeviceChoice};
@@ -11,7 +11,7 @@ use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use olive_data::{Dataset, MicroBatch, Sample};
 use olive_decoder::Decoder;
-use olive_engine::passes::{LoraPass, Pass, RunContext};
+use olive_engine::passes::{LoraOptions, LoraPass, Pass, RunContext};
 use olive_model::adapter::TargetModules;
 use olive_model::{Adapter, ModelFolder};
 use olive_train::{

@@ -1,10 +1,11 @@
 //! `models/<architecture>/ort-<precision>-<provider>[-<variant>]`: our model builder against onnxruntime-genai's.
 
-use olive_config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use olive_core::cancel::CancelFlag;
 use olive_model::{ModelFolder, WeightSource};
 use olive_onnx::proto::{ModelProto, TensorProto, data_type};
-use olive_onnx::{BuildOptions, Provider, Weights, build};
+use olive_onnx::{
+    BuildOptions, MixedPrecision, ModelBuilderOptions, Precision, Provider, QuantAlgorithm, Weights, build,
+};
 use prost::Message;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,48 +1,49 @@
 //! An object of the file against the table of its block: spellings, nesting, unknown keys, defaults.
 
-use super::findings::{Findings, join, list_names, nearest};
-use super::node::{At, Entry, Node, Value};
-use super::option::{Block, Default, Fate, Kind, Opt};
-use super::tables::BLOCKS;
-use super::values::{Setting, Values};
-use super::{Era, Origin};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Entry, Node, Value};
+use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
+use crate::origin::{Era, Origin};
+use crate::place::{At, join};
+use crate::values::{Setting, Values};
 use serde_json::Value as Json;
 
 /// An option that the file gives.
-pub(crate) struct Found<'n> {
-    pub(crate) opt: &'static Opt,
+pub struct Found<'n> {
+    pub opt: &'static Opt,
     /// As spelled in the file.
     key: &'n str,
     /// Place of the key.
-    pub(crate) at: At,
-    pub(crate) path: String,
-    pub(crate) node: &'n Node,
+    pub at: At,
+    pub path: String,
+    pub node: &'n Node,
 }
 
 /// A key that an open block does not know.
-pub(crate) struct Extra<'n> {
-    pub(crate) key: &'n str,
-    pub(crate) at: At,
-    pub(crate) path: String,
+pub struct Extra<'n> {
+    pub key: &'n str,
+    pub at: At,
+    pub path: String,
 }
 
 /// The options that an object gives, whatever their spelling and nesting.
-pub(crate) struct Fields<'n> {
-    pub(crate) block: &'static Block,
-    pub(crate) path: String,
-    pub(crate) at: At,
+pub struct Fields<'n> {
+    pub block: &'static Block,
+    pub path: String,
+    pub at: At,
     found: Vec<Found<'n>>,
-    pub(crate) extra: Vec<Extra<'n>>,
+    pub extra: Vec<Extra<'n>>,
     /// Options whose misspelling was reported: that they are missing is no error of its own.
     slips: Vec<&'static str>,
     /// The object that holds the options may be misspelled, so nothing can be said to be missing.
-    pub(crate) blind: bool,
+    pub blind: bool,
     old: bool,
     new: bool,
 }
 
 impl<'n> Fields<'n> {
-    pub(crate) fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
+    pub fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
         Fields {
             block,
             path: path.to_owned(),
@@ -57,12 +58,7 @@ impl<'n> Fields<'n> {
     }
 
     /// Reads one object. What is not an object gives an error and no options.
-    pub(crate) fn open(
-        node: &'n Node,
-        path: &str,
-        block: &'static Block,
-        findings: &mut Findings,
-    ) -> Fields<'n> {
+    pub fn open(node: &'n Node, path: &str, block: &'static Block, findings: &mut Findings) -> Fields<'n> {
         let mut fields = Fields::empty(path, node.at, block);
         match &node.value {
             Value::Object(entries) => fields.absorb(entries, path, false, findings),
@@ -75,7 +71,7 @@ impl<'n> Fields<'n> {
     }
 
     /// Adds the entries of an object, for blocks that are spread over several.
-    pub(crate) fn absorb(&mut self, entries: &'n [Entry], path: &str, inside: bool, findings: &mut Findings) {
+    pub fn absorb(&mut self, entries: &'n [Entry], path: &str, inside: bool, findings: &mut Findings) {
         for entry in entries {
             let path = join(path, &entry.key);
             if entry.key.starts_with("x-") {
@@ -124,7 +120,7 @@ impl<'n> Fields<'n> {
             self.extra.push(Extra { key: &entry.key, at: entry.at, path });
             return;
         }
-        let home = BLOCKS.iter().find(|block| {
+        let home = findings.blocks.iter().find(|block| {
             block
                 .inner()
                 .any(|opt| opt.fate == Fate::Honoured && opt.spellings().any(|(name, _)| name == entry.key))
@@ -171,26 +167,26 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn found(&self, name: &str) -> Option<&Found<'n>> {
+    pub fn found(&self, name: &str) -> Option<&Found<'n>> {
         self.found.iter().find(|found| found.opt.name == name && !found.node.is_null())
     }
 
     /// The option is neither given nor misspelled.
-    pub(crate) fn lacks(&self, name: &str) -> bool {
+    pub fn lacks(&self, name: &str) -> bool {
         self.found(name).is_none() && !self.slips.contains(&name) && !self.blind
     }
 
     /// A misspelling of the option was reported.
-    pub(crate) fn misspells(&self, name: &str) -> bool {
+    pub fn misspells(&self, name: &str) -> bool {
         self.slips.contains(&name)
     }
 
-    pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
+    pub fn node(&self, name: &str) -> Option<&'n Node> {
         self.found(name).map(|found| found.node)
     }
 
     /// The era that the spellings of this block tell, if they do.
-    pub(crate) fn era(&self) -> Option<Era> {
+    pub fn era(&self) -> Option<Era> {
         match (self.old, self.new) {
             (true, _) => Some(Era::Old),
             (false, true) => Some(Era::New),
@@ -201,7 +197,7 @@ impl<'n> Fields<'n> {
     /// Checks every value and fills in the defaults of `era`.
     ///
     /// A value that does not fit gives an error, and then its default stands in for it, so that reading goes on.
-    pub(crate) fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
+    pub fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
         let mut values = Values::default();
         for opt in self.block.options() {
             let found = self.found(opt.name);
@@ -214,9 +210,9 @@ impl<'n> Fields<'n> {
                 }
                 (_, checked) => {
                     let json = match opt.default_in(era) {
-                        Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
-                        Default::Null => Json::Null,
-                        Default::Required => {
+                        DefaultValue::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
+                        DefaultValue::Null => Json::Null,
+                        DefaultValue::Required => {
                             if checked == Checked::Default {
                                 self.missing(opt, era, findings);
                             }

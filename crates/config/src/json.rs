@@ -1,7 +1,9 @@
 //! Strict JSON into the tree: no comments, no trailing commas, no duplicate keys.
 
-use super::findings::{Findings, join};
-use super::node::{At, Entry, Node, Value, push_unique};
+use crate::findings::Findings;
+use crate::node::{Entry, Node, Value, push_unique};
+use crate::place::At;
+use crate::place::join;
 use jsonc_parser::ast;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions};

@@ -1,7 +1,10 @@
 //! From a file to a [`RunConfig`].
 
-use super::findings::Findings;
-use super::{ConfigError, RunConfig, json, overrides, read, yaml};
+use crate::error::ConfigError;
+use crate::findings::Findings;
+use crate::registry::{ConfiguredPass, Registry};
+use crate::run_config::RunConfig;
+use crate::{json, overrides, read, yaml};
 use olive_core::error::IoContext;
 use std::path::Path;
 
@@ -14,13 +17,17 @@ pub struct LoadOptions {
     pub local: bool,
 }
 
-impl RunConfig {
+impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
     /// Reads a configuration, applies the overrides, and checks everything that can be checked without the model and
     /// the data.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with all that is wrong in the file, in its order; or the file cannot be read.
-    pub fn load(path: &Path, options: &LoadOptions) -> olive_core::Result<RunConfig> {
+    pub fn load(
+        path: &Path,
+        options: &LoadOptions,
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
         let extension =
             path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
         let parse = match extension.as_str() {
@@ -35,7 +42,7 @@ impl RunConfig {
             }
             bytes => bytes.at("read", path)?,
         };
-        let mut findings = Findings::default();
+        let mut findings = Findings::new(registry.all_blocks().into());
         let mut config = None;
         if let Some(text) = text(&bytes, &mut findings)
             && let Some(mut root) = parse(text, &mut findings)
@@ -43,7 +50,7 @@ impl RunConfig {
             for argument in &options.set {
                 overrides::apply(&mut root, argument)?;
             }
-            config = read::read(&root, path, options.local, &mut findings);
+            config = read::read(&root, path, options.local, registry, &mut findings);
         }
         let warnings = findings.finish(path)?;
         let mut config = config.expect("a configuration without errors was read");

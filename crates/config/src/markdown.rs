@@ -1,8 +1,9 @@
 //! `docs/CONFIG.md`, made from the tables.
 
-use super::Era;
-use super::option::{Block, Default, Fate, Kind, Opt, Special};
-use super::tables::BLOCKS;
+use crate::option::{Block, DefaultValue, Fate, Kind, Opt, Special};
+use crate::origin::Era;
+use crate::registry::Registry;
+use crate::tables::PASS_TYPES;
 
 const INTRODUCTION: &str = "\
 # The configuration
@@ -31,12 +32,12 @@ data_configs.train.load_dataset_config.data_files=rows.jsonl`. List elements are
 ";
 
 /// The documentation of all options.
-pub fn markdown() -> String {
+pub fn markdown<P: ?Sized>(registry: &Registry<P>) -> String {
     let mut text = INTRODUCTION.to_owned();
-    for block in BLOCKS {
+    for block in registry.all_blocks() {
         section(block, &mut text);
     }
-    text
+    text.replace(PASS_TYPES, &registry.in_words())
 }
 
 fn section(block: &Block, text: &mut String) {
@@ -100,11 +101,11 @@ fn row(opt: &Opt) -> String {
     format!("| {names} | {} | {default} | {} |\n", value(&opt.kind), opt.doc.replace('|', "\\|"))
 }
 
-fn default(default: Default) -> String {
+fn default(default: DefaultValue) -> String {
     match default {
-        Default::Null => "–".into(),
-        Default::Json(json) => format!("`{json}`"),
-        Default::Required => "required".into(),
+        DefaultValue::Null => "–".into(),
+        DefaultValue::Json(json) => format!("`{json}`"),
+        DefaultValue::Required => "required".into(),
     }
 }
 

@@ -1,18 +1,17 @@
 //! The tree of a configuration file, with the place of every value: what JSON and YAML have in common.
 
+use crate::findings::Findings;
+use crate::place::{At, join};
 use serde_json::Value as Json;
 
-/// Line and column, both from 1. `None`: the value comes from `--set`.
-pub(crate) type At = Option<(usize, usize)>;
-
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) at: At,
+pub struct Node {
+    pub value: Value,
+    pub at: At,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
     Null,
     Bool(bool),
     Int(i128),
@@ -24,26 +23,26 @@ pub(crate) enum Value {
 
 /// One `key: value` of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
+pub struct Entry {
+    pub key: String,
     /// Place of the key.
-    pub(crate) at: At,
-    pub(crate) node: Node,
+    pub at: At,
+    pub node: Node,
 }
 
 impl Node {
-    pub(crate) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.value == Value::Null
     }
 
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    pub fn as_text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn as_object(&self) -> Option<&[Entry]> {
+    pub fn as_object(&self) -> Option<&[Entry]> {
         match &self.value {
             Value::Object(entries) => Some(entries),
             _ => None,
@@ -51,11 +50,11 @@ impl Node {
     }
 
     /// The value under a key of an object.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_object()?.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    pub(crate) fn to_json(&self) -> Json {
+    pub fn to_json(&self) -> Json {
         match &self.value {
             Value::Null => Json::Null,
             Value::Bool(value) => Json::Bool(*value),
@@ -70,7 +69,7 @@ impl Node {
     }
 
     /// For "expected …, found …".
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.value {
             Value::Null => "null".into(),
             Value::Bool(value) => value.to_string(),
@@ -87,7 +86,7 @@ impl Node {
     }
 
     /// The same value, as if it had been given on the command line.
-    pub(crate) fn without_places(mut self) -> Node {
+    pub fn without_places(mut self) -> Node {
         self.at = None;
         match &mut self.value {
             Value::List(items) => {
@@ -110,7 +109,7 @@ impl Node {
 const NULL: Node = Node { value: Value::Null, at: None };
 
 /// Integers beyond 64 bits become floats, as in JavaScript.
-pub(crate) fn int_to_json(value: i128) -> Json {
+pub fn int_to_json(value: i128) -> Json {
     i64::try_from(value)
         .map(Json::from)
         .or_else(|_| u64::try_from(value).map(Json::from))
@@ -118,19 +117,14 @@ pub(crate) fn int_to_json(value: i128) -> Json {
 }
 
 /// Adds an entry, unless the key is already there: then says where.
-pub(crate) fn push_unique(
-    entries: &mut Vec<Entry>,
-    entry: Entry,
-    path: &str,
-    findings: &mut super::Findings,
-) {
+pub fn push_unique(entries: &mut Vec<Entry>, entry: Entry, path: &str, findings: &mut Findings) {
     match entries.iter().find(|other| other.key == entry.key) {
         None => entries.push(entry),
         Some(first) => {
             let line = first.at.map_or(0, |(line, _)| line);
             findings.error(
                 entry.at,
-                super::findings::join(path, &entry.key),
+                join(path, &entry.key),
                 format!("the key `{}` is given twice, first on line {line}", entry.key),
                 Some("remove one of them".into()),
             );

@@ -1,30 +1,30 @@
 //! How options are described. The tables made of these types are the one source of what the reader accepts, of the
 //! defaults, of the JSON Schema and of `docs/CONFIG.md`.
 
-use super::Era;
+use crate::origin::Era;
 
 /// One option of a block.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Opt {
+pub struct Opt {
     /// Today's spelling, which the canonical form and messages use.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The era that this spelling alone betrays, if any.
-    pub(crate) vote: Option<Era>,
+    pub vote: Option<Era>,
     /// Spellings of Olive up to 0.6, or another one that only old files have.
-    pub(crate) old_names: &'static [&'static str],
+    pub old_names: &'static [&'static str],
     /// Other spellings that say nothing about the era.
-    pub(crate) other_names: &'static [&'static str],
-    pub(crate) kind: Kind,
-    pub(crate) old_default: Default,
-    pub(crate) new_default: Default,
+    pub other_names: &'static [&'static str],
+    pub kind: Kind,
+    pub old_default: DefaultValue,
+    pub new_default: DefaultValue,
     /// One sentence for the schema and the documentation.
-    pub(crate) doc: &'static str,
-    pub(crate) fate: Fate,
+    pub doc: &'static str,
+    pub fate: Fate,
 }
 
 /// What becomes of an option.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Fate {
+pub enum Fate {
     Honoured,
     /// Accepted without a word: it changes nothing that this program does.
     Quiet,
@@ -42,7 +42,7 @@ pub(crate) enum Fate {
 
 /// The value of an option that the file leaves out.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Default {
+pub enum DefaultValue {
     /// Null: absent.
     Null,
     /// This JSON.
@@ -53,7 +53,7 @@ pub(crate) enum Default {
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
     Bool,
     Int {
         min: i64,
@@ -76,16 +76,16 @@ pub(crate) enum Kind {
 
 /// An interval of floats.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) min: f64,
-    pub(crate) min_included: bool,
-    pub(crate) max: f64,
-    pub(crate) max_included: bool,
+pub struct Bounds {
+    pub min: f64,
+    pub min_included: bool,
+    pub max: f64,
+    pub max_included: bool,
 }
 
 /// Values that have a reader of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Special {
+pub enum Special {
     InputModel,
     Systems,
     /// A name in `systems`, or a system.
@@ -108,105 +108,105 @@ pub(crate) enum Special {
 
 /// An object of options.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub struct Block {
     /// For messages and as the schema's definition name: `LoRA`, `data config`.
-    pub(crate) name: &'static str,
-    pub(crate) doc: &'static str,
+    pub name: &'static str,
+    pub doc: &'static str,
     /// The object in which the 2024 grammar nests the options: `config`, `params`.
-    pub(crate) wrapper: Option<&'static str>,
+    pub wrapper: Option<&'static str>,
     /// Options that always stand beside the wrapper.
-    pub(crate) outer: &'static [Opt],
+    pub outer: &'static [Opt],
     /// Options that may stand in the wrapper or beside it.
-    pub(crate) parts: &'static [&'static [Opt]],
+    pub parts: &'static [&'static [Opt]],
     /// Other keys are accepted, and this is what happens to them.
-    pub(crate) open: Option<&'static str>,
+    pub open: Option<&'static str>,
 }
 
 impl Block {
     /// All options in the order of the tables.
-    pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+    pub fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         self.outer.iter().chain(self.inner())
     }
 
     /// Those that may stand in the wrapper.
-    pub(crate) fn inner(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+    pub fn inner(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         self.parts.iter().flat_map(|part| part.iter())
     }
 }
 
 impl Opt {
-    pub(crate) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Opt {
+    pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Opt {
         Opt {
             name,
             vote: None,
             old_names: &[],
             other_names: &[],
             kind,
-            old_default: Default::Null,
-            new_default: Default::Null,
+            old_default: DefaultValue::Null,
+            new_default: DefaultValue::Null,
             doc,
             fate: Fate::Honoured,
         }
     }
 
     /// The spelling (or the option) exists only in this era.
-    pub(crate) const fn only(mut self, era: Era) -> Opt {
+    pub const fn only(mut self, era: Era) -> Opt {
         self.vote = Some(era);
         self
     }
 
     /// The option's name before it got today's, which therefore is a sign of a new file.
-    pub(crate) const fn was(mut self, old_names: &'static [&'static str]) -> Opt {
+    pub const fn was(mut self, old_names: &'static [&'static str]) -> Opt {
         self.old_names = old_names;
         self.vote = Some(Era::New);
         self
     }
 
     /// Other spellings.
-    pub(crate) const fn also(mut self, names: &'static [&'static str]) -> Opt {
+    pub const fn also(mut self, names: &'static [&'static str]) -> Opt {
         self.other_names = names;
         self
     }
 
-    pub(crate) const fn default(mut self, json: &'static str) -> Opt {
-        self.old_default = Default::Json(json);
-        self.new_default = Default::Json(json);
+    pub const fn default(mut self, json: &'static str) -> Opt {
+        self.old_default = DefaultValue::Json(json);
+        self.new_default = DefaultValue::Json(json);
         self
     }
 
-    pub(crate) const fn defaults(mut self, old: Default, new: Default) -> Opt {
+    pub const fn defaults(mut self, old: DefaultValue, new: DefaultValue) -> Opt {
         self.old_default = old;
         self.new_default = new;
         self
     }
 
-    pub(crate) const fn required(mut self) -> Opt {
-        self.old_default = Default::Required;
-        self.new_default = Default::Required;
+    pub const fn required(mut self) -> Opt {
+        self.old_default = DefaultValue::Required;
+        self.new_default = DefaultValue::Required;
         self
     }
 
-    pub(crate) const fn quiet(mut self) -> Opt {
+    pub const fn quiet(mut self) -> Opt {
         self.fate = Fate::Quiet;
         self
     }
 
-    pub(crate) const fn ignored(mut self, why: &'static str) -> Opt {
+    pub const fn ignored(mut self, why: &'static str) -> Opt {
         self.fate = Fate::Ignored { neutral: None, why };
         self
     }
 
-    pub(crate) const fn ignored_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
+    pub const fn ignored_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
         self.fate = Fate::Ignored { neutral: Some(neutral), why };
         self
     }
 
-    pub(crate) const fn refused_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
+    pub const fn refused_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
         self.fate = Fate::Refused { neutral, why };
         self
     }
 
-    pub(crate) fn default_in(&self, era: Era) -> Default {
+    pub fn default_in(&self, era: Era) -> DefaultValue {
         match era {
             Era::Old => self.old_default,
             Era::New => self.new_default,
@@ -214,7 +214,7 @@ impl Opt {
     }
 
     /// Every spelling, with the era that it is a sign of.
-    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&'static str, Option<Era>)> + use<> {
+    pub fn spellings(&self) -> impl Iterator<Item = (&'static str, Option<Era>)> + use<> {
         let old = self.old_names.iter().map(|name| (*name, Some(Era::Old)));
         let other = self.other_names.iter().map(|name| (*name, None));
         std::iter::once((self.name, self.vote)).chain(old).chain(other)
@@ -222,20 +222,20 @@ impl Opt {
 }
 
 /// A whole number from `min` on.
-pub(crate) const fn at_least(min: i64) -> Kind {
+pub const fn at_least(min: i64) -> Kind {
     Kind::Int { min, max: i64::MAX }
 }
 
-pub(crate) const INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
-pub(crate) const NUMBER: Kind = number(f64::NEG_INFINITY, true, f64::INFINITY, true);
+pub const INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
+pub const NUMBER: Kind = number(f64::NEG_INFINITY, true, f64::INFINITY, true);
 /// Zero or more.
-pub(crate) const NOT_NEGATIVE: Kind = number(0.0, true, f64::INFINITY, true);
+pub const NOT_NEGATIVE: Kind = number(0.0, true, f64::INFINITY, true);
 /// More than zero.
-pub(crate) const POSITIVE: Kind = number(0.0, false, f64::INFINITY, true);
+pub const POSITIVE: Kind = number(0.0, false, f64::INFINITY, true);
 /// `[0, 1)`.
-pub(crate) const BELOW_ONE: Kind = number(0.0, true, 1.0, false);
+pub const BELOW_ONE: Kind = number(0.0, true, 1.0, false);
 /// `[0, 1]`.
-pub(crate) const SHARE: Kind = number(0.0, true, 1.0, true);
+pub const SHARE: Kind = number(0.0, true, 1.0, true);
 
 const fn number(min: f64, min_included: bool, max: f64, max_included: bool) -> Kind {
     Kind::Number(Bounds { min, min_included, max, max_included })

@@ -1,9 +1,10 @@
 //! `--set path.to.key=value`: edits the tree before it is read.
 
-use super::ConfigError;
-use super::findings::{join, list_names, nearest};
-use super::json;
-use super::node::{Entry, Node, Value};
+use crate::error::ConfigError;
+use crate::json;
+use crate::names::{list_names, nearest};
+use crate::node::{Entry, Node, Value};
+use crate::place::join;
 
 /// Levels that one of the two grammars has and the other leaves out.
 const WRAPPERS: [&str; 4] = ["config", "params", "engine", "extra_args"];

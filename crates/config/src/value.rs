@@ -1,8 +1,8 @@
 //! One value of a file, checked against the kind that its option has.
 
-use super::findings::nearest;
-use super::node::{Node, Value, int_to_json};
-use super::option::{Bounds, Kind};
+use crate::names::nearest;
+use crate::node::{Node, Value, int_to_json};
+use crate::option::{Bounds, Kind};
 use serde_json::Value as Json;
 
 /// Why a value does not fit.
@@ -140,7 +140,7 @@ fn integer(node: &Node) -> Option<i128> {
 }
 
 /// A finite number.
-pub(crate) fn number(node: &Node) -> Option<f64> {
+pub fn number(node: &Node) -> Option<f64> {
     let value = match &node.value {
         Value::Int(value) => *value as f64,
         Value::Float(value) => *value,

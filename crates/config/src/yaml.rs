@@ -1,7 +1,9 @@
 //! YAML into the tree: scalars as JSON and YAML 1.2 read them, anchors, aliases and `<<` expanded.
 
-use super::findings::{Findings, join};
-use super::node::{At, Entry, Node, Value, push_unique};
+use crate::findings::Findings;
+use crate::node::{Entry, Node, Value, push_unique};
+use crate::place::At;
+use crate::place::join;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use std::collections::HashMap;
 

@@ -1,7 +1,9 @@
 //! What to build, checked: provider, storage types, quantisation.
 
 use super::OnnxError;
-use olive_config::canonical::{Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
+use super::model_builder_options::{
+    Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
+};
 use olive_kernels::quant::{Algorithm, BlockFormat, FloatType};
 
 /// For the message about combinations that cannot be built.

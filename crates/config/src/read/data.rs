@@ -1,11 +1,15 @@
 //! `data_configs`, in all of their historic shapes.
 
+use crate::data_config::DataConfig;
 use crate::fields::{Fields, Found};
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::node::{At, Entry, Node, Value};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Entry, Node, Value};
+use crate::origin::{Era, ResolvedOption};
+use crate::place::At;
+use crate::place::join;
 use crate::tables::{DATA_CONFIG, LOAD_DATASET, PRE_PROCESS};
 use crate::values::Values;
-use crate::{DataConfig, Era, ResolvedOption};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -29,7 +33,7 @@ pub(super) struct Shape<'n> {
 }
 
 /// A data config with what the plan shows of it.
-pub(super) type Resolved = (DataConfig, Vec<ResolvedOption>);
+pub type Resolved = (DataConfig, Vec<ResolvedOption>);
 
 impl<'n> DataConfigs<'n> {
     pub(super) fn read(
@@ -133,7 +137,7 @@ impl<'n> DataConfigs<'n> {
                 let message = format!("no pass uses the data config `{}`", entry.name);
                 findings.warn(entry.at, &entry.path, message);
             }
-            let mut other = Findings::default();
+            let mut other = Findings::new(findings.blocks.clone());
             for fields in [&mut entry.load, &mut entry.pre] {
                 fields.blind = true;
                 fields.resolve(self.model_era, &mut other);

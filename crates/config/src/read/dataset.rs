@@ -1,10 +1,10 @@
 //! `load_dataset_config`: which rows.
 
 use super::data::{DataConfigs, Shape};
+use crate::data_config::{DataFiles, LoadDataset};
 use crate::findings::Findings;
 use crate::node::{Node, Value};
 use crate::values::Values;
-use crate::{DataFiles, LoadDataset};
 use std::path::{Path, PathBuf};
 
 /// The loaders that are Olive's own, and not somebody's Python.

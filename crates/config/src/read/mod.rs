@@ -1,26 +1,33 @@
 //! The tree into [`RunConfig`]: every reference resolved, every value checked, every default filled in.
 
-mod builder;
+pub(crate) mod context;
 mod data;
 mod dataset;
 mod flows;
-mod lora;
 mod model;
 mod passes;
 mod system;
 mod text;
-mod training;
 
-use super::fields::Fields;
-use super::findings::{Findings, list_names};
-use super::node::{Node, Value};
-use super::tables::{CACHE_CONFIG, ROOT};
-use super::values::Values;
-use super::{EngineConfig, Origin, RunConfig};
+use crate::fields::Fields;
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, Value};
+use crate::origin::{Era, Origin};
+use crate::registry::{ConfiguredPass, Registry};
+use crate::run_config::{EngineConfig, RunConfig};
+use crate::tables::{CACHE_CONFIG, ROOT};
+use crate::values::Values;
 use std::path::{Path, PathBuf};
 
 /// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.
-pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Findings) -> Option<RunConfig> {
+pub(crate) fn read<P: ConfiguredPass + ?Sized>(
+    root: &Node,
+    file: &Path,
+    local: bool,
+    registry: &Registry<P>,
+    findings: &mut Findings,
+) -> Option<RunConfig<P>> {
     if root.as_object().is_none() {
         findings.error(root.at, "", format!("a configuration is an object, found {}", root.describe()), None);
         return None;
@@ -42,8 +49,9 @@ pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Finding
         Some(found) => found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line }),
         None => Origin::Default(model.era),
     };
-    let context = passes::Context { model: &model, data: &data, target: target.as_deref(), target_origin };
-    let passes = passes::read(&fields, &context, &mut systems, findings);
+    let surroundings =
+        passes::Surroundings { model: &model, data: &data, target: target.as_deref(), target_origin };
+    let passes = passes::read(&fields, registry, &surroundings, &mut systems, findings);
     let flows = flows::read(&fields, &passes, model.kind, findings);
     data.check_unused(passes.all_implemented, findings);
 
@@ -75,7 +83,7 @@ fn engine(
     let mut clean_cache = values.bool("clean_cache");
     if let Some(found) = fields.found("cache_config") {
         let inner = Fields::open(found.node, &found.path, &CACHE_CONFIG, findings);
-        let inner = inner.resolve(super::Era::New, findings);
+        let inner = inner.resolve(Era::New, findings);
         if let Some(dir) = inner.text("cache_dir").filter(|_| !values.given("cache_dir")) {
             dir.clone_into(&mut cache_dir);
         }
@@ -117,7 +125,7 @@ fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
         && !names.contains(&name)
         && (fields.lacks("evaluators") || fields.found("evaluators").is_some())
     {
-        let hint = super::findings::nearest(name, names.iter().copied()).map_or_else(
+        let hint = nearest(name, names.iter().copied()).map_or_else(
             || format!("`evaluators` has {}", list_names(names.iter().copied())),
             |near| format!("did you mean `{near}`?"),
         );

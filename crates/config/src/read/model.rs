@@ -1,10 +1,14 @@
 //! `input_model`.
 
 use crate::fields::Fields;
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::node::{At, Node, Value};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, Value};
+use crate::origin::Era;
+use crate::place::At;
+use crate::place::join;
+use crate::run_config::InputModel;
 use crate::tables::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
-use crate::{Era, InputModel};
 use olive_core::handle::ModelKind;
 use std::path::PathBuf;
 

@@ -1,14 +1,17 @@
 //! `systems`, and the references to them.
 
 use crate::fields::{Fields, Found};
-use crate::findings::{Findings, join, list_names, nearest};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
 use crate::node::{Node, Value};
 use crate::option::Block;
+use crate::origin::Era;
+use crate::place::join;
+use crate::run_config::{Accelerator, System, SystemKind};
 use crate::tables::{
     ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
 };
 use crate::values::Values;
-use crate::{Accelerator, Era, System, SystemKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Systems {
@@ -223,9 +226,9 @@ impl Systems {
         Some(name)
     }
 
-    /// What ModelBuilder builds for (`cpu`, `cuda`, `dml`, `webgpu`), and a word about it if that is not what the
-    /// file asks for.
-    pub(super) fn builder_provider(&self, target: Option<&str>) -> (String, Option<String>) {
+    /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and a word about it if that is not what the file
+    /// asks for.
+    pub(super) fn execution_provider(&self, target: Option<&str>) -> (String, Option<String>) {
         let accelerators =
             target.and_then(|name| self.map.get(name)).map_or(&[][..], |system| &system.accelerators);
         let wanted =

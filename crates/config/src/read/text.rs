@@ -1,9 +1,10 @@
 //! `pre_process_data_config`: how rows become token blocks.
 
 use super::data::Shape;
+use crate::data_config::{LossOn, PaddingSide, Strategy, TextGeneration, TextSource};
 use crate::findings::Findings;
+use crate::origin::Era;
 use crate::values::Values;
-use crate::{Era, LossOn, PaddingSide, Strategy, TextGeneration, TextSource};
 
 /// The pre-processing that is Olive's own, and not somebody's Python.
 const PRE_PROCESSING: [&str; 2] = ["text_generation_huggingface_pre_process", "huggingface_pre_process"];

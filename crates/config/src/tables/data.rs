@@ -1,7 +1,7 @@
 //! `data_configs`: which rows, and how they become token blocks.
 
-use super::super::Era;
-use super::super::option::{Block, Default, Kind, Opt, Special, at_least};
+use crate::option::{Block, DefaultValue, Kind, Opt, Special, at_least};
+use crate::origin::Era;
 
 const PYTHON: &str = "no Python is run";
 
@@ -100,7 +100,7 @@ pub(crate) static PRE_PROCESS: Block = Block {
             "Python format string with the columns as arguments: `{Question}`.",
         ),
         Opt::new("text_cols", Kind::Texts, "Columns whose values are joined with one space.")
-            .defaults(Default::Null, Default::Json("[\"text\"]")),
+            .defaults(DefaultValue::Null, DefaultValue::Json("[\"text\"]")),
         Opt::new(
             "chat_template",
             Kind::Special(Special::ChatTemplate),
@@ -112,7 +112,7 @@ pub(crate) static PRE_PROCESS: Block = Block {
             .only(Era::New),
         Opt::new("max_seq_len", at_least(1), "Length of a block in tokens.")
             .was(&["source_max_len"])
-            .defaults(Default::Required, Default::Json("1024")),
+            .defaults(DefaultValue::Required, DefaultValue::Json("1024")),
         Opt::new(
             "strategy",
             Kind::Choice(&[
@@ -127,9 +127,9 @@ pub(crate) static PRE_PROCESS: Block = Block {
              see one another (`pack`).",
         )
         .was(&["corpus_strategy"])
-        .defaults(Default::Json("\"line-by-line\""), Default::Json("\"join\"")),
+        .defaults(DefaultValue::Json("\"line-by-line\""), DefaultValue::Json("\"join\"")),
         Opt::new("joiner", Kind::Text, "Text between joined rows.")
-            .defaults(Default::Null, Default::Json("\"\\n\\n\"")),
+            .defaults(DefaultValue::Null, DefaultValue::Json("\"\\n\\n\"")),
         Opt::new("stride", at_least(1), "Step of the sliding window in tokens."),
         Opt::new("pad_to_max_len", Kind::Bool, "Pad short rows to the block length (line-by-line).")
             .default("true"),
@@ -139,7 +139,7 @@ pub(crate) static PRE_PROCESS: Block = Block {
             "Where padding goes; null is the tokenizer's side.",
         )
         .only(Era::New)
-        .defaults(Default::Null, Default::Json("\"right\"")),
+        .defaults(DefaultValue::Null, DefaultValue::Json("\"right\"")),
         Opt::new("drop_short_sequences", Kind::Bool, "Drop rows shorter than a block (line-by-line).")
             .default("false"),
         Opt::new("add_special_tokens", Kind::Bool, "Put the begin and end tokens around every text.")

@@ -1,7 +1,7 @@
 //! `input_model`.
 
-use super::super::Era;
-use super::super::option::{Block, Kind, Opt, Special};
+use crate::option::{Block, Kind, Opt, Special};
+use crate::origin::Era;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",

@@ -1,6 +1,6 @@
 //! The top level, and `engine`, whose options may also stand at the top level.
 
-use super::super::option::{Block, Kind, Opt, Special, at_least};
+use crate::option::{Block, Kind, Opt, Special, at_least};
 use Special::*;
 
 pub(crate) static ROOT: Block = Block {
@@ -21,7 +21,7 @@ pub(crate) static ROOT: Block = Block {
         Opt::new("passes", Kind::Special(Passes), "The steps, by name, in the order in which they run.")
             .required(),
         Opt::new("pass_flows", Kind::Special(PassFlows), "Lists of pass names, each a flow of its own.")
-            .only(super::super::Era::Old),
+            .only(crate::origin::Era::Old),
         Opt::new("auto_optimizer_config", Kind::Any, "Options of Olive's automatic choice of passes.")
             .ignored("passes are never chosen automatically"),
         Opt::new("builds", Kind::Any, "Several pipelines over the same passes.")
@@ -86,7 +86,7 @@ const ENGINE: &[Opt] = &[
         Kind::Texts,
         "Execution providers of accelerators that name none (up to Olive 0.5).",
     )
-    .only(super::super::Era::Old),
+    .only(crate::origin::Era::Old),
 ];
 
 pub(crate) static CACHE_CONFIG: Block = Block {

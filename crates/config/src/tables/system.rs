@@ -1,6 +1,6 @@
 //! `systems`: where passes run, and for what hardware.
 
-use super::super::option::{Block, Kind, Opt, Special, at_least};
+use crate::option::{Block, Kind, Opt, Special, at_least};
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",

@@ -1,30 +1,40 @@
 //! `training_args`: transformers' TrainingArguments.
 
-use super::passes::Context;
+use super::options::{
+    EvalStrategy, SaveStrategy, Saving, Scheduler, SchedulerOptions, Selection, TrainingArgs,
+};
+use super::table::{SCHEDULER, TRAINING_ARGS};
 use crate::fields::Fields;
 use crate::findings::Findings;
-use crate::tables::{SCHEDULER, TRAINING_ARGS};
+use crate::origin::Era;
+use crate::place::join;
 use crate::values::Values;
-use crate::{Era, EvalStrategy, SaveStrategy, Saving, Scheduler, SchedulerOptions, Selection, TrainingArgs};
 use serde_json::json;
 
-pub(super) fn training(
-    fields: &Fields<'_>,
-    quantised: bool,
-    evaluates: bool,
-    context: &Context<'_, '_>,
-    findings: &mut Findings,
-) -> (TrainingArgs, Values) {
+/// What the block of the pass says of its training.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingRead {
+    /// The optimiser, where the defaults of the grammar do not say it.
+    pub optim: Option<&'static str>,
+    /// Something is held out for evaluation.
+    pub evaluates: bool,
+    /// The grammar, unless the arguments tell another.
+    pub era: Era,
+}
+
+/// The `training_args` of a pass, with what the plan shows of them.
+pub fn read(fields: &Fields<'_>, pass: TrainingRead, findings: &mut Findings) -> (TrainingArgs, Values) {
+    let evaluates = pass.evaluates;
     let found = fields.found("training_args");
-    let path = crate::findings::join(&fields.path, "training_args");
+    let path = join(&fields.path, "training_args");
     let args = match found {
         Some(found) => Fields::open(found.node, &found.path, &TRAINING_ARGS, findings),
         None => Fields::empty(&path, fields.at, &TRAINING_ARGS),
     };
-    let era = args.era().unwrap_or(context.model.era);
+    let era = args.era().unwrap_or(pass.era);
     let mut values = args.resolve(era, findings);
-    if quantised && !values.given("optim") {
-        values.set("optim", json!("paged_adamw_32bit"));
+    if let Some(optim) = pass.optim.filter(|_| !values.given("optim")) {
+        values.set("optim", json!(optim));
     }
 
     let max_steps = values.positive("max_steps");

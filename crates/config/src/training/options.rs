@@ -3,6 +3,55 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
+/// transformers' `TrainingArguments`, as far as they change what is computed here.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrainingArgs {
+    pub seed: u64,
+    /// Seed of the hold-out split.
+    pub data_seed: u64,
+    /// As written, for example `paged_adamw_32bit`; all AdamW spellings mean AdamW with f32 state.
+    pub optim: String,
+    pub per_device_train_batch_size: usize,
+    pub per_device_eval_batch_size: usize,
+    pub gradient_accumulation_steps: usize,
+    pub gradient_checkpointing: bool,
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+    pub adam_beta1: f64,
+    pub adam_beta2: f64,
+    pub adam_epsilon: f64,
+    pub max_grad_norm: f64,
+    pub num_train_epochs: f64,
+    /// Positive: overrides the epochs.
+    pub max_steps: Option<usize>,
+    pub lr_scheduler_type: Scheduler,
+    pub lr_scheduler_kwargs: SchedulerOptions,
+    /// Learning rate of B relative to that of A (LoRA+).
+    pub loraplus_lr_ratio: Option<f64>,
+    /// Strength of the noise on embeddings (NEFTune).
+    pub neftune_noise_alpha: Option<f64>,
+    pub warmup_ratio: f64,
+    /// Positive: overrides the ratio.
+    pub warmup_steps: usize,
+    #[serde(skip)]
+    pub logging_steps: usize,
+    pub eval_strategy: EvalStrategy,
+    /// Optimiser steps between evaluations; in (0, 1) a share of all steps. `None`: `logging_steps`.
+    pub eval_steps: Option<f64>,
+    pub group_by_length: bool,
+    pub dataloader_drop_last: bool,
+    pub saving: Saving,
+    pub selection: Selection,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvalStrategy {
+    No,
+    Steps,
+    Epoch,
+}
+
 /// `lr_scheduler_type`, by transformers' names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]

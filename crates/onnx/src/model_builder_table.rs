@@ -1,27 +1,13 @@
-//! The passes MergeAdapterWeights and ModelBuilder.
+//! The options of ModelBuilder as they may be written.
 
-use super::super::Era;
-use super::super::option::{Block, Kind, Opt, Special, at_least};
+use olive_config::option::{Block, Kind, Opt, Special, at_least};
+use olive_config::{Era, PASS};
 
-pub(crate) static MERGE: Block = Block {
-    name: "MergeAdapterWeights",
-    doc: "Adds an adapter to the weights of its base model.",
-    wrapper: Some("config"),
-    outer: super::PASS,
-    parts: &[&[Opt::new(
-        "base_weights",
-        Kind::Choice(&["float", "quantised|quantized"]),
-        "What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on; null \
-         is `float`, and `quantised` for an adapter of LoftQ, which admits nothing else.",
-    )]],
-    open: None,
-};
-
-pub(crate) static MODEL_BUILDER: Block = Block {
+pub static BLOCK: Block = Block {
     name: "ModelBuilder",
     doc: "Writes an ONNX model for onnxruntime-genai. Bit widths and blocks are those of the `MatMulNBits` operator.",
     wrapper: Some("config"),
-    outer: super::PASS,
+    outer: PASS,
     parts: &[&[
         Opt::new(
             "precision",

@@ -1,29 +1,21 @@
 //! The options of ModelBuilder.
 
-use super::passes::{Context, PassRead};
-use super::system::Systems;
-use crate::fields::Fields;
-use crate::findings::Findings;
-use crate::tables::EXTRA_OPTIONS;
-use crate::values::Values;
-use crate::{
-    Adapters, Era, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm,
-    ResolvedOption,
+use super::model_builder_options::{
+    Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
 };
+use super::model_builder_table::EXTRA_OPTIONS;
+use olive_config::{Era, Fields, Findings, PassContext, ResolvedOption, Values};
 use serde_json::{Value as Json, json};
 
-pub(super) fn read(
+/// The options of a pass, and how they came about.
+pub fn read(
     fields: &Fields<'_>,
     mut values: Values,
-    context: &Context<'_, '_>,
-    systems: &Systems,
+    context: &PassContext<'_>,
     findings: &mut Findings,
-) -> Option<PassRead> {
+) -> Option<(ModelBuilderOptions, Vec<ResolvedOption>)> {
     let extra = extra_options(fields, &mut values, findings);
-    let (provider, message) = systems.builder_provider(context.target);
-    if let Some(message) = message {
-        findings.warn(fields.at, &fields.path, message);
-    }
+    let (provider, origin) = context.execution_provider(fields, findings);
     let search = match &values.get("search").json {
         Json::Null => None,
         Json::Object(search) => Some(search.clone()),
@@ -40,7 +32,7 @@ pub(super) fn read(
     let precision = values.choice::<Precision>("precision")?;
     check_pair(precision, &provider, &values, findings);
 
-    let calibration = fields.found("calibration").and_then(|found| context.data.reference(found, findings));
+    let calibration = fields.found("calibration").and_then(|found| context.data_config(found, findings));
     let (algorithm, mixed_precision) = algorithm(&mut values, findings);
     let [quantise_matmul, quantise_gather] = op_types(&values, findings);
     let mut resolved = values.resolved("");
@@ -55,7 +47,7 @@ pub(super) fn read(
     });
     resolved.extend(extra.resolved);
     let name = "execution_provider".to_owned();
-    resolved.push(ResolvedOption { name, value: json!(provider), origin: context.target_origin });
+    resolved.push(ResolvedOption { name, value: json!(provider), origin });
     let options = ModelBuilderOptions {
         precision,
         execution_provider: provider,
@@ -90,7 +82,7 @@ pub(super) fn read(
         search,
         calibration,
     };
-    Some((PassOptions::ModelBuilder(options), resolved))
+    Some((options, resolved))
 }
 
 /// What only `extra_options` can say.

@@ -1,9 +1,9 @@
 //! `training_args`: transformers' TrainingArguments.
 
-use super::super::option::{
-    BELOW_ONE, Block, Default, INT, Kind, NOT_NEGATIVE, NUMBER, Opt, POSITIVE, SHARE, at_least,
+use crate::option::{
+    BELOW_ONE, Block, DefaultValue, INT, Kind, NOT_NEGATIVE, NUMBER, Opt, POSITIVE, SHARE, at_least,
 };
-use Default::Json;
+use DefaultValue::Json;
 
 /// All of these mean AdamW with decoupled weight decay; state is kept in float32.
 const OPTIMISERS: Kind = Kind::Choice(&[
@@ -26,7 +26,7 @@ const HUB: &str = "nothing is uploaded";
 const DISTRIBUTED: &str = "training runs in one process";
 const LOGS: &str = "see the global options --verbose, --quiet and --log-format";
 
-pub(crate) static TRAINING_ARGS: Block = Block {
+pub static TRAINING_ARGS: Block = Block {
     name: "training_args",
     doc: "How to train: transformers' TrainingArguments. The defaults up to Olive 0.6 are Olive's own, later ones are \
           those of transformers.",
@@ -39,7 +39,7 @@ pub(crate) static TRAINING_ARGS: Block = Block {
 const RAMP: Kind = Kind::Choice(&["linear", "cosine", "1-sqrt"]);
 
 /// By the names of transformers' and torch's functions.
-pub(crate) static SCHEDULER: Block = Block {
+pub(super) static SCHEDULER: Block = Block {
     name: "lr_scheduler_kwargs",
     doc: "Arguments of the scheduler; what is left out has the default of transformers.",
     wrapper: None,
@@ -120,7 +120,7 @@ const HONOURED: &[Opt] = &[
         .defaults(Json("10"), Json("500")),
     Opt::new("eval_strategy", Kind::Choice(&["no", "steps", "epoch"]), "When to evaluate.")
         .was(&["evaluation_strategy"])
-        .defaults(Json("\"no\""), Default::Null),
+        .defaults(Json("\"no\""), DefaultValue::Null),
     Opt::new(
         "eval_steps",
         POSITIVE,
