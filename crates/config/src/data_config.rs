@@ -1,6 +1,10 @@
 //! Datasets, and how their rows become token blocks.
 
+use crate::option::Kind;
 use crate::origin::Era;
+use crate::statement::OptionValue;
+use crate::tables::DATA_REFERENCE;
+use crate::values::Setting;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,6 +16,15 @@ pub struct DataConfig {
     pub name: String,
     pub load: LoadDataset,
     pub pre_process: TextGeneration,
+}
+
+// An option holds the name; the reader of the pass attaches the data config.
+impl OptionValue for DataConfig {
+    const KIND: Kind = Kind::Special(&DATA_REFERENCE);
+
+    fn read(setting: &Setting) -> Option<DataConfig> {
+        setting.object()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
 use crate::node::{Entry, Node, Value};
-use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
+use crate::option::{Block, DefaultValue, Fate, Kind, MisfitPlace, Opt};
 use crate::origin::{Era, Origin};
 use crate::place::{At, join};
 use crate::values::{Setting, Values};
@@ -206,7 +206,14 @@ impl<'n> Fields<'n> {
             let setting = match (found, checked) {
                 (Some(found), Checked::Value(json)) => {
                     let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
-                    Setting { json, origin, at: found.at, path: found.path.clone(), given: true }
+                    Setting {
+                        json,
+                        origin,
+                        at: found.at,
+                        path: found.path.clone(),
+                        given: true,
+                        object: None,
+                    }
                 }
                 (_, checked) => {
                     let json = match opt.default_in(era) {
@@ -220,7 +227,14 @@ impl<'n> Fields<'n> {
                         }
                     };
                     let path = join(&self.path, opt.name);
-                    Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
+                    Setting {
+                        json,
+                        origin: Origin::Default(era),
+                        at: self.at,
+                        path,
+                        given: false,
+                        object: None,
+                    }
                 }
             };
             let outer = self.block.outer.iter().any(|outer| outer.name == opt.name);
@@ -274,9 +288,12 @@ fn checked(found: &Found<'_>, searched: bool, findings: &mut Findings) -> Checke
     }
     let json = match found.opt.kind.read(found.node) {
         Ok(json) => json,
-        Err(mismatch) => {
-            let message = format!("expected {}, found {}", mismatch.expected, found.node.describe());
-            findings.error(found.node.at, &found.path, message, mismatch.hint);
+        Err(misfit) => {
+            let at = match misfit.place {
+                MisfitPlace::Key => found.at,
+                MisfitPlace::Value => found.node.at,
+            };
+            findings.error(at, &found.path, misfit.message, misfit.hint);
             return Checked::Wrong;
         }
     };

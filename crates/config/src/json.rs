@@ -1,9 +1,10 @@
 //! Strict JSON into the tree: no comments, no trailing commas, no duplicate keys.
 
 use crate::findings::Findings;
-use crate::node::{Entry, Node, Value, push_unique};
+use crate::node::{Entry, Node, Value};
 use crate::place::At;
 use crate::place::join;
+use crate::unique_keys::push_unique;
 use jsonc_parser::ast;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions};

@@ -1,6 +1,6 @@
 //! `docs/CONFIG.md`, made from the tables.
 
-use crate::option::{Block, DefaultValue, Fate, Kind, Opt, Special};
+use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
 use crate::registry::Registry;
 use crate::tables::PASS_TYPES;
@@ -112,21 +112,7 @@ fn default(default: DefaultValue) -> String {
 fn value(kind: &Kind) -> String {
     match kind {
         Kind::Block(block) => format!("an object, see {}", title(block)),
-        Kind::Special(special) => match special {
-            Special::InputModel => "an object, see below".into(),
-            Special::ModelPath => "a text, or an object with a path".into(),
-            Special::Systems | Special::Passes | Special::Evaluators => "an object by name".into(),
-            Special::System => "a name or a system".into(),
-            Special::DataConfigs => "a list".into(),
-            Special::DataConfig => "a name or a data config".into(),
-            Special::DataFiles => "text, list or object".into(),
-            Special::PassFlows => "lists of names".into(),
-            Special::Accelerators => "a list".into(),
-            Special::TargetModules => "a list or a text".into(),
-            Special::EvalSize => "a number above 0".into(),
-            Special::ChatTemplate => "true or a text".into(),
-            Special::SearchStrategy => "false or an object".into(),
-        },
+        Kind::Special(special) => special.value.to_owned(),
         kind => kind.expected(),
     }
 }

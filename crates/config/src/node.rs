@@ -1,7 +1,6 @@
 //! The tree of a configuration file, with the place of every value: what JSON and YAML have in common.
 
-use crate::findings::Findings;
-use crate::place::{At, join};
+use crate::place::At;
 use serde_json::Value as Json;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +51,27 @@ impl Node {
     /// The value under a key of an object.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_object()?.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+    }
+
+    /// A value that stands in no file.
+    pub fn from_json(json: &Json) -> Node {
+        let value = match json {
+            Json::Null => Value::Null,
+            Json::Bool(value) => Value::Bool(*value),
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(value), _) => Value::Int(value.into()),
+                (None, Some(value)) => Value::Int(value.into()),
+                (None, None) => Value::Float(number.as_f64().unwrap_or_default()),
+            },
+            Json::String(text) => Value::Text(text.clone()),
+            Json::Array(items) => Value::List(items.iter().map(Node::from_json).collect()),
+            Json::Object(map) => Value::Object(
+                map.iter()
+                    .map(|(key, value)| Entry { key: key.clone(), at: None, node: Node::from_json(value) })
+                    .collect(),
+            ),
+        };
+        Node { value, at: None }
     }
 
     pub fn to_json(&self) -> Json {
@@ -114,20 +134,4 @@ pub fn int_to_json(value: i128) -> Json {
         .map(Json::from)
         .or_else(|_| u64::try_from(value).map(Json::from))
         .unwrap_or_else(|_| Json::from(value as f64))
-}
-
-/// Adds an entry, unless the key is already there: then says where.
-pub fn push_unique(entries: &mut Vec<Entry>, entry: Entry, path: &str, findings: &mut Findings) {
-    match entries.iter().find(|other| other.key == entry.key) {
-        None => entries.push(entry),
-        Some(first) => {
-            let line = first.at.map_or(0, |(line, _)| line);
-            findings.error(
-                entry.at,
-                join(path, &entry.key),
-                format!("the key `{}` is given twice, first on line {line}", entry.key),
-                Some("remove one of them".into()),
-            );
-        }
-    }
 }

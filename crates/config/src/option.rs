@@ -1,7 +1,9 @@
 //! How options are described. The tables made of these types are the one source of what the reader accepts, of the
 //! defaults, of the JSON Schema and of `docs/CONFIG.md`.
 
+use crate::node::Node;
 use crate::origin::Era;
+use serde_json::{Value as Json, json};
 
 /// One option of a block.
 #[derive(Debug, Clone, Copy)]
@@ -69,8 +71,7 @@ pub enum Kind {
     Texts,
     /// An object of options.
     Block(&'static Block),
-    /// Whatever the reader of the block says.
-    Special(Special),
+    Special(&'static Special),
     Any,
 }
 
@@ -83,27 +84,37 @@ pub struct Bounds {
     pub max_included: bool,
 }
 
-/// Values that have a reader of their own.
+/// A form of values that is none of the usual ones. It stands beside the type that the values become.
+#[derive(Debug)]
+pub struct Special {
+    /// For the documentation: `a list or a text`.
+    pub value: &'static str,
+    /// For the JSON Schema. Null always stands for the default.
+    pub schema: fn() -> Json,
+    /// Says why a value does not fit.
+    pub check: fn(&Node) -> Result<(), Misfit>,
+}
+
+impl Special {
+    /// A form that is checked once the rest of the configuration is known.
+    pub const fn unchecked(value: &'static str, schema: fn() -> Json) -> Special {
+        Special { value, schema, check: |_| Ok(()) }
+    }
+}
+
+/// Why a value does not fit its option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    pub message: String,
+    pub hint: Option<String>,
+    pub place: MisfitPlace,
+}
+
+/// What a message about a value points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Special {
-    InputModel,
-    Systems,
-    /// A name in `systems`, or a system.
-    System,
-    DataConfigs,
-    /// A name in `data_configs`, or a data config.
-    DataConfig,
-    DataFiles,
-    /// A folder or hub id, or an object that says where a model lies.
-    ModelPath,
-    Passes,
-    PassFlows,
-    Evaluators,
-    Accelerators,
-    TargetModules,
-    EvalSize,
-    ChatTemplate,
-    SearchStrategy,
+pub enum MisfitPlace {
+    Key,
+    Value,
 }
 
 /// An object of options.
@@ -206,6 +217,20 @@ impl Opt {
         self
     }
 
+    /// The same option where the block beside has its default, in whatever grammar.
+    pub const fn without_default(mut self) -> Opt {
+        self.old_default = DefaultValue::Null;
+        self.new_default = DefaultValue::Null;
+        self.vote = None;
+        self
+    }
+
+    /// Other words for the documentation.
+    pub const fn documented(mut self, doc: &'static str) -> Opt {
+        self.doc = doc;
+        self
+    }
+
     pub fn default_in(&self, era: Era) -> DefaultValue {
         match era {
             Era::Old => self.old_default,
@@ -226,6 +251,9 @@ pub const fn at_least(min: i64) -> Kind {
     Kind::Int { min, max: i64::MAX }
 }
 
+pub const BOOL: Kind = Kind::Bool;
+pub const TEXT: Kind = Kind::Text;
+pub const TEXTS: Kind = Kind::Texts;
 pub const INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
 pub const NUMBER: Kind = number(f64::NEG_INFINITY, true, f64::INFINITY, true);
 /// Zero or more.
@@ -239,4 +267,46 @@ pub const SHARE: Kind = number(0.0, true, 1.0, true);
 
 const fn number(min: f64, min_included: bool, max: f64, max_included: bool) -> Kind {
     Kind::Number(Bounds { min, min_included, max, max_included })
+}
+
+/// A documentation comment without the space that it begins with.
+pub const fn doc_line(comment: &'static str) -> &'static str {
+    match comment.as_bytes() {
+        [b' ', ..] => comment.split_at(1).1,
+        _ => comment,
+    }
+}
+
+/// The option of this name in one of these groups.
+///
+/// # Panics
+/// When it is compiled, if there is none.
+pub const fn option_of(groups: &[&[Opt]], name: &str) -> Opt {
+    let mut group = 0;
+    while group < groups.len() {
+        let mut at = 0;
+        while at < groups[group].len() {
+            if same_text(groups[group][at].name.as_bytes(), name.as_bytes()) {
+                return groups[group][at];
+            }
+            at += 1;
+        }
+        group += 1;
+    }
+    panic!("no group has this option")
+}
+
+const fn same_text(one: &[u8], other: &[u8]) -> bool {
+    let mut same = one.len() == other.len();
+    let mut at = 0;
+    while same && at < one.len() {
+        same = one[at] == other[at];
+        at += 1;
+    }
+    same
+}
+
+/// The JSON Schema of a list of texts.
+pub fn texts_schema() -> Json {
+    json!({"type": "array", "items": {"type": "string"}})
 }

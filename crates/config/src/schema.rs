@@ -1,6 +1,6 @@
 //! The JSON Schema of a configuration, made from the tables, for editors.
 
-use crate::option::{Block, DefaultValue, Fate, Kind, Opt, Special};
+use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
 use crate::registry::Registry;
 use crate::tables::{
@@ -161,51 +161,10 @@ fn kind(kind: &Kind, defs: &mut Definitions) -> Json {
             schema.insert("type".into(), json!(["string", "null"]));
             Json::Object(schema)
         }
-        Kind::Texts => json!({"anyOf": [texts(), {"type": ["string", "null"]}]}),
+        Kind::Texts => json!({"anyOf": [crate::option::texts_schema(), {"type": ["string", "null"]}]}),
         Kind::Block(block) => json!({"anyOf": [reference(block, defs), {"type": "null"}]}),
-        Kind::Special(special) => self::special(*special),
+        Kind::Special(special) => (special.schema)(),
         Kind::Any => json!({}),
-    }
-}
-
-fn texts() -> Json {
-    json!({"type": "array", "items": {"type": "string"}})
-}
-
-fn special(special: Special) -> Json {
-    let system = json!({"$ref": "#/$defs/system"});
-    let data = json!({"$ref": "#/$defs/data_config"});
-    let pass = json!({"$ref": "#/$defs/pass"});
-    match special {
-        Special::InputModel => json!({"$ref": "#/$defs/input_model"}),
-        Special::Systems => json!({"type": ["object", "null"], "additionalProperties": system}),
-        Special::System => json!({"anyOf": [{"type": ["string", "null"]}, system]}),
-        Special::DataConfigs => json!({"anyOf": [
-            {"type": ["array", "null"], "items": data},
-            {"type": "object", "additionalProperties": data},
-        ]}),
-        Special::DataConfig => json!({"anyOf": [{"type": ["string", "null"]}, data]}),
-        Special::DataFiles => json!({"anyOf": [
-            {"type": ["string", "null"]},
-            texts(),
-            {"type": "object", "required": ["type", "config"]},
-            {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts()]}},
-        ]}),
-        Special::ModelPath => json!({"type": ["string", "object", "null"]}),
-        Special::Passes => json!({
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {"anyOf": [pass, {"type": "array", "minItems": 1, "items": pass}]},
-        }),
-        Special::PassFlows => json!({"type": ["array", "null"], "items": texts()}),
-        Special::Evaluators => json!({"type": ["object", "null"]}),
-        Special::Accelerators => json!({"type": ["array", "null"], "items": {
-            "anyOf": [{"$ref": "#/$defs/accelerator"}, {"type": "string"}],
-        }}),
-        Special::TargetModules => json!({"anyOf": [{"type": ["string", "null"]}, texts()]}),
-        Special::EvalSize => json!({"type": ["number", "null"], "exclusiveMinimum": 0}),
-        Special::ChatTemplate => json!({"type": ["boolean", "string", "null"]}),
-        Special::SearchStrategy => json!({"type": ["boolean", "object", "null"]}),
     }
 }
 

@@ -2,23 +2,21 @@
 
 use crate::names::nearest;
 use crate::node::{Node, Value, int_to_json};
-use crate::option::{Bounds, Kind};
+use crate::option::{Bounds, Kind, Misfit, MisfitPlace};
 use serde_json::Value as Json;
-
-/// Why a value does not fit.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Mismatch {
-    pub(crate) expected: String,
-    pub(crate) hint: Option<String>,
-}
 
 impl Kind {
     /// The value as JSON in its canonical form: numbers written as text are numbers, words have the table's spelling.
     ///
     /// # Errors
-    /// What was expected instead.
-    pub(crate) fn read(&self, node: &Node) -> Result<Json, Mismatch> {
-        let mismatch = || Mismatch { expected: self.expected(), hint: None };
+    /// What was expected instead, and found.
+    pub(crate) fn read(&self, node: &Node) -> Result<Json, Misfit> {
+        let misfit = |hint: Option<String>| Misfit {
+            message: format!("expected {}, found {}", self.expected(), node.describe()),
+            hint,
+            place: MisfitPlace::Value,
+        };
+        let mismatch = || misfit(None);
         match self {
             Kind::Bool => boolean(node).map(Json::Bool).ok_or_else(mismatch),
             Kind::Int { min, max } => match integer(node) {
@@ -43,10 +41,7 @@ impl Kind {
                 choice(node, choices).map(|word| Json::String(word.to_owned())).ok_or_else(|| {
                     let words = choices.iter().flat_map(|choice| choice.split('|'));
                     let meant = node.as_text().and_then(|text| nearest(text, words));
-                    Mismatch {
-                        expected: self.expected(),
-                        hint: meant.map(|word| format!("did you mean `{word}`?")),
-                    }
+                    misfit(meant.map(|word| format!("did you mean `{word}`?")))
                 })
             }
             Kind::Texts => match &node.value {
@@ -57,7 +52,8 @@ impl Kind {
                 _ => text(node).map(|text| Json::Array(vec![Json::String(text)])).ok_or_else(mismatch),
             },
             Kind::Block(_) if node.as_object().is_none() => Err(mismatch()),
-            Kind::Block(_) | Kind::Special(_) | Kind::Any => Ok(node.to_json()),
+            Kind::Special(special) => (special.check)(node).map(|()| node.to_json()),
+            Kind::Block(_) | Kind::Any => Ok(node.to_json()),
         }
     }
 

@@ -4,7 +4,9 @@ use crate::findings::Findings;
 use crate::origin::{Origin, ResolvedOption};
 use crate::place::At;
 use serde_json::Value as Json;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One option with its value.
 #[derive(Debug, Clone)]
@@ -16,6 +18,15 @@ pub struct Setting {
     pub path: String,
     /// The file or the command line gives it.
     pub given: bool,
+    /// What the value refers to or what it holds, once that is read.
+    pub object: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Setting {
+    /// The object of this type.
+    pub fn object<T: Any + Clone>(&self) -> Option<T> {
+        self.object.as_ref()?.downcast_ref().cloned()
+    }
 }
 
 /// All options of a block with their values.
@@ -44,6 +55,13 @@ impl Values {
     pub fn set(&mut self, name: &str, json: Json) {
         if let Some(setting) = self.map.get_mut(name) {
             setting.json = json;
+        }
+    }
+
+    /// Gives an option the object that it refers to or holds.
+    pub fn attach(&mut self, name: &str, object: impl Any + Send + Sync) {
+        if let Some(setting) = self.map.get_mut(name) {
+            setting.object = Some(Arc::new(object));
         }
     }
 

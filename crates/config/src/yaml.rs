@@ -1,9 +1,10 @@
 //! YAML into the tree: scalars as JSON and YAML 1.2 read them, anchors, aliases and `<<` expanded.
 
 use crate::findings::Findings;
-use crate::node::{Entry, Node, Value, push_unique};
+use crate::node::{Entry, Node, Value};
 use crate::place::At;
 use crate::place::join;
+use crate::unique_keys::push_unique;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use std::collections::HashMap;
 

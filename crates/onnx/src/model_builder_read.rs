@@ -32,19 +32,12 @@ pub fn read(
     let precision = values.choice::<Precision>("precision")?;
     check_pair(precision, &provider, &values, findings);
 
-    let calibration = fields.found("calibration").and_then(|found| context.data_config(found, findings));
+    let shown_data = context.attach_data(fields, &mut values, "calibration", findings);
     let (algorithm, mixed_precision) = algorithm(&mut values, findings);
     let [quantise_matmul, quantise_gather] = op_types(&values, findings);
     let mut resolved = values.resolved("");
     resolved.retain(|option| !["extra_options", "calibration"].contains(&option.name.as_str()));
-    let calibration = calibration.map(|(data, options)| {
-        resolved.extend(
-            options
-                .into_iter()
-                .map(|option| ResolvedOption { name: format!("calibration.{}", option.name), ..option }),
-        );
-        data
-    });
+    resolved.extend(shown_data);
     resolved.extend(extra.resolved);
     let name = "execution_provider".to_owned();
     resolved.push(ResolvedOption { name, value: json!(provider), origin });
@@ -80,7 +73,7 @@ pub fn read(
         filename: extra.filename,
         adapters: values.choice("adapters").unwrap_or(Adapters::Merged),
         search,
-        calibration,
+        calibration: values.get("calibration").object(),
     };
     Some((options, resolved))
 }

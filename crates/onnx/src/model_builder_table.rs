@@ -1,7 +1,7 @@
 //! The options of ModelBuilder as they may be written.
 
-use olive_config::option::{Block, Kind, Opt, Special, at_least};
-use olive_config::{Era, PASS};
+use olive_config::option::{Block, Kind, Opt, at_least};
+use olive_config::{DATA_REFERENCE, Era, PASS};
 
 pub static BLOCK: Block = Block {
     name: "ModelBuilder",
@@ -49,7 +49,7 @@ pub static BLOCK: Block = Block {
         Opt::new("matmul_mixed_precision", Kind::Any, MIXED_DOC),
         Opt::new(
             "calibration",
-            Kind::Special(Special::DataConfig),
+            Kind::Special(&DATA_REFERENCE),
             "Dataset by which the codes of the weights are chosen: a name in `data_configs`. A quarter of it is held out, \
              to measure what quantisation costs.",
         )

@@ -1,12 +1,13 @@
 //! What the reader of a pass may ask of the rest of the configuration.
 
-use super::data::{DataConfigs, Resolved};
+use super::data::DataConfigs;
 use super::model::Model;
 use super::system::Systems;
-use crate::fields::{Fields, Found};
+use crate::fields::Fields;
 use crate::findings::Findings;
-use crate::origin::{Era, Origin};
+use crate::origin::{Era, Origin, ResolvedOption};
 use crate::place::At;
+use crate::values::Values;
 
 /// The surroundings of one pass.
 pub struct PassContext<'a> {
@@ -34,9 +35,21 @@ impl PassContext<'_> {
         self.model.task.as_ref().map(|(task, at, path)| (task.as_str(), *at, path.as_str()))
     }
 
-    /// The data config that an option refers to, with what the plan shows of it.
-    pub fn data_config(&self, found: &Found<'_>, findings: &mut Findings) -> Option<Resolved> {
-        self.data.reference(found, findings)
+    /// Attaches the data config that an option refers to. Gives what the plan shows of it.
+    pub fn attach_data(
+        &self,
+        fields: &Fields<'_>,
+        values: &mut Values,
+        option: &str,
+        findings: &mut Findings,
+    ) -> Vec<ResolvedOption> {
+        let found = fields.found(option);
+        let Some((data, shown)) = found.and_then(|found| self.data.reference(found, findings)) else {
+            return Vec::new();
+        };
+        values.attach(option, data);
+        let name = |name: String| format!("{option}.{name}");
+        shown.into_iter().map(|shown| ResolvedOption { name: name(shown.name), ..shown }).collect()
     }
 
     /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and where that choice comes from. Warns about a

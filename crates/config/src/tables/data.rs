@@ -1,7 +1,8 @@
 //! `data_configs`: which rows, and how they become token blocks.
 
-use crate::option::{Block, DefaultValue, Kind, Opt, Special, at_least};
+use crate::option::{Block, DefaultValue, Kind, Opt, Special, at_least, texts_schema};
 use crate::origin::Era;
+use serde_json::json;
 
 const PYTHON: &str = "no Python is run";
 
@@ -73,7 +74,7 @@ const LOAD: &[Opt] = &[
     Opt::new("data_dir", Kind::Text, "Folder of the files."),
     Opt::new(
         "data_files",
-        Kind::Special(Special::DataFiles),
+        Kind::Special(&DATA_FILES),
         "A file, a glob, a list of them, or an object of them by split.",
     ),
     Opt::new("col_filters", Kind::Any, "Keep the rows where these columns have these values.").only(Era::New),
@@ -103,7 +104,7 @@ pub(crate) static PRE_PROCESS: Block = Block {
             .defaults(DefaultValue::Null, DefaultValue::Json("[\"text\"]")),
         Opt::new(
             "chat_template",
-            Kind::Special(Special::ChatTemplate),
+            Kind::Special(&CHAT_TEMPLATE),
             "true for the tokenizer's own chat template, or a Jinja template.",
         )
         .only(Era::New),
@@ -208,3 +209,31 @@ pub(crate) static DATALOADER: Block = Block {
     ]],
     open: Some("training has its own batch sizes"),
 };
+
+/// Datasets by name.
+pub(crate) static DATA_CONFIGS: Special = Special::unchecked("a list", || {
+    json!({"anyOf": [
+        {"type": ["array", "null"], "items": {"$ref": "#/$defs/data_config"}},
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/data_config"}},
+    ]})
+});
+
+/// A name in `data_configs`, or a data config.
+pub static DATA_REFERENCE: Special = Special::unchecked(
+    "a name or a data config",
+    || json!({"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/data_config"}]}),
+);
+
+/// Files, or where else the rows lie.
+pub(crate) static DATA_FILES: Special = Special::unchecked("text, list or object", || {
+    json!({"anyOf": [
+        {"type": ["string", "null"]},
+        texts_schema(),
+        {"type": "object", "required": ["type", "config"]},
+        {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts_schema()]}},
+    ]})
+});
+
+/// True for the tokenizer's own, or a template.
+pub(crate) static CHAT_TEMPLATE: Special =
+    Special::unchecked("true or a text", || json!({"type": ["boolean", "string", "null"]}));

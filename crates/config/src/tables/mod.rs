@@ -6,6 +6,7 @@ mod pass;
 mod root;
 mod system;
 
+pub use data::DATA_REFERENCE;
 pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
 pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
 pub use pass::PASS;

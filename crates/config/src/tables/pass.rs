@@ -1,6 +1,7 @@
 //! What all passes have, and which of them only Olive has.
 
-use crate::option::{Kind, Opt, Special};
+use super::system::SYSTEM;
+use crate::option::{Kind, Opt};
 
 /// Stands in documentation for the types of passes that the program has.
 pub(crate) const PASS_TYPES: &str = "{passes}";
@@ -8,11 +9,7 @@ pub(crate) const PASS_TYPES: &str = "{passes}";
 /// What stands beside `config` in every pass.
 pub static PASS: &[Opt] = &[
     Opt::new("type", Kind::Text, "The pass: {passes}, in any case.").required(),
-    Opt::new(
-        "host",
-        Kind::Special(Special::System),
-        "System that runs this pass; the engine's host if absent.",
-    ),
+    Opt::new("host", Kind::Special(&SYSTEM), "System that runs this pass; the engine's host if absent."),
     Opt::new("evaluator", Kind::Any, "Evaluator of this pass.").ignored("evaluators are not run"),
     Opt::new("disable_search", Kind::Bool, "Whether search leaves this pass alone.")
         .ignored_unless("true", "nothing is searched"),

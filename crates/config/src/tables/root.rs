@@ -1,7 +1,10 @@
 //! The top level, and `engine`, whose options may also stand at the top level.
 
-use crate::option::{Block, Kind, Opt, Special, at_least};
-use Special::*;
+use super::data::DATA_CONFIGS;
+use super::model::INPUT_MODEL;
+use super::system::{SYSTEM, SYSTEMS};
+use crate::option::{Block, Kind, Opt, Special, at_least, texts_schema};
+use serde_json::json;
 
 pub(crate) static ROOT: Block = Block {
     name: "the configuration",
@@ -13,14 +16,14 @@ pub(crate) static ROOT: Block = Block {
             .quiet(),
         Opt::new("workflow_id", Kind::Text, "Name of this workflow.").default("\"default_workflow\""),
         Opt::new("azureml_client", Kind::Block(&AZUREML_CLIENT), "The AzureML workspace.").quiet(),
-        Opt::new("input_model", Kind::Special(InputModel), "The model to start from.").required(),
-        Opt::new("systems", Kind::Special(Systems), "Named systems for `host` and `target`."),
+        Opt::new("input_model", Kind::Special(&INPUT_MODEL), "The model to start from.").required(),
+        Opt::new("systems", Kind::Special(&SYSTEMS), "Named systems for `host` and `target`."),
         Opt::new("data_root", Kind::Text, "Prefix of all relative `data_dir` and `data_files`."),
-        Opt::new("data_configs", Kind::Special(DataConfigs), "Named datasets for the passes that train."),
-        Opt::new("evaluators", Kind::Special(Evaluators), "Named evaluators.").quiet(),
-        Opt::new("passes", Kind::Special(Passes), "The steps, by name, in the order in which they run.")
+        Opt::new("data_configs", Kind::Special(&DATA_CONFIGS), "Named datasets for the passes that train."),
+        Opt::new("evaluators", Kind::Special(&EVALUATORS), "Named evaluators.").quiet(),
+        Opt::new("passes", Kind::Special(&PASSES), "The steps, by name, in the order in which they run.")
             .required(),
-        Opt::new("pass_flows", Kind::Special(PassFlows), "Lists of pass names, each a flow of its own.")
+        Opt::new("pass_flows", Kind::Special(&PASS_FLOWS), "Lists of pass names, each a flow of its own.")
             .only(crate::origin::Era::Old),
         Opt::new("auto_optimizer_config", Kind::Any, "Options of Olive's automatic choice of passes.")
             .ignored("passes are never chosen automatically"),
@@ -36,15 +39,19 @@ pub(crate) static ROOT: Block = Block {
 };
 
 const ENGINE: &[Opt] = &[
-    Opt::new("host", Kind::Special(System), "System that runs the passes: a name in `systems`, or a system."),
+    Opt::new(
+        "host",
+        Kind::Special(&SYSTEM),
+        "System that runs the passes: a name in `systems`, or a system.",
+    ),
     Opt::new(
         "target",
-        Kind::Special(System),
+        Kind::Special(&SYSTEM),
         "System that the result is made for; its accelerator decides for which \
              execution provider ModelBuilder builds.",
     ),
     Opt::new("evaluator", Kind::Any, "Evaluator of the final model.").ignored("evaluators are not run"),
-    Opt::new("search_strategy", Kind::Special(SearchStrategy), "Search over pass options; false for none."),
+    Opt::new("search_strategy", Kind::Special(&SEARCH_STRATEGY), "Search over pass options; false for none."),
     Opt::new("cache_dir", Kind::Text, "Folder that keeps the result of every pass.")
         .default("\".olive-cache\""),
     Opt::new("clean_cache", Kind::Bool, "Empty the cache first.").default("false"),
@@ -130,3 +137,25 @@ pub(crate) static AZUREML_CLIENT: Block = Block {
     ]],
     open: None,
 };
+
+/// Passes by name.
+pub(crate) static PASSES: Special = Special::unchecked("an object by name", || {
+    let pass = json!({"$ref": "#/$defs/pass"});
+    json!({
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {"anyOf": [pass, {"type": "array", "minItems": 1, "items": pass}]},
+    })
+});
+
+/// Orders of passes.
+pub(crate) static PASS_FLOWS: Special =
+    Special::unchecked("lists of names", || json!({"type": ["array", "null"], "items": texts_schema()}));
+
+/// Evaluators by name.
+pub(crate) static EVALUATORS: Special =
+    Special::unchecked("an object by name", || json!({"type": ["object", "null"]}));
+
+/// A search, or none.
+pub(crate) static SEARCH_STRATEGY: Special =
+    Special::unchecked("false or an object", || json!({"type": ["boolean", "object", "null"]}));

@@ -1,6 +1,7 @@
 //! `systems`: where passes run, and for what hardware.
 
 use crate::option::{Block, Kind, Opt, Special, at_least};
+use serde_json::json;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",
@@ -12,7 +13,7 @@ const TYPE: &[Opt] = &[Opt::new(
 const COMMON: &[Opt] = &[
     Opt::new(
         "accelerators",
-        Kind::Special(Special::Accelerators),
+        Kind::Special(&ACCELERATORS),
         "The hardware: `[{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]`.",
     ),
     Opt::new("hf_token", Kind::Bool, "Whether jobs log in to the Hugging Face Hub.").quiet(),
@@ -142,3 +143,22 @@ pub(crate) const PROVIDERS: &[(&str, &str)] = &[
     ("SNPEExecutionProvider", "cpu"),
     ("AzureExecutionProvider", "cpu"),
 ];
+
+/// Systems by name.
+pub(crate) static SYSTEMS: Special = Special::unchecked(
+    "an object by name",
+    || json!({"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/system"}}),
+);
+
+/// A name in `systems`, or a system.
+pub(crate) static SYSTEM: Special = Special::unchecked(
+    "a name or a system",
+    || json!({"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/system"}]}),
+);
+
+/// The hardware of a system.
+pub(crate) static ACCELERATORS: Special = Special::unchecked("a list", || {
+    json!({"type": ["array", "null"], "items": {
+        "anyOf": [{"$ref": "#/$defs/accelerator"}, {"type": "string"}],
+    }})
+});

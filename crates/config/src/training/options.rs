@@ -1,5 +1,9 @@
 //! Options of training that stand in groups: the course of the learning rate, saving, the choice of the best state.
 
+use super::table::TRAINING_ARGS;
+use crate::option::Kind;
+use crate::statement::OptionValue;
+use crate::values::Setting;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -42,6 +46,15 @@ pub struct TrainingArgs {
     pub dataloader_drop_last: bool,
     pub saving: Saving,
     pub selection: Selection,
+}
+
+// The reader of the pass attaches what the object holds.
+impl OptionValue for TrainingArgs {
+    const KIND: Kind = Kind::Block(&TRAINING_ARGS);
+
+    fn read(setting: &Setting) -> Option<TrainingArgs> {
+        setting.object()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,11 +1,12 @@
 //! What is trained, and how much is held out to watch it.
 
-use crate::fields::Fields;
-use crate::findings::Findings;
 use crate::node::{Node, Value};
+use crate::option::{Kind, Misfit, MisfitPlace, Special, texts_schema};
+use crate::statement::OptionValue;
 use crate::value::number;
-use crate::values::Values;
+use crate::values::Setting;
 use serde::Serialize;
+use serde_json::json;
 
 /// What `target_modules` can be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,61 +28,79 @@ pub enum EvalSize {
     Fraction(f64),
 }
 
-impl EvalSize {
-    /// `eval_dataset_size` of a pass.
-    pub fn read(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> Option<EvalSize> {
-        let found = fields.found("eval_dataset_size")?;
-        match number(found.node) {
-            Some(share) if share > 0.0 && share < 1.0 => Some(EvalSize::Fraction(share)),
-            Some(count) if count >= 1.0 && count.fract() == 0.0 && count < 1e15 => {
-                Some(EvalSize::Count(count as usize))
-            }
-            _ => {
-                let message = format!(
-                    "expected a count of 1 or more, or a share in (0, 1), found {}",
-                    found.node.describe()
-                );
-                let hint = "leave it out to hold nothing out".to_owned();
-                values.error("eval_dataset_size", message, Some(hint), findings);
-                None
-            }
+static TARGETS: Special = Special {
+    value: "a list or a text",
+    schema: || json!({"anyOf": [{"type": ["string", "null"]}, texts_schema()]}),
+    check: |node| targets(node).map(drop),
+};
+
+impl OptionValue for Targets {
+    const KIND: Kind = Kind::Special(&TARGETS);
+
+    fn read(setting: &Setting) -> Option<Targets> {
+        targets(&Node::from_json(&setting.json)).ok()
+    }
+}
+
+/// A list of names, `all-linear`, one name, or a regular expression.
+fn targets(node: &Node) -> Result<Targets, Misfit> {
+    let wrong = |message: String, hint: Option<&str>| {
+        Err(Misfit { message, hint: hint.map(str::to_owned), place: MisfitPlace::Key })
+    };
+    match &node.value {
+        Value::Text(text) if text == "all-linear" => Ok(Targets::AllLinear),
+        Value::Text(text) if text.is_empty() => wrong("the name of the layer is empty".into(), None),
+        Value::Text(text) if text.chars().all(|letter| letter.is_alphanumeric() || letter == '_') => {
+            Ok(Targets::Names(vec![text.clone()]))
+        }
+        Value::Text(text) => match regex::Regex::new(text) {
+            Ok(_) => Ok(Targets::Pattern(text.clone())),
+            Err(_) => wrong(
+                format!("`{text}` is neither `all-linear` nor a regular expression"),
+                Some("several layers are a list: [\"q_proj\", \"v_proj\"]"),
+            ),
+        },
+        Value::List(items) if items.is_empty() => {
+            let hint = "leave it out for the architecture's default";
+            wrong("the list of layers is empty".into(), Some(hint))
+        }
+        Value::List(items) => match items.iter().map(Node::as_text).collect::<Option<Vec<_>>>() {
+            Some(names) => Ok(Targets::Names(names.into_iter().map(str::to_owned).collect())),
+            None => wrong("expected a list of layer names".into(), None),
+        },
+        _ => {
+            wrong(format!("expected a list of layer names or `all-linear`, found {}", node.describe()), None)
         }
     }
 }
 
-impl Targets {
-    /// `target_modules` of a pass: a list of names, `all-linear`, one name, or a regular expression.
-    pub fn read(fields: &Fields<'_>, values: &Values, findings: &mut Findings) -> Option<Targets> {
-        let found = fields.found("target_modules")?;
-        let mut wrong = |message: String, hint: Option<String>| {
-            values.error("target_modules", message, hint, findings);
-            None
-        };
-        match &found.node.value {
-            Value::Text(text) if text == "all-linear" => Some(Targets::AllLinear),
-            Value::Text(text) if text.is_empty() => wrong("the name of the layer is empty".into(), None),
-            Value::Text(text) if text.chars().all(|letter| letter.is_alphanumeric() || letter == '_') => {
-                Some(Targets::Names(vec![text.clone()]))
-            }
-            Value::Text(text) => match regex::Regex::new(text) {
-                Ok(_) => Some(Targets::Pattern(text.clone())),
-                Err(_) => wrong(
-                    format!("`{text}` is neither `all-linear` nor a regular expression"),
-                    Some("several layers are a list: [\"q_proj\", \"v_proj\"]".into()),
-                ),
-            },
-            Value::List(items) if items.is_empty() => wrong(
-                "the list of layers is empty".into(),
-                Some("leave it out for the architecture's default".into()),
-            ),
-            Value::List(items) => match items.iter().map(Node::as_text).collect::<Option<Vec<_>>>() {
-                Some(names) => Some(Targets::Names(names.into_iter().map(str::to_owned).collect())),
-                None => wrong("expected a list of layer names".into(), None),
-            },
-            _ => wrong(
-                format!("expected a list of layer names or `all-linear`, found {}", found.node.describe()),
-                None,
-            ),
+static EVAL_SIZE: Special = Special {
+    value: "a number above 0",
+    schema: || json!({"type": ["number", "null"], "exclusiveMinimum": 0}),
+    check: |node| eval_size(node).map(drop),
+};
+
+impl OptionValue for EvalSize {
+    const KIND: Kind = Kind::Special(&EVAL_SIZE);
+
+    fn read(setting: &Setting) -> Option<EvalSize> {
+        eval_size(&Node::from_json(&setting.json)).ok()
+    }
+}
+
+fn eval_size(node: &Node) -> Result<EvalSize, Misfit> {
+    match number(node) {
+        Some(share) if share > 0.0 && share < 1.0 => Ok(EvalSize::Fraction(share)),
+        Some(count) if count >= 1.0 && count.fract() == 0.0 && count < 1e15 => {
+            Ok(EvalSize::Count(count as usize))
         }
+        _ => Err(Misfit {
+            message: format!(
+                "expected a count of 1 or more, or a share in (0, 1), found {}",
+                node.describe()
+            ),
+            hint: Some("leave it out to hold nothing out".to_owned()),
+            place: MisfitPlace::Key,
+        }),
     }
 }

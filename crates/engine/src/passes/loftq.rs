@@ -4,9 +4,10 @@ use super::lora::LoraPass;
 use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
 use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
 use crate::cache::KeyHasher;
-use olive_config::option::{Block, Kind, Opt, at_least};
+use olive_config::option::{BOOL, Block, TEXT, at_least};
 use olive_config::{
     ConfiguredPass, Era, Fields, Findings, PASS, PassContext, PassDefinition, PassOptions, PassRead, Values,
+    options,
 };
 use olive_core::Result;
 use olive_core::event::Event;
@@ -19,15 +20,28 @@ use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The code is NF4, the scales stay float.
-#[derive(Debug, Clone, Serialize)]
-pub struct LoftqOptions {
-    #[serde(flatten)]
-    pub lora: LoraOptions,
-    /// `bfloat16`, `float16`, `float32`.
-    pub compute_dtype: String,
-    /// How often weights and adapter are adjusted to each other before training, at least once.
-    pub loftq_iter: usize,
+options! {
+    /// The code is NF4, the scales stay float.
+    #[derive(Debug, Clone, Serialize)]
+    pub struct LoftqOptions {
+        QUANTISATION {
+            /// The adapter and its training.
+            #[serde(flatten)]
+            nested lora: LoraOptions;
+            /// Type of computation; null is `torch_dtype`.
+            pub compute_dtype: String = DTYPE;
+            /// How often the 4-bit weights and the adapter are adjusted to each other before training.
+            pub loftq_iter: usize = at_least(1), default("1");
+            /// The 4-bit code.
+            - "quant_type" = TEXT, refused_unless("\"nf4\"", "LoftQ quantises to nf4; QLoRA has fp4 too");
+            /// Quantise the block scales too.
+            - "double_quant" = BOOL,
+                refused_unless("false", "LoftQ keeps the scales as they are; QLoRA can quantise them");
+            /// Whether Olive's merge stays in 4 bits.
+            - "save_quant_config" = BOOL, only(Era::New),
+                ignored_unless("true", "merging always goes into the weights as they are stored");
+        }
+    }
 }
 
 static BLOCK: Block = Block {
@@ -36,26 +50,7 @@ static BLOCK: Block = Block {
           over of the weights.",
     wrapper: Some("config"),
     outer: PASS,
-    parts: &[
-        ADAPTER,
-        &[
-            Opt::new("compute_dtype", DTYPE, "Type of computation; null is `torch_dtype`."),
-            Opt::new(
-                "loftq_iter",
-                at_least(1),
-                "How often the 4-bit weights and the adapter are adjusted to each other before training.",
-            )
-            .default("1"),
-            Opt::new("quant_type", Kind::Text, "The 4-bit code.")
-                .refused_unless("\"nf4\"", "LoftQ quantises to nf4; QLoRA has fp4 too"),
-            Opt::new("double_quant", Kind::Bool, "Quantise the block scales too.")
-                .refused_unless("false", "LoftQ keeps the scales as they are; QLoRA can quantise them"),
-            Opt::new("save_quant_config", Kind::Bool, "Whether Olive's merge stays in 4 bits.")
-                .only(Era::New)
-                .ignored_unless("true", "merging always goes into the weights as they are stored"),
-        ],
-        TRAINING,
-    ],
+    parts: &[ADAPTER, QUANTISATION, TRAINING],
     open: None,
 };
 
@@ -72,11 +67,9 @@ fn read(
     context: &PassContext<'_>,
     findings: &mut Findings,
 ) -> Option<PassRead<dyn Pass>> {
-    let compute_dtype = lora_options::compute_dtype(&mut values);
-    let loftq_iter = values.usize("loftq_iter");
-    let (lora, resolved) = lora_options::read(fields, values, TrainedOn::FourBits, context, findings)?;
-    let options = LoftqOptions { lora, compute_dtype, loftq_iter };
-    Some((Arc::new(LoftqPass { options }), resolved))
+    lora_options::resolve_compute_dtype(&mut values);
+    let shown = lora_options::resolve(fields, &mut values, TrainedOn::FourBits, context, findings);
+    Some((Arc::new(LoftqPass { options: LoftqOptions::read(&values)? }), shown))
 }
 
 #[derive(Debug)]

@@ -78,9 +78,9 @@ pub static LORA: PassDefinition<dyn Pass> = PassDefinition {
     block: &LORA_BLOCK,
     example: "\"lora\": {\"type\": \"LoRA\", …}",
     gives: ModelKind::HfWithAdapter,
-    read: |fields, values, context, findings| {
-        let (options, resolved) = lora_options::read(fields, values, TrainedOn::Float, context, findings)?;
-        Some((Arc::new(LoraPass { options }), resolved))
+    read: |fields, mut values, context, findings| {
+        let shown = lora_options::resolve(fields, &mut values, TrainedOn::Float, context, findings);
+        Some((Arc::new(LoraPass { options: LoraOptions::read(&values)? }), shown))
     },
 };
 

@@ -7,8 +7,8 @@ use super::pass::{Mismatch, Pass, RunContext};
 use super::{merge_error, quantised_base};
 use crate::cache::{Artefacts, KeyHasher};
 use candle_core::DType;
-use olive_config::option::{Block, Kind, Opt};
-use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions};
+use olive_config::option::Block;
+use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, choice, options};
 use olive_core::event::{Event, Unit};
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
@@ -26,10 +26,15 @@ use std::sync::Arc;
 /// Bytes of tensors in one file before another one is begun, as transformers does it.
 const SHARD: usize = 5_000_000_000;
 
-#[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub struct MergeOptions {
-    /// `None`: as the adapter was trained to be used, quantised for LoftQ's, float for others.
-    pub base_weights: Option<BaseWeights>,
+options! {
+    #[derive(Debug, Clone, PartialEq, Serialize, Default)]
+    pub struct MergeOptions {
+        MERGE_OPTIONS {
+            /// What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on;
+            /// null is `float`, and `quantised` for an adapter of LoftQ, which admits nothing else.
+            pub base_weights: Option<BaseWeights>;
+        }
+    }
 }
 
 /// What an adapter is added to.
@@ -42,17 +47,14 @@ pub enum BaseWeights {
     Quantised,
 }
 
+choice!(BaseWeights: "float", "quantised|quantized");
+
 static BLOCK: Block = Block {
     name: "MergeAdapterWeights",
     doc: "Adds an adapter to the weights of its base model.",
     wrapper: Some("config"),
     outer: PASS,
-    parts: &[&[Opt::new(
-        "base_weights",
-        Kind::Choice(&["float", "quantised|quantized"]),
-        "What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on; null \
-         is `float`, and `quantised` for an adapter of LoftQ, which admits nothing else.",
-    )]],
+    parts: &[MERGE_OPTIONS],
     open: None,
 };
 
@@ -61,8 +63,7 @@ pub static MERGE: PassDefinition<dyn Pass> = PassDefinition {
     example: "\"merge\": {\"type\": \"MergeAdapterWeights\"}",
     gives: ModelKind::Hf,
     read: |_, values, _, _| {
-        let options = MergeOptions { base_weights: values.choice("base_weights") };
-        Some((Arc::new(MergePass { options }), values.resolved("")))
+        Some((Arc::new(MergePass { options: MergeOptions::read(&values)? }), values.resolved("")))
     },
 };
 

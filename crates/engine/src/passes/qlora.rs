@@ -5,9 +5,10 @@ use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn
 use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
 use super::quantised_base;
 use crate::cache::KeyHasher;
-use olive_config::option::{Block, Kind, Opt};
+use olive_config::option::{BOOL, Block};
 use olive_config::{
     ConfiguredPass, Era, Fields, Findings, PASS, PassContext, PassDefinition, PassOptions, PassRead, Values,
+    choice, options,
 };
 use olive_core::Result;
 use olive_core::event::Event;
@@ -20,14 +21,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-#[derive(Debug, Clone, Serialize)]
-pub struct QloraOptions {
-    #[serde(flatten)]
-    pub lora: LoraOptions,
-    /// `bfloat16`, `float16`, `float32`.
-    pub compute_dtype: String,
-    pub quant_type: QuantType,
-    pub double_quant: bool,
+options! {
+    #[derive(Debug, Clone, Serialize)]
+    pub struct QloraOptions {
+        QUANTISATION {
+            /// The adapter and its training.
+            #[serde(flatten)]
+            nested lora: LoraOptions;
+            /// Type of computation; null is `torch_dtype`.
+            pub compute_dtype: String = DTYPE;
+            /// The 4-bit code.
+            pub quant_type: QuantType, default("\"nf4\"");
+            /// Quantise the block scales too.
+            pub double_quant: bool, default("false");
+            /// Whether Olive's merge stays in 4 bits.
+            - "save_quant_config" = BOOL, only(Era::New),
+                ignored_unless("true", "merging always goes into the weights as they are stored");
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -37,23 +48,14 @@ pub enum QuantType {
     Fp4,
 }
 
+choice!(QuantType: "nf4", "fp4");
+
 static BLOCK: Block = Block {
     name: "QLoRA",
     doc: "Trains a low-rank adapter on a model whose linear layers are held in 4 bits.",
     wrapper: Some("config"),
     outer: PASS,
-    parts: &[
-        ADAPTER,
-        &[
-            Opt::new("compute_dtype", DTYPE, "Type of computation; null is `torch_dtype`."),
-            Opt::new("quant_type", Kind::Choice(&["nf4", "fp4"]), "The 4-bit code.").default("\"nf4\""),
-            Opt::new("double_quant", Kind::Bool, "Quantise the block scales too.").default("false"),
-            Opt::new("save_quant_config", Kind::Bool, "Whether Olive's merge stays in 4 bits.")
-                .only(Era::New)
-                .ignored_unless("true", "merging always goes into the weights as they are stored"),
-        ],
-        TRAINING,
-    ],
+    parts: &[ADAPTER, QUANTISATION, TRAINING],
     open: None,
 };
 
@@ -70,12 +72,9 @@ fn read(
     context: &PassContext<'_>,
     findings: &mut Findings,
 ) -> Option<PassRead<dyn Pass>> {
-    let compute_dtype = lora_options::compute_dtype(&mut values);
-    let quant_type = values.choice("quant_type").unwrap_or(QuantType::Nf4);
-    let double_quant = values.bool("double_quant");
-    let (lora, resolved) = lora_options::read(fields, values, TrainedOn::FourBits, context, findings)?;
-    let options = QloraOptions { lora, compute_dtype, quant_type, double_quant };
-    Some((Arc::new(QloraPass { options }), resolved))
+    lora_options::resolve_compute_dtype(&mut values);
+    let shown = lora_options::resolve(fields, &mut values, TrainedOn::FourBits, context, findings);
+    Some((Arc::new(QloraPass { options: QloraOptions::read(&values)? }), shown))
 }
 
 #[derive(Debug)]
