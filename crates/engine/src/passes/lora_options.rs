@@ -98,7 +98,9 @@ pub(super) fn resolve(
     };
     let training = TrainingRead { optim, evaluates, era: context.model_era() };
     let (training, training_values) = training::read(fields, training, findings);
-    values.attach("training_args", training);
+    if let Some(training) = training {
+        values.attach("training_args", training);
+    }
     resolve_targets(fields, values, base, context.era(), findings);
 
     let mut shown = shown(values);
