@@ -15,9 +15,9 @@ pub mod genai_config;
 pub mod graph;
 pub mod matmul;
 pub mod metadata;
+mod model_builder_extra;
 pub mod model_builder_options;
 mod model_builder_read;
-mod model_builder_table;
 pub mod options;
 pub mod proto;
 pub mod rope_caches;
@@ -28,7 +28,8 @@ pub use build::{Weights, build};
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
 pub use metadata::{add_metadata, write_adapter, write_metadata};
-pub use model_builder_options::{Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
+pub use model_builder_options::{
+    Adapters, MODEL_BUILDER, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
+};
 pub use model_builder_read::read as read_model_builder;
-pub use model_builder_table::BLOCK as MODEL_BUILDER;
 pub use options::{BuildOptions, Provider};
