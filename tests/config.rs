@@ -324,6 +324,22 @@ fn the_builders_options_have_old_words_and_new_ones() {
 }
 
 #[test]
+fn values_mean_the_same_as_a_file() {
+    let text = modern(r#", "lora_r": 8, "output_name": "x""#, r#""source_max_len": 32, "text_cols": "text""#);
+    let options = LoadOptions { set: vec!["passes.lora.alpha=4".into()], local: true };
+    let read = |text: &str| {
+        let value = serde_json::from_str(text).expect("JSON");
+        RunConfig::from_value(&value, "trial 1".as_ref(), &options, &REGISTRY)
+    };
+    let config = read(&text).unwrap_or_else(|error| panic!("{error}"));
+    let file = load(&text, &["passes.lora.alpha=4"]);
+    assert_eq!(format!("{:?}", config.passes[0].pass), format!("{:?}", file.passes[0].pass));
+    assert_eq!((config.passes[0].era, config.warnings.len()), (Era::Old, file.warnings.len()));
+    let error = read(&text.replace("lora_r", "lora_rr")).expect_err("a slip").to_string();
+    assert!(error.starts_with("trial 1:") && error.contains("did you mean `lora_r`?"), "{error}");
+}
+
+#[test]
 fn a_byte_order_mark_is_tolerated() {
     load(&format!("\u{feff}{}", modern("", "")), &[]);
 }

@@ -2,6 +2,7 @@
 
 use crate::error::ConfigError;
 use crate::findings::Findings;
+use crate::node::Node;
 use crate::registry::{ConfiguredPass, Registry};
 use crate::run_config::RunConfig;
 use crate::{json, overrides, read, yaml};
@@ -42,11 +43,37 @@ impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
             }
             bytes => bytes.at("read", path)?,
         };
+        let root = |findings: &mut Findings| parse(text(&bytes, findings)?, findings);
+        RunConfig::of_tree(root, path, options, registry)
+    }
+
+    /// Makes a configuration of values, for example one of many that a search tries, and checks it as [`RunConfig::load`]
+    /// does a file. `name` stands for the file in messages; their lines are those of the value as it is printed with
+    /// `{:#}`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with all that is wrong.
+    pub fn from_value(
+        value: &serde_json::Value,
+        name: &Path,
+        options: &LoadOptions,
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
+        // Through its text, values are given as a file gives them: their spellings tell the era of a block, and every
+        // message has a place.
+        let text = format!("{value:#}");
+        RunConfig::of_tree(|findings| json::parse(&text, findings), name, options, registry)
+    }
+
+    fn of_tree(
+        root: impl FnOnce(&mut Findings) -> Option<Node>,
+        path: &Path,
+        options: &LoadOptions,
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
         let mut findings = Findings::new(registry.all_blocks().into());
         let mut config = None;
-        if let Some(text) = text(&bytes, &mut findings)
-            && let Some(mut root) = parse(text, &mut findings)
-        {
+        if let Some(mut root) = root(&mut findings) {
             for argument in &options.set {
                 overrides::apply(&mut root, argument)?;
             }
