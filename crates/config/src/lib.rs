@@ -4,7 +4,7 @@
 //! `read` turns it into [`RunConfig`] by the `tables`, from which also come the JSON Schema and the documentation. The
 //! passes there are come from the program, as a [`Registry`].
 
-mod data_config;
+mod data;
 pub mod error;
 mod fields;
 mod findings;
@@ -31,9 +31,10 @@ mod yaml;
 
 /// The canonical form: what a configuration means, whatever grammar it was written in.
 pub mod canonical {
-    pub use crate::data_config::*;
+    pub use crate::data::*;
     pub use crate::origin::*;
     pub use crate::run_config::*;
+    pub use crate::tables::EngineConfig;
     pub use crate::training::*;
 }
 
@@ -50,5 +51,5 @@ pub use read::context::PassContext;
 pub use registry::{ConfiguredPass, PassDefinition, PassOptions, PassRead, Registry};
 pub use schema::json_schema;
 pub use statement::OptionValue;
-pub use tables::{DATA_REFERENCE, PASS};
+pub use tables::PASS;
 pub use values::{Setting, Values};

@@ -3,10 +3,11 @@
 use serde::Serialize;
 
 /// The grammar a block is written in, which decides its defaults (`Old`: up to Olive 0.6; `New`: since 0.7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Default)]
 #[serde(rename_all = "lowercase")]
 pub enum Era {
     Old,
+    #[default]
     New,
 }
 

@@ -5,6 +5,7 @@
 
 use crate::error::Diagnostic;
 use crate::origin::{Era, ResolvedOption};
+use crate::tables::EngineConfig;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -65,20 +66,6 @@ pub struct Accelerator {
     /// `cpu`, `gpu`, `npu`, …
     pub device: String,
     pub execution_providers: Vec<String>,
-}
-
-#[derive(Debug, Clone)]
-pub struct EngineConfig {
-    /// Name in `systems`; `None` is this machine.
-    pub host: Option<String>,
-    pub target: Option<String>,
-    pub cache_dir: PathBuf,
-    pub clean_cache: bool,
-    pub output_dir: PathBuf,
-    /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.
-    pub log_severity_level: u8,
-    /// No footprints and history files.
-    pub no_artifacts: bool,
 }
 
 /// One entry of `passes`.

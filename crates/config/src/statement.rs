@@ -3,6 +3,8 @@
 use crate::option::{BOOL, INT, Kind, NUMBER, TEXT, TEXTS};
 use crate::values::Setting;
 use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// A type of field that an option can have.
 pub trait OptionValue: Sized {
@@ -237,5 +239,21 @@ impl OptionValue for Map<String, Json> {
 
     fn read(setting: &Setting) -> Option<Map<String, Json>> {
         Some(setting.json.as_object().cloned().unwrap_or_default())
+    }
+}
+
+impl OptionValue for PathBuf {
+    const KIND: Kind = TEXT;
+
+    fn read(setting: &Setting) -> Option<PathBuf> {
+        String::read(setting).map(PathBuf::from)
+    }
+}
+
+impl OptionValue for BTreeMap<String, Json> {
+    const KIND: Kind = Kind::Any;
+
+    fn read(setting: &Setting) -> Option<BTreeMap<String, Json>> {
+        Some(Map::read(setting)?.into_iter().collect())
     }
 }

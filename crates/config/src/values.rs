@@ -93,10 +93,6 @@ impl Values {
         self.get(name).json.as_u64().and_then(|value| value.try_into().ok()).unwrap_or(0)
     }
 
-    pub fn u64(&self, name: &str) -> Option<u64> {
-        self.get(name).json.as_u64()
-    }
-
     pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).json.as_str()
     }

@@ -1,6 +1,6 @@
 //! `data_configs`, in all of their historic shapes.
 
-use crate::data_config::DataConfig;
+use crate::data::DataConfig;
 use crate::fields::{Fields, Found};
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};

@@ -1,7 +1,7 @@
 //! `load_dataset_config`: which rows.
 
 use super::data::{DataConfigs, Shape};
-use crate::data_config::{DataFiles, LoadDataset};
+use crate::data::{DataFiles, LoadDataset};
 use crate::findings::Findings;
 use crate::node::{Node, Value};
 use crate::values::Values;
@@ -73,20 +73,7 @@ impl Shape<'_> {
         if !filters.is_null() && !filters.is_object() {
             values.error("col_filters", "expected an object of columns and values", None, findings);
         }
-        Some(LoadDataset {
-            data_name,
-            subset: values.text("subset").map(str::to_owned),
-            split: values.text("split").unwrap_or_default().to_owned(),
-            data_dir,
-            data_files: files,
-            col_filters: filters
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-            field: values.text("field").map(str::to_owned),
-        })
+        Some(LoadDataset { data_dir, data_files: files, ..LoadDataset::read(values)? })
     }
 }
 

@@ -15,10 +15,10 @@ use crate::names::{list_names, nearest};
 use crate::node::{Node, Value};
 use crate::origin::{Era, Origin};
 use crate::registry::{ConfiguredPass, Registry};
-use crate::run_config::{EngineConfig, RunConfig};
-use crate::tables::{CACHE_CONFIG, ROOT};
+use crate::run_config::RunConfig;
+use crate::tables::{CACHE_CONFIG, EngineConfig, ROOT};
 use crate::values::Values;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.
 pub(crate) fn read<P: ConfiguredPass + ?Sized>(
@@ -35,7 +35,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let fields = Fields::open(root, "", &ROOT, findings);
     // The era of the model decides about the blocks that do not tell their own; the top level has no such defaults.
     let model = model::read(&fields, findings);
-    let values = fields.resolve(model.era, findings);
+    let mut values = fields.resolve(model.era, findings);
 
     let mut systems = system::Systems::read(&fields, &values, local, findings);
     let host = systems.reference(fields.found("host"), findings);
@@ -58,7 +58,8 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     if model.input.is_none() && findings.none() {
         findings.error(root.at, "input_model", "the input model cannot be read", None);
     }
-    let engine = engine(&fields, &values, host, target, local, findings);
+    let remote = [host, target].map(|system| system.filter(|_| !local));
+    let engine = engine(&fields, &mut values, remote, findings);
     Some(RunConfig {
         path: file.to_owned(),
         workflow_id: values.text("workflow_id").unwrap_or_default().to_owned(),
@@ -66,46 +67,38 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         systems: systems.into_map(),
         passes: passes.passes,
         flows,
-        engine,
+        engine: engine?,
         warnings: Vec::new(),
     })
 }
 
+/// Resolves what `cache_config` says as well, and which systems are meant.
 fn engine(
     fields: &Fields<'_>,
-    values: &Values,
-    host: Option<String>,
-    target: Option<String>,
-    local: bool,
+    values: &mut Values,
+    systems: [Option<String>; 2],
     findings: &mut Findings,
-) -> EngineConfig {
-    let mut cache_dir = values.text("cache_dir").unwrap_or_default().to_owned();
-    let mut clean_cache = values.bool("clean_cache");
+) -> Option<EngineConfig> {
     if let Some(found) = fields.found("cache_config") {
         let inner = Fields::open(found.node, &found.path, &CACHE_CONFIG, findings);
         let inner = inner.resolve(Era::New, findings);
         if let Some(dir) = inner.text("cache_dir").filter(|_| !values.given("cache_dir")) {
-            dir.clone_into(&mut cache_dir);
+            values.set("cache_dir", dir.into());
         }
-        clean_cache |= inner.bool("clean_cache");
+        if inner.bool("clean_cache") {
+            values.set("clean_cache", true.into());
+        }
     }
-    if cache_dir.contains("://") {
-        values.error(
-            "cache_dir",
-            format!("the cache is a folder on this machine, found `{cache_dir}`"),
-            None,
-            findings,
-        );
+    if let Some(dir) = values.text("cache_dir").filter(|dir| dir.contains("://")) {
+        let message = format!("the cache is a folder on this machine, found `{dir}`");
+        values.error("cache_dir", message, None, findings);
     }
-    EngineConfig {
-        host: host.filter(|_| !local),
-        target: target.filter(|_| !local),
-        cache_dir: PathBuf::from(cache_dir),
-        clean_cache,
-        output_dir: PathBuf::from(values.text("output_dir").unwrap_or(".")),
-        log_severity_level: values.usize("log_severity_level").try_into().unwrap_or(1),
-        no_artifacts: values.bool("no_artifacts"),
+    for (option, system) in ["host", "target"].into_iter().zip(systems) {
+        if let Some(system) = system {
+            values.attach(option, system);
+        }
     }
+    EngineConfig::read(values)
 }
 
 /// Evaluators are not run, so only their form and the references to them are checked.

@@ -1,17 +1,21 @@
 //! Every option of every block, as data.
 
+mod azure;
 mod data;
+mod engine;
 mod model;
 mod pass;
 mod root;
 mod system;
 
-pub use data::DATA_REFERENCE;
+pub(crate) use azure::AZUREML_CLIENT;
 pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
+pub(crate) use engine::CACHE_CONFIG;
+pub use engine::EngineConfig;
 pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
 pub use pass::PASS;
 pub(crate) use pass::{FOREIGN_PASSES, PASS_TYPES};
-pub(crate) use root::{AZUREML_CLIENT, CACHE_CONFIG, ROOT};
+pub(crate) use root::ROOT;
 pub(crate) use system::{
     ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
 };

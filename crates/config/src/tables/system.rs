@@ -1,5 +1,6 @@
 //! `systems`: where passes run, and for what hardware.
 
+use super::azure::AZUREML_CLIENT;
 use crate::option::{Block, Kind, Opt, Special, at_least};
 use serde_json::json;
 
@@ -46,7 +47,7 @@ pub(crate) static AZURE_ML: Block = Block {
             Opt::new("aml_compute", Kind::Text, "Name of the compute cluster.").quiet(),
             Opt::new("aml_docker_config", Kind::Any, "Image and conda file of the environment.").quiet(),
             Opt::new("aml_environment_config", Kind::Any, "Registered environment.").quiet(),
-            Opt::new("azureml_client", Kind::Block(&super::AZUREML_CLIENT), "Another workspace.").quiet(),
+            Opt::new("azureml_client", Kind::Block(&AZUREML_CLIENT), "Another workspace.").quiet(),
             Opt::new("tags", Kind::Any, "Tags of the jobs.").quiet(),
             Opt::new("resources", Kind::Any, "Resources of the jobs.").quiet(),
             Opt::new("instance_count", at_least(1), "Machines per job.").quiet(),
