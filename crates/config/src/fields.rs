@@ -2,7 +2,7 @@
 
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
-use crate::node::{Entry, Node, Value};
+use crate::node::{Node, NodeEntry, NodeValue};
 use crate::option::{Block, DefaultValue, Fate, Kind, MisfitPlace, Opt};
 use crate::origin::{Era, Origin};
 use crate::place::{At, join};
@@ -10,7 +10,7 @@ use crate::values::{Setting, Values};
 use serde_json::Value as Json;
 
 /// An option that the file gives.
-pub struct Found<'n> {
+pub struct GivenOption<'n> {
     pub opt: &'static Opt,
     /// As spelled in the file.
     key: &'n str,
@@ -21,7 +21,7 @@ pub struct Found<'n> {
 }
 
 /// A key that an open block does not know.
-pub struct Extra<'n> {
+pub struct UnknownKey<'n> {
     pub key: &'n str,
     pub at: At,
     pub path: String,
@@ -32,8 +32,8 @@ pub struct Fields<'n> {
     pub block: &'static Block,
     pub path: String,
     pub at: At,
-    found: Vec<Found<'n>>,
-    pub extra: Vec<Extra<'n>>,
+    found: Vec<GivenOption<'n>>,
+    pub extra: Vec<UnknownKey<'n>>,
     /// Options whose misspelling was reported: that they are missing is no error of its own.
     slips: Vec<&'static str>,
     /// The object that holds the options may be misspelled, so nothing can be said to be missing.
@@ -61,8 +61,8 @@ impl<'n> Fields<'n> {
     pub fn open(node: &'n Node, path: &str, block: &'static Block, findings: &mut Findings) -> Fields<'n> {
         let mut fields = Fields::empty(path, node.at, block);
         match &node.value {
-            Value::Object(entries) => fields.absorb(entries, path, false, findings),
-            Value::Null => {}
+            NodeValue::Object(entries) => fields.absorb(entries, path, false, findings),
+            NodeValue::Null => {}
             _ => {
                 findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None)
             }
@@ -71,7 +71,7 @@ impl<'n> Fields<'n> {
     }
 
     /// Adds the entries of an object, for blocks that are spread over several.
-    pub fn absorb(&mut self, entries: &'n [Entry], path: &str, inside: bool, findings: &mut Findings) {
+    pub fn absorb(&mut self, entries: &'n [NodeEntry], path: &str, inside: bool, findings: &mut Findings) {
         for entry in entries {
             let path = join(path, &entry.key);
             if entry.key.starts_with("x-") {
@@ -79,8 +79,8 @@ impl<'n> Fields<'n> {
             }
             if !inside && self.block.wrapper == Some(&entry.key) {
                 match &entry.node.value {
-                    Value::Object(inner) => self.absorb(inner, &path, true, findings),
-                    Value::Null => {}
+                    NodeValue::Object(inner) => self.absorb(inner, &path, true, findings),
+                    NodeValue::Null => {}
                     _ => {
                         let message = format!("expected an object, found {}", entry.node.describe());
                         findings.error(entry.node.at, path, message, None);
@@ -92,14 +92,13 @@ impl<'n> Fields<'n> {
         }
     }
 
-    fn absorb_entry(&mut self, entry: &'n Entry, path: String, inside: bool, findings: &mut Findings) {
+    fn absorb_entry(&mut self, entry: &'n NodeEntry, path: String, inside: bool, findings: &mut Findings) {
         let spelled = |opt: &&'static Opt| opt.spellings().any(|(name, _)| name == entry.key);
         let known =
             if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
         match known {
-            Some(opt) => {
-                self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings)
-            }
+            Some(opt) => self
+                .add(GivenOption { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings),
             None if inside && self.block.outer.iter().any(|opt| spelled(&opt)) => {
                 let wrapper = self.block.wrapper.unwrap_or_default();
                 let message = format!("`{}` stands beside `{wrapper}`, not in it", entry.key);
@@ -109,7 +108,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    fn unknown(&mut self, entry: &'n Entry, path: String, findings: &mut Findings) {
+    fn unknown(&mut self, entry: &'n NodeEntry, path: String, findings: &mut Findings) {
         let names: Vec<&'static str> =
             self.block.options().flat_map(|opt| opt.spellings().map(|(name, _)| name)).collect();
         let meant = nearest(&entry.key, names.iter().copied().chain(self.block.wrapper));
@@ -117,7 +116,7 @@ impl<'n> Fields<'n> {
         // In an open block every key is possible, so only what looks like a slip of the pen is an error.
         let slip = meant.filter(|name| strsim::damerau_levenshtein(name, &entry.key) <= 2 && name.len() > 4);
         if self.block.open.is_some() && slip.is_none() {
-            self.extra.push(Extra { key: &entry.key, at: entry.at, path });
+            self.extra.push(UnknownKey { key: &entry.key, at: entry.at, path });
             return;
         }
         let home = findings.blocks.iter().find(|block| {
@@ -138,7 +137,7 @@ impl<'n> Fields<'n> {
         findings.error(entry.at, path, message, hint);
     }
 
-    fn add(&mut self, found: Found<'n>, findings: &mut Findings) {
+    fn add(&mut self, found: GivenOption<'n>, findings: &mut Findings) {
         if found.at.is_some() {
             let vote = found.opt.spellings().find(|(name, _)| *name == found.key).and_then(|(_, vote)| vote);
             self.old |= vote == Some(Era::Old);
@@ -167,7 +166,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub fn found(&self, name: &str) -> Option<&Found<'n>> {
+    pub fn found(&self, name: &str) -> Option<&GivenOption<'n>> {
         self.found.iter().find(|found| found.opt.name == name && !found.node.is_null())
     }
 
@@ -277,7 +276,7 @@ enum Checked {
 }
 
 /// `searched`: the block is a pass, where two words stand for defaults.
-fn checked(found: &Found<'_>, searched: bool, findings: &mut Findings) -> Checked {
+fn checked(found: &GivenOption<'_>, searched: bool, findings: &mut Findings) -> Checked {
     match found.node.as_text() {
         Some("DEFAULT_VALUE") if searched => return Checked::Default,
         Some("SEARCHABLE_VALUES") if searched => {

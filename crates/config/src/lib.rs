@@ -40,7 +40,7 @@ pub mod canonical {
 
 pub use canonical::*;
 pub use error::{ConfigError, Diagnostic};
-pub use fields::{Fields, Found};
+pub use fields::{Fields, GivenOption};
 pub use findings::Findings;
 pub use load::LoadOptions;
 pub use markdown::markdown;

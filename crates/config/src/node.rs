@@ -5,24 +5,24 @@ use serde_json::Value as Json;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    pub value: Value,
+    pub value: NodeValue,
     pub at: At,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub enum NodeValue {
     Null,
     Bool(bool),
     Int(i128),
     Float(f64),
     Text(String),
     List(Vec<Node>),
-    Object(Vec<Entry>),
+    Object(Vec<NodeEntry>),
 }
 
 /// One `key: value` of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
+pub struct NodeEntry {
     pub key: String,
     /// Place of the key.
     pub at: At,
@@ -31,19 +31,19 @@ pub struct Entry {
 
 impl Node {
     pub fn is_null(&self) -> bool {
-        self.value == Value::Null
+        self.value == NodeValue::Null
     }
 
     pub fn as_text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            NodeValue::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub fn as_object(&self) -> Option<&[Entry]> {
+    pub fn as_object(&self) -> Option<&[NodeEntry]> {
         match &self.value {
-            Value::Object(entries) => Some(entries),
+            NodeValue::Object(entries) => Some(entries),
             _ => None,
         }
     }
@@ -56,18 +56,22 @@ impl Node {
     /// A value that stands in no file.
     pub fn from_json(json: &Json) -> Node {
         let value = match json {
-            Json::Null => Value::Null,
-            Json::Bool(value) => Value::Bool(*value),
+            Json::Null => NodeValue::Null,
+            Json::Bool(value) => NodeValue::Bool(*value),
             Json::Number(number) => match (number.as_i64(), number.as_u64()) {
-                (Some(value), _) => Value::Int(value.into()),
-                (None, Some(value)) => Value::Int(value.into()),
-                (None, None) => Value::Float(number.as_f64().unwrap_or_default()),
+                (Some(value), _) => NodeValue::Int(value.into()),
+                (None, Some(value)) => NodeValue::Int(value.into()),
+                (None, None) => NodeValue::Float(number.as_f64().unwrap_or_default()),
             },
-            Json::String(text) => Value::Text(text.clone()),
-            Json::Array(items) => Value::List(items.iter().map(Node::from_json).collect()),
-            Json::Object(map) => Value::Object(
+            Json::String(text) => NodeValue::Text(text.clone()),
+            Json::Array(items) => NodeValue::List(items.iter().map(Node::from_json).collect()),
+            Json::Object(map) => NodeValue::Object(
                 map.iter()
-                    .map(|(key, value)| Entry { key: key.clone(), at: None, node: Node::from_json(value) })
+                    .map(|(key, value)| NodeEntry {
+                        key: key.clone(),
+                        at: None,
+                        node: Node::from_json(value),
+                    })
                     .collect(),
             ),
         };
@@ -76,13 +80,13 @@ impl Node {
 
     pub fn to_json(&self) -> Json {
         match &self.value {
-            Value::Null => Json::Null,
-            Value::Bool(value) => Json::Bool(*value),
-            Value::Int(value) => int_to_json(*value),
-            Value::Float(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
-            Value::Text(text) => Json::String(text.clone()),
-            Value::List(items) => Json::Array(items.iter().map(Node::to_json).collect()),
-            Value::Object(entries) => {
+            NodeValue::Null => Json::Null,
+            NodeValue::Bool(value) => Json::Bool(*value),
+            NodeValue::Int(value) => int_to_json(*value),
+            NodeValue::Float(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
+            NodeValue::Text(text) => Json::String(text.clone()),
+            NodeValue::List(items) => Json::Array(items.iter().map(Node::to_json).collect()),
+            NodeValue::Object(entries) => {
                 Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
             }
         }
@@ -91,17 +95,17 @@ impl Node {
     /// For "expected …, found …".
     pub fn describe(&self) -> String {
         match &self.value {
-            Value::Null => "null".into(),
-            Value::Bool(value) => value.to_string(),
-            Value::Int(value) => value.to_string(),
-            Value::Float(value) => value.to_string(),
-            Value::Text(text) if text.chars().count() > 40 => {
+            NodeValue::Null => "null".into(),
+            NodeValue::Bool(value) => value.to_string(),
+            NodeValue::Int(value) => value.to_string(),
+            NodeValue::Float(value) => value.to_string(),
+            NodeValue::Text(text) if text.chars().count() > 40 => {
                 format!("the text \"{}…\"", text.chars().take(37).collect::<String>())
             }
-            Value::Text(text) => format!("the text \"{text}\""),
-            Value::List(items) if items.is_empty() => "an empty list".into(),
-            Value::List(_) => "a list".into(),
-            Value::Object(_) => "an object".into(),
+            NodeValue::Text(text) => format!("the text \"{text}\""),
+            NodeValue::List(items) if items.is_empty() => "an empty list".into(),
+            NodeValue::List(_) => "a list".into(),
+            NodeValue::Object(_) => "an object".into(),
         }
     }
 
@@ -109,12 +113,12 @@ impl Node {
     pub fn without_places(mut self) -> Node {
         self.at = None;
         match &mut self.value {
-            Value::List(items) => {
+            NodeValue::List(items) => {
                 for item in items {
                     *item = std::mem::replace(item, NULL).without_places();
                 }
             }
-            Value::Object(entries) => {
+            NodeValue::Object(entries) => {
                 for entry in entries {
                     entry.at = None;
                     entry.node = std::mem::replace(&mut entry.node, NULL).without_places();
@@ -126,7 +130,7 @@ impl Node {
     }
 }
 
-const NULL: Node = Node { value: Value::Null, at: None };
+const NULL: Node = Node { value: NodeValue::Null, at: None };
 
 /// Integers beyond 64 bits become floats, as in JavaScript.
 pub fn int_to_json(value: i128) -> Json {

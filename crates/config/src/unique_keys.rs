@@ -1,11 +1,16 @@
 //! The keys of an object, each given once.
 
 use crate::findings::Findings;
-use crate::node::Entry;
+use crate::node::NodeEntry;
 use crate::place::join;
 
 /// Adds an entry, unless the key is already there: then says where.
-pub(crate) fn push_unique(entries: &mut Vec<Entry>, entry: Entry, path: &str, findings: &mut Findings) {
+pub(crate) fn push_unique(
+    entries: &mut Vec<NodeEntry>,
+    entry: NodeEntry,
+    path: &str,
+    findings: &mut Findings,
+) {
     match entries.iter().find(|other| other.key == entry.key) {
         None => entries.push(entry),
         Some(first) => {

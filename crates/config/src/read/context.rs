@@ -1,7 +1,7 @@
 //! What the reader of a pass may ask of the rest of the configuration.
 
 use super::data::DataConfigs;
-use super::model::Model;
+use super::model::ModelFacts;
 use super::system::Systems;
 use crate::fields::Fields;
 use crate::findings::Findings;
@@ -12,7 +12,7 @@ use crate::values::Values;
 /// The surroundings of one pass.
 pub struct PassContext<'a> {
     pub(super) era: Era,
-    pub(super) model: &'a Model,
+    pub(super) model: &'a ModelFacts,
     pub(super) data: &'a DataConfigs<'a>,
     pub(super) systems: &'a Systems,
     pub(super) target: Option<&'a str>,

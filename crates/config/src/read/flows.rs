@@ -4,7 +4,7 @@ use super::passes::PassEntries;
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::place::join;
 use crate::registry::ConfiguredPass;
 use olive_core::handle::ModelKind;
@@ -19,7 +19,7 @@ pub(super) fn read<P: ConfiguredPass + ?Sized>(
     let flows = match root.found("pass_flows") {
         None => vec![passes.names.iter().map(|(_, index)| *index).collect()],
         Some(found) => match &found.node.value {
-            Value::List(items) if !items.is_empty() => items
+            NodeValue::List(items) if !items.is_empty() => items
                 .iter()
                 .enumerate()
                 .map(|(index, item)| flow(item, &format!("{}[{index}]", found.path), passes, findings))
@@ -47,7 +47,7 @@ fn flow<P: ?Sized>(
     passes: &PassEntries<P>,
     findings: &mut Findings,
 ) -> Vec<Option<usize>> {
-    let Value::List(items) = &node.value else {
+    let NodeValue::List(items) = &node.value else {
         findings.error(
             node.at,
             path,

@@ -12,7 +12,7 @@ mod text;
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::origin::{Era, Origin};
 use crate::registry::{ConfiguredPass, Registry};
 use crate::run_config::RunConfig;
@@ -130,9 +130,9 @@ fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
 fn search(fields: &Fields<'_>, findings: &mut Findings) {
     let Some(found) = fields.found("search_strategy") else { return };
     match &found.node.value {
-        Value::Bool(false) => {}
-        Value::Object(entries) if entries.is_empty() => {}
-        Value::Bool(true) | Value::Object(_) => {
+        NodeValue::Bool(false) => {}
+        NodeValue::Object(entries) if entries.is_empty() => {}
+        NodeValue::Bool(true) | NodeValue::Object(_) => {
             findings.warn(
                 found.at,
                 &found.path,

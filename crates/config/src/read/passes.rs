@@ -2,12 +2,12 @@
 
 use super::context::PassContext;
 use super::data::DataConfigs;
-use super::model::Model;
+use super::model::ModelFacts;
 use super::system::Systems;
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
-use crate::node::{Entry, Node, Value};
+use crate::node::{Node, NodeEntry, NodeValue};
 use crate::origin::Origin;
 use crate::place::{At, join};
 use crate::registry::{PassDefinition, Registry};
@@ -16,7 +16,7 @@ use crate::tables::FOREIGN_PASSES;
 
 /// What every pass may refer to.
 pub(super) struct Surroundings<'a, 'n> {
-    pub(super) model: &'a Model,
+    pub(super) model: &'a ModelFacts,
     pub(super) data: &'a DataConfigs<'n>,
     pub(super) target: Option<&'a str>,
     /// Where the choice of the target comes from.
@@ -49,7 +49,7 @@ pub(super) fn read<P: ?Sized>(
     let mut passes = PassEntries { passes: Vec::new(), names: Vec::new(), all_implemented: true };
     let Some(found) = root.found("passes") else { return passes };
     let entries = match &found.node.value {
-        Value::Object(entries) => entries,
+        NodeValue::Object(entries) => entries,
         _ => {
             let message = format!("expected passes by name, found {}", found.node.describe());
             findings.error(found.node.at, &found.path, message, Some(registry.example()));
@@ -81,9 +81,9 @@ pub(super) fn read<P: ?Sized>(
 }
 
 /// A list of passes means alternatives, of which a run without search takes the first.
-fn first_alternative<'n>(entry: &'n Entry, path: String, findings: &mut Findings) -> (&'n Node, String) {
+fn first_alternative<'n>(entry: &'n NodeEntry, path: String, findings: &mut Findings) -> (&'n Node, String) {
     match &entry.node.value {
-        Value::List(items) if !items.is_empty() => {
+        NodeValue::List(items) if !items.is_empty() => {
             if items.len() > 1 {
                 let message =
                     format!("of {} alternatives the first is used: nothing is searched", items.len());
@@ -158,7 +158,7 @@ fn report<P: ?Sized>(foreign: &[Foreign], registry: &Registry<P>, findings: &mut
 
 /// An entry of `passes`: as it stands there, and which of its alternatives is used.
 struct Place<'a> {
-    entry: &'a Entry,
+    entry: &'a NodeEntry,
     node: &'a Node,
     path: &'a str,
 }

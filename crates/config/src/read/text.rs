@@ -1,6 +1,6 @@
 //! `pre_process_data_config`: how rows become token blocks.
 
-use super::data::Shape;
+use super::data::Components;
 use crate::data::{LossOn, Strategy, TextGeneration, TextSource};
 use crate::findings::Findings;
 use crate::origin::Era;
@@ -9,7 +9,7 @@ use crate::values::Values;
 /// The pre-processing that is Olive's own, and not somebody's Python.
 const PRE_PROCESSING: [&str; 2] = ["text_generation_huggingface_pre_process", "huggingface_pre_process"];
 
-impl Shape<'_> {
+impl Components<'_> {
     pub(super) fn text_generation(
         &self,
         values: &mut Values,

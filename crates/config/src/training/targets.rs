@@ -1,6 +1,6 @@
 //! What is trained, and how much is held out to watch it.
 
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::option::{Kind, Misfit, MisfitPlace, Special, texts_schema};
 use crate::statement::OptionValue;
 use crate::value::number;
@@ -48,23 +48,23 @@ fn targets(node: &Node) -> Result<Targets, Misfit> {
         Err(Misfit { message, hint: hint.map(str::to_owned), place: MisfitPlace::Key })
     };
     match &node.value {
-        Value::Text(text) if text == "all-linear" => Ok(Targets::AllLinear),
-        Value::Text(text) if text.is_empty() => wrong("the name of the layer is empty".into(), None),
-        Value::Text(text) if text.chars().all(|letter| letter.is_alphanumeric() || letter == '_') => {
+        NodeValue::Text(text) if text == "all-linear" => Ok(Targets::AllLinear),
+        NodeValue::Text(text) if text.is_empty() => wrong("the name of the layer is empty".into(), None),
+        NodeValue::Text(text) if text.chars().all(|letter| letter.is_alphanumeric() || letter == '_') => {
             Ok(Targets::Names(vec![text.clone()]))
         }
-        Value::Text(text) => match regex::Regex::new(text) {
+        NodeValue::Text(text) => match regex::Regex::new(text) {
             Ok(_) => Ok(Targets::Pattern(text.clone())),
             Err(_) => wrong(
                 format!("`{text}` is neither `all-linear` nor a regular expression"),
                 Some("several layers are a list: [\"q_proj\", \"v_proj\"]"),
             ),
         },
-        Value::List(items) if items.is_empty() => {
+        NodeValue::List(items) if items.is_empty() => {
             let hint = "leave it out for the architecture's default";
             wrong("the list of layers is empty".into(), Some(hint))
         }
-        Value::List(items) => match items.iter().map(Node::as_text).collect::<Option<Vec<_>>>() {
+        NodeValue::List(items) => match items.iter().map(Node::as_text).collect::<Option<Vec<_>>>() {
             Some(names) => Ok(Targets::Names(names.into_iter().map(str::to_owned).collect())),
             None => wrong("expected a list of layer names".into(), None),
         },
