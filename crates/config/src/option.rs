@@ -22,6 +22,8 @@ pub struct Opt {
     /// One sentence for the schema and the documentation.
     pub doc: &'static str,
     pub fate: Fate,
+    /// A search may try several values.
+    pub searchable: bool,
 }
 
 /// What becomes of an option.
@@ -139,6 +141,11 @@ impl Block {
         self.outer.iter().chain(self.inner())
     }
 
+    /// Those of which a search may try several values.
+    pub fn searchable(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+        self.options().filter(|opt| opt.searchable)
+    }
+
     /// Those that may stand in the wrapper.
     pub fn inner(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         self.parts.iter().flat_map(|part| part.iter())
@@ -157,7 +164,13 @@ impl Opt {
             new_default: DefaultValue::Null,
             doc,
             fate: Fate::Honoured,
+            searchable: false,
         }
+    }
+
+    pub const fn searchable(mut self) -> Opt {
+        self.searchable = true;
+        self
     }
 
     /// The spelling (or the option) exists only in this era.

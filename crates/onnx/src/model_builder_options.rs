@@ -19,21 +19,21 @@ options! {
     pub struct ModelBuilderOptions {
         FORMAT {
             /// Type of the weights: `int4`, `int8` or `fp32` for the CPU; `fp16` and `bf16` need a GPU target.
-            pub precision: Precision, required();
+            pub precision: Precision, required(), searchable();
             /// `cpu`, `cuda`, `dml`, `webgpu`, from the target's accelerator; `--local` without a GPU means
             /// `cpu`.
             derived execution_provider: String;
             /// Weights per scale.
-            pub block_size as "int4_block_size": usize = BLOCK_SIZES, also(&["block_size"]), default("32");
+            pub block_size as "int4_block_size": usize = BLOCK_SIZES, also(&["block_size"]), default("32"), searchable();
             /// Type of activations in the kernel: 1 float32, 2 float16, 3 bfloat16, 4 int8; null is 4 on the
             /// CPU, else the kernel's own.
-            pub accuracy_level as "int4_accuracy_level": Option<u8> = ACCURACY, also(&["accuracy_level"]);
+            pub accuracy_level as "int4_accuracy_level": Option<u8> = ACCURACY, also(&["accuracy_level"]), searchable();
             /// No zero points.
-            pub is_symmetric as "int4_is_symmetric": bool, only(Era::New), also(&["is_symmetric"]), default("true");
+            pub is_symmetric as "int4_is_symmetric": bool, only(Era::New), also(&["is_symmetric"]), default("true"), searchable();
             /// How weights are rounded. `rtn_last`, `k_quant_last` and `k_quant_mixed` are the old words for
             /// `rtn` or `k_quant` with `matmul_mixed_precision`.
             pub algorithm as "int4_algo_config": QuantAlgorithm = ALGORITHMS, only(Era::New), also(&["algo_config"]),
-                default("\"default\"") => algorithm;
+                default("\"default\""), searchable() => algorithm;
         }
         WIDTHS {
             /// Bits of some matrices, where they differ from those of the rest.

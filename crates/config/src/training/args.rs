@@ -38,45 +38,45 @@ options! {
             /// The optimiser: AdamW in any of its spellings.
             pub optim: String = OPTIMISERS, defaults(Json("\"paged_adamw_32bit\""), Json("\"adamw_torch\""));
             /// Blocks per forward pass.
-            pub per_device_train_batch_size: usize = at_least(1), defaults(Json("1"), Json("8"));
+            pub per_device_train_batch_size: usize = at_least(1), defaults(Json("1"), Json("8")), searchable();
             /// Blocks per forward pass of an evaluation.
             pub per_device_eval_batch_size: usize = at_least(1), defaults(Json("1"), Json("8"));
             /// Forward passes per optimiser step.
-            pub gradient_accumulation_steps: usize = at_least(1), defaults(Json("16"), Json("1"));
+            pub gradient_accumulation_steps: usize = at_least(1), defaults(Json("16"), Json("1")), searchable();
             /// Recompute activations to save memory.
             pub gradient_checkpointing: bool, default("true");
             /// Peak learning rate.
-            pub learning_rate: f64 = NOT_NEGATIVE, default("0.0002");
+            pub learning_rate: f64 = NOT_NEGATIVE, default("0.0002"), searchable();
             /// Decoupled weight decay.
-            pub weight_decay: f64 = NOT_NEGATIVE, default("0.0");
+            pub weight_decay: f64 = NOT_NEGATIVE, default("0.0"), searchable();
             /// Decay of AdamW's first moment.
-            pub adam_beta1: f64 = BELOW_ONE, default("0.9");
+            pub adam_beta1: f64 = BELOW_ONE, default("0.9"), searchable();
             /// Decay of AdamW's second moment.
-            pub adam_beta2: f64 = BELOW_ONE, default("0.999");
+            pub adam_beta2: f64 = BELOW_ONE, default("0.999"), searchable();
             /// AdamW's epsilon.
             pub adam_epsilon: f64 = NOT_NEGATIVE, default("1e-8");
             /// Gradients are clipped to this norm; 0 for no clipping.
             pub max_grad_norm: f64 = NOT_NEGATIVE, default("1.0");
             /// Passes over the data.
-            pub num_train_epochs: f64 = POSITIVE, default("3.0");
+            pub num_train_epochs: f64 = POSITIVE, default("3.0"), searchable();
             /// Optimiser steps; if positive, it overrides the epochs.
-            pub max_steps: Option<usize> = at_least(-1), defaults(Json("10000"), Json("-1")) => positive;
+            pub max_steps: Option<usize> = at_least(-1), defaults(Json("10000"), Json("-1")), searchable() => positive;
             /// Course of the learning rate.
-            pub lr_scheduler_type: Scheduler, default("\"constant\"");
+            pub lr_scheduler_type: Scheduler, default("\"constant\""), searchable();
             /// Arguments of the scheduler.
             pub lr_scheduler_kwargs: SchedulerOptions;
         }
         VARIANTS {
             /// LoRA+: learning rate of B (and of magnitudes) relative to that of A; 16 is usual.
-            pub loraplus_lr_ratio: Option<f64> = POSITIVE;
+            pub loraplus_lr_ratio: Option<f64> = POSITIVE, searchable();
             /// NEFTune: uniform noise of ±alpha/√(tokens · width) on embeddings in training; 5 is usual.
-            pub neftune_noise_alpha: Option<f64> = NOT_NEGATIVE => above_zero;
+            pub neftune_noise_alpha: Option<f64> = NOT_NEGATIVE, searchable() => above_zero;
         }
         COURSE {
             /// Share of the steps over which the learning rate rises.
-            pub warmup_ratio: f64 = SHARE, default("0.03");
+            pub warmup_ratio: f64 = SHARE, default("0.03"), searchable();
             /// Steps over which the learning rate rises; overrides the ratio.
-            pub warmup_steps: usize = at_least(0), default("0");
+            pub warmup_steps: usize = at_least(0), default("0"), searchable();
             /// A loss line every so many steps; below 1, a share of all steps.
             #[serde(skip)]
             pub logging_steps: usize = POSITIVE, defaults(Json("10"), Json("500"));

@@ -31,7 +31,7 @@ options! {
             /// Type of computation; null is `torch_dtype`.
             pub compute_dtype: String = DTYPE;
             /// How often the 4-bit weights and the adapter are adjusted to each other before training.
-            pub loftq_iter: usize = at_least(1), default("1");
+            pub loftq_iter: usize = at_least(1), default("1"), searchable();
             /// The 4-bit code.
             - "quant_type" = TEXT, refused_unless("\"nf4\"", "LoftQ quantises to nf4; QLoRA has fp4 too");
             /// Quantise the block scales too.

@@ -17,18 +17,18 @@ options! {
     pub struct LoraOptions {
         ADAPTER {
             /// Rank of the adapter.
-            pub r: usize = at_least(1), was(&["lora_r"]), default("64");
+            pub r: usize = at_least(1), was(&["lora_r"]), default("64"), searchable();
             /// The adapter's output is scaled by alpha / r.
-            pub alpha: f64 = POSITIVE, was(&["lora_alpha"]), default("16.0");
+            pub alpha: f64 = POSITIVE, was(&["lora_alpha"]), default("16.0"), searchable();
             /// Dropout on the adapter's input.
-            pub lora_dropout: f64 = BELOW_ONE, defaults(Json("0.0"), Json("0.05"));
+            pub lora_dropout: f64 = BELOW_ONE, defaults(Json("0.0"), Json("0.05")), searchable();
             /// Scale by alpha / √r instead.
-            pub use_rslora: bool, default("false");
+            pub use_rslora: bool, default("false"), searchable();
             /// DoRA: the length of every row of a weight is trained apart from its direction.
-            pub use_dora: bool, default("false");
+            pub use_dora: bool, default("false"), searchable();
             /// Names of the layers that get an adapter, `all-linear`, or a regular expression; null is the architecture's
             /// default (QLoRA and LoftQ: all linear layers).
-            pub target_modules: Option<Targets>;
+            pub target_modules: Option<Targets>, searchable();
             /// Layers that are trained whole.
             pub modules_to_save: Option<Vec<String>> => some_modules;
             /// Type of computation on a GPU; the CPU computes in float32.

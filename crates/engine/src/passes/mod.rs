@@ -39,6 +39,13 @@ pub type PassConfig = olive_config::PassConfig<dyn Pass>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use olive_config::option::Fate;
+
+    #[test]
+    fn only_what_counts_is_searched() {
+        let options = || REGISTRY.0.iter().flat_map(|definition| definition.block.searchable());
+        assert!(options().any(|opt| opt.name == "r") && options().all(|opt| opt.fate == Fate::Honoured));
+    }
 
     #[test]
     fn kinds_of_models_follow_each_other_in_the_registry() {

@@ -31,9 +31,9 @@ options! {
             /// Type of computation; null is `torch_dtype`.
             pub compute_dtype: String = DTYPE;
             /// The 4-bit code.
-            pub quant_type: QuantType, default("\"nf4\"");
+            pub quant_type: QuantType, default("\"nf4\""), searchable();
             /// Quantise the block scales too.
-            pub double_quant: bool, default("false");
+            pub double_quant: bool, default("false"), searchable();
             /// Whether Olive's merge stays in 4 bits.
             - "save_quant_config" = BOOL, only(Era::New),
                 ignored_unless("true", "merging always goes into the weights as they are stored");
