@@ -36,12 +36,12 @@ pub trait OptionValue: Sized {
 /// }
 /// ```
 ///
-/// A field has the option of its name, or of that after `as`; its kind is that of its type, or that after `=`; then come
-/// the methods of [`Opt`](crate::option::Opt); a function after `=>` reads it instead of its
-/// type.
-/// `derived` fields have no option and begin as `Default`, `nested` ones are a struct of options of the same block; lines that begin with `-` have no field. `MY_OPTIONS` becomes
-/// a constant with the rows for a [`Block`](crate::option::Block); there may be several such groups. `MyOptions::read`
-/// makes the struct of the values of a block.
+/// A field has the option of its name, or of that after `as`. Its kind is that of its type, or that after `=`; then come
+/// methods of [`Opt`](crate::option::Opt). A function after `=>` reads the field instead of its type. `derived` fields
+/// have no option and begin as `Default`; `nested` ones are another struct of options of the same block. Lines that begin
+/// with `-` are options without a field. `MY_OPTIONS` becomes a constant with the rows for a
+/// [`Block`](crate::option::Block); there may be several such groups, as fields stand in the order in which they
+/// serialise, and rows in that of the documentation. `MyOptions::read` makes the struct of the values of a block.
 #[macro_export]
 macro_rules! options {
     (
@@ -255,5 +255,59 @@ impl OptionValue for BTreeMap<String, Json> {
 
     fn read(setting: &Setting) -> Option<BTreeMap<String, Json>> {
         Some(Map::read(setting)?.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fields::Fields;
+    use crate::findings::Findings;
+    use crate::json;
+    use crate::option::{Block, DefaultValue, TEXT, at_least};
+    use crate::origin::Era;
+    use crate::values::Setting;
+
+    options! {
+        #[derive(Debug, PartialEq)]
+        pub struct Baking {
+            HEAT {
+                /// Degrees,
+                /// Celsius.
+                pub heat as "temperature": usize = at_least(1), was(&["temp"]), default("180");
+                /// Whether there is any.
+                derived hot: bool;
+                /// Nobody asks for it.
+                - "timer" = TEXT, quiet();
+            }
+            DOUGH {
+                /// What goes in.
+                pub parts: Vec<String> => upper_case;
+                /// Who eats it.
+                pub guest: Option<String>;
+            }
+        }
+    }
+
+    static BLOCK: Block =
+        Block { name: "baking", doc: "", wrapper: None, outer: &[], parts: &[DOUGH, HEAT], open: None };
+
+    fn upper_case(setting: &Setting) -> Option<Vec<String>> {
+        let parts: Vec<String> = crate::OptionValue::read(setting)?;
+        Some(parts.iter().map(|part| part.to_uppercase()).collect())
+    }
+
+    #[test]
+    fn a_statement_is_a_field_a_row_and_a_reader() {
+        let names: Vec<&str> = BLOCK.options().map(|opt| opt.name).collect();
+        assert_eq!(names, ["parts", "guest", "temperature", "timer"]);
+        assert_eq!(HEAT[0].doc, "Degrees, Celsius.");
+        assert_eq!((HEAT[0].old_names, HEAT[0].new_default), (&["temp"][..], DefaultValue::Json("180")));
+
+        let node = json::parse_value(r#"{"temp": 200, "parts": ["salt", "flour"]}"#).expect("JSON");
+        let mut findings = Findings::default();
+        let values = Fields::open(&node, "", &BLOCK, &mut findings).resolve(Era::New, &mut findings);
+        let parts = vec!["SALT".to_owned(), "FLOUR".to_owned()];
+        assert_eq!(Baking::read(&values), Some(Baking { heat: 200, hot: false, parts, guest: None }));
+        assert!(findings.none());
     }
 }

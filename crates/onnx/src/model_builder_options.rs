@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use std::path::{Component, Path};
 
-const BLOCK_SIZES: Kind = Kind::IntChoice(&[16, 32, 64, 128, 256]);
-const ACCURACY: Kind = Kind::Int { min: 0, max: 4 };
+/// Weights per scale for which ONNX Runtime has kernels.
+pub(crate) const BLOCK_SIZES: &[i64] = &[16, 32, 64, 128, 256];
+pub(crate) const MAX_ACCURACY_LEVEL: u8 = 4;
+const ACCURACY: Kind = Kind::Int { min: 0, max: MAX_ACCURACY_LEVEL as i64 };
 const ALGORITHMS: Kind =
     Kind::Choice(&["default", "rtn", "k_quant", "rtn_last", "k_quant_last", "k_quant_mixed"]);
 const EXPERTS: &str = "mixtures of experts are not supported";
@@ -24,7 +26,7 @@ options! {
             /// `cpu`.
             derived execution_provider: String;
             /// Weights per scale.
-            pub block_size as "int4_block_size": usize = BLOCK_SIZES, also(&["block_size"]), default("32"), searchable();
+            pub block_size as "int4_block_size": usize = Kind::IntChoice(BLOCK_SIZES), also(&["block_size"]), default("32"), searchable();
             /// Type of activations in the kernel: 1 float32, 2 float16, 3 bfloat16, 4 int8; null is 4 on the
             /// CPU, else the kernel's own.
             pub accuracy_level as "int4_accuracy_level": Option<u8> = ACCURACY, also(&["accuracy_level"]), searchable();

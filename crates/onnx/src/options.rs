@@ -2,7 +2,7 @@
 
 use super::OnnxError;
 use super::model_builder_options::{
-    Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
+    Adapters, BLOCK_SIZES, MAX_ACCURACY_LEVEL, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
 };
 use olive_kernels::quant::{Algorithm, BlockFormat, FloatType};
 
@@ -158,7 +158,7 @@ impl BuildOptions {
         float: FloatType,
         bits: u8,
     ) -> Result<Quantisation, OnnxError> {
-        if ![16, 32, 64, 128, 256].contains(&options.block_size) {
+        if !BLOCK_SIZES.iter().any(|size| usize::try_from(*size) == Ok(options.block_size)) {
             return Err(OnnxError::Option {
                 option: "block_size",
                 found: options.block_size.to_string(),
@@ -170,7 +170,7 @@ impl BuildOptions {
             Provider::Cuda | Provider::Dml => 0,
         };
         let accuracy_level = options.accuracy_level.unwrap_or(default_level);
-        if accuracy_level > 4 {
+        if accuracy_level > MAX_ACCURACY_LEVEL {
             return Err(OnnxError::Option {
                 option: "accuracy_level",
                 found: accuracy_level.to_string(),
