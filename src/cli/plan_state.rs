@@ -1,12 +1,11 @@
 //! What a plan would find in the cache, for `validate` and `run --dry-run`.
 
 use super::{Globals, environment};
-use olive_config::RunConfig;
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use olive_engine::cache::Store;
-use olive_engine::{Plan, Step};
+use olive_engine::{Plan, RunConfig, Step};
 use olive_model::SourceOptions;
 use olive_train::memory::{available, gigabytes};
 

@@ -1,6 +1,8 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
-use olive_config::{DataFiles, InputModel, LoraOptions, Origin, ResolvedOption, RunConfig};
+use olive_config::{DataConfig, DataFiles, InputModel, Origin, ResolvedOption};
+use olive_engine::RunConfig;
+use olive_engine::passes::DataPurpose;
 use std::path::Path;
 
 /// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds.
@@ -18,15 +20,16 @@ pub(crate) fn render(config: &RunConfig, states: &[Vec<String>]) -> String {
         }
         for (number, pass) in flow.iter().filter_map(|pass| config.passes.get(*pass)).enumerate() {
             lines.push(String::new());
-            lines.push(format!("{}. {} ({})", number + 1, pass.name, pass.pass.type_name()));
+            lines.push(format!("{}. {} ({})", number + 1, pass.name, pass.pass.name()));
             if let Some(state) = states.get(index).and_then(|flow| flow.get(number)) {
                 lines.push(field("cache", state));
             }
             if let Some(host) = &pass.host {
                 lines.push(field("host", &system(config, Some(host))));
             }
-            if let Some(lora) = pass.pass.lora() {
-                lines.push(field("data", &data(lora)));
+            let used = pass.pass.data();
+            for used in used.iter().filter(|used| used.purpose == DataPurpose::Training) {
+                lines.push(field("data", &data(used.config)));
             }
             lines.extend(options(&pass.resolved, &config.path));
         }
@@ -70,8 +73,8 @@ fn system(config: &RunConfig, name: Option<&str>) -> String {
     }
 }
 
-fn data(lora: &LoraOptions) -> String {
-    let load = &lora.train_data.load;
+fn data(config: &DataConfig) -> String {
+    let load = &config.load;
     let files = match &load.data_files {
         DataFiles::Unset => String::new(),
         DataFiles::Local(files) => format!(" from {}", files.join(", ")),
@@ -82,7 +85,7 @@ fn data(lora: &LoraOptions) -> String {
             format!(" from {description} ({kind}, cannot be read yet)")
         }
     };
-    format!("{}: {} [{}]{files}", lora.train_data.name, load.data_name, load.split)
+    format!("{}: {} [{}]{files}", config.name, load.data_name, load.split)
 }
 
 /// A table of name, value and origin. Defaults that are null say nothing and are left out.

@@ -3,13 +3,13 @@
 use super::session::Session;
 use super::{Globals, LogFormat, environment, output, table};
 use clap::Args;
-use olive_config::{LoadOptions, RunConfig};
+use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_core::content::ContentHashes;
 use olive_core::event::Event;
 use olive_engine::cache::Store;
 use olive_engine::passes::RunContext;
-use olive_engine::{Plan, StepOutcome};
+use olive_engine::{Plan, REGISTRY, RunConfig, StepOutcome};
 use olive_model::SourceOptions;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +31,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
-    let config = RunConfig::load(&args.config, &options)?;
+    let config = RunConfig::load(&args.config, &options, &REGISTRY)?;
     let plan = Plan::new(&config)?;
     if args.dry_run {
         return super::validate::print_plan(&config, &plan, globals);

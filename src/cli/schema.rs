@@ -4,6 +4,7 @@ use super::{Globals, output};
 use clap::Args;
 use olive_config::{json_schema, markdown};
 use olive_core::Result;
+use olive_engine::REGISTRY;
 
 #[derive(Args)]
 pub(crate) struct SchemaArgs {
@@ -14,7 +15,7 @@ pub(crate) struct SchemaArgs {
 
 pub(crate) fn run(args: &SchemaArgs, _globals: &Globals) -> Result<()> {
     if args.markdown {
-        return output::result(markdown().trim_end());
+        return output::result(markdown(&REGISTRY).trim_end());
     }
-    output::result(&format!("{:#}", json_schema()))
+    output::result(&format!("{:#}", json_schema(&REGISTRY)))
 }

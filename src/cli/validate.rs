@@ -2,11 +2,10 @@
 
 use super::{Globals, output, plan_state, plan_text, session};
 use clap::Args;
-use olive_config::{LoadOptions, RunConfig};
+use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_core::event::Event;
-use olive_engine::Plan;
-use olive_engine::missing_inputs;
+use olive_engine::{Plan, REGISTRY, RunConfig, missing_inputs};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -34,7 +33,7 @@ pub(crate) struct ValidateArgs {
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
     let file = args.config.as_ref().or(args.named.as_ref()).expect("one of them is required");
-    let config = RunConfig::load(file, &options)?;
+    let config = RunConfig::load(file, &options, &REGISTRY)?;
     print_plan(&config, &Plan::new(&config)?, globals)
 }
 

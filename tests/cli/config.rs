@@ -2,10 +2,12 @@
 
 use crate::support::shared::shared;
 use olive_config::{
-    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LoraOptions, LossOn, Origin,
-    PassOptions, Precision, Ramp, RunConfig, SaveStrategy, Scheduler, Strategy, SystemKind, Targets,
-    TextSource,
+    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LossOn, Origin, Ramp, SaveStrategy,
+    Scheduler, Strategy, SystemKind, Targets, TextSource,
 };
+use olive_engine::passes::{LoraOptions, QloraOptions};
+use olive_engine::{REGISTRY, RunConfig};
+use olive_onnx::{ModelBuilderOptions, Precision};
 use std::path::PathBuf;
 
 fn load_as(name: &str, text: &str, set: &[&str]) -> olive_core::Result<RunConfig> {
@@ -14,19 +16,25 @@ fn load_as(name: &str, text: &str, set: &[&str]) -> olive_core::Result<RunConfig
     std::fs::write(&path, text).expect("the configuration is written");
     let options =
         LoadOptions { set: set.iter().map(|argument| (*argument).to_owned()).collect(), local: true };
-    RunConfig::load(&path, &options)
+    RunConfig::load(&path, &options, &REGISTRY)
 }
 
 fn load(text: &str, set: &[&str]) -> RunConfig {
     load_as("c.json", text, set).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// The options of a pass, which must be of this type.
+fn options<T: 'static>(config: &RunConfig, pass: usize) -> &T {
+    let pass = &config.passes[pass].pass;
+    pass.options().downcast_ref().unwrap_or_else(|| panic!("{} has other options", pass.name()))
+}
+
+fn builder(config: &RunConfig, pass: usize) -> &ModelBuilderOptions {
+    options(config, pass)
+}
+
 fn lora(config: &RunConfig) -> &LoraOptions {
-    match &config.passes[0].pass {
-        PassOptions::LoRA(lora) => lora,
-        PassOptions::QLoRA(qlora) => &qlora.lora,
-        other => panic!("{} is not LoRA", other.type_name()),
-    }
+    options(config, 0)
 }
 
 /// Today's grammar, with one LoRA pass.
@@ -44,7 +52,8 @@ fn modern(pass: &str, pre_process: &str) -> String {
 fn the_documented_lora_pipeline_reads_verbatim() {
     let Some(seed) = shared("seed") else { return };
     let options = LoadOptions { set: Vec::new(), local: true };
-    let config = RunConfig::load(&seed.join("lora.json"), &options).unwrap_or_else(|error| panic!("{error}"));
+    let config = RunConfig::load(&seed.join("lora.json"), &options, &REGISTRY)
+        .unwrap_or_else(|error| panic!("{error}"));
     let InputModel::HuggingFace { model_path, trust_remote_code, task, .. } = &config.input_model else {
         panic!("not a Hugging Face model")
     };
@@ -80,7 +89,7 @@ fn the_documented_lora_pipeline_reads_verbatim() {
         matches!(&lora.train_data.load.data_files, DataFiles::Remote { kind, .. } if kind == "azureml_datastore")
     );
 
-    let PassOptions::ModelBuilder(builder) = &config.passes[2].pass else { panic!("not ModelBuilder") };
+    let builder = builder(&config, 2);
     assert_eq!((builder.precision, builder.block_size), (Precision::Int4, 32));
     assert_eq!(builder.execution_provider, "cpu", "there is no CUDA with --local in this build");
     assert!(config.warnings.iter().any(|warning| warning.json_path.ends_with("double_quant")));
@@ -91,9 +100,9 @@ fn the_documented_qlora_pipeline_reads_verbatim_and_its_data_can_be_replaced() {
     let Some(seed) = shared("seed") else { return };
     let set = "data_configs.dataset_default_train.load_dataset_config.data_files=rows.jsonl";
     let options = LoadOptions { set: vec![set.into()], local: true };
-    let config =
-        RunConfig::load(&seed.join("qlora.json"), &options).unwrap_or_else(|error| panic!("{error}"));
-    let PassOptions::QLoRA(qlora) = &config.passes[0].pass else { panic!("not QLoRA") };
+    let config = RunConfig::load(&seed.join("qlora.json"), &options, &REGISTRY)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let qlora: &QloraOptions = self::options(&config, 0);
     assert!(qlora.double_quant);
     assert_eq!(qlora.compute_dtype, "bfloat16");
     assert_eq!(qlora.lora.target_modules, Some(Targets::AllLinear));
@@ -212,7 +221,7 @@ fn shapes_of_the_oldest_files_mean_the_same_as_todays() {
     assert_eq!(data.load.data_files, DataFiles::Local(vec!["/data/a.json".into(), "/b.json".into()]));
     assert_eq!((data.pre_process.max_seq_len, data.pre_process.strategy), (64, Strategy::Join));
     assert_eq!(config.flows, [vec![0, 1], vec![1]]);
-    let PassOptions::ModelBuilder(builder) = &config.passes[1].pass else { panic!("not ModelBuilder") };
+    let builder = builder(&config, 1);
     assert_eq!(builder.execution_provider, "cpu");
     assert!(
         config.warnings.iter().any(|warning| warning.message.contains("2 alternatives")),
@@ -262,7 +271,7 @@ fn the_builders_own_names_win() {
         "precision": "int4", "int4_block_size": 64, "extra_options": {"int4_block_size": 128, "is_symmetric": false,
         "nodes_to_exclude": ["/lm_head/MatMul"]}, "search": {"top_k": 50}}}}"#;
     let config = load(text, &[]);
-    let PassOptions::ModelBuilder(builder) = &config.passes[0].pass else { panic!("not ModelBuilder") };
+    let builder = builder(&config, 0);
     assert_eq!((builder.block_size, builder.is_symmetric), (128, false));
     assert_eq!(builder.nodes_to_exclude, ["/lm_head/MatMul"]);
     assert!(builder.search.as_ref().is_some_and(|search| search.contains_key("top_k")));
@@ -276,10 +285,7 @@ fn the_builders_options_have_old_words_and_new_ones() {
                 "passes": {{"b": {{"type": "ModelBuilder", "precision": "int4", {options}}}}}}}"#
         );
         let config = load(&text, &[]);
-        let PassOptions::ModelBuilder(builder) = config.passes[0].pass.clone() else {
-            panic!("not ModelBuilder")
-        };
-        builder
+        builder(&config, 0).clone()
     };
     let old = read(r#""int4_algo_config": "k_quant_mixed""#);
     let new = read(
@@ -304,6 +310,22 @@ fn the_builders_options_have_old_words_and_new_ones() {
     let metadata = read(r#""metadata_only": true"#);
     assert!(metadata.metadata_only);
     assert_eq!(metadata, read(r#""metadata_only": false, "extra_options": {"config_only": true}"#));
+}
+
+#[test]
+fn values_mean_the_same_as_a_file() {
+    let text = modern(r#", "lora_r": 8, "output_name": "x""#, r#""source_max_len": 32, "text_cols": "text""#);
+    let options = LoadOptions { set: vec!["passes.lora.alpha=4".into()], local: true };
+    let read = |text: &str| {
+        let value = serde_json::from_str(text).expect("JSON");
+        RunConfig::from_value(&value, "trial 1".as_ref(), &options, &REGISTRY)
+    };
+    let config = read(&text).unwrap_or_else(|error| panic!("{error}"));
+    let file = load(&text, &["passes.lora.alpha=4"]);
+    assert_eq!(format!("{:?}", config.passes[0].pass), format!("{:?}", file.passes[0].pass));
+    assert_eq!((config.passes[0].era, config.warnings.len()), (Era::Old, file.warnings.len()));
+    let error = read(&text.replace("lora_r", "lora_rr")).expect_err("a slip").to_string();
+    assert!(error.starts_with("trial 1:") && error.contains("did you mean `lora_r`?"), "{error}");
 }
 
 #[test]
@@ -340,7 +362,8 @@ fn every_shared_configuration_does_what_its_list_says() {
         };
         let ours = *cells.last().expect("rows have cells");
         seen += 1;
-        let result = RunConfig::load(&folder.join(file), &LoadOptions { set: Vec::new(), local: true });
+        let result =
+            RunConfig::load(&folder.join(file), &LoadOptions { set: Vec::new(), local: true }, &REGISTRY);
         if ours == "accept" {
             result.unwrap_or_else(|error| panic!("{file}: {error}"));
         } else {
@@ -360,12 +383,13 @@ fn the_target_decides_what_the_builder_builds_for() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("c.json");
     std::fs::write(&path, text).expect("the configuration is written");
-    let config = RunConfig::load(&path, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error}"));
-    let PassOptions::ModelBuilder(builder) = &config.passes[0].pass else { panic!("not ModelBuilder") };
+    let config =
+        RunConfig::load(&path, &LoadOptions::default(), &REGISTRY).unwrap_or_else(|error| panic!("{error}"));
+    let builder = builder(&config, 0);
     assert_eq!(builder.execution_provider, "cuda");
     assert_eq!(config.engine.target.as_deref(), Some("gpu"));
     if !olive_core::device::built_with_cuda() {
-        let error = RunConfig::load(&path, &LoadOptions { set: Vec::new(), local: true })
+        let error = RunConfig::load(&path, &LoadOptions { set: Vec::new(), local: true }, &REGISTRY)
             .expect_err("fp16 on the CPU");
         assert!(error.to_string().contains("possible are fp32, int8, int4"), "{error}");
     }

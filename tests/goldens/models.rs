@@ -3,11 +3,12 @@
 use crate::support::models::{name, read_json};
 use crate::support::onnx;
 use crate::support::shared::{folders, say, shared_cases};
-use olive_config::canonical::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use olive_core::cancel::CancelFlag;
 use olive_model::{ModelFolder, WeightSource};
 use olive_onnx::proto::{GraphProto, TensorProto, data_type};
-use olive_onnx::{BuildOptions, Provider, Weights, build};
+use olive_onnx::{
+    BuildOptions, MixedPrecision, ModelBuilderOptions, Precision, Provider, QuantAlgorithm, Weights, build,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -5,13 +5,15 @@ use crate::support::models::read_json;
 use crate::support::onnx::{graph, tensors};
 use crate::support::passes::{merge, run_pass, with_adapter};
 use crate::support::tiny_model::{self, HIDDEN, INNER, KV, LAYERS, VOCAB};
-use olive_config::{DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm};
+use olive_config::DataConfig;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_engine::passes::{self, ModelBuilderPass, Pass};
+use olive_engine::passes::{ConfiguredPass, ModelBuilderPass, Pass};
+use olive_engine::{REGISTRY, RunConfig};
 use olive_model::Checkpoint;
 use olive_onnx::proto::{GraphProto, NodeProto};
+use olive_onnx::{MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -208,7 +210,7 @@ fn what_cannot_be_built_says_what_can() {
     let error = fails(ModelBuilderOptions { nodes_to_exclude: vec!["/lm_head".into()], ..int4() });
     assert!(error.to_string().contains("`/lm_head`"), "{error}");
     assert!(error.hint().unwrap().contains("/model/layers.0/attn/qkv_proj/MatMul"));
-    let after = |input| passes::output_kind(&PassOptions::ModelBuilder(int4()), input);
+    let after = |input| ModelBuilderPass { options: int4() }.output(input);
     assert!(after(ModelKind::Onnx).is_err());
     assert_eq!(after(ModelKind::HfWithAdapter), Ok(ModelKind::Onnx));
 }
@@ -400,12 +402,9 @@ fn words(dir: &Path) -> DataConfig {
         "passes": {"b": {"type": "ModelBuilder", "precision": "int4", "calibration": "rows"}},
     });
     std::fs::write(&config, text.to_string()).unwrap();
-    let config =
-        olive_config::RunConfig::load(&config, &Default::default()).unwrap_or_else(|e| panic!("{e}"));
-    let PassOptions::ModelBuilder(builder) = config.passes[0].pass.clone() else {
-        panic!("not ModelBuilder")
-    };
-    builder.calibration.expect("the configuration names the rows")
+    let config = RunConfig::load(&config, &Default::default(), &REGISTRY).unwrap_or_else(|e| panic!("{e}"));
+    let builder: &ModelBuilderOptions = config.passes[0].pass.options().downcast_ref().expect("its options");
+    builder.calibration.clone().expect("the configuration names the rows")
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Several sequences of one model, whose answers do not depend on each other.
 
 use crate::support::runtime::library;
-use olive_config::canonical::{ModelBuilderOptions, Precision};
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_decoder::{Continuation, Decoder, Feed, LanguageModel, Limits, SamplingOptions, generate};
 use olive_model::adapter::LoraPair;
 use olive_model::{Adapter, ModelFolder};
 use olive_onnx::{BuildOptions, Weights, build};
+use olive_onnx::{ModelBuilderOptions, Precision};
 use olive_runtime::{CacheMode, OnnxSequence, OnnxSession};
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,11 @@
 //! Running a pass by itself, on the CPU and without a cache.
 
-use olive_config::ModelBuilderOptions;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{Device, DeviceChoice};
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_engine::passes::{MergePass, ModelBuilderPass, Pass, RunContext};
+use olive_onnx::ModelBuilderOptions;
 use std::path::{Path, PathBuf};
 
 pub fn run_pass(

@@ -4,9 +4,8 @@ use crate::support::passes::merge;
 use crate::support::tiny_model::{self, HIDDEN, INNER};
 use crate::support::training::product;
 use half::bf16;
-use olive_config::PassOptions;
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_engine::passes;
+use olive_engine::passes::{ConfiguredPass, MergePass};
 use olive_model::Checkpoint;
 use serde_json::json;
 use std::path::Path;
@@ -109,7 +108,7 @@ fn what_cannot_be_merged_is_named() {
 
 #[test]
 fn only_a_model_with_an_adapter_is_accepted() {
-    let after = |input| passes::output_kind(&PassOptions::MergeAdapterWeights(Default::default()), input);
+    let after = |input| MergePass { options: Default::default() }.output(input);
     assert_eq!(after(ModelKind::HfWithAdapter), Ok(ModelKind::Hf));
     assert!(after(ModelKind::Hf).unwrap_err().contains("no adapter"));
     assert!(after(ModelKind::Onnx).unwrap_err().contains("ONNX"));

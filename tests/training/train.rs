@@ -7,8 +7,7 @@ use crate::support::quickstart::base_model;
 use crate::support::rows::{load, options};
 use crate::support::training::{self, adapter, largest, relative_all, sample, weights};
 use olive_config::canonical::{
-    DataConfig, Era, EvalSize, LoraOptions, Scheduler, Strategy, Targets, TextGeneration, TextSource,
-    TrainingArgs,
+    DataConfig, Era, EvalSize, Scheduler, Strategy, Targets, TextGeneration, TextSource, TrainingArgs,
 };
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
@@ -17,7 +16,7 @@ use olive_core::handle::ModelHandle;
 use olive_core::{Fault, Result};
 use olive_data::{Dataset, MicroBatch, Sample};
 use olive_decoder::Decoder;
-use olive_engine::passes::LoraPass;
+use olive_engine::passes::{LoraOptions, LoraPass};
 use olive_model::adapter::TargetModules;
 use olive_model::{Adapter, ModelFolder};
 use olive_train::{

@@ -1,48 +1,49 @@
 //! An object of the file against the table of its block: spellings, nesting, unknown keys, defaults.
 
-use super::findings::{Findings, join, list_names, nearest};
-use super::node::{At, Entry, Node, Value};
-use super::option::{Block, Default, Fate, Kind, Opt};
-use super::tables::BLOCKS;
-use super::values::{Setting, Values};
-use super::{Era, Origin};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeEntry, NodeValue};
+use crate::option::{Block, DefaultValue, Fate, Kind, MisfitPlace, Opt};
+use crate::origin::{Era, Origin};
+use crate::place::{At, join};
+use crate::values::{Setting, Values};
 use serde_json::Value as Json;
 
 /// An option that the file gives.
-pub(crate) struct Found<'n> {
-    pub(crate) opt: &'static Opt,
+pub struct GivenOption<'n> {
+    pub opt: &'static Opt,
     /// As spelled in the file.
     key: &'n str,
     /// Place of the key.
-    pub(crate) at: At,
-    pub(crate) path: String,
-    pub(crate) node: &'n Node,
+    pub at: At,
+    pub path: String,
+    pub node: &'n Node,
 }
 
 /// A key that an open block does not know.
-pub(crate) struct Extra<'n> {
-    pub(crate) key: &'n str,
-    pub(crate) at: At,
-    pub(crate) path: String,
+pub struct UnknownKey<'n> {
+    pub key: &'n str,
+    pub at: At,
+    pub path: String,
 }
 
 /// The options that an object gives, whatever their spelling and nesting.
-pub(crate) struct Fields<'n> {
-    pub(crate) block: &'static Block,
-    pub(crate) path: String,
-    pub(crate) at: At,
-    found: Vec<Found<'n>>,
-    pub(crate) extra: Vec<Extra<'n>>,
+pub struct Fields<'n> {
+    pub block: &'static Block,
+    pub path: String,
+    pub at: At,
+    found: Vec<GivenOption<'n>>,
+    pub extra: Vec<UnknownKey<'n>>,
     /// Options whose misspelling was reported: that they are missing is no error of its own.
     slips: Vec<&'static str>,
     /// The object that holds the options may be misspelled, so nothing can be said to be missing.
-    pub(crate) blind: bool,
+    pub blind: bool,
     old: bool,
     new: bool,
 }
 
 impl<'n> Fields<'n> {
-    pub(crate) fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
+    pub fn empty(path: &str, at: At, block: &'static Block) -> Fields<'n> {
         Fields {
             block,
             path: path.to_owned(),
@@ -57,16 +58,11 @@ impl<'n> Fields<'n> {
     }
 
     /// Reads one object. What is not an object gives an error and no options.
-    pub(crate) fn open(
-        node: &'n Node,
-        path: &str,
-        block: &'static Block,
-        findings: &mut Findings,
-    ) -> Fields<'n> {
+    pub fn open(node: &'n Node, path: &str, block: &'static Block, findings: &mut Findings) -> Fields<'n> {
         let mut fields = Fields::empty(path, node.at, block);
         match &node.value {
-            Value::Object(entries) => fields.absorb(entries, path, false, findings),
-            Value::Null => {}
+            NodeValue::Object(entries) => fields.absorb(entries, path, false, findings),
+            NodeValue::Null => {}
             _ => {
                 findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None)
             }
@@ -75,7 +71,7 @@ impl<'n> Fields<'n> {
     }
 
     /// Adds the entries of an object, for blocks that are spread over several.
-    pub(crate) fn absorb(&mut self, entries: &'n [Entry], path: &str, inside: bool, findings: &mut Findings) {
+    pub fn absorb(&mut self, entries: &'n [NodeEntry], path: &str, inside: bool, findings: &mut Findings) {
         for entry in entries {
             let path = join(path, &entry.key);
             if entry.key.starts_with("x-") {
@@ -83,8 +79,8 @@ impl<'n> Fields<'n> {
             }
             if !inside && self.block.wrapper == Some(&entry.key) {
                 match &entry.node.value {
-                    Value::Object(inner) => self.absorb(inner, &path, true, findings),
-                    Value::Null => {}
+                    NodeValue::Object(inner) => self.absorb(inner, &path, true, findings),
+                    NodeValue::Null => {}
                     _ => {
                         let message = format!("expected an object, found {}", entry.node.describe());
                         findings.error(entry.node.at, path, message, None);
@@ -96,14 +92,13 @@ impl<'n> Fields<'n> {
         }
     }
 
-    fn absorb_entry(&mut self, entry: &'n Entry, path: String, inside: bool, findings: &mut Findings) {
+    fn absorb_entry(&mut self, entry: &'n NodeEntry, path: String, inside: bool, findings: &mut Findings) {
         let spelled = |opt: &&'static Opt| opt.spellings().any(|(name, _)| name == entry.key);
         let known =
             if inside { self.block.inner().find(spelled) } else { self.block.options().find(spelled) };
         match known {
-            Some(opt) => {
-                self.add(Found { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings)
-            }
+            Some(opt) => self
+                .add(GivenOption { opt, key: &entry.key, at: entry.at, path, node: &entry.node }, findings),
             None if inside && self.block.outer.iter().any(|opt| spelled(&opt)) => {
                 let wrapper = self.block.wrapper.unwrap_or_default();
                 let message = format!("`{}` stands beside `{wrapper}`, not in it", entry.key);
@@ -113,7 +108,7 @@ impl<'n> Fields<'n> {
         }
     }
 
-    fn unknown(&mut self, entry: &'n Entry, path: String, findings: &mut Findings) {
+    fn unknown(&mut self, entry: &'n NodeEntry, path: String, findings: &mut Findings) {
         let names: Vec<&'static str> =
             self.block.options().flat_map(|opt| opt.spellings().map(|(name, _)| name)).collect();
         let meant = nearest(&entry.key, names.iter().copied().chain(self.block.wrapper));
@@ -121,10 +116,10 @@ impl<'n> Fields<'n> {
         // In an open block every key is possible, so only what looks like a slip of the pen is an error.
         let slip = meant.filter(|name| strsim::damerau_levenshtein(name, &entry.key) <= 2 && name.len() > 4);
         if self.block.open.is_some() && slip.is_none() {
-            self.extra.push(Extra { key: &entry.key, at: entry.at, path });
+            self.extra.push(UnknownKey { key: &entry.key, at: entry.at, path });
             return;
         }
-        let home = BLOCKS.iter().find(|block| {
+        let home = findings.blocks.iter().find(|block| {
             block
                 .inner()
                 .any(|opt| opt.fate == Fate::Honoured && opt.spellings().any(|(name, _)| name == entry.key))
@@ -142,7 +137,7 @@ impl<'n> Fields<'n> {
         findings.error(entry.at, path, message, hint);
     }
 
-    fn add(&mut self, found: Found<'n>, findings: &mut Findings) {
+    fn add(&mut self, found: GivenOption<'n>, findings: &mut Findings) {
         if found.at.is_some() {
             let vote = found.opt.spellings().find(|(name, _)| *name == found.key).and_then(|(_, vote)| vote);
             self.old |= vote == Some(Era::Old);
@@ -171,26 +166,26 @@ impl<'n> Fields<'n> {
         }
     }
 
-    pub(crate) fn found(&self, name: &str) -> Option<&Found<'n>> {
+    pub fn found(&self, name: &str) -> Option<&GivenOption<'n>> {
         self.found.iter().find(|found| found.opt.name == name && !found.node.is_null())
     }
 
     /// The option is neither given nor misspelled.
-    pub(crate) fn lacks(&self, name: &str) -> bool {
+    pub fn lacks(&self, name: &str) -> bool {
         self.found(name).is_none() && !self.slips.contains(&name) && !self.blind
     }
 
     /// A misspelling of the option was reported.
-    pub(crate) fn misspells(&self, name: &str) -> bool {
+    pub fn misspells(&self, name: &str) -> bool {
         self.slips.contains(&name)
     }
 
-    pub(crate) fn node(&self, name: &str) -> Option<&'n Node> {
+    pub fn node(&self, name: &str) -> Option<&'n Node> {
         self.found(name).map(|found| found.node)
     }
 
     /// The era that the spellings of this block tell, if they do.
-    pub(crate) fn era(&self) -> Option<Era> {
+    pub fn era(&self) -> Option<Era> {
         match (self.old, self.new) {
             (true, _) => Some(Era::Old),
             (false, true) => Some(Era::New),
@@ -201,7 +196,7 @@ impl<'n> Fields<'n> {
     /// Checks every value and fills in the defaults of `era`.
     ///
     /// A value that does not fit gives an error, and then its default stands in for it, so that reading goes on.
-    pub(crate) fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
+    pub fn resolve(&self, era: Era, findings: &mut Findings) -> Values {
         let mut values = Values::default();
         for opt in self.block.options() {
             let found = self.found(opt.name);
@@ -210,13 +205,20 @@ impl<'n> Fields<'n> {
             let setting = match (found, checked) {
                 (Some(found), Checked::Value(json)) => {
                     let origin = found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line });
-                    Setting { json, origin, at: found.at, path: found.path.clone(), given: true }
+                    Setting {
+                        json,
+                        origin,
+                        at: found.at,
+                        path: found.path.clone(),
+                        given: true,
+                        object: None,
+                    }
                 }
                 (_, checked) => {
                     let json = match opt.default_in(era) {
-                        Default::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
-                        Default::Null => Json::Null,
-                        Default::Required => {
+                        DefaultValue::Json(text) => serde_json::from_str(text).expect("tables hold JSON"),
+                        DefaultValue::Null => Json::Null,
+                        DefaultValue::Required => {
                             if checked == Checked::Default {
                                 self.missing(opt, era, findings);
                             }
@@ -224,7 +226,14 @@ impl<'n> Fields<'n> {
                         }
                     };
                     let path = join(&self.path, opt.name);
-                    Setting { json, origin: Origin::Default(era), at: self.at, path, given: false }
+                    Setting {
+                        json,
+                        origin: Origin::Default(era),
+                        at: self.at,
+                        path,
+                        given: false,
+                        object: None,
+                    }
                 }
             };
             let outer = self.block.outer.iter().any(|outer| outer.name == opt.name);
@@ -267,7 +276,7 @@ enum Checked {
 }
 
 /// `searched`: the block is a pass, where two words stand for defaults.
-fn checked(found: &Found<'_>, searched: bool, findings: &mut Findings) -> Checked {
+fn checked(found: &GivenOption<'_>, searched: bool, findings: &mut Findings) -> Checked {
     match found.node.as_text() {
         Some("DEFAULT_VALUE") if searched => return Checked::Default,
         Some("SEARCHABLE_VALUES") if searched => {
@@ -278,9 +287,12 @@ fn checked(found: &Found<'_>, searched: bool, findings: &mut Findings) -> Checke
     }
     let json = match found.opt.kind.read(found.node) {
         Ok(json) => json,
-        Err(mismatch) => {
-            let message = format!("expected {}, found {}", mismatch.expected, found.node.describe());
-            findings.error(found.node.at, &found.path, message, mismatch.hint);
+        Err(misfit) => {
+            let at = match misfit.place {
+                MisfitPlace::Key => found.at,
+                MisfitPlace::Value => found.node.at,
+            };
+            findings.error(at, &found.path, misfit.message, misfit.hint);
             return Checked::Wrong;
         }
     };

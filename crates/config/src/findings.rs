@@ -1,19 +1,28 @@
 //! Collects what there is to say about a configuration, so that all of it can be said in one go.
 
-use super::{ConfigError, Diagnostic, node::At};
+use crate::error::{ConfigError, Diagnostic};
+use crate::option::Block;
+use crate::place::At;
 use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Debug, Default)]
-pub(crate) struct Findings {
+pub struct Findings {
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
     /// What Olive has and this program has not. Beside passes that are not implemented, such detail is noise.
     refusals: Vec<Diagnostic>,
     unimplemented_passes: bool,
+    /// All blocks there are, to say where an option belongs that stands in the wrong one.
+    pub(crate) blocks: Arc<[&'static Block]>,
 }
 
 impl Findings {
-    pub(crate) fn error(
+    pub(crate) fn new(blocks: Arc<[&'static Block]>) -> Findings {
+        Findings { blocks, ..Findings::default() }
+    }
+
+    pub fn error(
         &mut self,
         at: At,
         path: impl Into<String>,
@@ -24,7 +33,7 @@ impl Findings {
     }
 
     /// An error because something is not supported, unless whole passes are not.
-    pub(crate) fn refuse(
+    pub fn refuse(
         &mut self,
         at: At,
         path: impl Into<String>,
@@ -40,11 +49,11 @@ impl Findings {
         self.error(at, path, message, Some(hint));
     }
 
-    pub(crate) fn warn(&mut self, at: At, path: impl Into<String>, message: impl Into<String>) {
+    pub fn warn(&mut self, at: At, path: impl Into<String>, message: impl Into<String>) {
         push(&mut self.warnings, at, path.into(), message.into(), None);
     }
 
-    pub(crate) fn warn_hint(
+    pub fn warn_hint(
         &mut self,
         at: At,
         path: impl Into<String>,
@@ -82,31 +91,4 @@ fn push(list: &mut Vec<Diagnostic>, at: At, json_path: String, mut message: Stri
     if !list.contains(&finding) {
         list.push(finding);
     }
-}
-
-/// A JSON path and one key more.
-pub(crate) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
-}
-
-/// `` `a`, `b` and `c` ``.
-pub(crate) fn list_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        None => "nothing".into(),
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
-/// The known name that the user most likely meant.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
-    let name = plain(name);
-    known
-        .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&name, &plain(candidate)), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
 }

@@ -1,7 +1,10 @@
 //! Strict JSON into the tree: no comments, no trailing commas, no duplicate keys.
 
-use super::findings::{Findings, join};
-use super::node::{At, Entry, Node, Value, push_unique};
+use crate::findings::Findings;
+use crate::node::{Node, NodeEntry, NodeValue};
+use crate::place::At;
+use crate::place::join;
+use crate::unique_keys::push_unique;
 use jsonc_parser::ast;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions};
@@ -9,7 +12,7 @@ use jsonc_parser::{CollectOptions, ParseOptions};
 /// Parses a whole file. Syntax errors and duplicate keys go to `findings`; the former give no tree.
 pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
     match parse_strict(text) {
-        Ok(Some(value)) => Some(Builder::new(text).node(&value, "", findings)),
+        Ok(Some(value)) => Some(JsonTree::new(text).node(&value, "", findings)),
         Ok(None) => {
             findings.error(Some((1, 1)), "", "the file is empty", None);
             None
@@ -29,7 +32,7 @@ pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
 pub(crate) fn parse_value(text: &str) -> Option<Node> {
     let value = parse_strict(text).ok()??;
     let mut findings = Findings::default();
-    let node = Builder::new(text).node(&value, "", &mut findings);
+    let node = JsonTree::new(text).node(&value, "", &mut findings);
     findings.errors.is_empty().then(|| node.without_places())
 }
 
@@ -80,15 +83,15 @@ fn explain(error: &ParseError, word: &str) -> (String, Option<String>) {
 }
 
 /// Knows where lines begin.
-struct Builder<'a> {
+struct JsonTree<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
 }
 
-impl<'a> Builder<'a> {
-    fn new(text: &'a str) -> Builder<'a> {
+impl<'a> JsonTree<'a> {
+    fn new(text: &'a str) -> JsonTree<'a> {
         let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Builder { text, line_starts: std::iter::once(0).chain(newlines).collect() }
+        JsonTree { text, line_starts: std::iter::once(0).chain(newlines).collect() }
     }
 
     fn at(&self, offset: usize) -> At {
@@ -100,30 +103,30 @@ impl<'a> Builder<'a> {
 
     fn node(&self, value: &ast::Value<'_>, path: &str, findings: &mut Findings) -> Node {
         let (start, value) = match value {
-            ast::Value::NullKeyword(null) => (null.range.start, Value::Null),
-            ast::Value::BooleanLit(boolean) => (boolean.range.start, Value::Bool(boolean.value)),
-            ast::Value::StringLit(text) => (text.range.start, Value::Text(text.value.to_string())),
+            ast::Value::NullKeyword(null) => (null.range.start, NodeValue::Null),
+            ast::Value::BooleanLit(boolean) => (boolean.range.start, NodeValue::Bool(boolean.value)),
+            ast::Value::StringLit(text) => (text.range.start, NodeValue::Text(text.value.to_string())),
             ast::Value::NumberLit(number) => {
                 let value = self::number(number.value).unwrap_or_else(|reason| {
                     findings.error(self.at(number.range.start), path, reason, None);
-                    Value::Null
+                    NodeValue::Null
                 });
                 (number.range.start, value)
             }
             ast::Value::Array(array) => {
                 let items = array.elements.iter().enumerate();
                 let items = items.map(|(index, item)| self.node(item, &format!("{path}[{index}]"), findings));
-                (array.range.start, Value::List(items.collect()))
+                (array.range.start, NodeValue::List(items.collect()))
             }
             ast::Value::Object(object) => {
                 let mut entries = Vec::with_capacity(object.properties.len());
                 for property in &object.properties {
                     let key = property.name.as_str().to_owned();
                     let node = self.node(&property.value, &join(path, &key), findings);
-                    let entry = Entry { key, at: self.at(property.range.start), node };
+                    let entry = NodeEntry { key, at: self.at(property.range.start), node };
                     push_unique(&mut entries, entry, path, findings);
                 }
-                (object.range.start, Value::Object(entries))
+                (object.range.start, NodeValue::Object(entries))
             }
         };
         Node { value, at: self.at(start) }
@@ -131,16 +134,16 @@ impl<'a> Builder<'a> {
 }
 
 /// A number in JSON's notation.
-fn number(text: &str) -> Result<Value, String> {
+fn number(text: &str) -> Result<NodeValue, String> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     if digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit() {
         return Err(format!("not valid JSON: the number {text} begins with a zero"));
     }
     if let Ok(value) = text.parse::<i128>() {
-        return Ok(Value::Int(value));
+        return Ok(NodeValue::Int(value));
     }
     match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(Value::Float(value)),
+        Ok(value) if value.is_finite() => Ok(NodeValue::Float(value)),
         Ok(_) => Err(format!("the number {text} is too large")),
         Err(_) => Err(format!("not valid JSON: {text} is not a number")),
     }

@@ -1,32 +1,57 @@
 //! `olive-config.json`: both of Olive's grammars, read into one canonical form with every default filled in.
 //!
 //! The way of a file: `json` or `yaml` parse it into one tree with places (`node`), `overrides` edits the tree, and
-//! `read` turns it into [`RunConfig`] by the `tables`, from which also come the JSON Schema and the documentation.
+//! `read` turns it into [`RunConfig`] by the `tables`, from which also come the JSON Schema and the documentation. The
+//! passes there are come from the program, as a [`Registry`].
 
-pub mod canonical;
+mod data;
 mod data_readers;
 pub mod error;
 mod fields;
 mod findings;
 mod json;
-pub mod kind;
 mod load;
 mod markdown;
+mod names;
 mod node;
-mod option;
+pub mod option;
+mod origin;
 mod overrides;
+mod place;
 mod read;
+mod registry;
+mod run_config;
 mod schema;
+mod statement;
 mod tables;
-mod training_options;
+pub mod training;
+mod unique_keys;
 mod value;
 mod values;
 mod yaml;
 
+/// The canonical form: what a configuration means, whatever grammar it was written in.
+pub mod canonical {
+    pub use crate::data::*;
+    pub use crate::origin::*;
+    pub use crate::run_config::*;
+    pub use crate::tables::EngineConfig;
+    pub use crate::training::*;
+}
+
 pub use canonical::*;
 pub use data_readers::READERS;
 pub use error::{ConfigError, Diagnostic};
-pub(crate) use findings::Findings;
+pub use fields::{Fields, GivenOption};
+pub use findings::Findings;
 pub use load::LoadOptions;
 pub use markdown::markdown;
+pub use names::{list_names, nearest};
+pub use node::Node;
+pub use place::{At, join};
+pub use read::context::PassContext;
+pub use registry::{ConfiguredPass, PassDefinition, PassOptions, PassRead, Registry};
 pub use schema::json_schema;
+pub use statement::OptionValue;
+pub use tables::PASS;
+pub use values::{Setting, Values};

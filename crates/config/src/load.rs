@@ -1,7 +1,11 @@
 //! From a file to a [`RunConfig`].
 
-use super::findings::Findings;
-use super::{ConfigError, RunConfig, json, overrides, read, yaml};
+use crate::error::ConfigError;
+use crate::findings::Findings;
+use crate::node::Node;
+use crate::registry::{ConfiguredPass, Registry};
+use crate::run_config::RunConfig;
+use crate::{json, overrides, read, yaml};
 use olive_core::error::IoContext;
 use std::path::Path;
 
@@ -14,13 +18,17 @@ pub struct LoadOptions {
     pub local: bool,
 }
 
-impl RunConfig {
+impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
     /// Reads a configuration, applies the overrides, and checks everything that can be checked without the model and
     /// the data.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with all that is wrong in the file, in its order; or the file cannot be read.
-    pub fn load(path: &Path, options: &LoadOptions) -> olive_core::Result<RunConfig> {
+    pub fn load(
+        path: &Path,
+        options: &LoadOptions,
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
         let extension =
             path.extension().and_then(|extension| extension.to_str()).unwrap_or_default().to_lowercase();
         let parse = match extension.as_str() {
@@ -35,15 +43,41 @@ impl RunConfig {
             }
             bytes => bytes.at("read", path)?,
         };
-        let mut findings = Findings::default();
+        let root = |findings: &mut Findings| parse(text(&bytes, findings)?, findings);
+        RunConfig::of_tree(root, path, options, registry)
+    }
+
+    /// Makes a configuration of values, for example one of many that a search tries, and checks it as [`RunConfig::load`]
+    /// does a file. `name` stands for the file in messages; their lines are those of the value as it is printed with
+    /// `{:#}`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with all that is wrong.
+    pub fn from_value(
+        value: &serde_json::Value,
+        name: &Path,
+        options: &LoadOptions,
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
+        // Through its text, values are given as a file gives them: their spellings tell the era of a block, and every
+        // message has a place.
+        let text = format!("{value:#}");
+        RunConfig::of_tree(|findings| json::parse(&text, findings), name, options, registry)
+    }
+
+    fn of_tree(
+        root: impl FnOnce(&mut Findings) -> Option<Node>,
+        path: &Path,
+        options: &LoadOptions,
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
+        let mut findings = Findings::new(registry.all_blocks().into());
         let mut config = None;
-        if let Some(text) = text(&bytes, &mut findings)
-            && let Some(mut root) = parse(text, &mut findings)
-        {
+        if let Some(mut root) = root(&mut findings) {
             for argument in &options.set {
                 overrides::apply(&mut root, argument)?;
             }
-            config = read::read(&root, path, options.local, &mut findings);
+            config = read::read(&root, path, options.local, registry, &mut findings);
         }
         let warnings = findings.finish(path)?;
         let mut config = config.expect("a configuration without errors was read");

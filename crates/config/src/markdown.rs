@@ -1,8 +1,9 @@
 //! `docs/CONFIG.md`, made from the tables.
 
-use super::Era;
-use super::option::{Block, Default, Fate, Kind, Opt, Special};
-use super::tables::BLOCKS;
+use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
+use crate::origin::Era;
+use crate::registry::Registry;
+use crate::tables::PASS_TYPES;
 
 const INTRODUCTION: &str = "\
 # The configuration
@@ -31,12 +32,12 @@ data_configs.train.load_dataset_config.data_files=rows.jsonl`. List elements are
 ";
 
 /// The documentation of all options.
-pub fn markdown() -> String {
+pub fn markdown<P: ?Sized>(registry: &Registry<P>) -> String {
     let mut text = INTRODUCTION.to_owned();
-    for block in BLOCKS {
+    for block in registry.all_blocks() {
         section(block, &mut text);
     }
-    text
+    text.replace(PASS_TYPES, &registry.in_words())
 }
 
 fn section(block: &Block, text: &mut String) {
@@ -100,32 +101,18 @@ fn row(opt: &Opt) -> String {
     format!("| {names} | {} | {default} | {} |\n", value(&opt.kind), opt.doc.replace('|', "\\|"))
 }
 
-fn default(default: Default) -> String {
+fn default(default: DefaultValue) -> String {
     match default {
-        Default::Null => "–".into(),
-        Default::Json(json) => format!("`{json}`"),
-        Default::Required => "required".into(),
+        DefaultValue::Null => "–".into(),
+        DefaultValue::Json(json) => format!("`{json}`"),
+        DefaultValue::Required => "required".into(),
     }
 }
 
 fn value(kind: &Kind) -> String {
     match kind {
         Kind::Block(block) => format!("an object, see {}", title(block)),
-        Kind::Special(special) => match special {
-            Special::InputModel => "an object, see below".into(),
-            Special::ModelPath => "a text, or an object with a path".into(),
-            Special::Systems | Special::Passes | Special::Evaluators => "an object by name".into(),
-            Special::System => "a name or a system".into(),
-            Special::DataConfigs => "a list".into(),
-            Special::DataConfig => "a name or a data config".into(),
-            Special::DataFiles => "text, list or object".into(),
-            Special::PassFlows => "lists of names".into(),
-            Special::Accelerators => "a list".into(),
-            Special::TargetModules => "a list or a text".into(),
-            Special::EvalSize => "a number above 0".into(),
-            Special::ChatTemplate => "true or a text".into(),
-            Special::SearchStrategy => "false or an object".into(),
-        },
+        Kind::Special(special) => special.value.to_owned(),
         kind => kind.expected(),
     }
 }

@@ -1,101 +1,124 @@
 //! The tree of a configuration file, with the place of every value: what JSON and YAML have in common.
 
+use crate::place::At;
 use serde_json::Value as Json;
 
-/// Line and column, both from 1. `None`: the value comes from `--set`.
-pub(crate) type At = Option<(usize, usize)>;
-
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) value: Value,
-    pub(crate) at: At,
+pub struct Node {
+    pub value: NodeValue,
+    pub at: At,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum NodeValue {
     Null,
     Bool(bool),
     Int(i128),
     Float(f64),
     Text(String),
     List(Vec<Node>),
-    Object(Vec<Entry>),
+    Object(Vec<NodeEntry>),
 }
 
 /// One `key: value` of an object.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
+pub struct NodeEntry {
+    pub key: String,
     /// Place of the key.
-    pub(crate) at: At,
-    pub(crate) node: Node,
+    pub at: At,
+    pub node: Node,
 }
 
 impl Node {
-    pub(crate) fn is_null(&self) -> bool {
-        self.value == Value::Null
+    pub fn is_null(&self) -> bool {
+        self.value == NodeValue::Null
     }
 
-    pub(crate) fn as_text(&self) -> Option<&str> {
+    pub fn as_text(&self) -> Option<&str> {
         match &self.value {
-            Value::Text(text) => Some(text),
+            NodeValue::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn as_object(&self) -> Option<&[Entry]> {
+    pub fn as_object(&self) -> Option<&[NodeEntry]> {
         match &self.value {
-            Value::Object(entries) => Some(entries),
+            NodeValue::Object(entries) => Some(entries),
             _ => None,
         }
     }
 
     /// The value under a key of an object.
-    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+    pub fn get(&self, key: &str) -> Option<&Node> {
         self.as_object()?.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
-    pub(crate) fn to_json(&self) -> Json {
+    /// A value that stands in no file.
+    pub fn from_json(json: &Json) -> Node {
+        let value = match json {
+            Json::Null => NodeValue::Null,
+            Json::Bool(value) => NodeValue::Bool(*value),
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(value), _) => NodeValue::Int(value.into()),
+                (None, Some(value)) => NodeValue::Int(value.into()),
+                (None, None) => NodeValue::Float(number.as_f64().unwrap_or_default()),
+            },
+            Json::String(text) => NodeValue::Text(text.clone()),
+            Json::Array(items) => NodeValue::List(items.iter().map(Node::from_json).collect()),
+            Json::Object(map) => NodeValue::Object(
+                map.iter()
+                    .map(|(key, value)| NodeEntry {
+                        key: key.clone(),
+                        at: None,
+                        node: Node::from_json(value),
+                    })
+                    .collect(),
+            ),
+        };
+        Node { value, at: None }
+    }
+
+    pub fn to_json(&self) -> Json {
         match &self.value {
-            Value::Null => Json::Null,
-            Value::Bool(value) => Json::Bool(*value),
-            Value::Int(value) => int_to_json(*value),
-            Value::Float(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
-            Value::Text(text) => Json::String(text.clone()),
-            Value::List(items) => Json::Array(items.iter().map(Node::to_json).collect()),
-            Value::Object(entries) => {
+            NodeValue::Null => Json::Null,
+            NodeValue::Bool(value) => Json::Bool(*value),
+            NodeValue::Int(value) => int_to_json(*value),
+            NodeValue::Float(value) => serde_json::Number::from_f64(*value).map_or(Json::Null, Json::Number),
+            NodeValue::Text(text) => Json::String(text.clone()),
+            NodeValue::List(items) => Json::Array(items.iter().map(Node::to_json).collect()),
+            NodeValue::Object(entries) => {
                 Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
             }
         }
     }
 
     /// For "expected …, found …".
-    pub(crate) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.value {
-            Value::Null => "null".into(),
-            Value::Bool(value) => value.to_string(),
-            Value::Int(value) => value.to_string(),
-            Value::Float(value) => value.to_string(),
-            Value::Text(text) if text.chars().count() > 40 => {
+            NodeValue::Null => "null".into(),
+            NodeValue::Bool(value) => value.to_string(),
+            NodeValue::Int(value) => value.to_string(),
+            NodeValue::Float(value) => value.to_string(),
+            NodeValue::Text(text) if text.chars().count() > 40 => {
                 format!("the text \"{}…\"", text.chars().take(37).collect::<String>())
             }
-            Value::Text(text) => format!("the text \"{text}\""),
-            Value::List(items) if items.is_empty() => "an empty list".into(),
-            Value::List(_) => "a list".into(),
-            Value::Object(_) => "an object".into(),
+            NodeValue::Text(text) => format!("the text \"{text}\""),
+            NodeValue::List(items) if items.is_empty() => "an empty list".into(),
+            NodeValue::List(_) => "a list".into(),
+            NodeValue::Object(_) => "an object".into(),
         }
     }
 
     /// The same value, as if it had been given on the command line.
-    pub(crate) fn without_places(mut self) -> Node {
+    pub fn without_places(mut self) -> Node {
         self.at = None;
         match &mut self.value {
-            Value::List(items) => {
+            NodeValue::List(items) => {
                 for item in items {
                     *item = std::mem::replace(item, NULL).without_places();
                 }
             }
-            Value::Object(entries) => {
+            NodeValue::Object(entries) => {
                 for entry in entries {
                     entry.at = None;
                     entry.node = std::mem::replace(&mut entry.node, NULL).without_places();
@@ -107,33 +130,12 @@ impl Node {
     }
 }
 
-const NULL: Node = Node { value: Value::Null, at: None };
+const NULL: Node = Node { value: NodeValue::Null, at: None };
 
 /// Integers beyond 64 bits become floats, as in JavaScript.
-pub(crate) fn int_to_json(value: i128) -> Json {
+pub fn int_to_json(value: i128) -> Json {
     i64::try_from(value)
         .map(Json::from)
         .or_else(|_| u64::try_from(value).map(Json::from))
         .unwrap_or_else(|_| Json::from(value as f64))
-}
-
-/// Adds an entry, unless the key is already there: then says where.
-pub(crate) fn push_unique(
-    entries: &mut Vec<Entry>,
-    entry: Entry,
-    path: &str,
-    findings: &mut super::Findings,
-) {
-    match entries.iter().find(|other| other.key == entry.key) {
-        None => entries.push(entry),
-        Some(first) => {
-            let line = first.at.map_or(0, |(line, _)| line);
-            findings.error(
-                entry.at,
-                super::findings::join(path, &entry.key),
-                format!("the key `{}` is given twice, first on line {line}", entry.key),
-                Some("remove one of them".into()),
-            );
-        }
-    }
 }

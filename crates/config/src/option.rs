@@ -1,30 +1,34 @@
 //! How options are described. The tables made of these types are the one source of what the reader accepts, of the
 //! defaults, of the JSON Schema and of `docs/CONFIG.md`.
 
-use super::Era;
+use crate::node::Node;
+use crate::origin::Era;
+use serde_json::{Value as Json, json};
 
 /// One option of a block.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Opt {
+pub struct Opt {
     /// Today's spelling, which the canonical form and messages use.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The era that this spelling alone betrays, if any.
-    pub(crate) vote: Option<Era>,
+    pub vote: Option<Era>,
     /// Spellings of Olive up to 0.6, or another one that only old files have.
-    pub(crate) old_names: &'static [&'static str],
+    pub old_names: &'static [&'static str],
     /// Other spellings that say nothing about the era.
-    pub(crate) other_names: &'static [&'static str],
-    pub(crate) kind: Kind,
-    pub(crate) old_default: Default,
-    pub(crate) new_default: Default,
+    pub other_names: &'static [&'static str],
+    pub kind: Kind,
+    pub old_default: DefaultValue,
+    pub new_default: DefaultValue,
     /// One sentence for the schema and the documentation.
-    pub(crate) doc: &'static str,
-    pub(crate) fate: Fate,
+    pub doc: &'static str,
+    pub fate: Fate,
+    /// A search may try several values.
+    pub searchable: bool,
 }
 
 /// What becomes of an option.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Fate {
+pub enum Fate {
     Honoured,
     /// Accepted without a word: it changes nothing that this program does.
     Quiet,
@@ -42,7 +46,7 @@ pub(crate) enum Fate {
 
 /// The value of an option that the file leaves out.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Default {
+pub enum DefaultValue {
     /// Null: absent.
     Null,
     /// This JSON.
@@ -53,7 +57,7 @@ pub(crate) enum Default {
 
 /// The form of a value.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Kind {
+pub enum Kind {
     Bool,
     Int {
         min: i64,
@@ -69,144 +73,178 @@ pub(crate) enum Kind {
     Texts,
     /// An object of options.
     Block(&'static Block),
-    /// Whatever the reader of the block says.
-    Special(Special),
+    Special(&'static Special),
     Any,
 }
 
 /// An interval of floats.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) min: f64,
-    pub(crate) min_included: bool,
-    pub(crate) max: f64,
-    pub(crate) max_included: bool,
+pub struct Bounds {
+    pub min: f64,
+    pub min_included: bool,
+    pub max: f64,
+    pub max_included: bool,
 }
 
-/// Values that have a reader of their own.
+/// A form of values that is none of the usual ones. It stands beside the type that the values become.
+#[derive(Debug)]
+pub struct Special {
+    /// For the documentation: `a list or a text`.
+    pub value: &'static str,
+    /// For the JSON Schema. Null always stands for the default.
+    pub schema: fn() -> Json,
+    /// Says why a value does not fit.
+    pub check: fn(&Node) -> Result<(), Misfit>,
+}
+
+impl Special {
+    /// A form that is checked once the rest of the configuration is known.
+    pub const fn unchecked(value: &'static str, schema: fn() -> Json) -> Special {
+        Special { value, schema, check: |_| Ok(()) }
+    }
+}
+
+/// Why a value does not fit its option.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    pub message: String,
+    pub hint: Option<String>,
+    pub place: MisfitPlace,
+}
+
+/// What a message about a value points at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Special {
-    InputModel,
-    Systems,
-    /// A name in `systems`, or a system.
-    System,
-    DataConfigs,
-    /// A name in `data_configs`, or a data config.
-    DataConfig,
-    DataFiles,
-    /// A folder or hub id, or an object that says where a model lies.
-    ModelPath,
-    Passes,
-    PassFlows,
-    Evaluators,
-    Accelerators,
-    TargetModules,
-    EvalSize,
-    ChatTemplate,
-    SearchStrategy,
+pub enum MisfitPlace {
+    Key,
+    Value,
 }
 
 /// An object of options.
 #[derive(Debug)]
-pub(crate) struct Block {
+pub struct Block {
     /// For messages and as the schema's definition name: `LoRA`, `data config`.
-    pub(crate) name: &'static str,
-    pub(crate) doc: &'static str,
+    pub name: &'static str,
+    pub doc: &'static str,
     /// The object in which the 2024 grammar nests the options: `config`, `params`.
-    pub(crate) wrapper: Option<&'static str>,
+    pub wrapper: Option<&'static str>,
     /// Options that always stand beside the wrapper.
-    pub(crate) outer: &'static [Opt],
+    pub outer: &'static [Opt],
     /// Options that may stand in the wrapper or beside it.
-    pub(crate) parts: &'static [&'static [Opt]],
+    pub parts: &'static [&'static [Opt]],
     /// Other keys are accepted, and this is what happens to them.
-    pub(crate) open: Option<&'static str>,
+    pub open: Option<&'static str>,
 }
 
 impl Block {
     /// All options in the order of the tables.
-    pub(crate) fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+    pub fn options(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         self.outer.iter().chain(self.inner())
     }
 
+    /// Those of which a search may try several values.
+    pub fn searchable(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+        self.options().filter(|opt| opt.searchable)
+    }
+
     /// Those that may stand in the wrapper.
-    pub(crate) fn inner(&self) -> impl Iterator<Item = &'static Opt> + use<> {
+    pub fn inner(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         self.parts.iter().flat_map(|part| part.iter())
     }
 }
 
 impl Opt {
-    pub(crate) const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Opt {
+    pub const fn new(name: &'static str, kind: Kind, doc: &'static str) -> Opt {
         Opt {
             name,
             vote: None,
             old_names: &[],
             other_names: &[],
             kind,
-            old_default: Default::Null,
-            new_default: Default::Null,
+            old_default: DefaultValue::Null,
+            new_default: DefaultValue::Null,
             doc,
             fate: Fate::Honoured,
+            searchable: false,
         }
     }
 
+    pub const fn searchable(mut self) -> Opt {
+        self.searchable = true;
+        self
+    }
+
     /// The spelling (or the option) exists only in this era.
-    pub(crate) const fn only(mut self, era: Era) -> Opt {
+    pub const fn only(mut self, era: Era) -> Opt {
         self.vote = Some(era);
         self
     }
 
     /// The option's name before it got today's, which therefore is a sign of a new file.
-    pub(crate) const fn was(mut self, old_names: &'static [&'static str]) -> Opt {
+    pub const fn was(mut self, old_names: &'static [&'static str]) -> Opt {
         self.old_names = old_names;
         self.vote = Some(Era::New);
         self
     }
 
     /// Other spellings.
-    pub(crate) const fn also(mut self, names: &'static [&'static str]) -> Opt {
+    pub const fn also(mut self, names: &'static [&'static str]) -> Opt {
         self.other_names = names;
         self
     }
 
-    pub(crate) const fn default(mut self, json: &'static str) -> Opt {
-        self.old_default = Default::Json(json);
-        self.new_default = Default::Json(json);
+    pub const fn default(mut self, json: &'static str) -> Opt {
+        self.old_default = DefaultValue::Json(json);
+        self.new_default = DefaultValue::Json(json);
         self
     }
 
-    pub(crate) const fn defaults(mut self, old: Default, new: Default) -> Opt {
+    pub const fn defaults(mut self, old: DefaultValue, new: DefaultValue) -> Opt {
         self.old_default = old;
         self.new_default = new;
         self
     }
 
-    pub(crate) const fn required(mut self) -> Opt {
-        self.old_default = Default::Required;
-        self.new_default = Default::Required;
+    pub const fn required(mut self) -> Opt {
+        self.old_default = DefaultValue::Required;
+        self.new_default = DefaultValue::Required;
         self
     }
 
-    pub(crate) const fn quiet(mut self) -> Opt {
+    pub const fn quiet(mut self) -> Opt {
         self.fate = Fate::Quiet;
         self
     }
 
-    pub(crate) const fn ignored(mut self, why: &'static str) -> Opt {
+    pub const fn ignored(mut self, why: &'static str) -> Opt {
         self.fate = Fate::Ignored { neutral: None, why };
         self
     }
 
-    pub(crate) const fn ignored_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
+    pub const fn ignored_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
         self.fate = Fate::Ignored { neutral: Some(neutral), why };
         self
     }
 
-    pub(crate) const fn refused_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
+    pub const fn refused_unless(mut self, neutral: &'static str, why: &'static str) -> Opt {
         self.fate = Fate::Refused { neutral, why };
         self
     }
 
-    pub(crate) fn default_in(&self, era: Era) -> Default {
+    /// The same option where the block beside has its default, in whatever grammar.
+    pub const fn without_default(mut self) -> Opt {
+        self.old_default = DefaultValue::Null;
+        self.new_default = DefaultValue::Null;
+        self.vote = None;
+        self
+    }
+
+    /// Other words for the documentation.
+    pub const fn documented(mut self, doc: &'static str) -> Opt {
+        self.doc = doc;
+        self
+    }
+
+    pub fn default_in(&self, era: Era) -> DefaultValue {
         match era {
             Era::Old => self.old_default,
             Era::New => self.new_default,
@@ -214,7 +252,7 @@ impl Opt {
     }
 
     /// Every spelling, with the era that it is a sign of.
-    pub(crate) fn spellings(&self) -> impl Iterator<Item = (&'static str, Option<Era>)> + use<> {
+    pub fn spellings(&self) -> impl Iterator<Item = (&'static str, Option<Era>)> + use<> {
         let old = self.old_names.iter().map(|name| (*name, Some(Era::Old)));
         let other = self.other_names.iter().map(|name| (*name, None));
         std::iter::once((self.name, self.vote)).chain(old).chain(other)
@@ -222,21 +260,66 @@ impl Opt {
 }
 
 /// A whole number from `min` on.
-pub(crate) const fn at_least(min: i64) -> Kind {
+pub const fn at_least(min: i64) -> Kind {
     Kind::Int { min, max: i64::MAX }
 }
 
-pub(crate) const INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
-pub(crate) const NUMBER: Kind = number(f64::NEG_INFINITY, true, f64::INFINITY, true);
+pub const BOOL: Kind = Kind::Bool;
+pub const TEXT: Kind = Kind::Text;
+pub const TEXTS: Kind = Kind::Texts;
+pub const INT: Kind = Kind::Int { min: i64::MIN, max: i64::MAX };
+pub const NUMBER: Kind = number(f64::NEG_INFINITY, true, f64::INFINITY, true);
 /// Zero or more.
-pub(crate) const NOT_NEGATIVE: Kind = number(0.0, true, f64::INFINITY, true);
+pub const NOT_NEGATIVE: Kind = number(0.0, true, f64::INFINITY, true);
 /// More than zero.
-pub(crate) const POSITIVE: Kind = number(0.0, false, f64::INFINITY, true);
+pub const POSITIVE: Kind = number(0.0, false, f64::INFINITY, true);
 /// `[0, 1)`.
-pub(crate) const BELOW_ONE: Kind = number(0.0, true, 1.0, false);
+pub const BELOW_ONE: Kind = number(0.0, true, 1.0, false);
 /// `[0, 1]`.
-pub(crate) const SHARE: Kind = number(0.0, true, 1.0, true);
+pub const SHARE: Kind = number(0.0, true, 1.0, true);
 
 const fn number(min: f64, min_included: bool, max: f64, max_included: bool) -> Kind {
     Kind::Number(Bounds { min, min_included, max, max_included })
+}
+
+/// A documentation comment without the space that it begins with.
+pub const fn doc_line(comment: &'static str) -> &'static str {
+    match comment.as_bytes() {
+        [b' ', ..] => comment.split_at(1).1,
+        _ => comment,
+    }
+}
+
+/// The option of this name in one of these groups.
+///
+/// # Panics
+/// When it is compiled, if there is none.
+pub const fn option_of(groups: &[&[Opt]], name: &str) -> Opt {
+    let mut group = 0;
+    while group < groups.len() {
+        let mut at = 0;
+        while at < groups[group].len() {
+            if same_text(groups[group][at].name.as_bytes(), name.as_bytes()) {
+                return groups[group][at];
+            }
+            at += 1;
+        }
+        group += 1;
+    }
+    panic!("no group has this option")
+}
+
+const fn same_text(one: &[u8], other: &[u8]) -> bool {
+    let mut same = one.len() == other.len();
+    let mut at = 0;
+    while same && at < one.len() {
+        same = one[at] == other[at];
+        at += 1;
+    }
+    same
+}
+
+/// The JSON Schema of a list of texts.
+pub fn texts_schema() -> Json {
+    json!({"type": "array", "items": {"type": "string"}})
 }

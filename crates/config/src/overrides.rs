@@ -1,9 +1,10 @@
 //! `--set path.to.key=value`: edits the tree before it is read.
 
-use super::ConfigError;
-use super::findings::{join, list_names, nearest};
-use super::json;
-use super::node::{Entry, Node, Value};
+use crate::error::ConfigError;
+use crate::json;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeEntry, NodeValue};
+use crate::place::join;
 
 /// Levels that one of the two grammars has and the other leaves out.
 const WRAPPERS: [&str; 4] = ["config", "params", "engine", "extra_args"];
@@ -20,8 +21,8 @@ pub(crate) fn apply(root: &mut Node, argument: &str) -> Result<(), ConfigError> 
     let fail = |reason: String| ConfigError::Override { argument: argument.to_owned(), reason };
     let (path, value) = argument.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
     let parts = split(path.trim()).map_err(fail)?;
-    let node =
-        json::parse_value(value).unwrap_or_else(|| Node { value: Value::Text(value.to_owned()), at: None });
+    let node = json::parse_value(value)
+        .unwrap_or_else(|| Node { value: NodeValue::Text(value.to_owned()), at: None });
     set(root, "", &parts, node).map_err(fail)
 }
 
@@ -49,16 +50,17 @@ fn set(node: &mut Node, path: &str, parts: &[String], value: Node) -> Result<(),
         return Ok(());
     };
     if node.is_null() {
-        node.value = Value::Object(Vec::new());
+        node.value = NodeValue::Object(Vec::new());
     }
     match &mut node.value {
-        Value::List(items) => {
+        NodeValue::List(items) => {
             let index = element(items, part)
                 .map_err(|have| format!("`{path}` has no element `{part}`; it has {have}"))?;
             set(&mut items[index], &format!("{path}[{index}]"), rest, value)
         }
-        Value::Object(entries) => {
-            let position = |entries: &[Entry], key: &str| entries.iter().position(|entry| entry.key == key);
+        NodeValue::Object(entries) => {
+            let position =
+                |entries: &[NodeEntry], key: &str| entries.iter().position(|entry| entry.key == key);
             if let Some(index) = position(entries, part) {
                 return set_entry(&mut entries[index], path, rest, value);
             }
@@ -67,7 +69,7 @@ fn set(node: &mut Node, path: &str, parts: &[String], value: Node) -> Result<(),
             }
             for wrapper in WRAPPERS {
                 let Some(index) = position(entries, wrapper) else { continue };
-                let Value::Object(inner) = &mut entries[index].node.value else { continue };
+                let NodeValue::Object(inner) = &mut entries[index].node.value else { continue };
                 if let Some(inner_index) = position(inner, part) {
                     return set_entry(&mut inner[inner_index], &join(path, wrapper), rest, value);
                 }
@@ -80,16 +82,16 @@ fn set(node: &mut Node, path: &str, parts: &[String], value: Node) -> Result<(),
                     return Err(format!("`{path}` has no `{part}`; did you mean `{near}`?"));
                 }
             }
-            let mut created = Node { value: Value::Null, at: None };
+            let mut created = Node { value: NodeValue::Null, at: None };
             set(&mut created, &join(path, part), rest, value)?;
-            entries.push(Entry { key: part.clone(), at: None, node: created });
+            entries.push(NodeEntry { key: part.clone(), at: None, node: created });
             Ok(())
         }
         _ => Err(format!("`{path}` is {}, which has no keys", node.describe())),
     }
 }
 
-fn set_entry(entry: &mut Entry, path: &str, rest: &[String], value: Node) -> Result<(), String> {
+fn set_entry(entry: &mut NodeEntry, path: &str, rest: &[String], value: Node) -> Result<(), String> {
     if rest.is_empty() {
         entry.at = None;
     }

@@ -1,9 +1,10 @@
 //! The JSON Schema of a configuration, made from the tables, for editors.
 
-use super::Era;
-use super::option::{Block, Default, Fate, Kind, Opt, Special};
-use super::tables::{
-    ACCELERATOR, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM, ONNX_MODEL, PASSES,
+use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
+use crate::origin::Era;
+use crate::registry::Registry;
+use crate::tables::{
+    ACCELERATOR, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM, ONNX_MODEL, PASS_TYPES,
     PYTHON_ENVIRONMENT, ROOT,
 };
 use serde_json::{Map, Value as Json, json};
@@ -11,8 +12,19 @@ use serde_json::{Map, Value as Json, json};
 /// JSON Schema 2020-12 of `olive-config.json`, with both spellings and both ways of nesting.
 ///
 /// It is a little stricter than the reader: numbers written as text are for old files, not for new ones.
-pub fn json_schema() -> Json {
-    let mut defs = Map::new();
+pub fn json_schema<P: ?Sized>(registry: &Registry<P>) -> Json {
+    schema(&registry.pass_blocks(), registry.in_words())
+}
+
+/// The definitions so far.
+struct Definitions {
+    map: Map<String, Json>,
+    /// The types of passes in words.
+    pass_types: String,
+}
+
+fn schema(passes: &[&'static Block], pass_types: String) -> Json {
+    let mut defs = Definitions { map: Map::new(), pass_types };
     let mut root = block(&ROOT, &mut defs);
     let system = json!({"type": "object", "required": ["type"], "allOf": [
         when("LocalSystem", &LOCAL_SYSTEM, &mut defs),
@@ -28,16 +40,16 @@ pub fn json_schema() -> Json {
         when("PyTorchModel", &HF_MODEL, &mut defs),
         when("ONNXModel", &ONNX_MODEL, &mut defs),
     ]});
-    let passes: Vec<Json> = PASSES.iter().map(|pass| when(pass.name, pass, &mut defs)).collect();
-    let names = PASSES.map(|pass| pass.name);
+    let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
+    let passes: Vec<Json> = passes.iter().map(|pass| when(pass.name, pass, &mut defs)).collect();
     let pass = json!({"type": "object", "required": ["type"], "properties": {
         "type": any_case(&names),
     }, "allOf": passes});
     reference(&DATA_CONFIG, &mut defs);
     reference(&ACCELERATOR, &mut defs);
-    defs.insert("system".into(), system);
-    defs.insert("input_model".into(), model);
-    defs.insert("pass".into(), pass);
+    defs.map.insert("system".into(), system);
+    defs.map.insert("input_model".into(), model);
+    defs.map.insert("pass".into(), pass);
 
     let head = json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -46,12 +58,12 @@ pub fn json_schema() -> Json {
     });
     let mut schema = head.as_object().cloned().unwrap_or_default();
     schema.append(root.as_object_mut().unwrap_or(&mut Map::new()));
-    schema.insert("$defs".into(), Json::Object(defs));
+    schema.insert("$defs".into(), Json::Object(defs.map));
     Json::Object(schema)
 }
 
 /// An object with the options of a block, beside and inside its wrapper.
-fn block(block: &Block, defs: &mut Map<String, Json>) -> Json {
+fn block(block: &Block, defs: &mut Definitions) -> Json {
     let mut inner = Map::new();
     for opt in block.inner() {
         option(opt, &mut inner, defs);
@@ -85,16 +97,16 @@ fn object(properties: Map<String, Json>, doc: &str, open: bool, nullable: bool) 
     Json::Object(schema)
 }
 
-fn option(opt: &Opt, properties: &mut Map<String, Json>, defs: &mut Map<String, Json>) {
+fn option(opt: &Opt, properties: &mut Map<String, Json>, defs: &mut Definitions) {
     let mut schema = Map::new();
-    let mut text = opt.doc.to_owned();
+    let mut text = opt.doc.replace(PASS_TYPES, &defs.pass_types);
     match opt.fate {
         Fate::Honoured | Fate::Quiet => {}
         Fate::Ignored { why, .. } => text.push_str(&format!(" Not used: {why}.")),
         Fate::Refused { why, .. } => text.push_str(&format!(" Not supported: {why}.")),
     }
     schema.insert("description".into(), json!(text));
-    if let Default::Json(json) = opt.new_default
+    if let DefaultValue::Json(json) = opt.new_default
         && opt.old_default == opt.new_default
     {
         schema.insert("default".into(), serde_json::from_str(json).unwrap_or_default());
@@ -113,7 +125,7 @@ fn option(opt: &Opt, properties: &mut Map<String, Json>, defs: &mut Map<String, 
 }
 
 /// The form of a value. Null always stands for the default.
-fn kind(kind: &Kind, defs: &mut Map<String, Json>) -> Json {
+fn kind(kind: &Kind, defs: &mut Definitions) -> Json {
     match kind {
         Kind::Bool => json!({"type": ["boolean", "null"]}),
         Kind::Int { min, max } => {
@@ -149,72 +161,31 @@ fn kind(kind: &Kind, defs: &mut Map<String, Json>) -> Json {
             schema.insert("type".into(), json!(["string", "null"]));
             Json::Object(schema)
         }
-        Kind::Texts => json!({"anyOf": [texts(), {"type": ["string", "null"]}]}),
+        Kind::Texts => json!({"anyOf": [crate::option::texts_schema(), {"type": ["string", "null"]}]}),
         Kind::Block(block) => json!({"anyOf": [reference(block, defs), {"type": "null"}]}),
-        Kind::Special(special) => self::special(*special),
+        Kind::Special(special) => (special.schema)(),
         Kind::Any => json!({}),
     }
 }
 
-fn texts() -> Json {
-    json!({"type": "array", "items": {"type": "string"}})
-}
-
-fn special(special: Special) -> Json {
-    let system = json!({"$ref": "#/$defs/system"});
-    let data = json!({"$ref": "#/$defs/data_config"});
-    let pass = json!({"$ref": "#/$defs/pass"});
-    match special {
-        Special::InputModel => json!({"$ref": "#/$defs/input_model"}),
-        Special::Systems => json!({"type": ["object", "null"], "additionalProperties": system}),
-        Special::System => json!({"anyOf": [{"type": ["string", "null"]}, system]}),
-        Special::DataConfigs => json!({"anyOf": [
-            {"type": ["array", "null"], "items": data},
-            {"type": "object", "additionalProperties": data},
-        ]}),
-        Special::DataConfig => json!({"anyOf": [{"type": ["string", "null"]}, data]}),
-        Special::DataFiles => json!({"anyOf": [
-            {"type": ["string", "null"]},
-            texts(),
-            {"type": "object", "required": ["type", "config"]},
-            {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts()]}},
-        ]}),
-        Special::ModelPath => json!({"type": ["string", "object", "null"]}),
-        Special::Passes => json!({
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {"anyOf": [pass, {"type": "array", "minItems": 1, "items": pass}]},
-        }),
-        Special::PassFlows => json!({"type": ["array", "null"], "items": texts()}),
-        Special::Evaluators => json!({"type": ["object", "null"]}),
-        Special::Accelerators => json!({"type": ["array", "null"], "items": {
-            "anyOf": [{"$ref": "#/$defs/accelerator"}, {"type": "string"}],
-        }}),
-        Special::TargetModules => json!({"anyOf": [{"type": ["string", "null"]}, texts()]}),
-        Special::EvalSize => json!({"type": ["number", "null"], "exclusiveMinimum": 0}),
-        Special::ChatTemplate => json!({"type": ["boolean", "string", "null"]}),
-        Special::SearchStrategy => json!({"type": ["boolean", "object", "null"]}),
-    }
-}
-
 /// A `$ref` to the definition of a block, which is added if need be.
-fn reference(block: &'static Block, defs: &mut Map<String, Json>) -> Json {
+fn reference(block: &'static Block, defs: &mut Definitions) -> Json {
     let name = block.name.trim_start_matches("the ").replace(' ', "_");
-    if !defs.contains_key(&name) {
-        defs.insert(name.clone(), Json::Null); // A block that contains itself must end here.
+    if !defs.map.contains_key(&name) {
+        defs.map.insert(name.clone(), Json::Null); // A block that contains itself must end here.
         let schema = self::block(block, defs);
-        defs.insert(name.clone(), schema);
+        defs.map.insert(name.clone(), schema);
     }
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
 /// If `type` is this word in any case, the object is such a block.
-fn when(r#type: &str, block: &'static Block, defs: &mut Map<String, Json>) -> Json {
+fn when(r#type: &str, block: &'static Block, defs: &mut Definitions) -> Json {
     // Two blocks describe input models; the definitions need names of their own.
     let name = if block.name == "the input model" { format!("{type}_model") } else { block.name.to_owned() };
-    if !defs.contains_key(&name) {
+    if !defs.map.contains_key(&name) {
         let schema = self::block(block, defs);
-        defs.insert(name.clone(), schema);
+        defs.map.insert(name.clone(), schema);
     }
     json!({
         "if": {"properties": {"type": {"type": "string", "pattern": pattern(r#type)}}, "required": ["type"]},

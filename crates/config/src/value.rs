@@ -1,24 +1,22 @@
 //! One value of a file, checked against the kind that its option has.
 
-use super::findings::nearest;
-use super::node::{Node, Value, int_to_json};
-use super::option::{Bounds, Kind};
+use crate::names::nearest;
+use crate::node::{Node, NodeValue, int_to_json};
+use crate::option::{Bounds, Kind, Misfit, MisfitPlace};
 use serde_json::Value as Json;
-
-/// Why a value does not fit.
-#[derive(Debug, PartialEq)]
-pub(crate) struct Mismatch {
-    pub(crate) expected: String,
-    pub(crate) hint: Option<String>,
-}
 
 impl Kind {
     /// The value as JSON in its canonical form: numbers written as text are numbers, words have the table's spelling.
     ///
     /// # Errors
-    /// What was expected instead.
-    pub(crate) fn read(&self, node: &Node) -> Result<Json, Mismatch> {
-        let mismatch = || Mismatch { expected: self.expected(), hint: None };
+    /// What was expected instead, and found.
+    pub(crate) fn read(&self, node: &Node) -> Result<Json, Misfit> {
+        let misfit = |hint: Option<String>| Misfit {
+            message: format!("expected {}, found {}", self.expected(), node.describe()),
+            hint,
+            place: MisfitPlace::Value,
+        };
+        let mismatch = || misfit(None);
         match self {
             Kind::Bool => boolean(node).map(Json::Bool).ok_or_else(mismatch),
             Kind::Int { min, max } => match integer(node) {
@@ -43,21 +41,19 @@ impl Kind {
                 choice(node, choices).map(|word| Json::String(word.to_owned())).ok_or_else(|| {
                     let words = choices.iter().flat_map(|choice| choice.split('|'));
                     let meant = node.as_text().and_then(|text| nearest(text, words));
-                    Mismatch {
-                        expected: self.expected(),
-                        hint: meant.map(|word| format!("did you mean `{word}`?")),
-                    }
+                    misfit(meant.map(|word| format!("did you mean `{word}`?")))
                 })
             }
             Kind::Texts => match &node.value {
-                Value::List(items) => {
+                NodeValue::List(items) => {
                     let texts = items.iter().map(|item| text(item).map(Json::String));
                     texts.collect::<Option<Vec<Json>>>().map(Json::Array).ok_or_else(mismatch)
                 }
                 _ => text(node).map(|text| Json::Array(vec![Json::String(text)])).ok_or_else(mismatch),
             },
             Kind::Block(_) if node.as_object().is_none() => Err(mismatch()),
-            Kind::Block(_) | Kind::Special(_) | Kind::Any => Ok(node.to_json()),
+            Kind::Special(special) => (special.check)(node).map(|()| node.to_json()),
+            Kind::Block(_) | Kind::Any => Ok(node.to_json()),
         }
     }
 
@@ -106,9 +102,9 @@ impl Bounds {
 
 fn text(node: &Node) -> Option<String> {
     match &node.value {
-        Value::Text(text) => Some(text.clone()),
+        NodeValue::Text(text) => Some(text.clone()),
         // `--set workflow_id=7` can only mean the text.
-        Value::Int(_) | Value::Float(_) | Value::Bool(_) if node.at.is_none() => {
+        NodeValue::Int(_) | NodeValue::Float(_) | NodeValue::Bool(_) if node.at.is_none() => {
             Some(node.to_json().to_string())
         }
         _ => None,
@@ -118,9 +114,9 @@ fn text(node: &Node) -> Option<String> {
 /// The words that pydantic takes for booleans.
 fn boolean(node: &Node) -> Option<bool> {
     match &node.value {
-        Value::Bool(value) => Some(*value),
-        Value::Int(value @ 0..=1) => Some(*value == 1),
-        Value::Text(text) => match text.trim().to_lowercase().as_str() {
+        NodeValue::Bool(value) => Some(*value),
+        NodeValue::Int(value @ 0..=1) => Some(*value == 1),
+        NodeValue::Text(text) => match text.trim().to_lowercase().as_str() {
             "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
             "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
             _ => None,
@@ -132,19 +128,21 @@ fn boolean(node: &Node) -> Option<bool> {
 fn integer(node: &Node) -> Option<i128> {
     let whole = |value: f64| (value.fract() == 0.0 && value.abs() < 1e15).then_some(value as i128);
     match &node.value {
-        Value::Int(value) => Some(*value),
-        Value::Float(value) => whole(*value),
-        Value::Text(text) => text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(whole)),
+        NodeValue::Int(value) => Some(*value),
+        NodeValue::Float(value) => whole(*value),
+        NodeValue::Text(text) => {
+            text.trim().parse().ok().or_else(|| text.trim().parse().ok().and_then(whole))
+        }
         _ => None,
     }
 }
 
 /// A finite number.
-pub(crate) fn number(node: &Node) -> Option<f64> {
+pub fn number(node: &Node) -> Option<f64> {
     let value = match &node.value {
-        Value::Int(value) => *value as f64,
-        Value::Float(value) => *value,
-        Value::Text(text) => text.trim().parse().ok()?,
+        NodeValue::Int(value) => *value as f64,
+        NodeValue::Float(value) => *value,
+        NodeValue::Text(text) => text.trim().parse().ok()?,
         _ => return None,
     };
     value.is_finite().then_some(value)
@@ -152,9 +150,9 @@ pub(crate) fn number(node: &Node) -> Option<f64> {
 
 fn choice(node: &Node, choices: &[&'static str]) -> Option<&'static str> {
     let wanted = match &node.value {
-        Value::Text(text) => text.trim().to_lowercase(),
+        NodeValue::Text(text) => text.trim().to_lowercase(),
         // `evaluation_strategy: no` is a boolean to YAML 1.1, and some write false.
-        Value::Bool(false) => "no".into(),
+        NodeValue::Bool(false) => "no".into(),
         _ => return None,
     };
     let choice = choices.iter().find(|choice| choice.split('|').any(|word| word.to_lowercase() == wanted))?;

@@ -1,33 +1,44 @@
 //! The options of a block once every one has a value.
 
-use super::findings::Findings;
-use super::node::At;
-use super::{Origin, ResolvedOption};
+use crate::findings::Findings;
+use crate::origin::{Origin, ResolvedOption};
+use crate::place::At;
 use serde_json::Value as Json;
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// One option with its value.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
-    pub(crate) json: Json,
-    pub(crate) origin: Origin,
+pub struct Setting {
+    pub json: Json,
+    pub origin: Origin,
     /// The key in the file, or else the block.
-    pub(crate) at: At,
-    pub(crate) path: String,
+    pub at: At,
+    pub path: String,
     /// The file or the command line gives it.
-    pub(crate) given: bool,
+    pub given: bool,
+    /// What the value refers to or what it holds, once that is read.
+    pub object: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Setting {
+    /// The object of this type.
+    pub fn object<T: Any + Clone>(&self) -> Option<T> {
+        self.object.as_ref()?.downcast_ref().cloned()
+    }
 }
 
 /// All options of a block with their values.
 #[derive(Default)]
-pub(crate) struct Values {
+pub struct Values {
     map: BTreeMap<&'static str, Setting>,
     order: Vec<&'static str>,
 }
 
 impl Values {
     /// `shown`: the plan shows it, in the order of the insertions.
-    pub(crate) fn insert(&mut self, name: &'static str, setting: Setting, shown: bool) {
+    pub fn insert(&mut self, name: &'static str, setting: Setting, shown: bool) {
         if shown {
             self.order.push(name);
         }
@@ -36,65 +47,68 @@ impl Values {
 
     /// # Panics
     /// The block has no such option.
-    pub(crate) fn get(&self, name: &str) -> &Setting {
+    pub fn get(&self, name: &str) -> &Setting {
         self.map.get(name).unwrap_or_else(|| panic!("no option `{name}` in the table"))
     }
 
     /// Replaces what is shown and used, keeping the origin.
-    pub(crate) fn set(&mut self, name: &str, json: Json) {
+    pub fn set(&mut self, name: &str, json: Json) {
         if let Some(setting) = self.map.get_mut(name) {
             setting.json = json;
         }
     }
 
+    /// Gives an option the object that it refers to or holds.
+    pub fn attach(&mut self, name: &str, object: impl Any + Send + Sync) {
+        if let Some(setting) = self.map.get_mut(name) {
+            setting.object = Some(Arc::new(object));
+        }
+    }
+
     /// Takes a setting from another block, where it overrides this one's.
-    pub(crate) fn override_with(&mut self, name: &str, setting: &Setting) {
+    pub fn override_with(&mut self, name: &str, setting: &Setting) {
         if let Some(own) = self.map.get_mut(name) {
             *own = setting.clone();
         }
     }
 
-    pub(crate) fn given(&self, name: &str) -> bool {
+    pub fn given(&self, name: &str) -> bool {
         self.get(name).given
     }
 
-    pub(crate) fn bool(&self, name: &str) -> bool {
+    pub fn bool(&self, name: &str) -> bool {
         self.get(name).json.as_bool().unwrap_or(false)
     }
 
-    pub(crate) fn f64(&self, name: &str) -> f64 {
+    pub fn f64(&self, name: &str) -> f64 {
         self.get(name).json.as_f64().unwrap_or(0.0)
     }
 
     /// Zero and less are `None`, as -1 in transformers.
-    pub(crate) fn positive(&self, name: &str) -> Option<usize> {
+    pub fn positive(&self, name: &str) -> Option<usize> {
         self.get(name).json.as_u64().filter(|value| *value > 0).and_then(|value| value.try_into().ok())
     }
 
-    pub(crate) fn usize(&self, name: &str) -> usize {
+    pub fn usize(&self, name: &str) -> usize {
         self.get(name).json.as_u64().and_then(|value| value.try_into().ok()).unwrap_or(0)
     }
 
-    pub(crate) fn u64(&self, name: &str) -> Option<u64> {
-        self.get(name).json.as_u64()
-    }
-
-    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.get(name).json.as_str()
     }
 
-    pub(crate) fn texts(&self, name: &str) -> Option<Vec<String>> {
+    pub fn texts(&self, name: &str) -> Option<Vec<String>> {
         let items = self.get(name).json.as_array()?;
         Some(items.iter().filter_map(Json::as_str).map(str::to_owned).collect())
     }
 
     /// A choice as the enum that serialises to the same word.
-    pub(crate) fn choice<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
+    pub fn choice<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         serde_json::from_value(self.get(name).json.clone()).ok()
     }
 
     /// For the plan: the options in the wrapper that are honoured, in the order of the tables.
-    pub(crate) fn resolved(&self, prefix: &str) -> Vec<ResolvedOption> {
+    pub fn resolved(&self, prefix: &str) -> Vec<ResolvedOption> {
         let options = self.order.iter().map(|name| {
             let setting = self.get(name);
             ResolvedOption {
@@ -106,7 +120,7 @@ impl Values {
         options.collect()
     }
 
-    pub(crate) fn error(
+    pub fn error(
         &self,
         name: &str,
         message: impl Into<String>,
@@ -117,24 +131,18 @@ impl Values {
         findings.error(setting.at, &setting.path, message, hint);
     }
 
-    pub(crate) fn refuse(
-        &self,
-        name: &str,
-        message: impl Into<String>,
-        hint: String,
-        findings: &mut Findings,
-    ) {
+    pub fn refuse(&self, name: &str, message: impl Into<String>, hint: String, findings: &mut Findings) {
         let setting = self.get(name);
         findings.refuse(setting.at, &setting.path, message, Some(hint));
     }
 
     /// Leaves a default out of the plan, where it has no meaning.
-    pub(crate) fn hide(&mut self, names: &[&str]) {
+    pub fn hide(&mut self, names: &[&str]) {
         let map = &self.map;
         self.order.retain(|name| map[name].given || !names.contains(name));
     }
 
-    pub(crate) fn warn(&self, name: &str, message: impl Into<String>, findings: &mut Findings) {
+    pub fn warn(&self, name: &str, message: impl Into<String>, findings: &mut Findings) {
         let setting = self.get(name);
         findings.warn(setting.at, &setting.path, message);
     }

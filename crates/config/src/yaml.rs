@@ -1,7 +1,10 @@
 //! YAML into the tree: scalars as JSON and YAML 1.2 read them, anchors, aliases and `<<` expanded.
 
-use super::findings::{Findings, join};
-use super::node::{At, Entry, Node, Value, push_unique};
+use crate::findings::Findings;
+use crate::node::{Node, NodeEntry, NodeValue};
+use crate::place::At;
+use crate::place::join;
+use crate::unique_keys::push_unique;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
 use std::collections::HashMap;
 
@@ -11,7 +14,7 @@ const MAX_DEPTH: usize = 128;
 
 /// Parses a whole file. Syntax errors and duplicate keys go to `findings`; the former give no tree.
 pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
-    let mut builder = Builder::default();
+    let mut builder = YamlTree::default();
     for event in Parser::new_from_str(text) {
         let outcome = match event {
             Ok((event, span)) => builder.event(event, at(&span.start), findings),
@@ -49,11 +52,11 @@ struct Frame {
 enum Content {
     List(Vec<Node>),
     /// The entries so far and the key that waits for its value.
-    Object(Vec<Entry>, Option<(String, At)>),
+    Object(Vec<NodeEntry>, Option<(String, At)>),
 }
 
 #[derive(Default)]
-struct Builder {
+struct YamlTree {
     stack: Vec<Frame>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
@@ -62,7 +65,7 @@ struct Builder {
 
 type Failure = (At, String);
 
-impl Builder {
+impl YamlTree {
     fn event(&mut self, event: Event<'_>, at: At, findings: &mut Findings) -> Result<(), Failure> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -81,9 +84,9 @@ impl Builder {
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(frame) = self.stack.pop() else { return Ok(()) };
                 let value = match frame.content {
-                    Content::List(items) => Value::List(items),
+                    Content::List(items) => NodeValue::List(items),
                     Content::Object(entries, _) => {
-                        Value::Object(merge(entries).map_err(|why| (frame.at, why))?)
+                        NodeValue::Object(merge(entries).map_err(|why| (frame.at, why))?)
                     }
                 };
                 self.finished(Node { value, at: frame.at }, frame.anchor, None, findings)
@@ -128,7 +131,7 @@ impl Builder {
             None => self.root = Some(node),
             Some(Frame { content: Content::List(items), .. }) => items.push(node),
             Some(Frame { content: Content::Object(entries, waiting), path, .. }) => match waiting.take() {
-                Some((key, at)) => push_unique(entries, Entry { key, at, node }, path, findings),
+                Some((key, at)) => push_unique(entries, NodeEntry { key, at, node }, path, findings),
                 None => match key.or(node.as_text()) {
                     Some(key) => *waiting = Some((key.to_owned(), node.at)),
                     None => return Err((node.at, "a key must be plain text".into())),
@@ -141,21 +144,21 @@ impl Builder {
 
 fn count(node: &Node) -> usize {
     1 + match &node.value {
-        Value::List(items) => items.iter().map(count).sum(),
-        Value::Object(entries) => entries.iter().map(|entry| count(&entry.node)).sum(),
+        NodeValue::List(items) => items.iter().map(count).sum(),
+        NodeValue::Object(entries) => entries.iter().map(|entry| count(&entry.node)).sum(),
         _ => 0,
     }
 }
 
 /// Expands `<<: *anchor` and `<<: [*a, *b]`: own keys win, then the first list element that has the key.
-fn merge(mut entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
+fn merge(mut entries: Vec<NodeEntry>) -> Result<Vec<NodeEntry>, String> {
     let Some(position) = entries.iter().position(|entry| entry.key == "<<") else { return Ok(entries) };
     let sources = match entries.remove(position).node {
-        Node { value: Value::List(items), .. } => items,
+        Node { value: NodeValue::List(items), .. } => items,
         node => vec![node],
     };
     for source in sources {
-        let Value::Object(more) = source.value else { return Err("`<<` merges objects only".into()) };
+        let NodeValue::Object(more) = source.value else { return Err("`<<` merges objects only".into()) };
         for entry in more {
             if !entries.iter().any(|own| own.key == entry.key) {
                 entries.push(entry);
@@ -166,40 +169,40 @@ fn merge(mut entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
 }
 
 /// YAML 1.2's core schema; quoted text stays text.
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<NodeValue, String> {
     let plain = style == ScalarStyle::Plain;
     match tag {
         None if plain => Ok(resolve(text)),
-        None => Ok(Value::Text(text.to_owned())),
+        None => Ok(NodeValue::Text(text.to_owned())),
         Some(tag) if tag.is_yaml_core_schema() => match (tag.suffix.as_str(), resolve(text)) {
-            ("str", _) => Ok(Value::Text(text.to_owned())),
-            ("null", value @ Value::Null)
-            | ("bool", value @ Value::Bool(_))
-            | ("int", value @ Value::Int(_))
-            | ("float", value @ (Value::Float(_) | Value::Int(_))) => Ok(value),
+            ("str", _) => Ok(NodeValue::Text(text.to_owned())),
+            ("null", value @ NodeValue::Null)
+            | ("bool", value @ NodeValue::Bool(_))
+            | ("int", value @ NodeValue::Int(_))
+            | ("float", value @ (NodeValue::Float(_) | NodeValue::Int(_))) => Ok(value),
             (wanted, _) => Err(format!("`{text}` is not of the type !!{wanted}")),
         },
-        Some(tag) if tag.handle == "!" && tag.suffix.is_empty() => Ok(Value::Text(text.to_owned())),
+        Some(tag) if tag.handle == "!" && tag.suffix.is_empty() => Ok(NodeValue::Text(text.to_owned())),
         Some(tag) => Err(format!("the tag {tag} has no meaning here")),
     }
 }
 
-fn resolve(text: &str) -> Value {
+fn resolve(text: &str) -> NodeValue {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
+        "" | "~" | "null" | "Null" | "NULL" => return NodeValue::Null,
+        "true" | "True" | "TRUE" => return NodeValue::Bool(true),
+        "false" | "False" | "FALSE" => return NodeValue::Bool(false),
         _ => {}
     }
     if let Some(value) = integer(text) {
-        return Value::Int(value);
+        return NodeValue::Int(value);
     }
     // Rust also reads "inf" and "nan", which YAML takes for text.
     let numeric = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte))
         && text.bytes().any(|byte| byte.is_ascii_digit());
     match text.parse::<f64>() {
-        Ok(value) if numeric && value.is_finite() => Value::Float(value),
-        _ => Value::Text(text.to_owned()),
+        Ok(value) if numeric && value.is_finite() => NodeValue::Float(value),
+        _ => NodeValue::Text(text.to_owned()),
     }
 }
 

@@ -10,6 +10,7 @@ mod presence;
 pub mod runner;
 
 pub use error::EngineError;
+pub use passes::{REGISTRY, RunConfig};
 pub use plan::{Plan, Step};
 pub use presence::missing_inputs;
 pub use runner::{StepOutcome, run};

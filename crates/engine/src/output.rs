@@ -6,12 +6,10 @@ use super::plan::Step;
 use super::runner::StepOutcome;
 use crate::cache::manifest::{FileEntry, first_changed, list_files};
 use crate::cache::store::remove_if_there;
-use olive_config::canonical::Adapters;
-use olive_config::{ModelBuilderOptions, PassOptions};
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
-use olive_model::{HubModel, ModelFolder, adapter};
-use olive_onnx::adapter_file;
+use olive_model::{HubModel, adapter};
+use olive_onnx::ModelBuilderOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Component, Path, PathBuf};
@@ -86,19 +84,9 @@ fn in_the_way(output_dir: &Path, config: &Path, last: &Step) -> Option<PathBuf> 
         .find(|path| same(path, config) || !ours(path))
 }
 
-/// Whether the result of this step has a file of this name.
+/// Whether a file of this name comes into the folder of the last step's result.
 fn writes(last: &Step, name: &str) -> bool {
-    match last.output {
-        ModelKind::Hf => ModelFolder::is_model_file(name),
-        ModelKind::HfWithAdapter => [adapter::CONFIG, "adapter_model.safetensors"].contains(&name),
-        ModelKind::Onnx => {
-            let PassOptions::ModelBuilder(options) = &last.config.pass else { return false };
-            name.strip_suffix(".data").unwrap_or(name) == options.file_name()
-                || ["genai_config.json", MODEL_CONFIG].contains(&name)
-                || (options.adapters == Adapters::Separate && name == adapter_file::FILE)
-                || ModelFolder::SIDE_FILES.contains(&name)
-        }
-    }
+    last.pass.writes(name) || (below(last.output).is_empty() && name == MODEL_CONFIG)
 }
 
 /// The folders of a model, as the file system knows them.

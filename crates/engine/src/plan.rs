@@ -3,12 +3,12 @@
 use super::{EngineError, input};
 use crate::cache::store::Slot;
 use crate::cache::{KeyHasher, Store};
-use crate::passes::{self, Pass};
-use olive_config::{PassConfig, RunConfig};
+use crate::passes::{Pass, PassConfig, REGISTRY, RunConfig};
 use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Error, Result};
+use std::sync::Arc;
 
 /// Flows of steps; most configurations have one.
 pub struct Plan {
@@ -22,7 +22,7 @@ pub struct Flow {
 /// One pass of a flow.
 pub struct Step {
     pub config: PassConfig,
-    pub pass: Box<dyn Pass>,
+    pub pass: Arc<dyn Pass>,
     pub input: ModelKind,
     pub output: ModelKind,
 }
@@ -48,19 +48,21 @@ impl Plan {
             let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
             for &index in flow {
                 let mut config = config.passes[index].clone();
-                let before = steps.last().map(|step: &Step| &step.config.pass);
-                let refuse = |pass: &PassConfig, reason: String, hint: &str| EngineError::Plan {
+                let refuse = |pass: &PassConfig, reason: String, hint: String| EngineError::Plan {
                     pass: pass.name.clone(),
                     reason,
-                    hint: hint.to_owned(),
+                    hint,
                 };
-                passes::settle(&mut config.pass, before)
-                    .map_err(|mismatch| refuse(&config, mismatch.reason, mismatch.hint))?;
-                let output = passes::output_kind(&config.pass, kind).map_err(|reason| {
-                    let order = "order the passes as LoRA, QLoRA or LoftQ, MergeAdapterWeights, ModelBuilder";
-                    refuse(&config, reason, order)
+                if let Some(before) = steps.last() {
+                    let resolved = config.pass.after(&*before.pass);
+                    let resolved = resolved
+                        .map_err(|mismatch| refuse(&config, mismatch.reason, mismatch.hint.to_owned()))?;
+                    config.pass = resolved.unwrap_or(config.pass);
+                }
+                let output = config.pass.output(kind).map_err(|reason| {
+                    refuse(&config, reason, format!("order the passes as {}", REGISTRY.in_order()))
                 })?;
-                let pass = passes::build(&config.pass);
+                let pass = Arc::clone(&config.pass);
                 steps.push(Step { config, pass, input: kind, output });
                 kind = output;
             }

@@ -1,6 +1,7 @@
 //! Which local inputs of a configuration do not exist (yet): for warnings, never for errors.
 
-use olive_config::{DataConfig, DataFiles, Diagnostic, InputModel, RunConfig};
+use crate::passes::RunConfig;
+use olive_config::{DataConfig, DataFiles, Diagnostic, InputModel};
 use olive_model::gguf::is_gguf;
 use std::path::Path;
 
@@ -29,11 +30,9 @@ pub fn missing_inputs(config: &RunConfig) -> Vec<Diagnostic> {
         }
         InputModel::Onnx { .. } => {}
     }
-    for lora in config.passes.iter().filter_map(|pass| pass.pass.lora()) {
-        for data in std::iter::once(&lora.train_data).chain(&lora.eval_data) {
-            for file in missing_files(data) {
-                say(&format!("data_configs.{}", data.name), format!("no file matches `{file}`"));
-            }
+    for data in config.passes.iter().flat_map(|pass| pass.pass.data()) {
+        for file in missing_files(data.config) {
+            say(&format!("data_configs.{}", data.config.name), format!("no file matches `{file}`"));
         }
     }
     missing

@@ -3,7 +3,7 @@
 use super::plan::{Flow, StepKey};
 use super::{EngineError, Step};
 use crate::cache::{Artefacts, Manifest, Store};
-use crate::passes::RunContext;
+use crate::passes::{self, RunContext};
 use olive_core::Result;
 use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
@@ -118,7 +118,7 @@ fn run_step(
         key: key.key.clone(),
         input_key: key.input.clone(),
         input: model.dir().to_owned(),
-        options: serde_json::to_value(&step.config.pass).expect("options are plain data"),
+        options: passes::tagged_options(&*step.pass),
         output: step.output,
         started,
         seconds: clock.elapsed().as_secs_f64(),

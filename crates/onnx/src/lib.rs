@@ -20,6 +20,9 @@ mod head;
 mod initializer_names;
 mod matmul;
 pub mod metadata;
+mod model_builder_extra;
+pub mod model_builder_options;
+mod model_builder_read;
 mod norms;
 pub mod options;
 pub mod proto;
@@ -33,6 +36,10 @@ pub use build::build;
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
 pub use metadata::{add_metadata, write_adapter, write_metadata};
+pub use model_builder_options::{
+    Adapters, MODEL_BUILDER, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
+};
+pub use model_builder_read::read as read_model_builder;
 pub use options::{BuildOptions, Provider};
 pub use separate_adapter::check as check_adapter;
 pub use weights::Weights;

@@ -144,7 +144,7 @@ fn check_names(graph: &GraphProto, spec: &Spec, options: &BuildOptions) -> Resul
 fn data_files(graph: &GraphProto) -> Result<BTreeSet<String>, String> {
     let mut files = BTreeSet::new();
     collect_files(graph, &mut files);
-    match files.iter().find(|name| !olive_config::ModelBuilderOptions::is_file_name(name)) {
+    match files.iter().find(|name| !crate::ModelBuilderOptions::is_file_name(name)) {
         Some(name) => Err(format!("its weights lie in `{name}`, which is not beside it")),
         None => Ok(files),
     }

@@ -1,7 +1,9 @@
 //! What to build, checked: provider, storage types, quantisation.
 
 use super::OnnxError;
-use olive_config::canonical::{Adapters, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm};
+use super::model_builder_options::{
+    Adapters, BLOCK_SIZES, MAX_ACCURACY_LEVEL, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
+};
 use olive_kernels::quant::{Algorithm, BlockFormat, FloatType, Rounding};
 
 /// The execution provider a graph is made for; the operators it may contain depend on it.
@@ -12,6 +14,34 @@ pub enum Provider {
     /// DirectML.
     Dml,
     WebGpu,
+}
+
+impl Provider {
+    /// By the name in [`ModelBuilderOptions::execution_provider`].
+    pub(crate) fn of(name: &str) -> Option<Provider> {
+        match name {
+            "cpu" => Some(Provider::Cpu),
+            "cuda" => Some(Provider::Cuda),
+            "dml" => Some(Provider::Dml),
+            "webgpu" => Some(Provider::WebGpu),
+            _ => None,
+        }
+    }
+}
+
+/// The type of activations and unquantised weights, unless an option says another. `None`: ONNX Runtime has no kernels
+/// for the pair.
+pub(crate) fn float_type(provider: Provider, precision: Precision) -> Option<FloatType> {
+    use Precision::{Bf16, Fp16, Fp32, Int4, Int8};
+    match (provider, precision) {
+        (Provider::Cpu, Fp32 | Int8 | Int4) => Some(FloatType::F32),
+        (Provider::Cuda, Bf16) => Some(FloatType::Bf16),
+        (Provider::Cuda | Provider::WebGpu, Fp16 | Int8 | Int4) | (Provider::Dml, Fp16 | Int4) => {
+            Some(FloatType::F16)
+        }
+        (Provider::Cpu, Fp16 | Bf16) | (Provider::Cuda, Fp32) => None,
+        (Provider::Dml, Fp32 | Bf16 | Int8) | (Provider::WebGpu, Fp32 | Bf16) => None,
+    }
 }
 
 /// Everything the graph and the weights depend on, besides the model.
@@ -66,36 +96,23 @@ impl BuildOptions {
     /// # Errors
     /// A precision that the provider cannot run, a block size or accuracy level that does not exist.
     pub fn new(options: &ModelBuilderOptions) -> Result<BuildOptions, OnnxError> {
-        let (precision, name) = (options.precision, precision_name(options.precision));
-        let refuse =
-            || OnnxError::Combination { precision: name, provider: options.execution_provider.clone() };
-        let provider = match options.execution_provider.as_str() {
-            "cpu" => Provider::Cpu,
-            "cuda" => Provider::Cuda,
-            "dml" => Provider::Dml,
-            "webgpu" => Provider::WebGpu,
-            _ => return Err(refuse()),
+        let precision = options.precision;
+        let refuse = || OnnxError::Combination {
+            precision: precision.name(),
+            provider: options.execution_provider.clone(),
         };
-        let float = match (provider, precision) {
-            (Provider::Cpu, Precision::Fp32 | Precision::Int4 | Precision::Int8) => FloatType::F32,
-            (Provider::Cuda, Precision::Bf16) => FloatType::Bf16,
-            (Provider::Cuda, Precision::Int4) if options.use_cuda_bf16 => FloatType::Bf16,
-            (Provider::WebGpu, Precision::Fp16 | Precision::Int4 | Precision::Int8)
-                if options.use_webgpu_fp32 =>
-            {
-                FloatType::F32
-            }
-            (Provider::Dml, Precision::Fp16 | Precision::Int4) => FloatType::F16,
-            (Provider::Cuda | Provider::WebGpu, Precision::Fp16 | Precision::Int4 | Precision::Int8) => {
-                FloatType::F16
-            }
-            _ => return Err(refuse()),
+        let provider = Provider::of(&options.execution_provider).ok_or_else(refuse)?;
+        let usual = float_type(provider, precision).ok_or_else(refuse)?;
+        let float = match provider {
+            Provider::Cuda if precision == Precision::Int4 && options.use_cuda_bf16 => FloatType::Bf16,
+            Provider::WebGpu if options.use_webgpu_fp32 => FloatType::F32,
+            Provider::Cpu | Provider::Cuda | Provider::Dml | Provider::WebGpu => usual,
         };
         check_outputs(options)?;
         let bits = match precision {
             Precision::Int4 => Some(4),
             Precision::Int8 => Some(8),
-            _ => None,
+            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 => None,
         };
         let quantisation = bits.map(|bits| Self::quantisation(options, provider, float, bits)).transpose()?;
         Ok(BuildOptions {
@@ -138,7 +155,7 @@ impl BuildOptions {
         float: FloatType,
         bits: u8,
     ) -> Result<Quantisation, OnnxError> {
-        if ![16, 32, 64, 128, 256].contains(&options.block_size) {
+        if !BLOCK_SIZES.iter().any(|size| usize::try_from(*size) == Ok(options.block_size)) {
             return Err(OnnxError::Option {
                 option: "block_size",
                 found: options.block_size.to_string(),
@@ -150,7 +167,7 @@ impl BuildOptions {
             Provider::Cuda | Provider::Dml => 0,
         };
         let accuracy_level = options.accuracy_level.unwrap_or(default_level);
-        if accuracy_level > 4 {
+        if accuracy_level > MAX_ACCURACY_LEVEL {
             return Err(OnnxError::Option {
                 option: "accuracy_level",
                 found: accuracy_level.to_string(),
@@ -229,16 +246,6 @@ fn check_outputs(options: &ModelBuilderOptions) -> Result<(), OnnxError> {
         }
     }
     Ok(())
-}
-
-fn precision_name(precision: Precision) -> &'static str {
-    match precision {
-        Precision::Fp32 => "fp32",
-        Precision::Fp16 => "fp16",
-        Precision::Bf16 => "bf16",
-        Precision::Int8 => "int8",
-        Precision::Int4 => "int4",
-    }
 }
 
 impl Quantisation {

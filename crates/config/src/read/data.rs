@@ -1,16 +1,20 @@
 //! `data_configs`, in all of their historic shapes.
 
-use crate::fields::{Fields, Found};
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::node::{At, Entry, Node, Value};
+use crate::data::DataConfig;
+use crate::fields::{Fields, GivenOption};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeEntry, NodeValue};
+use crate::origin::{Era, ResolvedOption};
+use crate::place::At;
+use crate::place::join;
 use crate::tables::{DATA_CONFIG, LOAD_DATASET, PRE_PROCESS};
 use crate::values::Values;
-use crate::{DataConfig, Era, ResolvedOption};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 pub(super) struct DataConfigs<'n> {
-    entries: Vec<Shape<'n>>,
+    entries: Vec<Components<'n>>,
     pub(super) data_root: Option<String>,
     model_era: Era,
     /// Some entry has no usable name, so a reference without a target may mean that one.
@@ -19,7 +23,7 @@ pub(super) struct DataConfigs<'n> {
 }
 
 /// The components of one data config, gathered from wherever the grammar of its time puts them.
-pub(super) struct Shape<'n> {
+pub(super) struct Components<'n> {
     pub(super) name: String,
     at: At,
     path: String,
@@ -29,7 +33,7 @@ pub(super) struct Shape<'n> {
 }
 
 /// A data config with what the plan shows of it.
-pub(super) type Resolved = (DataConfig, Vec<ResolvedOption>);
+pub type Resolved = (DataConfig, Vec<ResolvedOption>);
 
 impl<'n> DataConfigs<'n> {
     pub(super) fn read(
@@ -51,7 +55,7 @@ impl<'n> DataConfigs<'n> {
             return data;
         };
         match &found.node.value {
-            Value::List(items) => {
+            NodeValue::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let path = format!("{}[{index}]", found.path);
                     let Some(name) = item.get("name").and_then(Node::as_text) else {
@@ -68,7 +72,7 @@ impl<'n> DataConfigs<'n> {
                 }
             }
             // Up to Olive 0.5 the data configs were an object by name.
-            Value::Object(entries) => {
+            NodeValue::Object(entries) => {
                 for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
                     data.push(&entry.key, &entry.node, join(&found.path, &entry.key), findings);
                 }
@@ -89,13 +93,13 @@ impl<'n> DataConfigs<'n> {
             findings.error(node.get("name").map_or(node.at, |name| name.at), path, message, None);
             return;
         }
-        self.entries.push(Shape::read(name, node, path, findings));
+        self.entries.push(Components::read(name, node, path, findings));
     }
 
     /// The data config that an option refers to: a name, or an object in place.
-    pub(super) fn reference(&self, found: &Found<'_>, findings: &mut Findings) -> Option<Resolved> {
+    pub(super) fn reference(&self, found: &GivenOption<'_>, findings: &mut Findings) -> Option<Resolved> {
         match &found.node.value {
-            Value::Text(name) => {
+            NodeValue::Text(name) => {
                 let names = || self.entries.iter().map(|entry| entry.name.as_str());
                 let Some(shape) = self.entries.iter().find(|entry| entry.name == *name) else {
                     if self.broken {
@@ -112,9 +116,9 @@ impl<'n> DataConfigs<'n> {
                 self.used.borrow_mut().insert(name.clone());
                 shape.resolve(self, findings)
             }
-            Value::Object(_) => {
+            NodeValue::Object(_) => {
                 let name = found.node.get("name").and_then(Node::as_text).unwrap_or(found.opt.name);
-                Shape::read(name, found.node, found.path.clone(), findings).resolve(self, findings)
+                Components::read(name, found.node, found.path.clone(), findings).resolve(self, findings)
             }
             _ => {
                 let message = format!("expected the name of a data config, found {}", found.node.describe());
@@ -133,7 +137,7 @@ impl<'n> DataConfigs<'n> {
                 let message = format!("no pass uses the data config `{}`", entry.name);
                 findings.warn(entry.at, &entry.path, message);
             }
-            let mut other = Findings::default();
+            let mut other = Findings::new(findings.blocks.clone());
             for fields in [&mut entry.load, &mut entry.pre] {
                 fields.blind = true;
                 fields.resolve(self.model_era, &mut other);
@@ -143,10 +147,10 @@ impl<'n> DataConfigs<'n> {
     }
 }
 
-impl<'n> Shape<'n> {
-    fn read(name: &str, node: &'n Node, path: String, findings: &mut Findings) -> Shape<'n> {
+impl<'n> Components<'n> {
+    fn read(name: &str, node: &'n Node, path: String, findings: &mut Findings) -> Components<'n> {
         let top = Fields::open(node, &path, &DATA_CONFIG, findings);
-        let mut shape = Shape {
+        let mut shape = Components {
             name: name.to_owned(),
             at: node.at,
             load: Fields::empty(&join(&path, "load_dataset_config"), node.at, &LOAD_DATASET),
@@ -262,7 +266,7 @@ impl<'n> Shape<'n> {
     }
 }
 
-fn object<'n>(node: &'n Node, path: &str, findings: &mut Findings) -> &'n [Entry] {
+fn object<'n>(node: &'n Node, path: &str, findings: &mut Findings) -> &'n [NodeEntry] {
     node.as_object().unwrap_or_else(|| {
         if !node.is_null() {
             findings.error(node.at, path, format!("expected an object, found {}", node.describe()), None);

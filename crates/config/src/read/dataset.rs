@@ -1,17 +1,17 @@
 //! `load_dataset_config`: which rows.
 
-use super::data::{DataConfigs, Shape};
+use super::data::{Components, DataConfigs};
+use crate::data::{DataFiles, LoadDataset};
 use crate::data_readers::READERS;
 use crate::findings::Findings;
-use crate::node::{Node, Value};
+use crate::node::{Node, NodeValue};
 use crate::values::Values;
-use crate::{DataFiles, LoadDataset};
 use std::path::{Path, PathBuf};
 
 /// The loaders that are Olive's own, and not somebody's Python.
 const LOADERS: [&str; 2] = ["huggingface_dataset", "local_dataset"];
 
-impl Shape<'_> {
+impl Components<'_> {
     pub(super) fn load_dataset(
         &self,
         values: &Values,
@@ -76,20 +76,7 @@ impl Shape<'_> {
         if !filters.is_null() && !filters.is_object() {
             values.error("col_filters", "expected an object of columns and values", None, findings);
         }
-        Some(LoadDataset {
-            data_name,
-            subset: values.text("subset").map(str::to_owned),
-            split: values.text("split").unwrap_or_default().to_owned(),
-            data_dir,
-            data_files: files,
-            col_filters: filters
-                .as_object()
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| (k.clone(), v.clone()))
-                .collect(),
-            field: values.text("field").map(str::to_owned),
-        })
+        Some(LoadDataset { data_dir, data_files: files, ..LoadDataset::read(values)? })
     }
 }
 
@@ -97,8 +84,8 @@ impl Shape<'_> {
 fn data_files(node: &Node) -> Result<DataFiles, String> {
     let paths = |node: &Node| -> Result<Vec<String>, String> {
         match &node.value {
-            Value::Text(text) => Ok(vec![text.clone()]),
-            Value::List(items) if !items.is_empty() => {
+            NodeValue::Text(text) => Ok(vec![text.clone()]),
+            NodeValue::List(items) if !items.is_empty() => {
                 let texts: Option<Vec<String>> =
                     items.iter().map(|item| item.as_text().map(str::to_owned)).collect();
                 texts.ok_or_else(|| "expected a list of files".to_owned())
@@ -107,13 +94,13 @@ fn data_files(node: &Node) -> Result<DataFiles, String> {
         }
     };
     let files = match &node.value {
-        Value::Object(_)
+        NodeValue::Object(_)
             if node.get("type").is_some_and(|kind| kind.as_text().is_some())
                 && node.get("config").is_some() =>
         {
             return resource(node);
         }
-        Value::Object(entries) if !entries.is_empty() => {
+        NodeValue::Object(entries) if !entries.is_empty() => {
             let splits = entries.iter().map(|entry| Ok((entry.key.clone(), paths(&entry.node)?)));
             DataFiles::PerSplit(splits.collect::<Result<_, String>>()?)
         }

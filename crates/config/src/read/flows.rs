@@ -1,23 +1,25 @@
 //! `pass_flows`, and whether each pass can take what the one before it gives.
 
-use super::passes::Passes;
+use super::passes::PassEntries;
 use crate::fields::Fields;
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::kind::output_kind;
-use crate::node::{Node, Value};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeValue};
+use crate::place::join;
+use crate::registry::ConfiguredPass;
 use olive_core::handle::ModelKind;
 
 /// The flows as indices into the passes. Without `pass_flows` there is one, in the order of the file.
-pub(super) fn read(
+pub(super) fn read<P: ConfiguredPass + ?Sized>(
     root: &Fields<'_>,
-    passes: &Passes,
+    passes: &PassEntries<P>,
     input: Option<ModelKind>,
     findings: &mut Findings,
 ) -> Vec<Vec<usize>> {
     let flows = match root.found("pass_flows") {
         None => vec![passes.names.iter().map(|(_, index)| *index).collect()],
         Some(found) => match &found.node.value {
-            Value::List(items) if !items.is_empty() => items
+            NodeValue::List(items) if !items.is_empty() => items
                 .iter()
                 .enumerate()
                 .map(|(index, item)| flow(item, &format!("{}[{index}]", found.path), passes, findings))
@@ -39,8 +41,13 @@ pub(super) fn read(
     flows.into_iter().map(|flow| flow.into_iter().flatten().collect()).collect()
 }
 
-fn flow(node: &Node, path: &str, passes: &Passes, findings: &mut Findings) -> Vec<Option<usize>> {
-    let Value::List(items) = &node.value else {
+fn flow<P: ?Sized>(
+    node: &Node,
+    path: &str,
+    passes: &PassEntries<P>,
+    findings: &mut Findings,
+) -> Vec<Option<usize>> {
+    let NodeValue::List(items) = &node.value else {
         findings.error(
             node.at,
             path,
@@ -81,19 +88,24 @@ fn flow(node: &Node, path: &str, passes: &Passes, findings: &mut Findings) -> Ve
 }
 
 /// Follows the model through the passes, up to the first that cannot take it.
-fn check(flow: impl Iterator<Item = usize>, input: ModelKind, passes: &Passes, findings: &mut Findings) {
+fn check<P: ConfiguredPass + ?Sized>(
+    flow: impl Iterator<Item = usize>,
+    input: ModelKind,
+    passes: &PassEntries<P>,
+    findings: &mut Findings,
+) {
     let mut kind = input;
     let mut before = "the input model".to_owned();
     for index in flow {
         let pass = &passes.passes[index];
-        match output_kind(&pass.pass, kind) {
+        match pass.pass.output(kind) {
             Ok(output) => kind = output,
             Err(reason) => {
-                let message = format!("{} cannot follow {before}: {reason}", pass.pass.type_name());
+                let message = format!("{} cannot follow {before}: {reason}", pass.pass.name());
                 findings.error(pass.position, join("passes", &pass.name), message, None);
                 return;
             }
         }
-        before = format!("`{}` ({})", pass.name, pass.pass.type_name());
+        before = format!("`{}` ({})", pass.name, pass.pass.name());
     }
 }

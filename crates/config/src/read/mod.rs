@@ -1,26 +1,33 @@
 //! The tree into [`RunConfig`]: every reference resolved, every value checked, every default filled in.
 
-mod builder;
+pub(crate) mod context;
 mod data;
 mod dataset;
 mod flows;
-mod lora;
 mod model;
 mod passes;
 mod system;
 mod text;
-mod training;
 
-use super::fields::Fields;
-use super::findings::{Findings, list_names};
-use super::node::{Node, Value};
-use super::tables::{CACHE_CONFIG, ROOT};
-use super::values::Values;
-use super::{EngineConfig, Origin, RunConfig};
-use std::path::{Path, PathBuf};
+use crate::fields::Fields;
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeValue};
+use crate::origin::{Era, Origin};
+use crate::registry::{ConfiguredPass, Registry};
+use crate::run_config::RunConfig;
+use crate::tables::{CACHE_CONFIG, EngineConfig, ROOT};
+use crate::values::Values;
+use std::path::Path;
 
 /// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.
-pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Findings) -> Option<RunConfig> {
+pub(crate) fn read<P: ConfiguredPass + ?Sized>(
+    root: &Node,
+    file: &Path,
+    local: bool,
+    registry: &Registry<P>,
+    findings: &mut Findings,
+) -> Option<RunConfig<P>> {
     if root.as_object().is_none() {
         findings.error(root.at, "", format!("a configuration is an object, found {}", root.describe()), None);
         return None;
@@ -28,7 +35,7 @@ pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Finding
     let fields = Fields::open(root, "", &ROOT, findings);
     // The era of the model decides about the blocks that do not tell their own; the top level has no such defaults.
     let model = model::read(&fields, findings);
-    let values = fields.resolve(model.era, findings);
+    let mut values = fields.resolve(model.era, findings);
 
     let mut systems = system::Systems::read(&fields, &values, local, findings);
     let host = systems.reference(fields.found("host"), findings);
@@ -42,15 +49,17 @@ pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Finding
         Some(found) => found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line }),
         None => Origin::Default(model.era),
     };
-    let context = passes::Context { model: &model, data: &data, target: target.as_deref(), target_origin };
-    let passes = passes::read(&fields, &context, &mut systems, findings);
+    let surroundings =
+        passes::Surroundings { model: &model, data: &data, target: target.as_deref(), target_origin };
+    let passes = passes::read(&fields, registry, &surroundings, &mut systems, findings);
     let flows = flows::read(&fields, &passes, model.kind, findings);
     data.check_unused(passes.all_implemented, findings);
 
     if model.input.is_none() && findings.none() {
         findings.error(root.at, "input_model", "the input model cannot be read", None);
     }
-    let engine = engine(&fields, &values, host, target, local, findings);
+    let remote = [host, target].map(|system| system.filter(|_| !local));
+    let engine = engine(&fields, &mut values, remote, findings);
     Some(RunConfig {
         path: file.to_owned(),
         workflow_id: values.text("workflow_id").unwrap_or_default().to_owned(),
@@ -58,46 +67,38 @@ pub(crate) fn read(root: &Node, file: &Path, local: bool, findings: &mut Finding
         systems: systems.into_map(),
         passes: passes.passes,
         flows,
-        engine,
+        engine: engine?,
         warnings: Vec::new(),
     })
 }
 
+/// Resolves what `cache_config` says as well, and which systems are meant.
 fn engine(
     fields: &Fields<'_>,
-    values: &Values,
-    host: Option<String>,
-    target: Option<String>,
-    local: bool,
+    values: &mut Values,
+    systems: [Option<String>; 2],
     findings: &mut Findings,
-) -> EngineConfig {
-    let mut cache_dir = values.text("cache_dir").unwrap_or_default().to_owned();
-    let mut clean_cache = values.bool("clean_cache");
+) -> Option<EngineConfig> {
     if let Some(found) = fields.found("cache_config") {
         let inner = Fields::open(found.node, &found.path, &CACHE_CONFIG, findings);
-        let inner = inner.resolve(super::Era::New, findings);
+        let inner = inner.resolve(Era::New, findings);
         if let Some(dir) = inner.text("cache_dir").filter(|_| !values.given("cache_dir")) {
-            dir.clone_into(&mut cache_dir);
+            values.set("cache_dir", dir.into());
         }
-        clean_cache |= inner.bool("clean_cache");
+        if inner.bool("clean_cache") {
+            values.set("clean_cache", true.into());
+        }
     }
-    if cache_dir.contains("://") {
-        values.error(
-            "cache_dir",
-            format!("the cache is a folder on this machine, found `{cache_dir}`"),
-            None,
-            findings,
-        );
+    if let Some(dir) = values.text("cache_dir").filter(|dir| dir.contains("://")) {
+        let message = format!("the cache is a folder on this machine, found `{dir}`");
+        values.error("cache_dir", message, None, findings);
     }
-    EngineConfig {
-        host: host.filter(|_| !local),
-        target: target.filter(|_| !local),
-        cache_dir: PathBuf::from(cache_dir),
-        clean_cache,
-        output_dir: PathBuf::from(values.text("output_dir").unwrap_or(".")),
-        log_severity_level: values.usize("log_severity_level").try_into().unwrap_or(1),
-        no_artifacts: values.bool("no_artifacts"),
+    for (option, system) in ["host", "target"].into_iter().zip(systems) {
+        if let Some(system) = system {
+            values.attach(option, system);
+        }
     }
+    EngineConfig::read(values)
 }
 
 /// Evaluators are not run, so only their form and the references to them are checked.
@@ -117,7 +118,7 @@ fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
         && !names.contains(&name)
         && (fields.lacks("evaluators") || fields.found("evaluators").is_some())
     {
-        let hint = super::findings::nearest(name, names.iter().copied()).map_or_else(
+        let hint = nearest(name, names.iter().copied()).map_or_else(
             || format!("`evaluators` has {}", list_names(names.iter().copied())),
             |near| format!("did you mean `{near}`?"),
         );
@@ -129,9 +130,9 @@ fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
 fn search(fields: &Fields<'_>, findings: &mut Findings) {
     let Some(found) = fields.found("search_strategy") else { return };
     match &found.node.value {
-        Value::Bool(false) => {}
-        Value::Object(entries) if entries.is_empty() => {}
-        Value::Bool(true) | Value::Object(_) => {
+        NodeValue::Bool(false) => {}
+        NodeValue::Object(entries) if entries.is_empty() => {}
+        NodeValue::Bool(true) | NodeValue::Object(_) => {
             findings.warn(
                 found.at,
                 &found.path,

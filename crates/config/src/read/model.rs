@@ -1,15 +1,19 @@
 //! `input_model`.
 
 use crate::fields::Fields;
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::node::{At, Node, Value};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeValue};
+use crate::origin::Era;
+use crate::place::At;
+use crate::place::join;
+use crate::run_config::InputModel;
 use crate::tables::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
-use crate::{Era, InputModel};
 use olive_core::handle::ModelKind;
 use std::path::PathBuf;
 
 /// What the rest of the configuration needs to know of the model.
-pub(super) struct Model {
+pub(super) struct ModelFacts {
     /// `None` if there was an error.
     pub(super) input: Option<InputModel>,
     pub(super) era: Era,
@@ -34,8 +38,8 @@ const FOREIGN_TYPES: [&str; 11] = [
     "SNPEModel",
 ];
 
-pub(super) fn read(root: &Fields<'_>, findings: &mut Findings) -> Model {
-    let mut model = Model { input: None, era: Era::New, kind: None, task: None };
+pub(super) fn read(root: &Fields<'_>, findings: &mut Findings) -> ModelFacts {
+    let mut model = ModelFacts { input: None, era: Era::New, kind: None, task: None };
     let Some(found) = root.found("input_model") else { return model };
     if found.node.as_object().is_none() {
         let message = format!("expected an object, found {}", found.node.describe());
@@ -73,7 +77,7 @@ pub(super) fn read(root: &Fields<'_>, findings: &mut Findings) -> Model {
     model
 }
 
-fn hugging_face(model: &mut Model, era: Era, node: &Node, path: &str, findings: &mut Findings) {
+fn hugging_face(model: &mut ModelFacts, era: Era, node: &Node, path: &str, findings: &mut Findings) {
     model.era = era;
     let fields = Fields::open(node, path, &HF_MODEL, findings);
     let values = fields.resolve(era, findings);
@@ -143,7 +147,7 @@ fn hugging_face(model: &mut Model, era: Era, node: &Node, path: &str, findings: 
     });
 }
 
-fn onnx(model: &mut Model, node: &Node, path: &str, findings: &mut Findings) {
+fn onnx(model: &mut ModelFacts, node: &Node, path: &str, findings: &mut Findings) {
     let fields = Fields::open(node, path, &ONNX_MODEL, findings);
     fields.resolve(Era::New, findings);
     let Some(found) = fields.found("model_path") else { return };
@@ -169,10 +173,10 @@ pub(super) enum Unusable {
 /// A path from a text or from one of Olive's resource objects `{"type": …, "config": {…}}`.
 pub(super) fn model_path(node: &Node) -> Result<String, Unusable> {
     match &node.value {
-        Value::Text(text) if text.is_empty() => Err(Unusable::Malformed("the path is empty".into())),
-        Value::Text(text) if text.starts_with("azureml://") => Err(Unusable::Remote(format!("`{text}`"))),
-        Value::Text(text) => Ok(text.clone()),
-        Value::Object(_) => {
+        NodeValue::Text(text) if text.is_empty() => Err(Unusable::Malformed("the path is empty".into())),
+        NodeValue::Text(text) if text.starts_with("azureml://") => Err(Unusable::Remote(format!("`{text}`"))),
+        NodeValue::Text(text) => Ok(text.clone()),
+        NodeValue::Object(_) => {
             let kind = node.get("type").and_then(Node::as_text).unwrap_or_default().to_lowercase();
             let config = node.get("config").unwrap_or(node);
             let text = |key: &str| config.get(key).and_then(Node::as_text);

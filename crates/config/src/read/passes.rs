@@ -1,27 +1,30 @@
 //! `passes`: which there are, and what stands around their options.
 
+use super::context::PassContext;
 use super::data::DataConfigs;
-use super::model::Model;
+use super::model::ModelFacts;
 use super::system::Systems;
-use super::{builder, lora};
 use crate::fields::Fields;
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::node::{At, Entry, Node, Value};
-use crate::option::Block;
-use crate::tables::{FOREIGN_PASSES, PASSES};
-use crate::{MergeOptions, Origin, PassConfig, PassOptions, ResolvedOption};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeEntry, NodeValue};
+use crate::origin::Origin;
+use crate::place::{At, join};
+use crate::registry::{PassDefinition, Registry};
+use crate::run_config::PassConfig;
+use crate::tables::FOREIGN_PASSES;
 
-/// What passes refer to.
-pub(super) struct Context<'a, 'n> {
-    pub(super) model: &'a Model,
+/// What every pass may refer to.
+pub(super) struct Surroundings<'a, 'n> {
+    pub(super) model: &'a ModelFacts,
     pub(super) data: &'a DataConfigs<'n>,
     pub(super) target: Option<&'a str>,
     /// Where the choice of the target comes from.
     pub(super) target_origin: Origin,
 }
 
-pub(super) struct Passes {
-    pub(super) passes: Vec<PassConfig>,
+pub(super) struct PassEntries<P: ?Sized> {
+    pub(super) passes: Vec<PassConfig<P>>,
     /// All names of the file, with the index into `passes` of those that could be read.
     pub(super) names: Vec<(String, Option<usize>)>,
     /// No pass is of a type that only Olive has, or that nobody has.
@@ -36,31 +39,35 @@ struct Foreign {
     path: String,
 }
 
-pub(super) fn read(
+pub(super) fn read<P: ?Sized>(
     root: &Fields<'_>,
-    context: &Context<'_, '_>,
+    registry: &Registry<P>,
+    surroundings: &Surroundings<'_, '_>,
     systems: &mut Systems,
     findings: &mut Findings,
-) -> Passes {
-    let mut passes = Passes { passes: Vec::new(), names: Vec::new(), all_implemented: true };
+) -> PassEntries<P> {
+    let mut passes = PassEntries { passes: Vec::new(), names: Vec::new(), all_implemented: true };
     let Some(found) = root.found("passes") else { return passes };
     let entries = match &found.node.value {
-        Value::Object(entries) => entries,
+        NodeValue::Object(entries) => entries,
         _ => {
             let message = format!("expected passes by name, found {}", found.node.describe());
-            findings.error(found.node.at, &found.path, message, Some(EXAMPLE.into()));
+            findings.error(found.node.at, &found.path, message, Some(registry.example()));
             return passes;
         }
     };
     if entries.is_empty() {
-        findings.error(found.node.at, &found.path, "there is no pass", Some(EXAMPLE.into()));
+        findings.error(found.node.at, &found.path, "there is no pass", Some(registry.example()));
     }
     let mut foreign = Vec::new();
     for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
         let path = join(&found.path, &entry.key);
         let (node, path) = first_alternative(entry, path, findings);
-        let pass = match block(&entry.key, node, &path, &mut foreign, findings) {
-            Some(block) => read_pass(entry, node, &path, block, context, systems, findings),
+        let pass = match definition(&entry.key, node, &path, registry, &mut foreign, findings) {
+            Some(definition) => {
+                let place = Place { entry, node, path: &path };
+                read_pass(&place, definition, surroundings, systems, findings)
+            }
             None => {
                 passes.all_implemented = false;
                 None
@@ -69,16 +76,14 @@ pub(super) fn read(
         passes.names.push((entry.key.clone(), pass.is_some().then_some(passes.passes.len())));
         passes.passes.extend(pass);
     }
-    report(&foreign, findings);
+    report(&foreign, registry, findings);
     passes
 }
 
-const EXAMPLE: &str = "for example \"passes\": {\"lora\": {\"type\": \"LoRA\", …}, \"builder\": {\"type\": \"ModelBuilder\", …}}";
-
 /// A list of passes means alternatives, of which a run without search takes the first.
-fn first_alternative<'n>(entry: &'n Entry, path: String, findings: &mut Findings) -> (&'n Node, String) {
+fn first_alternative<'n>(entry: &'n NodeEntry, path: String, findings: &mut Findings) -> (&'n Node, String) {
     match &entry.node.value {
-        Value::List(items) if !items.is_empty() => {
+        NodeValue::List(items) if !items.is_empty() => {
             if items.len() > 1 {
                 let message =
                     format!("of {} alternatives the first is used: nothing is searched", items.len());
@@ -90,16 +95,16 @@ fn first_alternative<'n>(entry: &'n Entry, path: String, findings: &mut Findings
     }
 }
 
-/// The table of the pass's type, unless the type is not ours.
-fn block(
+/// The definition of the pass's type, unless the type is not ours.
+fn definition<P: ?Sized>(
     name: &str,
     node: &Node,
     path: &str,
+    registry: &Registry<P>,
     foreign: &mut Vec<Foreign>,
     findings: &mut Findings,
-) -> Option<&'static Block> {
-    let ours = PASSES.map(|block| block.name);
-    let known = || Some(format!("the types are {}", list_names(ours)));
+) -> Option<&'static PassDefinition<P>> {
+    let known = || Some(format!("the types are {}", list_names(registry.names())));
     if node.as_object().is_none() {
         findings.error(node.at, path, format!("expected a pass, found {}", node.describe()), None);
         return None;
@@ -113,11 +118,11 @@ fn block(
         findings.error(r#type.at, join(path, "type"), message, known());
         return None;
     };
-    if let Some(block) = PASSES.into_iter().find(|block| block.name.eq_ignore_ascii_case(text)) {
-        return Some(block);
+    if let Some(definition) = registry.find(text) {
+        return Some(definition);
     }
     if !FOREIGN_PASSES.iter().any(|known| known.eq_ignore_ascii_case(text))
-        && let Some(near) = nearest(text, ours)
+        && let Some(near) = nearest(text, registry.names())
     {
         let message = format!("there is no pass type `{text}`");
         findings.error(r#type.at, join(path, "type"), message, Some(format!("did you mean `{near}`?")));
@@ -134,7 +139,7 @@ fn block(
 }
 
 /// One error for all of them.
-fn report(foreign: &[Foreign], findings: &mut Findings) {
+fn report<P: ?Sized>(foreign: &[Foreign], registry: &Registry<P>, findings: &mut Findings) {
     let Some(first) = foreign.first() else { return };
     let places: Vec<String> = foreign
         .iter()
@@ -147,42 +152,45 @@ fn report(foreign: &[Foreign], findings: &mut Findings) {
         [_] => (join(&first.path, "type"), "a pass is not implemented"),
         _ => ("passes".to_owned(), "some passes are not implemented"),
     };
-    let hint = format!("implemented are {}", list_names(PASSES.map(|block| block.name)));
+    let hint = format!("implemented are {}", list_names(registry.names()));
     findings.unimplemented_passes(first.at, path, format!("{what}: {}", places.join(", ")), hint);
 }
 
-fn read_pass(
-    entry: &Entry,
-    node: &Node,
-    path: &str,
-    block: &'static Block,
-    context: &Context<'_, '_>,
+/// An entry of `passes`: as it stands there, and which of its alternatives is used.
+struct Place<'a> {
+    entry: &'a NodeEntry,
+    node: &'a Node,
+    path: &'a str,
+}
+
+fn read_pass<P: ?Sized>(
+    place: &Place<'_>,
+    definition: &'static PassDefinition<P>,
+    surroundings: &Surroundings<'_, '_>,
     systems: &mut Systems,
     findings: &mut Findings,
-) -> Option<PassConfig> {
-    let fields = Fields::open(node, path, block, findings);
-    let era = fields.era().unwrap_or(context.model.era);
+) -> Option<PassConfig<P>> {
+    let fields = Fields::open(place.node, place.path, definition.block, findings);
+    let era = fields.era().unwrap_or(surroundings.model.era);
     let values = fields.resolve(era, findings);
     let host = systems.reference(fields.found("host"), findings);
     let clean_run_cache = values.bool("clean_run_cache");
-    let (pass, resolved) = match block.name {
-        "LoRA" | "QLoRA" | "LoftQ" | "DoRA" => lora::read(&fields, values, era, context, findings)?,
-        "ModelBuilder" => builder::read(&fields, values, context, systems, findings)?,
-        _ => {
-            let base_weights = values.choice("base_weights");
-            (PassOptions::MergeAdapterWeights(MergeOptions { base_weights }), values.resolved(""))
-        }
+    let context = PassContext {
+        era,
+        model: surroundings.model,
+        data: surroundings.data,
+        systems,
+        target: surroundings.target,
+        target_origin: surroundings.target_origin,
     };
+    let (pass, resolved) = (definition.read)(&fields, values, &context, findings)?;
     Some(PassConfig {
-        name: entry.key.clone(),
+        name: place.entry.key.clone(),
         pass,
         host: host.filter(|_| !systems.local()),
         clean_run_cache,
         era,
         resolved,
-        position: entry.at.or(node.at),
+        position: place.entry.at.or(place.node.at),
     })
 }
-
-/// What a pass reader gives: the options, and how they came about.
-pub(super) type PassRead = (PassOptions, Vec<ResolvedOption>);

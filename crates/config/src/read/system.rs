@@ -1,14 +1,17 @@
 //! `systems`, and the references to them.
 
-use crate::fields::{Fields, Found};
-use crate::findings::{Findings, join, list_names, nearest};
-use crate::node::{Node, Value};
+use crate::fields::{Fields, GivenOption};
+use crate::findings::Findings;
+use crate::names::{list_names, nearest};
+use crate::node::{Node, NodeValue};
 use crate::option::Block;
+use crate::origin::Era;
+use crate::place::join;
+use crate::run_config::{Accelerator, System, SystemKind};
 use crate::tables::{
     ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
 };
 use crate::values::Values;
-use crate::{Accelerator, Era, System, SystemKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) struct Systems {
@@ -116,8 +119,8 @@ impl Systems {
         Some(System { kind, accelerators: accelerators.unwrap_or_default() })
     }
 
-    fn accelerators(&self, found: &Found<'_>, findings: &mut Findings) -> Vec<Accelerator> {
-        let Value::List(items) = &found.node.value else {
+    fn accelerators(&self, found: &GivenOption<'_>, findings: &mut Findings) -> Vec<Accelerator> {
+        let NodeValue::List(items) = &found.node.value else {
             let message = format!("expected a list of accelerators, found {}", found.node.describe());
             let hint =
                 "for example [{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]";
@@ -133,7 +136,7 @@ impl Systems {
     fn accelerator(&self, node: &Node, path: &str, findings: &mut Findings) -> Option<Accelerator> {
         // Up to Olive 0.5 an accelerator was its device.
         let device = Node {
-            value: Value::Object(vec![crate::node::Entry {
+            value: NodeValue::Object(vec![crate::node::NodeEntry {
                 key: "device".into(),
                 at: node.at,
                 node: node.clone(),
@@ -168,10 +171,14 @@ impl Systems {
     }
 
     /// The name of the system that an option refers to, and whether passes can run there.
-    pub(super) fn reference(&mut self, found: Option<&Found<'_>>, findings: &mut Findings) -> Option<String> {
+    pub(super) fn reference(
+        &mut self,
+        found: Option<&GivenOption<'_>>,
+        findings: &mut Findings,
+    ) -> Option<String> {
         let found = found?;
         let name = match &found.node.value {
-            Value::Text(name) => {
+            NodeValue::Text(name) => {
                 if self.broken {
                     return None;
                 }
@@ -190,7 +197,7 @@ impl Systems {
                 }
                 name.clone()
             }
-            Value::Object(_) => {
+            NodeValue::Object(_) => {
                 let system = self.system(found.node, &found.path, findings)?;
                 self.names.push(found.path.clone());
                 self.map.insert(found.path.clone(), system);
@@ -223,9 +230,9 @@ impl Systems {
         Some(name)
     }
 
-    /// What ModelBuilder builds for (`cpu`, `cuda`, `dml`, `webgpu`), and a word about it if that is not what the
-    /// file asks for.
-    pub(super) fn builder_provider(&self, target: Option<&str>) -> (String, Option<String>) {
+    /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and a word about it if that is not what the file
+    /// asks for.
+    pub(super) fn execution_provider(&self, target: Option<&str>) -> (String, Option<String>) {
         let accelerators =
             target.and_then(|name| self.map.get(name)).map_or(&[][..], |system| &system.accelerators);
         let wanted =
@@ -269,7 +276,7 @@ fn check_providers(names: &mut [String], node: &Node, path: &str, findings: &mut
             Some((known, _)) => (*known).clone_into(name),
             None => {
                 let (at, path) = match &node.value {
-                    Value::List(items) => {
+                    NodeValue::List(items) => {
                         (items.get(index).and_then(|item| item.at), format!("{path}[{index}]"))
                     }
                     _ => (node.at, path.to_owned()),

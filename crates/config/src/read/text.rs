@@ -1,14 +1,15 @@
 //! `pre_process_data_config`: how rows become token blocks.
 
-use super::data::Shape;
+use super::data::Components;
+use crate::data::{LossOn, Strategy, TextGeneration, TextSource};
 use crate::findings::Findings;
+use crate::origin::Era;
 use crate::values::Values;
-use crate::{Era, LossOn, PaddingSide, Strategy, TextGeneration, TextSource};
 
 /// The pre-processing that is Olive's own, and not somebody's Python.
 const PRE_PROCESSING: [&str; 2] = ["text_generation_huggingface_pre_process", "huggingface_pre_process"];
 
-impl Shape<'_> {
+impl Components<'_> {
     pub(super) fn text_generation(
         &self,
         values: &mut Values,
@@ -28,7 +29,7 @@ impl Shape<'_> {
         let max_seq_len = values.usize("max_seq_len");
         let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
         let packs = strategy == Strategy::Pack;
-        let loss_on = values.choice("loss_on").unwrap_or_default();
+        let loss_on: LossOn = values.choice("loss_on").unwrap_or_default();
         let response_template =
             values.text("response_template").filter(|text| !text.is_empty()).map(str::to_owned);
         let chat = matches!(source, Some(TextSource::ChatTemplate { .. }));
@@ -110,25 +111,8 @@ impl Shape<'_> {
         if !matches!(source, Some(TextSource::ChatTemplate { .. })) {
             values.hide(&["message_col"]);
         }
-        Some(TextGeneration {
-            era,
-            source: source?,
-            strategy,
-            max_seq_len,
-            joiner: values.text("joiner").filter(|joiner| !joiner.is_empty()).map(str::to_owned),
-            stride,
-            pad_to_max_len: values.bool("pad_to_max_len"),
-            padding_side: values.choice::<PaddingSide>("padding_side"),
-            drop_short_sequences: values.bool("drop_short_sequences"),
-            add_special_tokens: values.bool("add_special_tokens"),
-            use_attention_mask: values.bool("use_attention_mask"),
-            max_samples: values.positive("max_samples"),
-            processing_batch_size: values.usize("processing_batch_size"),
-            random_seed: values.u64("random_seed"),
-            random_retries: values.usize("random_retries"),
-            loss_on,
-            response_template,
-        })
+        values.attach("text_template", source?);
+        Some(TextGeneration { era, ..TextGeneration::read(values)? })
     }
 
     fn source(&self, values: &mut Values, era: Era, findings: &mut Findings) -> Option<TextSource> {

@@ -1,7 +1,8 @@
 //! `input_model`.
 
-use super::super::Era;
-use super::super::option::{Block, Kind, Opt, Special};
+use crate::option::{Block, Kind, Opt, Special};
+use crate::origin::Era;
+use serde_json::json;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",
@@ -22,7 +23,7 @@ pub(crate) static HF_MODEL: Block = Block {
     parts: &[&[
         Opt::new(
             "model_path",
-            Kind::Special(Special::ModelPath),
+            Kind::Special(&MODEL_PATH),
             "Folder of the model, or its id on the Hugging Face Hub. Wins over `hf_config.model_name`.",
         ),
         Opt::new("task", Kind::Text, "Task of the model; passes that train need text generation."),
@@ -110,7 +111,7 @@ pub(crate) static ONNX_MODEL: Block = Block {
     wrapper: Some("config"),
     outer: TYPE,
     parts: &[&[
-        Opt::new("model_path", Kind::Special(Special::ModelPath), "Folder or file of the model.").required(),
+        Opt::new("model_path", Kind::Special(&MODEL_PATH), "Folder or file of the model.").required(),
         Opt::new("onnx_file_name", Kind::Text, "File in the folder.").quiet(),
         Opt::new("inference_settings", Kind::Any, "Options of the session.").quiet(),
         Opt::new("use_ort_extensions", Kind::Bool, "Load onnxruntime-extensions.").quiet(),
@@ -121,3 +122,11 @@ pub(crate) static ONNX_MODEL: Block = Block {
     ]],
     open: None,
 };
+
+/// The model to start from.
+pub(crate) static INPUT_MODEL: Special =
+    Special::unchecked("an object, see below", || json!({"$ref": "#/$defs/input_model"}));
+
+/// A folder or hub id, or an object that says where a model lies.
+pub(crate) static MODEL_PATH: Special =
+    Special::unchecked("a text, or an object with a path", || json!({"type": ["string", "object", "null"]}));

@@ -1,6 +1,8 @@
 //! `systems`: where passes run, and for what hardware.
 
-use super::super::option::{Block, Kind, Opt, Special, at_least};
+use super::azure::AZUREML_CLIENT;
+use crate::option::{Block, Kind, Opt, Special, at_least};
+use serde_json::json;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",
@@ -12,7 +14,7 @@ const TYPE: &[Opt] = &[Opt::new(
 const COMMON: &[Opt] = &[
     Opt::new(
         "accelerators",
-        Kind::Special(Special::Accelerators),
+        Kind::Special(&ACCELERATORS),
         "The hardware: `[{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]`.",
     ),
     Opt::new("hf_token", Kind::Bool, "Whether jobs log in to the Hugging Face Hub.").quiet(),
@@ -45,7 +47,7 @@ pub(crate) static AZURE_ML: Block = Block {
             Opt::new("aml_compute", Kind::Text, "Name of the compute cluster.").quiet(),
             Opt::new("aml_docker_config", Kind::Any, "Image and conda file of the environment.").quiet(),
             Opt::new("aml_environment_config", Kind::Any, "Registered environment.").quiet(),
-            Opt::new("azureml_client", Kind::Block(&super::AZUREML_CLIENT), "Another workspace.").quiet(),
+            Opt::new("azureml_client", Kind::Block(&AZUREML_CLIENT), "Another workspace.").quiet(),
             Opt::new("tags", Kind::Any, "Tags of the jobs.").quiet(),
             Opt::new("resources", Kind::Any, "Resources of the jobs.").quiet(),
             Opt::new("instance_count", at_least(1), "Machines per job.").quiet(),
@@ -142,3 +144,22 @@ pub(crate) const PROVIDERS: &[(&str, &str)] = &[
     ("SNPEExecutionProvider", "cpu"),
     ("AzureExecutionProvider", "cpu"),
 ];
+
+/// Systems by name.
+pub(crate) static SYSTEMS: Special = Special::unchecked(
+    "an object by name",
+    || json!({"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/system"}}),
+);
+
+/// A name in `systems`, or a system.
+pub(crate) static SYSTEM: Special = Special::unchecked(
+    "a name or a system",
+    || json!({"anyOf": [{"type": ["string", "null"]}, {"$ref": "#/$defs/system"}]}),
+);
+
+/// The hardware of a system.
+pub(crate) static ACCELERATORS: Special = Special::unchecked("a list", || {
+    json!({"type": ["array", "null"], "items": {
+        "anyOf": [{"$ref": "#/$defs/accelerator"}, {"type": "string"}],
+    }})
+});

@@ -1,9 +1,10 @@
 //! Trains an adapter on a frozen base: what LoRA, QLoRA and LoftQ share.
 
 use super::RunContext;
+use super::lora_options::LoraOptions;
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
-use olive_config::canonical::{DataConfig, LoraOptions, Targets};
+use olive_config::{DataConfig, Targets};
 use olive_core::device::uses_host_memory;
 use olive_core::error::IoContext;
 use olive_core::event::Event;

@@ -1,26 +1,97 @@
 //! LoftQ: QLoRA whose adapter begins with what the 4 bits leave over of the weights.
 
-use super::{LoraPass, Pass, RunContext};
+use super::lora::LoraPass;
+use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
+use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
 use crate::cache::KeyHasher;
-use olive_config::LoftqOptions;
+use olive_config::option::{BOOL, Block, TEXT, at_least};
+use olive_config::{
+    ConfiguredPass, Era, Fields, Findings, PASS, PassContext, PassDefinition, PassOptions, PassRead, Values,
+    options,
+};
 use olive_core::Result;
 use olive_core::event::Event;
 use olive_core::event::Unit;
-use olive_core::handle::ModelHandle;
+use olive_core::handle::{ModelHandle, ModelKind};
 use olive_model::loftq::Loftq;
 use olive_model::{BaseFormat, QuantisedBase};
 use olive_train::MemoryEstimate;
+use serde::Serialize;
 use std::path::Path;
+use std::sync::Arc;
 
+options! {
+    /// The code is NF4, the scales stay float.
+    #[derive(Debug, Clone, Serialize)]
+    pub struct LoftqOptions {
+        QUANTISATION {
+            /// The adapter and its training.
+            #[serde(flatten)]
+            nested lora: LoraOptions;
+            /// Type of computation; null is `torch_dtype`.
+            pub compute_dtype: String = DTYPE;
+            /// How often the 4-bit weights and the adapter are adjusted to each other before training.
+            pub loftq_iter: usize = at_least(1), default("1"), searchable();
+            /// The 4-bit code.
+            - "quant_type" = TEXT, refused_unless("\"nf4\"", "LoftQ quantises to nf4; QLoRA has fp4 too");
+            /// Quantise the block scales too.
+            - "double_quant" = BOOL,
+                refused_unless("false", "LoftQ keeps the scales as they are; QLoRA can quantise them");
+            /// Whether Olive's merge stays in 4 bits.
+            - "save_quant_config" = BOOL, only(Era::New),
+                ignored_unless("true", "merging always goes into the weights as they are stored");
+        }
+    }
+}
+
+static BLOCK: Block = Block {
+    name: "LoftQ",
+    doc: "Trains a low-rank adapter on a model whose linear layers are held in 4 bits, beginning with what the 4 bits leave \
+          over of the weights.",
+    wrapper: Some("config"),
+    outer: PASS,
+    parts: &[ADAPTER, QUANTISATION, TRAINING],
+    open: None,
+};
+
+pub static LOFTQ: PassDefinition<dyn Pass> = PassDefinition {
+    block: &BLOCK,
+    example: "\"loftq\": {\"type\": \"LoftQ\", …}",
+    gives: ModelKind::HfWithAdapter,
+    read,
+};
+
+fn read(
+    fields: &Fields<'_>,
+    mut values: Values,
+    context: &PassContext<'_>,
+    findings: &mut Findings,
+) -> Option<PassRead<dyn Pass>> {
+    lora_options::resolve_compute_dtype(&mut values);
+    let shown = lora_options::resolve(fields, &mut values, TrainedOn::FourBits, context, findings);
+    Some((Arc::new(LoftqPass { options: LoftqOptions::read(&values)? }), shown))
+}
+
+#[derive(Debug)]
 pub struct LoftqPass {
     pub options: LoftqOptions,
 }
 
-impl Pass for LoftqPass {
+impl ConfiguredPass for LoftqPass {
     fn name(&self) -> &'static str {
         "LoftQ"
     }
 
+    fn options(&self) -> &dyn PassOptions {
+        &self.options
+    }
+
+    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
+        self.lora().output(input)
+    }
+}
+
+impl Pass for LoftqPass {
     fn version(&self) -> u32 {
         1
     }
@@ -72,6 +143,18 @@ impl Pass for LoftqPass {
         let base_key = context.artefacts.map(|a| a.input_key.to_owned());
         BaseFormat { format: Loftq::FORMAT, base_key, loftq_iter: Some(iterations) }.write(dir)?;
         Ok(output)
+    }
+
+    fn writes(&self, name: &str) -> bool {
+        self.lora().writes(name)
+    }
+
+    fn data(&self) -> Vec<DataUse<'_>> {
+        lora_options::data(&self.options.lora)
+    }
+
+    fn adapter(&self) -> Option<TrainedAdapter> {
+        self.lora().adapter().map(|adapter| TrainedAdapter { needs_quantised_base: true, ..adapter })
     }
 }
 

@@ -1,25 +1,107 @@
 //! LoRA: trains a low-rank adapter on a frozen base.
 
 use super::adapter_training::{self, Base, Quantised};
-use super::{Pass, RunContext, data_key};
+use super::data_key;
+use super::lora_options::{self, ADAPTER, LoraOptions, TRAINING, TrainedOn};
+use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
 use crate::cache::KeyHasher;
-use olive_config::canonical::LoraOptions;
+use olive_config::option::{Block, Kind, Opt};
+use olive_config::{
+    ConfiguredPass, Fields, Findings, PASS, PassContext, PassDefinition, PassOptions, PassRead, Values,
+};
 use olive_core::Result;
-use olive_core::handle::ModelHandle;
-use olive_model::{FourBitFormat, ModelFolder, QuantisedBase};
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_model::{FourBitFormat, ModelFolder, QuantisedBase, adapter};
 use olive_train::{MemoryEstimate, targets};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+static LORA_BLOCK: Block = Block {
+    name: "LoRA",
+    doc: "Trains a low-rank adapter on a Hugging Face model.",
+    wrapper: Some("config"),
+    outer: PASS,
+    parts: &[
+        ADAPTER,
+        TRAINING,
+        &[
+            Opt::new("double_quant", Kind::Bool, "An option of QLoRA.").ignored("it is an option of QLoRA"),
+            Opt::new("quant_type", Kind::Any, "An option of QLoRA.").ignored("it is an option of QLoRA"),
+            Opt::new("compute_dtype", Kind::Any, "An option of QLoRA.").ignored("it is an option of QLoRA"),
+        ],
+    ],
+    open: None,
+};
+
+/// Olive's own name for LoRA with `use_dora`.
+static DORA_BLOCK: Block = Block {
+    name: "DoRA",
+    doc: "Trains a weight-decomposed low-rank adapter: LoRA with `use_dora`.",
+    wrapper: Some("config"),
+    outer: PASS,
+    parts: &[ADAPTER, TRAINING],
+    open: None,
+};
+
+pub static LORA: PassDefinition<dyn Pass> = PassDefinition {
+    block: &LORA_BLOCK,
+    example: "\"lora\": {\"type\": \"LoRA\", …}",
+    gives: ModelKind::HfWithAdapter,
+    read: |fields, mut values, context, findings| {
+        let shown = lora_options::resolve(fields, &mut values, TrainedOn::Float, context, findings);
+        Some((Arc::new(LoraPass { options: LoraOptions::read(&values)? }), shown))
+    },
+};
+
+pub static DORA: PassDefinition<dyn Pass> = PassDefinition {
+    block: &DORA_BLOCK,
+    example: "\"dora\": {\"type\": \"DoRA\", …}",
+    gives: ModelKind::HfWithAdapter,
+    read: read_dora,
+};
+
+fn read_dora(
+    fields: &Fields<'_>,
+    mut values: Values,
+    context: &PassContext<'_>,
+    findings: &mut Findings,
+) -> Option<PassRead<dyn Pass>> {
+    if values.given("use_dora") && !values.bool("use_dora") {
+        let hint = "use the pass LoRA".to_owned();
+        values.error("use_dora", "a DoRA pass without DoRA", Some(hint), findings);
+    }
+    values.set("use_dora", json!(true));
+    (LORA.read)(fields, values, context, findings)
+}
+
+#[derive(Debug)]
 pub struct LoraPass {
     pub options: LoraOptions,
 }
 
-impl Pass for LoraPass {
+impl ConfiguredPass for LoraPass {
     fn name(&self) -> &'static str {
         "LoRA"
     }
 
+    fn options(&self) -> &dyn PassOptions {
+        &self.options
+    }
+
+    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
+        match input {
+            ModelKind::Hf => Ok(ModelKind::HfWithAdapter),
+            ModelKind::HfWithAdapter => {
+                Err("the model already has an adapter, which MergeAdapterWeights must merge first".into())
+            }
+            ModelKind::Onnx => Err("an ONNX model cannot be trained".into()),
+        }
+    }
+}
+
+impl Pass for LoraPass {
     fn version(&self) -> u32 {
         2
     }
@@ -63,6 +145,24 @@ impl Pass for LoraPass {
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
         self.train(input, dir, context, |_| Ok((None, BTreeMap::new())))
+    }
+
+    fn writes(&self, name: &str) -> bool {
+        [adapter::CONFIG, "adapter_model.safetensors"].contains(&name)
+    }
+
+    fn data(&self) -> Vec<DataUse<'_>> {
+        lora_options::data(&self.options)
+    }
+
+    fn adapter(&self) -> Option<TrainedAdapter> {
+        let whole = self.options.modules_to_save.as_ref().is_some_and(|modules| !modules.is_empty());
+        let tied_to_base = match (self.options.use_dora, whole) {
+            (true, _) => Some("DoRA scales the rows of the base"),
+            (false, true) => Some("`modules_to_save` trains weights of the base"),
+            (false, false) => None,
+        };
+        Some(TrainedAdapter { needs_quantised_base: false, tied_to_base })
     }
 }
 

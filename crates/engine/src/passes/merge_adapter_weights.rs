@@ -3,12 +3,14 @@
 //! Streamed: the base is mapped, a merged tensor lives in memory in pieces of some megabytes, everything else is
 //! copied from file to file. The type of every tensor stays as it is.
 
-use super::{Pass, RunContext, merge_error, quantised_base};
+use super::pass::{Mismatch, Pass, RunContext};
+use super::{merge_error, quantised_base};
 use crate::cache::{Artefacts, KeyHasher};
 use candle_core::DType;
-use olive_config::canonical::{BaseWeights, MergeOptions};
+use olive_config::option::Block;
+use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, choice, options};
 use olive_core::event::{Event, Unit};
-use olive_core::handle::ModelHandle;
+use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::FloatType;
 use olive_model::safetensors_file::{Entry, Writer};
@@ -16,22 +18,81 @@ use olive_model::{
     Adapter, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor, WeightSource,
 };
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Bytes of tensors in one file before another one is begun, as transformers does it.
 const SHARD: usize = 5_000_000_000;
+
+options! {
+    #[derive(Debug, Clone, PartialEq, Serialize, Default)]
+    pub struct MergeOptions {
+        MERGE_OPTIONS {
+            /// What an adapter of QLoRA is added to: the base model as it is, or the 4-bit weights that it was trained on;
+            /// null is `float`, and `quantised` for an adapter of LoftQ, which admits nothing else.
+            pub base_weights: Option<BaseWeights>;
+        }
+    }
+}
+
+/// What an adapter is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaseWeights {
+    /// The base model as it is.
+    Float,
+    /// What QLoRA's or LoftQ's 4 bits leave of it, which is what the adapter was trained on.
+    Quantised,
+}
+
+choice!(BaseWeights: "float", "quantised|quantized");
+
+static BLOCK: Block = Block {
+    name: "MergeAdapterWeights",
+    doc: "Adds an adapter to the weights of its base model.",
+    wrapper: Some("config"),
+    outer: PASS,
+    parts: &[MERGE_OPTIONS],
+    open: None,
+};
+
+pub static MERGE: PassDefinition<dyn Pass> = PassDefinition {
+    block: &BLOCK,
+    example: "\"merge\": {\"type\": \"MergeAdapterWeights\"}",
+    gives: ModelKind::Hf,
+    read: |_, values, _, _| {
+        Some((Arc::new(MergePass { options: MergeOptions::read(&values)? }), values.resolved("")))
+    },
+};
 
 #[derive(Debug, Clone)]
 pub struct MergePass {
     pub options: MergeOptions,
 }
 
-impl Pass for MergePass {
+impl ConfiguredPass for MergePass {
     fn name(&self) -> &'static str {
         "MergeAdapterWeights"
     }
 
+    fn options(&self) -> &dyn PassOptions {
+        &self.options
+    }
+
+    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
+        match input {
+            ModelKind::HfWithAdapter => Ok(ModelKind::Hf),
+            ModelKind::Hf => {
+                Err("there is no adapter to merge; a LoRA, QLoRA or LoftQ pass makes one".into())
+            }
+            ModelKind::Onnx => Err("an ONNX model has no adapter to merge".into()),
+        }
+    }
+}
+
+impl Pass for MergePass {
     fn version(&self) -> u32 {
         1
     }
@@ -77,13 +138,24 @@ impl Pass for MergePass {
         }
         Ok(ModelHandle::Hf { dir: dir.to_owned() })
     }
+
+    fn writes(&self, name: &str) -> bool {
+        ModelFolder::is_model_file(name)
+    }
+
+    fn after(&self, before: &dyn Pass) -> Result<Option<Arc<dyn Pass>>, Mismatch> {
+        let loftq = before.adapter().is_some_and(|adapter| adapter.needs_quantised_base);
+        let resolved = base_weights(self.options.base_weights, loftq)
+            .map_err(|reason| Mismatch { reason, hint: "leave `base_weights` out" })?;
+        Ok(Some(Arc::new(MergePass { options: MergeOptions { base_weights: Some(resolved) } })))
+    }
 }
 
 impl MergePass {
     /// What the adapter is added to.
     fn base_weights(&self, adapter: &Path) -> Result<BaseWeights> {
         let loftq = BaseFormat::read(adapter)?.is_some_and(|record| record.loftq_iter.is_some());
-        olive_config::kind::base_weights(self.options.base_weights, loftq).map_err(|reason| {
+        base_weights(self.options.base_weights, loftq).map_err(|reason| {
             let reason = format!("{reason}: leave `base_weights` out");
             ModelError::Adapter { path: adapter.to_owned(), reason }.into()
         })
@@ -118,6 +190,24 @@ impl MergePass {
         let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
         quantised_base::open(&folder.dir, &spec, &checkpoint, record.format, artefacts.as_ref(), context)
             .map(Some)
+    }
+}
+
+/// What an adapter is added to, which may make up for the rounding of its base: what was asked for, else what it can
+/// be added to.
+///
+/// # Errors
+/// Why it cannot be added to what was asked for.
+fn base_weights(asked: Option<BaseWeights>, loftq: bool) -> Result<BaseWeights, String> {
+    match asked {
+        Some(BaseWeights::Float) if loftq => {
+            Err("an adapter of LoftQ holds what 4 bits left over of the weights, so it cannot be added to the float \
+                 weights"
+                .into())
+        }
+        Some(asked) => Ok(asked),
+        None if loftq => Ok(BaseWeights::Quantised),
+        None => Ok(BaseWeights::Float),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What merging costs: the logits of a merged model beside those of what was trained.
 
-use super::RunContext;
+use super::pass::RunContext;
 use candle_core::{DType, Tensor};
 use olive_arch::Spec;
 use olive_core::Result;

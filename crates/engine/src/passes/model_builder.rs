@@ -1,26 +1,59 @@
 //! The `ModelBuilder` pass: a Hugging Face model, or one with an adapter, to an ONNX folder for onnxruntime-genai.
 
-use super::{Pass, RunContext, data_key};
+use super::data_key;
+use super::pass::{DataPurpose, DataUse, Mismatch, Pass, RunContext};
 use crate::cache::KeyHasher;
-use olive_config::canonical::{Adapters, DataConfig, EvalSize, ModelBuilderOptions};
+use olive_config::{ConfiguredPass, DataConfig, EvalSize, PassDefinition, PassOptions};
 use olive_core::Result;
 use olive_core::device::Device;
-use olive_core::handle::ModelHandle;
+use olive_core::handle::{ModelHandle, ModelKind};
 use olive_decoder::Decoder;
 use olive_model::{Adapter, MergedCheckpoint, ModelFolder, QuantisedBase, WeightSource};
-use olive_onnx::{BuildOptions, Calibration, Weights};
+use olive_onnx::{Adapters, BuildOptions, Calibration, ModelBuilderOptions, Weights, adapter_file};
 use std::path::Path;
+use std::sync::Arc;
+
+pub static MODEL_BUILDER: PassDefinition<dyn Pass> = PassDefinition {
+    block: &olive_onnx::MODEL_BUILDER,
+    example: "\"builder\": {\"type\": \"ModelBuilder\", …}",
+    gives: ModelKind::Onnx,
+    read: |fields, values, context, findings| {
+        let (options, resolved) = olive_onnx::read_model_builder(fields, values, context, findings)?;
+        Some((Arc::new(ModelBuilderPass { options }), resolved))
+    },
+};
 
 #[derive(Debug, Clone)]
 pub struct ModelBuilderPass {
     pub options: ModelBuilderOptions,
 }
 
-impl Pass for ModelBuilderPass {
+impl ConfiguredPass for ModelBuilderPass {
     fn name(&self) -> &'static str {
         "ModelBuilder"
     }
 
+    fn options(&self) -> &dyn PassOptions {
+        &self.options
+    }
+
+    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
+        match input {
+            ModelKind::Hf | ModelKind::Onnx if self.options.adapters == Adapters::Separate => {
+                Err("there is no adapter to keep apart; a LoRA, QLoRA or LoftQ pass makes one".into())
+            }
+            // An adapter is merged on the way, so that the base is never exported alone.
+            ModelKind::Hf | ModelKind::HfWithAdapter => Ok(ModelKind::Onnx),
+            ModelKind::Onnx if self.options.metadata_only => Ok(ModelKind::Onnx),
+            ModelKind::Onnx => {
+                Err("the model is an ONNX model already; `metadata_only` writes genai_config.json for one"
+                    .into())
+            }
+        }
+    }
+}
+
+impl Pass for ModelBuilderPass {
     fn version(&self) -> u32 {
         1
     }
@@ -119,6 +152,29 @@ impl Pass for ModelBuilderPass {
             }
         }
         Ok(ModelHandle::Onnx { dir: dir.to_owned() })
+    }
+
+    fn writes(&self, name: &str) -> bool {
+        name.strip_suffix(".data").unwrap_or(name) == self.options.file_name()
+            || name == "genai_config.json"
+            || (self.options.adapters == Adapters::Separate && name == adapter_file::FILE)
+            || ModelFolder::SIDE_FILES.contains(&name)
+    }
+
+    fn data(&self) -> Vec<DataUse<'_>> {
+        let calibration = self.options.calibration.iter();
+        calibration.map(|config| DataUse { purpose: DataPurpose::Calibration, config }).collect()
+    }
+
+    fn after(&self, before: &dyn Pass) -> Result<Option<Arc<dyn Pass>>, Mismatch> {
+        let tied = before.adapter().and_then(|adapter| adapter.tied_to_base);
+        match (self.options.adapters, tied) {
+            (Adapters::Separate, Some(what)) => Err(Mismatch {
+                reason: format!("{what}, so its adapter cannot be kept apart"),
+                hint: "`adapters: merged` puts it into the weights",
+            }),
+            (Adapters::Separate, None) | (Adapters::Merged, _) => Ok(None),
+        }
     }
 }
 

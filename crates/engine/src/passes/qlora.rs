@@ -1,26 +1,102 @@
 //! QLoRA: trains a low-rank adapter on a base whose linear layers are held in 4 bits.
 
-use super::{LoraPass, Pass, RunContext, quantised_base};
+use super::lora::LoraPass;
+use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
+use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
+use super::quantised_base;
 use crate::cache::KeyHasher;
-use olive_config::{QloraOptions, QuantType};
+use olive_config::option::{BOOL, Block};
+use olive_config::{
+    ConfiguredPass, Era, Fields, Findings, PASS, PassContext, PassDefinition, PassOptions, PassRead, Values,
+    choice, options,
+};
 use olive_core::Result;
 use olive_core::event::Event;
-use olive_core::handle::ModelHandle;
+use olive_core::handle::{ModelHandle, ModelKind};
 use olive_kernels::quant::nf4::Code;
 use olive_model::{BaseFormat, FourBitFormat};
 use olive_train::MemoryEstimate;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+options! {
+    #[derive(Debug, Clone, Serialize)]
+    pub struct QloraOptions {
+        QUANTISATION {
+            /// The adapter and its training.
+            #[serde(flatten)]
+            nested lora: LoraOptions;
+            /// Type of computation; null is `torch_dtype`.
+            pub compute_dtype: String = DTYPE;
+            /// The 4-bit code.
+            pub quant_type: QuantType, default("\"nf4\""), searchable();
+            /// Quantise the block scales too.
+            pub double_quant: bool, default("false"), searchable();
+            /// Whether Olive's merge stays in 4 bits.
+            - "save_quant_config" = BOOL, only(Era::New),
+                ignored_unless("true", "merging always goes into the weights as they are stored");
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuantType {
+    Nf4,
+    Fp4,
+}
+
+choice!(QuantType: "nf4", "fp4");
+
+static BLOCK: Block = Block {
+    name: "QLoRA",
+    doc: "Trains a low-rank adapter on a model whose linear layers are held in 4 bits.",
+    wrapper: Some("config"),
+    outer: PASS,
+    parts: &[ADAPTER, QUANTISATION, TRAINING],
+    open: None,
+};
+
+pub static QLORA: PassDefinition<dyn Pass> = PassDefinition {
+    block: &BLOCK,
+    example: "\"qlora\": {\"type\": \"QLoRA\", …}",
+    gives: ModelKind::HfWithAdapter,
+    read,
+};
+
+fn read(
+    fields: &Fields<'_>,
+    mut values: Values,
+    context: &PassContext<'_>,
+    findings: &mut Findings,
+) -> Option<PassRead<dyn Pass>> {
+    lora_options::resolve_compute_dtype(&mut values);
+    let shown = lora_options::resolve(fields, &mut values, TrainedOn::FourBits, context, findings);
+    Some((Arc::new(QloraPass { options: QloraOptions::read(&values)? }), shown))
+}
+
+#[derive(Debug)]
 pub struct QloraPass {
     pub options: QloraOptions,
 }
 
-impl Pass for QloraPass {
+impl ConfiguredPass for QloraPass {
     fn name(&self) -> &'static str {
         "QLoRA"
     }
 
+    fn options(&self) -> &dyn PassOptions {
+        &self.options
+    }
+
+    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
+        self.lora().output(input)
+    }
+}
+
+impl Pass for QloraPass {
     fn version(&self) -> u32 {
         1
     }
@@ -66,6 +142,18 @@ impl Pass for QloraPass {
         let base_key = artefacts.map(|a| a.input_key.to_owned());
         BaseFormat { format, base_key, loftq_iter: None }.write(dir)?;
         Ok(output)
+    }
+
+    fn writes(&self, name: &str) -> bool {
+        self.lora().writes(name)
+    }
+
+    fn data(&self) -> Vec<DataUse<'_>> {
+        lora_options::data(&self.options.lora)
+    }
+
+    fn adapter(&self) -> Option<TrainedAdapter> {
+        self.lora().adapter()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The base model in 4 bits, from the cache where it is there.
 
-use super::RunContext;
+use super::pass::RunContext;
 use crate::cache::artefacts::{Artefacts, Derived};
 use olive_arch::Spec;
 use olive_core::Result;

@@ -1,30 +1,43 @@
 //! `training_args`: transformers' TrainingArguments.
 
-use super::passes::Context;
+use super::args::{EvalStrategy, TRAINING_ARGS, TrainingArgs};
+use super::saving::SaveStrategy;
+use super::schedule::{SCHEDULER, Scheduler, SchedulerOptions};
 use crate::fields::Fields;
 use crate::findings::Findings;
-use crate::tables::{SCHEDULER, TRAINING_ARGS};
+use crate::origin::Era;
+use crate::place::join;
 use crate::values::Values;
-use crate::{Era, EvalStrategy, SaveStrategy, Saving, Scheduler, SchedulerOptions, Selection, TrainingArgs};
 use serde_json::json;
 
-pub(super) fn training(
+/// What the block of the pass says of its training.
+#[derive(Debug, Clone, Copy)]
+pub struct TrainingRead {
+    /// The optimiser, where the defaults of the grammar do not say it.
+    pub optim: Option<&'static str>,
+    /// Something is held out for evaluation.
+    pub evaluates: bool,
+    /// The grammar, unless the arguments tell another.
+    pub era: Era,
+}
+
+/// The `training_args` of a pass, with what the plan shows of them.
+pub fn read(
     fields: &Fields<'_>,
-    quantised: bool,
-    evaluates: bool,
-    context: &Context<'_, '_>,
+    pass: TrainingRead,
     findings: &mut Findings,
-) -> (TrainingArgs, Values) {
+) -> (Option<TrainingArgs>, Values) {
+    let evaluates = pass.evaluates;
     let found = fields.found("training_args");
-    let path = crate::findings::join(&fields.path, "training_args");
+    let path = join(&fields.path, "training_args");
     let args = match found {
         Some(found) => Fields::open(found.node, &found.path, &TRAINING_ARGS, findings),
         None => Fields::empty(&path, fields.at, &TRAINING_ARGS),
     };
-    let era = args.era().unwrap_or(context.model.era);
+    let era = args.era().unwrap_or(pass.era);
     let mut values = args.resolve(era, findings);
-    if quantised && !values.given("optim") {
-        values.set("optim", json!("paged_adamw_32bit"));
+    if let Some(optim) = pass.optim.filter(|_| !values.given("optim")) {
+        values.set("optim", json!(optim));
     }
 
     let max_steps = values.positive("max_steps");
@@ -65,43 +78,15 @@ pub(super) fn training(
     }
     let lr_scheduler_type = values.choice("lr_scheduler_type").unwrap_or(Scheduler::Constant);
     let lr_scheduler_kwargs = scheduler(&args, &values, lr_scheduler_type, era, findings);
-    let saving = saving(&mut values, findings);
-    let selection = selection(&values, evaluates, eval_strategy, findings);
+    values.attach("lr_scheduler_kwargs", lr_scheduler_kwargs);
+    resolve_saving(&mut values, findings);
+    check_selection(&values, evaluates, eval_strategy, findings);
     if lr_scheduler_type == Scheduler::ReduceLrOnPlateau && eval_strategy == EvalStrategy::No {
         let hint = "set `eval_strategy` to `steps`, and hold data out for evaluation".to_owned();
         let message = "a plateau is one of evaluations, and there are none on the way";
         values.error("lr_scheduler_type", message, Some(hint), findings);
     }
-    let args = TrainingArgs {
-        seed: values.u64("seed").unwrap_or(42),
-        data_seed: values.u64("data_seed").unwrap_or(42),
-        optim: values.text("optim").unwrap_or_default().to_owned(),
-        per_device_train_batch_size: values.usize("per_device_train_batch_size"),
-        per_device_eval_batch_size: values.usize("per_device_eval_batch_size"),
-        gradient_accumulation_steps: values.usize("gradient_accumulation_steps"),
-        gradient_checkpointing: values.bool("gradient_checkpointing"),
-        learning_rate: values.f64("learning_rate"),
-        weight_decay: values.f64("weight_decay"),
-        adam_beta1: values.f64("adam_beta1"),
-        adam_beta2: values.f64("adam_beta2"),
-        adam_epsilon: values.f64("adam_epsilon"),
-        max_grad_norm: values.f64("max_grad_norm"),
-        num_train_epochs: values.f64("num_train_epochs"),
-        max_steps,
-        lr_scheduler_type,
-        lr_scheduler_kwargs,
-        loraplus_lr_ratio: values.get("loraplus_lr_ratio").json.as_f64(),
-        neftune_noise_alpha: values.get("neftune_noise_alpha").json.as_f64().filter(|alpha| *alpha > 0.0),
-        warmup_ratio: values.f64("warmup_ratio"),
-        warmup_steps: values.usize("warmup_steps"),
-        logging_steps,
-        eval_strategy,
-        eval_steps,
-        group_by_length: values.bool("group_by_length"),
-        dataloader_drop_last: values.bool("dataloader_drop_last"),
-        saving,
-        selection,
-    };
+    let args = TrainingArgs::read(&values).map(|args| TrainingArgs { logging_steps, ..args });
     (args, values)
 }
 
@@ -118,27 +103,7 @@ fn scheduler(
     };
     let fields = Fields::open(found.node, &found.path, &SCHEDULER, findings);
     let given = fields.resolve(era, findings);
-    let float = |name: &str| given.get(name).json.as_f64();
-    let whole = |name: &str| given.get(name).json.as_u64().and_then(|n| usize::try_from(n).ok());
-    let options = SchedulerOptions {
-        num_cycles: float("num_cycles"),
-        power: float("power"),
-        lr_end: float("lr_end"),
-        min_lr: float("min_lr"),
-        min_lr_rate: float("min_lr_rate"),
-        warmup_lr_rate: float("warmup_lr_rate"),
-        timescale: float("timescale"),
-        num_stable_steps: whole("num_stable_steps"),
-        num_decay_steps: whole("num_decay_steps"),
-        warmup_type: given.choice("warmup_type"),
-        decay_type: given.choice("decay_type"),
-        min_lr_ratio: float("min_lr_ratio"),
-        factor: float("factor"),
-        patience: whole("patience"),
-        threshold: float("threshold"),
-        cooldown: whole("cooldown"),
-        eps: float("eps"),
-    };
+    let options = SchedulerOptions::read(&given).unwrap_or_default();
     needs(options, values, kind, findings)
 }
 
@@ -171,7 +136,8 @@ fn needs(
     options
 }
 
-fn saving(values: &mut Values, findings: &mut Findings) -> Saving {
+/// Checkpoints are written if something asks for them.
+fn resolve_saving(values: &mut Values, findings: &mut Findings) {
     let strategy = match values.choice::<SaveStrategy>("save_strategy") {
         Some(strategy) => strategy,
         None if values.given("save_steps") => SaveStrategy::Steps,
@@ -191,23 +157,13 @@ fn saving(values: &mut Values, findings: &mut Findings) -> Saving {
         values.warn("output_dir", message, findings);
     }
     values.set("save_strategy", serde_json::to_value(strategy).unwrap_or_else(|_| json!("no")));
-    Saving {
-        strategy,
-        steps,
-        total_limit: values.positive("save_total_limit"),
-        output_dir: values.text("output_dir").filter(|dir| !dir.is_empty()).map(Into::into),
-    }
 }
 
-fn selection(values: &Values, evaluates: bool, strategy: EvalStrategy, findings: &mut Findings) -> Selection {
-    let selection = Selection {
-        load_best_model_at_end: values.bool("load_best_model_at_end"),
-        early_stopping_patience: values.positive("early_stopping_patience"),
-        early_stopping_threshold: values.f64("early_stopping_threshold"),
-    };
+/// What compares evaluations needs some.
+fn check_selection(values: &Values, evaluates: bool, strategy: EvalStrategy, findings: &mut Findings) {
     let asked = [
-        ("load_best_model_at_end", selection.load_best_model_at_end),
-        ("early_stopping_patience", selection.early_stopping_patience.is_some()),
+        ("load_best_model_at_end", values.bool("load_best_model_at_end")),
+        ("early_stopping_patience", values.positive("early_stopping_patience").is_some()),
         ("save_strategy", values.choice("save_strategy") == Some(SaveStrategy::Best)),
     ];
     for (name, _) in asked.into_iter().filter(|(_, asked)| *asked) {
@@ -219,5 +175,4 @@ fn selection(values: &Values, evaluates: bool, strategy: EvalStrategy, findings:
         let message = format!("`{name}` compares evaluations, and there are none on the way");
         values.error(name, message, Some(hint.into()), findings);
     }
-    selection
 }

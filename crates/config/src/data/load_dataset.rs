@@ -1,0 +1,78 @@
+//! Which rows.
+
+use crate::option::{BOOL, Kind, Special, at_least, texts_schema};
+use crate::options;
+use crate::origin::Era;
+use crate::statement::OptionValue;
+use crate::values::Setting;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+options! {
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct LoadDataset {
+        LOAD {
+            /// `json` (also JSON lines), `csv`, `parquet` or `text`, else the id of a dataset on the Hub or a folder.
+            pub data_name: String;
+            /// Configuration of a dataset on the Hub.
+            pub subset: Option<String>;
+            /// Which rows, with slices: `train`, `train[:90%]`, `train[10:20]+test`.
+            pub split: String, default("\"validation\"");
+            /// Folder of the files.
+            #[serde(skip)]
+            pub data_dir: Option<PathBuf>;
+            /// A file, a glob, a list of them, or an object of them by split.
+            #[serde(skip)]
+            pub data_files: DataFiles;
+            /// Keep the rows where these columns have these values.
+            pub col_filters: BTreeMap<String, Json> = Kind::Any, only(Era::New);
+            /// Key under which the rows lie in a JSON file.
+            pub field: Option<String>;
+            /// Accepted; no code of a dataset is ever run.
+            - "trust_remote_code" = BOOL, quiet();
+            /// Token for the Hub.
+            - "token" = Kind::Any, ignored("the token comes from the Hub's login or `HF_TOKEN`");
+            /// Read rows one by one.
+            - "streaming" = BOOL, quiet();
+            /// For evaluation.
+            - "batch_size" = at_least(1), quiet();
+            /// For evaluation.
+            - "label_cols" = Kind::Any, quiet();
+        }
+    }
+}
+
+/// Which files hold the rows. The content, not these paths, enters cache keys.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum DataFiles {
+    /// None given: everything in `data_dir`.
+    #[default]
+    Unset,
+    /// Paths or globs, all of split `train`.
+    Local(Vec<String>),
+    /// Paths or globs per split.
+    PerSplit(BTreeMap<String, Vec<String>>),
+    /// A place this program cannot reach yet, for example a datastore of AzureML.
+    Remote { kind: String, description: String },
+}
+
+/// Files, or where else the rows lie.
+static DATA_FILES: Special = Special::unchecked("text, list or object", || {
+    json!({"anyOf": [
+        {"type": ["string", "null"]},
+        texts_schema(),
+        {"type": "object", "required": ["type", "config"]},
+        {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts_schema()]}},
+    ]})
+});
+
+// The reader of the data config attaches what the paths mean.
+impl OptionValue for DataFiles {
+    const KIND: Kind = Kind::Special(&DATA_FILES);
+
+    fn read(setting: &Setting) -> Option<DataFiles> {
+        Some(setting.object().unwrap_or_default())
+    }
+}

@@ -1,0 +1,101 @@
+//! What a configuration means, whatever grammar it was written in.
+//!
+//! What serialises enters cache keys and manifests; what must not enter a key (paths that only say where a file lies,
+//! log levels, origins) is marked `skip`.
+
+use crate::error::Diagnostic;
+use crate::origin::{Era, ResolvedOption};
+use crate::tables::EngineConfig;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A whole configuration, checked: every reference resolves, every option has a value. `P` is a pass of the program that
+/// reads it.
+#[derive(Debug)]
+pub struct RunConfig<P: ?Sized> {
+    /// The file it was read from.
+    pub path: PathBuf,
+    pub workflow_id: String,
+    pub input_model: InputModel,
+    pub systems: BTreeMap<String, System>,
+    /// In the order of the file. `pass_flows` and list-valued passes give several flows; `flows` indexes `passes`.
+    pub passes: Vec<PassConfig<P>>,
+    pub flows: Vec<Vec<usize>>,
+    pub engine: EngineConfig,
+    pub warnings: Vec<Diagnostic>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum InputModel {
+    HuggingFace {
+        /// A folder or a hub id, as written.
+        model_path: String,
+        adapter_path: Option<PathBuf>,
+        /// Revision on the hub.
+        revision: Option<String>,
+        task: String,
+        /// Accepted, never needed: no remote code is run.
+        trust_remote_code: bool,
+    },
+    Onnx {
+        model_path: PathBuf,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct System {
+    pub kind: SystemKind,
+    pub accelerators: Vec<Accelerator>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SystemKind {
+    Local,
+    AzureMl,
+    Docker,
+    PythonEnvironment,
+    IsolatedOrt,
+}
+
+/// For example `gpu` with `CUDAExecutionProvider`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Accelerator {
+    /// `cpu`, `gpu`, `npu`, …
+    pub device: String,
+    pub execution_providers: Vec<String>,
+}
+
+/// One entry of `passes`.
+#[derive(Debug)]
+pub struct PassConfig<P: ?Sized> {
+    /// Key in `passes`.
+    pub name: String,
+    pub pass: Arc<P>,
+    /// Name in `systems`, if the pass overrides the engine's host.
+    pub host: Option<String>,
+    /// Run again even if cached.
+    pub clean_run_cache: bool,
+    pub era: Era,
+    /// For printing: every option, its value, and where it comes from.
+    pub resolved: Vec<ResolvedOption>,
+    /// Line and column of the entry.
+    pub position: Option<(usize, usize)>,
+}
+
+// Derived, it would ask for passes that can be cloned.
+impl<P: ?Sized> Clone for PassConfig<P> {
+    fn clone(&self) -> PassConfig<P> {
+        PassConfig {
+            name: self.name.clone(),
+            pass: Arc::clone(&self.pass),
+            host: self.host.clone(),
+            clean_run_cache: self.clean_run_cache,
+            era: self.era,
+            resolved: self.resolved.clone(),
+            position: self.position,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! `engine`, whose options may also stand at the top level.
+
+use super::system::SYSTEM;
+use crate::option::{BOOL, Block, Kind, Opt, Special, TEXT, TEXTS};
+use crate::options;
+use crate::origin::Era;
+use crate::values::Setting;
+use serde_json::json;
+use std::path::PathBuf;
+
+const SEVERITY: Kind = Kind::Int { min: 0, max: 4 };
+
+options! {
+    /// Where passes run, and what becomes of their results.
+    #[derive(Debug, Clone)]
+    pub struct EngineConfig {
+        ENGINE {
+            /// System that runs the passes: a name in `systems`, or a system.
+            pub host: Option<String> = Kind::Special(&SYSTEM) => system_name;
+            /// System that the result is made for; its accelerator decides for which execution provider ModelBuilder
+            /// builds.
+            pub target: Option<String> = Kind::Special(&SYSTEM) => system_name;
+            /// Evaluator of the final model.
+            - "evaluator" = Kind::Any, ignored("evaluators are not run");
+            /// Search over pass options; false for none.
+            - "search_strategy" = Kind::Special(&SEARCH_STRATEGY);
+            /// Folder that keeps the result of every pass.
+            pub cache_dir: PathBuf, default("\".olive-cache\"");
+            /// Empty the cache first.
+            pub clean_cache: bool, default("false");
+            /// Empty the cache of evaluations first.
+            - "clean_evaluation_cache" = BOOL, quiet();
+            /// Options of the cache.
+            - "cache_config" = Kind::Block(&CACHE_CONFIG);
+            /// Keep the cache in an Azure storage account.
+            - "enable_shared_cache" = BOOL, ignored_unless("false", "the cache is a folder on this machine");
+            /// Folder for the result; null is the working folder, where only files of earlier runs are overwritten.
+            pub output_dir: PathBuf => folder;
+            /// Prefix of the names in the output folder.
+            - "output_name" = TEXT,
+                ignored("files keep the names that ONNX Runtime and transformers look for");
+            /// Evaluate the input model too.
+            - "evaluate_input_model" = BOOL, quiet();
+            /// Plot the results of a search.
+            - "plot_pareto_frontier" = BOOL, ignored_unless("false", "nothing is searched");
+            /// Pack the result into an archive.
+            - "packaging_config" = Kind::Any, ignored("the result is a folder, ready to be copied");
+            /// Write the model only, no footprints and no history.
+            pub no_artifacts: bool, default("false");
+            /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.
+            pub log_severity_level: u8 = SEVERITY, default("1");
+            /// The same for ONNX Runtime.
+            - "ort_log_severity_level" = SEVERITY, quiet();
+            /// The same for ONNX Runtime's Python side.
+            - "ort_py_log_severity_level" = SEVERITY, quiet();
+            /// Also write the log to a file in the cache folder.
+            - "log_to_file" = BOOL,
+                ignored_unless("false", "the log goes to stderr, which can be sent to a file");
+            /// Execution providers of accelerators that name none (up to Olive 0.5).
+            - "execution_providers" = TEXTS, only(Era::Old);
+        }
+    }
+}
+
+/// The system's name is attached once it is known; there is none if everything runs on this machine.
+fn system_name(setting: &Setting) -> Option<Option<String>> {
+    Some(setting.object())
+}
+
+fn folder(setting: &Setting) -> Option<PathBuf> {
+    Some(setting.json.as_str().unwrap_or(".").into())
+}
+
+pub(crate) static CACHE_CONFIG: Block = Block {
+    name: "cache_config",
+    doc: "Options of the cache.",
+    wrapper: None,
+    outer: &[],
+    parts: &[&[
+        Opt::new("cache_dir", Kind::Text, "Folder that keeps the result of every pass."),
+        Opt::new("clean_cache", Kind::Bool, "Empty the cache first."),
+        Opt::new("clean_evaluation_cache", Kind::Bool, "Empty the cache of evaluations first.").quiet(),
+        Opt::new("account_name", Kind::Text, "Azure storage account.")
+            .ignored("the cache is a folder on this machine"),
+        Opt::new("container_name", Kind::Text, "Azure storage container.")
+            .ignored("the cache is a folder on this machine"),
+        Opt::new("upload_to_cloud", Kind::Bool, "Upload results.")
+            .ignored_unless("false", "nothing is uploaded"),
+        Opt::new("update_shared_cache", Kind::Bool, "Upload results.")
+            .ignored_unless("false", "nothing is uploaded"),
+        Opt::new("enable_shared_cache", Kind::Bool, "Use a shared cache.")
+            .ignored_unless("false", "the cache is a folder on this machine"),
+    ]],
+    open: None,
+};
+
+/// A search, or none.
+pub(crate) static SEARCH_STRATEGY: Special =
+    Special::unchecked("false or an object", || json!({"type": ["boolean", "object", "null"]}));

@@ -1,0 +1,136 @@
+//! `training_args`: transformers' `TrainingArguments`, as far as they change what is computed here.
+
+use super::saving::{SAVING, SELECTION, Saving, Selection};
+use super::schedule::{Scheduler, SchedulerOptions};
+use super::unused::UNUSED;
+use crate::option::DefaultValue::{Json, Null};
+use crate::option::{BELOW_ONE, Block, Kind, NOT_NEGATIVE, POSITIVE, SHARE, at_least};
+use crate::statement::OptionValue;
+use crate::values::Setting;
+use crate::{choice, options};
+use serde::{Deserialize, Serialize};
+
+/// All of these mean AdamW with decoupled weight decay; state is kept in float32.
+const OPTIMISERS: Kind = Kind::Choice(&[
+    "adamw_torch",
+    "adamw_torch_fused",
+    "adamw_hf",
+    "adamw_bnb_8bit",
+    "adamw_8bit",
+    "adamw",
+    "paged_adamw",
+    "paged_adamw_32bit",
+    "paged_adamw_8bit",
+    "adamw_torch_xla",
+    "adamw_torch_npu_fused",
+    "adamw_apex_fused",
+]);
+
+options! {
+    /// transformers' `TrainingArguments`, as far as they change what is computed here.
+    #[derive(Debug, Clone, PartialEq, Serialize)]
+    pub struct TrainingArgs {
+        STEPS {
+            /// Seed of initialisation, dropout and shuffling.
+            pub seed: u64 = at_least(0), default("42");
+            /// Seed of the hold-out split.
+            pub data_seed: u64 = at_least(0), default("42");
+            /// The optimiser: AdamW in any of its spellings.
+            pub optim: String = OPTIMISERS, defaults(Json("\"paged_adamw_32bit\""), Json("\"adamw_torch\""));
+            /// Blocks per forward pass.
+            pub per_device_train_batch_size: usize = at_least(1), defaults(Json("1"), Json("8")), searchable();
+            /// Blocks per forward pass of an evaluation.
+            pub per_device_eval_batch_size: usize = at_least(1), defaults(Json("1"), Json("8"));
+            /// Forward passes per optimiser step.
+            pub gradient_accumulation_steps: usize = at_least(1), defaults(Json("16"), Json("1")), searchable();
+            /// Recompute activations to save memory.
+            pub gradient_checkpointing: bool, default("true");
+            /// Peak learning rate.
+            pub learning_rate: f64 = NOT_NEGATIVE, default("0.0002"), searchable();
+            /// Decoupled weight decay.
+            pub weight_decay: f64 = NOT_NEGATIVE, default("0.0"), searchable();
+            /// Decay of AdamW's first moment.
+            pub adam_beta1: f64 = BELOW_ONE, default("0.9"), searchable();
+            /// Decay of AdamW's second moment.
+            pub adam_beta2: f64 = BELOW_ONE, default("0.999"), searchable();
+            /// AdamW's epsilon.
+            pub adam_epsilon: f64 = NOT_NEGATIVE, default("1e-8");
+            /// Gradients are clipped to this norm; 0 for no clipping.
+            pub max_grad_norm: f64 = NOT_NEGATIVE, default("1.0");
+            /// Passes over the data.
+            pub num_train_epochs: f64 = POSITIVE, default("3.0"), searchable();
+            /// Optimiser steps; if positive, it overrides the epochs.
+            pub max_steps: Option<usize> = at_least(-1), defaults(Json("10000"), Json("-1")), searchable() => positive;
+            /// Course of the learning rate.
+            pub lr_scheduler_type: Scheduler, default("\"constant\""), searchable();
+            /// Arguments of the scheduler.
+            pub lr_scheduler_kwargs: SchedulerOptions;
+        }
+        VARIANTS {
+            /// LoRA+: learning rate of B (and of magnitudes) relative to that of A; 16 is usual.
+            pub loraplus_lr_ratio: Option<f64> = POSITIVE, searchable();
+            /// NEFTune: uniform noise of ±alpha/√(tokens · width) on embeddings in training; 5 is usual.
+            pub neftune_noise_alpha: Option<f64> = NOT_NEGATIVE, searchable() => above_zero;
+        }
+        COURSE {
+            /// Share of the steps over which the learning rate rises.
+            pub warmup_ratio: f64 = SHARE, default("0.03"), searchable();
+            /// Steps over which the learning rate rises; overrides the ratio.
+            pub warmup_steps: usize = at_least(0), default("0"), searchable();
+            /// A loss line every so many steps; below 1, a share of all steps.
+            #[serde(skip)]
+            pub logging_steps: usize = POSITIVE, defaults(Json("10"), Json("500"));
+            /// When to evaluate.
+            pub eval_strategy: EvalStrategy, was(&["evaluation_strategy"]), defaults(Json("\"no\""), Null);
+            /// Steps between evaluations, below 1 a share of all; null: `logging_steps`.
+            pub eval_steps: Option<f64> = POSITIVE;
+            /// Put blocks of like length together.
+            pub group_by_length: bool, defaults(Json("true"), Json("false"));
+            /// Drop an incomplete last batch.
+            pub dataloader_drop_last: bool, default("false");
+            /// Which states are written.
+            nested saving: Saving;
+            /// Which state is the result.
+            nested selection: Selection;
+        }
+    }
+}
+
+/// Zero and less are `None`, as -1 in transformers.
+fn positive(setting: &Setting) -> Option<Option<usize>> {
+    let steps = setting.json.as_u64().filter(|steps| *steps > 0);
+    Some(steps.and_then(|steps| steps.try_into().ok()))
+}
+
+fn above_zero(setting: &Setting) -> Option<Option<f64>> {
+    Some(setting.json.as_f64().filter(|value| *value > 0.0))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvalStrategy {
+    No,
+    Steps,
+    Epoch,
+}
+
+choice!(EvalStrategy: "no", "steps", "epoch");
+
+pub static TRAINING_ARGS: Block = Block {
+    name: "training_args",
+    doc: "How to train: transformers' TrainingArguments. The defaults up to Olive 0.6 are Olive's own, later ones are \
+          those of transformers.",
+    wrapper: Some("extra_args"),
+    outer: &[],
+    parts: &[STEPS, COURSE, VARIANTS, SAVING, SELECTION, UNUSED],
+    open: None,
+};
+
+// The reader of the pass attaches what the object holds.
+impl OptionValue for TrainingArgs {
+    const KIND: Kind = Kind::Block(&TRAINING_ARGS);
+
+    fn read(setting: &Setting) -> Option<TrainingArgs> {
+        setting.object()
+    }
+}

@@ -1,0 +1,14 @@
+//! Options of training: transformers' `TrainingArguments`, and the layers that are trained.
+
+mod args;
+mod read;
+mod saving;
+mod schedule;
+mod targets;
+mod unused;
+
+pub use args::{EvalStrategy, TRAINING_ARGS, TrainingArgs};
+pub use read::{TrainingRead, read};
+pub use saving::{SaveStrategy, Saving, Selection};
+pub use schedule::{Ramp, Scheduler, SchedulerOptions};
+pub use targets::{EvalSize, Targets};
