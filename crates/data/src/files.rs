@@ -21,7 +21,7 @@ const OTHER_LOADERS: [&str; 8] =
 /// Every split that `load` describes, in a fixed order.
 ///
 /// # Errors
-/// The loader is unknown, a file does not exist, a pattern matches nothing.
+/// The data has no reader, a file does not exist, or a pattern matches nothing.
 pub(crate) fn resolve(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     let named = RowReader::named(&load.data_name);
     let folder = Path::new(&load.data_name);
@@ -74,7 +74,7 @@ pub(crate) fn resolve(load: &LoadDataset) -> Result<(&'static RowReader, Vec<Spl
 /// decides the rows.
 ///
 /// # Errors
-/// As [`resolve`]; also when the split is not valid or does not exist.
+/// The data has no reader, a file does not exist, a pattern matches nothing, or the split is not valid or does not exist.
 pub fn inputs(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     let (reader, splits) = resolve(load)?;
     let used = used(load, &splits)?.into_iter().cloned().collect();
