@@ -4,6 +4,7 @@ use super::Globals;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
+use olive_engine::Environment;
 use olive_model::SourceOptions;
 use olive_runtime::{LibrarySearch, RuntimeError};
 use std::path::PathBuf;
@@ -76,4 +77,14 @@ pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
         }
         choice => Ok(choice),
     }
+}
+
+/// What the engine may use, for questions that nobody waits for long or wants to hear of.
+pub(crate) fn of_the_engine(globals: &Globals) -> Result<Environment<'static>> {
+    Ok(Environment {
+        source: source_options(globals),
+        device: device(globals)?,
+        cancel: CancelFlag::default(),
+        events: &(),
+    })
 }

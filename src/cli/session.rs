@@ -10,6 +10,7 @@ use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
+use olive_engine::Environment;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -17,8 +18,8 @@ use tracing::level_filters::LevelFilter;
 /// Lives as long as the verb works.
 pub(crate) struct Session {
     events: Arc<dyn EventSink + Send + Sync>,
-    pub(crate) cancel: CancelFlag,
-    pub(crate) device: DeviceChoice,
+    cancel: CancelFlag,
+    device: DeviceChoice,
 }
 
 impl Session {
@@ -47,8 +48,14 @@ impl Session {
         Ok(Session { events, cancel, device })
     }
 
-    pub(crate) fn events(&self) -> &dyn EventSink {
-        &*self.events
+    /// What the engine may use.
+    pub(crate) fn environment(&self, globals: &Globals) -> Environment<'_> {
+        Environment {
+            source: environment::source_options(globals),
+            device: self.device,
+            cancel: self.cancel.clone(),
+            events: &*self.events,
+        }
     }
 }
 

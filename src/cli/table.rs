@@ -1,15 +1,15 @@
 //! The closing table of a run.
 
 use crate::report::number;
-use olive_engine::StepOutcome;
+use olive_engine::WorkflowOutcome;
 
 /// Letters of a key that `olive cache explain` needs: the whole would not fit into a line.
 const KEY: usize = 12;
 
 /// One row per pass, in columns: pass, type, time, cached or run, size, key.
-pub(crate) fn render(steps: &[StepOutcome]) -> String {
+pub(crate) fn render(outcome: &WorkflowOutcome) -> String {
     let mut rows = vec![["pass", "type", "time", "", "size", "key"].map(str::to_owned)];
-    for step in steps {
+    for step in outcome.steps() {
         rows.push([
             step.pass.clone(),
             step.r#type.to_owned(),

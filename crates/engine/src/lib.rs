@@ -1,15 +1,22 @@
-//! From a configuration to artefacts: plan, runner, output folder.
+//! From a configuration to artefacts: plan, cache, passes, workflow, output folder.
 
 pub mod cache;
+mod environment;
 pub mod error;
 pub mod input;
+mod outcome;
 pub mod output;
 pub mod passes;
 pub mod plan;
 mod presence;
+mod prospects;
 pub mod runner;
+mod workflow;
 
+pub use environment::Environment;
 pub use error::EngineError;
+pub use outcome::{FlowOutcome, StepOutcome, WorkflowOutcome};
 pub use plan::{Plan, Step};
 pub use presence::missing_inputs;
-pub use runner::{StepOutcome, run};
+pub use prospects::{Prospects, StepState, prospects};
+pub use workflow::run_workflow;

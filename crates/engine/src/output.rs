@@ -1,9 +1,8 @@
 //! The user's output folder, in the layout of today's Olive: ONNX files lie directly in it, a Hugging Face model in
 //! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be.
 
-use super::EngineError;
 use super::plan::Step;
-use super::runner::StepOutcome;
+use super::{EngineError, StepOutcome};
 use crate::cache::manifest::{FileEntry, first_changed, list_files};
 use crate::cache::store::remove_if_there;
 use olive_config::canonical::Adapters;

@@ -9,6 +9,7 @@ use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Error, Result};
+use std::path::{Path, PathBuf};
 
 /// Flows of steps; most configurations have one.
 pub struct Plan {
@@ -67,6 +68,16 @@ impl Plan {
             flows.push(Flow { steps });
         }
         Ok(Plan { flows })
+    }
+
+    /// Where the result of a flow goes: one flow writes into the output folder itself, several into a folder each, named
+    /// for their passes.
+    pub fn output_dir(&self, flow: &Flow, output_dir: &Path) -> PathBuf {
+        if self.flows.len() == 1 {
+            return output_dir.to_owned();
+        }
+        let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
+        output_dir.join(names.join("-"))
     }
 
     /// Everything that can be found wrong before a model is fetched or a pass run.

@@ -1,7 +1,7 @@
 //! Runs the steps of a flow, each from the cache where it can.
 
 use super::plan::{Flow, StepKey};
-use super::{EngineError, Step};
+use super::{EngineError, Step, StepOutcome};
 use crate::cache::{Artefacts, Manifest, Store};
 use crate::passes::RunContext;
 use olive_core::Result;
@@ -9,20 +9,6 @@ use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
-
-/// What became of one step.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct StepOutcome {
-    pub pass: String,
-    pub r#type: &'static str,
-    pub cached: bool,
-    /// Time spent now: next to nothing for a hit.
-    pub seconds: f64,
-    pub bytes: u64,
-    /// The artefact in the cache.
-    pub path: PathBuf,
-    pub key: String,
-}
 
 /// Runs all steps, in order, and gives the last model.
 ///
