@@ -8,6 +8,7 @@ use olive_engine::Environment;
 use olive_model::SourceOptions;
 use olive_runtime::{LibrarySearch, RuntimeError};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A variable that is set and not empty.
 fn var(name: &str) -> Option<String> {
@@ -80,11 +81,11 @@ pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
 }
 
 /// What the engine may use, for questions that nobody waits for long or wants to hear of.
-pub(crate) fn of_the_engine(globals: &Globals) -> Result<Environment<'static>> {
+pub(crate) fn of_the_engine(globals: &Globals) -> Result<Environment> {
     Ok(Environment {
         source: source_options(globals),
         device: device(globals)?,
         cancel: CancelFlag::default(),
-        events: &(),
+        events: Arc::default(),
     })
 }

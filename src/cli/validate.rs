@@ -4,7 +4,7 @@ use super::{Globals, environment, output, plan_state, plan_text, session};
 use clap::Args;
 use olive_config::{LoadOptions, RunConfig};
 use olive_core::Result;
-use olive_core::event::Event;
+use olive_core::event::{Event, EventSink};
 use olive_engine::{Plan, missing_inputs, prospects};
 use std::path::PathBuf;
 

@@ -2,11 +2,12 @@
 
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
-use olive_core::event::EventSink;
+use olive_core::event_hub::EventHub;
 use olive_model::SourceOptions;
+use std::sync::Arc;
 
 /// Made by whoever starts workflows: the command line, a test, a search.
-pub struct Environment<'a> {
+pub struct Environment {
     /// How models of the hub are found.
     pub source: SourceOptions,
     /// Where this machine computes.
@@ -14,10 +15,10 @@ pub struct Environment<'a> {
     /// Raised to stop at the next safe point.
     pub cancel: CancelFlag,
     /// Where the workflow says what it does.
-    pub events: &'a dyn EventSink,
+    pub events: Arc<EventHub>,
 }
 
-impl Environment<'_> {
+impl Environment {
     /// How the input model is found by a run, which may fetch it.
     pub(crate) fn fetching(&self) -> SourceOptions {
         SourceOptions { cancel: self.cancel.clone(), ..self.source.clone() }

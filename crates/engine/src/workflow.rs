@@ -8,7 +8,7 @@ use olive_config::RunConfig;
 use olive_core::Result;
 use olive_core::content::ContentHashes;
 use olive_core::device::Device;
-use olive_core::event::Event;
+use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelHandle;
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,7 @@ pub fn run_workflow(config: &RunConfig, plan: &Plan, environment: &Environment) 
 struct Workflow<'a> {
     config: &'a RunConfig,
     plan: &'a Plan,
-    environment: &'a Environment<'a>,
+    environment: &'a Environment,
     store: &'a Store,
     /// One for each flow.
     output_dirs: Vec<PathBuf>,
@@ -83,7 +83,7 @@ impl Workflow<'_> {
             // Nothing is fetched for a run that the data stops.
             self.plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, self.store))?;
         }
-        input::resolve(model, &environment.fetching(), environment.events)
+        input::resolve(model, &environment.fetching(), &*environment.events)
     }
 
     /// The keys of every flow's steps.
@@ -109,7 +109,7 @@ impl Workflow<'_> {
             device,
             device_choice: self.environment.device,
             cancel: &self.environment.cancel,
-            events: self.environment.events,
+            events: &*self.environment.events,
             base: name.as_ref(),
             artefacts: None,
         };
