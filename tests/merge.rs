@@ -6,7 +6,7 @@ mod tiny_model;
 use half::bf16;
 use olive_config::PassOptions;
 use olive_core::cancel::CancelFlag;
-use olive_core::device::{Device, DeviceChoice};
+use olive_core::device::Device;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_engine::passes::{self, MergePass, Pass, RunContext};
 use olive_model::Checkpoint;
@@ -19,14 +19,8 @@ const DOWN1: &str = "model.layers.1.mlp.down_proj";
 
 fn merge(base: &Path, adapter: &Path, out: &Path) -> olive_core::Result<ModelHandle> {
     let cancel = CancelFlag::default();
-    let context = RunContext {
-        device: Device::Cpu,
-        device_choice: DeviceChoice::Cpu,
-        cancel: &cancel,
-        events: &(),
-        base: None,
-        artefacts: None,
-    };
+    let context =
+        RunContext { device: Device::Cpu, cancel: &cancel, events: &(), base: None, artefacts: None };
     let input = ModelHandle::HfWithAdapter { base: base.to_owned(), adapter: adapter.to_owned() };
     MergePass { options: Default::default() }.run(&input, out, &context)
 }

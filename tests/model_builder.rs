@@ -5,7 +5,7 @@ mod tiny_model;
 
 use olive_config::{DataConfig, MixedPrecision, ModelBuilderOptions, PassOptions, Precision, QuantAlgorithm};
 use olive_core::cancel::CancelFlag;
-use olive_core::device::{Device, DeviceChoice};
+use olive_core::device::Device;
 use olive_core::event::Event;
 use olive_core::event::EventSink;
 use olive_core::handle::{ModelHandle, ModelKind};
@@ -29,14 +29,7 @@ fn run(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive_core::Result<ModelHandle> {
-    let context = RunContext {
-        device: Device::Cpu,
-        device_choice: DeviceChoice::Cpu,
-        cancel,
-        events,
-        base: None,
-        artefacts: None,
-    };
+    let context = RunContext { device: Device::Cpu, cancel, events, base: None, artefacts: None };
     ModelBuilderPass { options }.run(input, out, &context)
 }
 
@@ -124,14 +117,8 @@ fn an_adapter_is_merged_on_the_way_with_the_bytes_of_merging_first() {
     let input =
         ModelHandle::HfWithAdapter { base: base.path().to_owned(), adapter: adapter.path().to_owned() };
     let cancel = CancelFlag::default();
-    let context = RunContext {
-        device: Device::Cpu,
-        device_choice: DeviceChoice::Cpu,
-        cancel: &cancel,
-        events: &(),
-        base: None,
-        artefacts: None,
-    };
+    let context =
+        RunContext { device: Device::Cpu, cancel: &cancel, events: &(), base: None, artefacts: None };
     let merged_model =
         MergePass { options: Default::default() }.run(&input, merged.path(), &context).unwrap();
 

@@ -5,7 +5,7 @@ use olive_config::canonical::{
     Targets, TextGeneration, TextSource, TrainingArgs,
 };
 use olive_core::cancel::CancelFlag;
-use olive_core::device::{Device, DeviceChoice};
+use olive_core::device::Device;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
@@ -477,14 +477,8 @@ fn lora(dir: &Path) -> LoraOptions {
 }
 
 fn run_pass(options: LoraOptions, base: &ModelFolder, dir: &Path, sink: &StopAt) -> Result<ModelHandle> {
-    let context = RunContext {
-        device: Device::Cpu,
-        device_choice: DeviceChoice::Cpu,
-        cancel: &sink.cancel,
-        events: sink,
-        base: None,
-        artefacts: None,
-    };
+    let context =
+        RunContext { device: Device::Cpu, cancel: &sink.cancel, events: sink, base: None, artefacts: None };
     std::fs::create_dir_all(dir).expect("a folder");
     LoraPass { options }.run(&ModelHandle::Hf { dir: base.dir.clone() }, dir, &context)
 }

@@ -54,6 +54,7 @@ impl Session {
         Environment {
             source: environment::source_options(globals),
             device: self.device,
+            host: environment::host(),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
         }

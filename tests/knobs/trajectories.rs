@@ -3,7 +3,7 @@
 
 use crate::{fixture, json, model, plain_options, relative, sample, say, trainer, values};
 use olive_core::cancel::CancelFlag;
-use olive_core::device::{Device, DeviceChoice};
+use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
 use olive_data::MicroBatch;
 use olive_decoder::Decoder;
@@ -112,14 +112,8 @@ fn merged_and_not(adapter: &Path, ids: &[u32], want: &[f32]) -> f64 {
         logits = decoder.logits(part, &mut cache).expect("logits");
     }
     let cancel = CancelFlag::default();
-    let context = RunContext {
-        device: Device::Cpu,
-        device_choice: DeviceChoice::Cpu,
-        cancel: &cancel,
-        events: &(),
-        base: None,
-        artefacts: None,
-    };
+    let context =
+        RunContext { device: Device::Cpu, cancel: &cancel, events: &(), base: None, artefacts: None };
     let input = ModelHandle::HfWithAdapter { base: base.path().into(), adapter: adapter.into() };
     MergePass { options: Default::default() }.run(&input, merged.path(), &context).expect("merged");
     let folder = ModelFolder::open(merged.path()).expect("a model");

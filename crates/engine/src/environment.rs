@@ -12,6 +12,8 @@ pub struct Environment {
     pub source: SourceOptions,
     /// Where this machine computes.
     pub device: DeviceChoice,
+    /// The machine's name, for records.
+    pub host: Option<String>,
     /// Raised to stop at the next safe point.
     pub cancel: CancelFlag,
     /// Where the workflow says what it does.

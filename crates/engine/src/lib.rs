@@ -3,6 +3,8 @@
 pub mod cache;
 mod environment;
 pub mod error;
+pub mod executor;
+mod host;
 pub mod input;
 mod outcome;
 pub mod output;
@@ -10,12 +12,13 @@ pub mod passes;
 pub mod plan;
 mod presence;
 mod prospects;
-pub mod runner;
+pub mod record;
 mod workflow;
 
 pub use environment::Environment;
 pub use error::EngineError;
-pub use outcome::{FlowOutcome, StepOutcome, WorkflowOutcome};
+pub use host::Host;
+pub use outcome::{FlowOutcome, OutputState, StepOutcome, WorkflowOutcome};
 pub use plan::{Plan, Step};
 pub use presence::missing_inputs;
 pub use prospects::{Prospects, StepState, prospects};
