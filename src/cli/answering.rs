@@ -4,6 +4,7 @@ use super::{Globals, LogFormat, environment, output, session};
 use clap::Args;
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
+use olive_core::event_hub::EventHub;
 use olive_core::handle::ModelHandle;
 use olive_data::Message;
 use olive_decoder::{Generation, SamplingOptions};
@@ -179,7 +180,7 @@ pub(crate) fn message(role: &str, content: &str) -> Message {
 
 /// What is told beside the answer, on stderr.
 pub(crate) struct Notes {
-    events: Arc<dyn EventSink + Send + Sync>,
+    events: Arc<EventHub>,
     quiet: bool,
     json: bool,
 }

@@ -4,9 +4,11 @@ use super::Globals;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
+use olive_engine::Environment;
 use olive_model::SourceOptions;
 use olive_runtime::{LibrarySearch, RuntimeError};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A variable that is set and not empty.
 fn var(name: &str) -> Option<String> {
@@ -67,6 +69,13 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
     }
 }
 
+/// The name of this machine, where it can be found out.
+pub(crate) fn host() -> Option<String> {
+    let kept = ["/proc/sys/kernel/hostname", "/etc/hostname"].into_iter();
+    let mut names = kept.filter_map(|path| std::fs::read_to_string(path).ok()).chain(var("HOSTNAME"));
+    names.find_map(|name| Some(name.trim().to_owned()).filter(|name| !name.is_empty()))
+}
+
 /// `--device`.
 pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
     let refuse = |reason| RuntimeError::Device { given: globals.device.clone(), reason };
@@ -76,4 +85,15 @@ pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
         }
         choice => Ok(choice),
     }
+}
+
+/// What the engine may use, for questions that nobody waits for long or wants to hear of.
+pub(crate) fn of_the_engine(globals: &Globals) -> Result<Environment> {
+    Ok(Environment {
+        source: source_options(globals),
+        device: device(globals)?,
+        host: host(),
+        cancel: CancelFlag::default(),
+        events: Arc::default(),
+    })
 }

@@ -21,7 +21,8 @@ use crate::report::json_lines::JsonLines;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use olive_core::Error;
 use olive_core::error::IoFault;
-use olive_core::event::{Event, EventSink};
+use olive_core::event::{Event, TimedEvent};
+use olive_core::event_hub::EventListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -111,15 +112,12 @@ fn fail(error: &Error, format: LogFormat) -> ExitCode {
     {
         return ExitCode::SUCCESS; // The reader of a pipe has seen enough.
     }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
+    let text = error.with_causes();
     match format {
         LogFormat::Text => output::error(&text, error.hint().as_deref()),
-        LogFormat::Json => JsonLines.emit(Event::Error { message: text, hint: error.hint() }),
+        LogFormat::Json => {
+            JsonLines.on_event(&TimedEvent::now(Event::Error { message: text, hint: error.hint() }));
+        }
     }
     ExitCode::from(error.exit_code())
 }

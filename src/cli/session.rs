@@ -10,15 +10,17 @@ use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
+use olive_core::event_hub::{EventHub, EventListener};
+use olive_engine::Environment;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
 /// Lives as long as the verb works.
 pub(crate) struct Session {
-    events: Arc<dyn EventSink + Send + Sync>,
-    pub(crate) cancel: CancelFlag,
-    pub(crate) device: DeviceChoice,
+    events: Arc<EventHub>,
+    cancel: CancelFlag,
+    device: DeviceChoice,
 }
 
 impl Session {
@@ -47,8 +49,15 @@ impl Session {
         Ok(Session { events, cancel, device })
     }
 
-    pub(crate) fn events(&self) -> &dyn EventSink {
-        &*self.events
+    /// What the engine may use.
+    pub(crate) fn environment(&self, globals: &Globals) -> Environment {
+        Environment {
+            source: environment::source_options(globals),
+            device: self.device,
+            host: environment::host(),
+            cancel: self.cancel.clone(),
+            events: self.events.clone(),
+        }
     }
 }
 
@@ -60,13 +69,14 @@ impl Drop for Session {
 }
 
 /// Where events go: bars on a terminal, lines elsewhere, JSON if asked for.
-pub(crate) fn sink(globals: &Globals) -> Arc<dyn EventSink + Send + Sync> {
-    match globals.log_format {
+pub(crate) fn sink(globals: &Globals) -> Arc<EventHub> {
+    let listener: Arc<dyn EventListener> = match globals.log_format {
         LogFormat::Json => Arc::new(JsonLines),
         LogFormat::Text if globals.quiet => Arc::new(Plain { quiet: true }),
         LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::default()),
         LogFormat::Text => Arc::new(Plain { quiet: false }),
-    }
+    };
+    Arc::new(EventHub::new(listener))
 }
 
 /// The first Ctrl-C asks work to stop at the next safe point; the second does not wait for it.

@@ -1,18 +1,18 @@
 //! The closing table of a run.
 
 use crate::report::number;
-use olive_engine::StepOutcome;
+use olive_engine::WorkflowOutcome;
 
 /// Letters of a key that `olive cache explain` needs: the whole would not fit into a line.
 const KEY: usize = 12;
 
 /// One row per pass, in columns: pass, type, time, cached or run, size, key.
-pub(crate) fn render(steps: &[StepOutcome]) -> String {
+pub(crate) fn render(outcome: &WorkflowOutcome) -> String {
     let mut rows = vec![["pass", "type", "time", "", "size", "key"].map(str::to_owned)];
-    for step in steps {
+    for step in outcome.steps() {
         rows.push([
             step.pass.clone(),
-            step.r#type.to_owned(),
+            step.r#type.clone(),
             number::duration(step.seconds),
             if step.cached { "cached" } else { "run" }.to_owned(),
             number::bytes(step.bytes),
@@ -31,4 +31,66 @@ pub(crate) fn render(steps: &[StepOutcome]) -> String {
         })
         .collect();
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use olive_engine::record::{
+        FORMAT, PlanDocument, RunDocument, RunRecord, RunRecorder, RunState, runs_dir,
+    };
+    use olive_engine::{FlowOutcome, OutputState, StepOutcome};
+
+    fn outcome(dir: &std::path::Path) -> WorkflowOutcome {
+        let step = |pass: &str, cached, seconds, bytes| StepOutcome {
+            pass: pass.into(),
+            r#type: "LoRA".into(),
+            cached,
+            seconds,
+            bytes,
+            path: dir.join(pass),
+            key: format!("{pass}0123456789abcdef"),
+        };
+        let steps = vec![step("tune", false, 12.5, 1_400_000), step("again", true, 0.012, 812)];
+        let flow = FlowOutcome { output_dir: dir.to_owned(), output: OutputState::Written, steps };
+        WorkflowOutcome { output_dir: dir.to_owned(), flows: vec![flow] }
+    }
+
+    fn run() -> RunDocument {
+        RunDocument {
+            format: FORMAT,
+            olive_version: "1".into(),
+            id: String::new(),
+            state: RunState::Running,
+            config: None,
+            workflow_id: "w".into(),
+            device: "cpu".into(),
+            host: None,
+            pid: 1,
+            started: 1.0,
+            ended: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn the_table_of_a_record_is_that_of_its_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = outcome(dir.path());
+        let table = render(&outcome);
+        assert_eq!(
+            table,
+            "pass   type    time            size  key\n\
+             tune   LoRA  12.5 s  run     1.4 MB  tune01234567\n\
+             again  LoRA   12 ms  cached   812 B  again0123456"
+        );
+
+        let recorder = RunRecorder::default();
+        let plan = PlanDocument { input_model: serde_json::Value::Null, flows: Vec::new() };
+        let id = recorder.begin(dir.path(), run(), &plan, &[]).unwrap();
+        recorder.outcome(&outcome);
+        assert!(recorder.finish(None).is_none());
+        let record = RunRecord::open(&runs_dir(dir.path()).join(id)).unwrap();
+        assert_eq!(render(&record.outcome().unwrap()), table);
+    }
 }

@@ -1,11 +1,11 @@
 //! `olive validate`.
 
-use super::{Globals, output, plan_state, plan_text, session};
+use super::{Globals, environment, output, plan_state, plan_text, session};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
-use olive_core::event::Event;
-use olive_engine::{Plan, REGISTRY, RunConfig, missing_inputs};
+use olive_core::event::{Event, EventSink};
+use olive_engine::{Plan, REGISTRY, RunConfig, missing_inputs, prospects};
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -43,7 +43,7 @@ pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> 
     for warning in config.warnings.iter().chain(&missing_inputs(config)) {
         events.emit(Event::Warning { message: warning.render(&config.path) });
     }
-    let prospects = plan_state::look(config, plan, globals)?;
-    output::result(&plan_text::render(config, &prospects.states))?;
+    let prospects = prospects(config, plan, &environment::of_the_engine(globals)?);
+    output::result(&plan_text::render(config, &plan_state::describe(&prospects)))?;
     prospects.problem.map_or(Ok(()), Err)
 }

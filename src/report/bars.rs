@@ -2,7 +2,8 @@
 
 use super::{number, plain};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use olive_core::event::{Event, EventSink, Unit};
+use olive_core::event::{Event, TimedEvent, Unit};
+use olive_core::event_hub::EventListener;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ impl Default for Bars {
     }
 }
 
-impl EventSink for Bars {
-    fn emit(&self, event: Event) {
-        match &event {
+impl EventListener for Bars {
+    fn on_event(&self, event: &TimedEvent) {
+        let event = &event.event;
+        match event {
             Event::PhaseStarted { phase, total, unit } => self.begin(phase, *total, *unit),
             Event::PhaseProgress { done } => self.with_bar(|bar| bar.set_position(*done)),
             Event::TrainStep { step, total_steps, loss, tokens_per_second, seconds_left, .. } => {
@@ -40,7 +42,7 @@ impl EventSink for Bars {
         }
         // The steps are on the bar already.
         if !matches!(event, Event::TrainStep { .. })
-            && let Some(line) = plain::line(&event)
+            && let Some(line) = plain::line(event)
         {
             // A terminal that is gone is no reason to stop.
             let _ = self.screen.println(line);

@@ -1,6 +1,7 @@
 //! `tracing` messages as events, so that bars, lines and JSON treat them like everything else.
 
 use olive_core::event::{Event, EventSink};
+use olive_core::event_hub::EventHub;
 use std::fmt::Write;
 use std::sync::Arc;
 use tracing::field::{Field, Visit};
@@ -11,7 +12,7 @@ use tracing_subscriber::{Layer, filter::Targets};
 
 /// Sends messages of this program from `level` on into the sink; those of its libraries only while debugging, as what
 /// matters of them comes back as errors. The first call wins.
-pub(crate) fn install(sink: Arc<dyn EventSink + Send + Sync>, level: LevelFilter) {
+pub(crate) fn install(sink: Arc<EventHub>, level: LevelFilter) {
     let filter = Targets::new()
         .with_target(env!("CARGO_CRATE_NAME"), level)
         .with_default(if level >= LevelFilter::DEBUG { LevelFilter::WARN } else { LevelFilter::OFF });
@@ -20,7 +21,7 @@ pub(crate) fn install(sink: Arc<dyn EventSink + Send + Sync>, level: LevelFilter
 }
 
 struct Bridge {
-    sink: Arc<dyn EventSink + Send + Sync>,
+    sink: Arc<EventHub>,
 }
 
 impl<S: tracing::Subscriber> Layer<S> for Bridge {

@@ -1,7 +1,8 @@
 //! One line per thing worth knowing, for pipes, files and CI logs.
 
 use super::number;
-use olive_core::event::{Event, EventSink};
+use olive_core::event::{Event, TimedEvent};
+use olive_core::event_hub::EventListener;
 use std::io::Write;
 
 /// Writes to stderr. `quiet` keeps warnings only.
@@ -9,11 +10,11 @@ pub(crate) struct Plain {
     pub(crate) quiet: bool,
 }
 
-impl EventSink for Plain {
-    fn emit(&self, event: Event) {
-        let warning = matches!(event, Event::Warning { .. });
+impl EventListener for Plain {
+    fn on_event(&self, event: &TimedEvent) {
+        let warning = matches!(event.event, Event::Warning { .. });
         if (warning || !self.quiet)
-            && let Some(line) = line(&event)
+            && let Some(line) = line(&event.event)
         {
             // Nothing can be done when stderr is gone.
             let _ = writeln!(std::io::stderr().lock(), "{line}");

@@ -5,6 +5,7 @@ mod config;
 mod doctor;
 mod output_folder;
 mod run;
+mod run_record;
 #[path = "../support/mod.rs"]
 mod support;
 mod validate;

@@ -1,7 +1,7 @@
 //! Running a pass by itself, on the CPU and without a cache.
 
 use olive_core::cancel::CancelFlag;
-use olive_core::device::{Device, DeviceChoice};
+use olive_core::device::Device;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_engine::passes::{MergePass, ModelBuilderPass, Pass, RunContext};
@@ -15,14 +15,7 @@ pub fn run_pass(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive_core::Result<ModelHandle> {
-    let context = RunContext {
-        device: Device::Cpu,
-        device_choice: DeviceChoice::Cpu,
-        cancel,
-        events,
-        base: None,
-        artefacts: None,
-    };
+    let context = RunContext { device: Device::Cpu, cancel, events, base: None, artefacts: None };
     pass.run(input, out, &context)
 }
 

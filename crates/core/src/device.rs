@@ -34,6 +34,16 @@ impl DeviceChoice {
     }
 }
 
+/// As it is asked for: `cpu`, `cuda:0`.
+impl std::fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DeviceChoice::Cpu => write!(f, "cpu"),
+            DeviceChoice::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
 impl std::str::FromStr for DeviceChoice {
     type Err = &'static str;
 

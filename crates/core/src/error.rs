@@ -29,6 +29,17 @@ impl Error {
         self.0.exit_code()
     }
 
+    /// What went wrong, and after a colon each why it did.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(inner) = cause {
+            text.push_str(&format!(": {inner}"));
+            cause = inner.source();
+        }
+        text
+    }
+
     /// The fault, if it is of this type.
     pub fn downcast_ref<F: Fault>(&self) -> Option<&F> {
         let fault: &(dyn std::error::Error + 'static) = &*self.0;

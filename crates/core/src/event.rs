@@ -2,13 +2,11 @@
 
 use serde::Serialize;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// Takes events, from any thread.
 pub trait EventSink: Sync {
     fn emit(&self, event: Event);
-
-    /// Nothing more will come: what was drawn only for a while goes away.
-    fn finish(&self) {}
 }
 
 /// Discards everything.
@@ -97,4 +95,25 @@ pub enum Event {
         message: String,
         hint: Option<String>,
     },
+}
+
+/// An event and when it happened. As JSON it is one object, as `--log-format json` prints it and a run record keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TimedEvent {
+    /// Seconds since 1970, to the millisecond.
+    pub time: f64,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl TimedEvent {
+    pub fn now(event: Event) -> TimedEvent {
+        TimedEvent { time: now(), event }
+    }
+}
+
+/// Seconds since 1970, to the millisecond.
+pub fn now() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |time| (time.as_secs_f64() * 1e3).round() / 1e3)
 }

@@ -6,6 +6,7 @@ pub mod content;
 pub mod device;
 pub mod error;
 pub mod event;
+pub mod event_hub;
 pub mod handle;
 
 pub use error::{Error, Fault, Result};

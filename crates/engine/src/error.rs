@@ -7,9 +7,11 @@ pub enum EngineError {
     #[error("pass `{pass}`: {reason}")]
     Plan { pass: String, reason: String, hint: String },
     #[error("pass `{pass}` ({pass_type}) cannot be run")]
-    Check { pass: String, pass_type: &'static str, source: Box<olive_core::Error> },
+    Check { pass: String, pass_type: &'static str, source: olive_core::Error },
     #[error("pass `{pass}` ({pass_type}) failed")]
-    Pass { pass: String, pass_type: &'static str, source: Box<olive_core::Error> },
+    Pass { pass: String, pass_type: &'static str, source: olive_core::Error },
+    #[error("nothing here runs passes on {host}")]
+    Host { host: String },
     #[error("the result would overwrite the input model in `{}`", path.display())]
     OverInput { path: PathBuf },
     #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
@@ -21,6 +23,7 @@ impl olive_core::Fault for EngineError {
         match self {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
+            EngineError::Host { .. } => Some("run every pass on this machine with --local".into()),
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
             EngineError::OverFile { .. } => Some(
                 "give a folder for the result in `output_dir`, which is the working folder unless it is given".into(),
@@ -33,6 +36,7 @@ impl olive_core::Fault for EngineError {
         match self {
             EngineError::Plan { .. }
             | EngineError::Check { .. }
+            | EngineError::Host { .. }
             | EngineError::OverInput { .. }
             | EngineError::OverFile { .. } => 2,
             EngineError::Pass { source, .. } => source.exit_code(),

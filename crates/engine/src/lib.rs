@@ -1,16 +1,26 @@
-//! From a configuration to artefacts: plan, runner, output folder.
+//! From a configuration to artefacts: plan, cache, passes, workflow, output folder.
 
 pub mod cache;
+mod environment;
 pub mod error;
+pub mod executor;
+mod host;
 pub mod input;
+mod outcome;
 pub mod output;
 pub mod passes;
 pub mod plan;
 mod presence;
-pub mod runner;
+mod prospects;
+pub mod record;
+mod workflow;
 
+pub use environment::Environment;
 pub use error::EngineError;
+pub use host::Host;
+pub use outcome::{FlowOutcome, OutputState, StepOutcome, WorkflowOutcome};
 pub use passes::{REGISTRY, RunConfig};
 pub use plan::{Plan, Step};
 pub use presence::missing_inputs;
-pub use runner::{StepOutcome, run};
+pub use prospects::{Prospects, StepState, prospects};
+pub use workflow::run_workflow;

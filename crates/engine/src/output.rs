@@ -1,9 +1,8 @@
 //! The user's output folder, in the layout of today's Olive: ONNX files lie directly in it, a Hugging Face model in
 //! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be.
 
-use super::EngineError;
 use super::plan::Step;
-use super::runner::StepOutcome;
+use super::{EngineError, StepOutcome, record};
 use crate::cache::manifest::{FileEntry, first_changed, list_files};
 use crate::cache::store::remove_if_there;
 use olive_core::handle::{ModelHandle, ModelKind};
@@ -27,6 +26,9 @@ struct History {
     key: String,
     files: Vec<FileEntry>,
     steps: serde_json::Value,
+    /// The record of the run that wrote the files, relative to the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    record: Option<PathBuf>,
 }
 
 /// Where in the output folder a model lies.
@@ -38,23 +40,35 @@ fn below(kind: ModelKind) -> &'static str {
     }
 }
 
-/// Finds out, before the work begins, whether its result can be put into this folder. Makes the folder. `config` is the
-/// configuration of the run, `last` its last step.
+/// Finds out whether the result would take the place of the model that it is made from. `last` is the last step.
 ///
 /// # Errors
-/// [`EngineError::OverInput`]: the result would take the place of the model that it is made from.
-/// [`EngineError::OverFile`]: it would take the place of `config`, or of a file in the working folder that no run made.
-/// Or the folder cannot be made or written to.
-pub fn check(output_dir: &Path, config: &Path, input: &ModelHandle, last: &Step) -> Result<()> {
+/// [`EngineError::OverInput`].
+pub fn check_input(output_dir: &Path, input: &ModelHandle, last: &Step) -> Result<()> {
     let target = output_dir.join(below(last.output));
     if target.canonicalize().is_ok_and(|folder| folders(input).contains(&folder)) {
         return Err(EngineError::OverInput { path: target }.into());
     }
+    Ok(())
+}
+
+/// Makes the folder and finds out, before the work begins, whether its result can be put there. `config` is the
+/// configuration of the run, `last` its last step.
+///
+/// # Errors
+/// [`EngineError::OverFile`]: the result would take the place of `config`, or of a file in the working folder that no run
+/// made. Or the folder cannot be made or written to.
+pub fn prepare(output_dir: &Path, config: &Path, last: &Step) -> Result<()> {
     if let Some(path) = in_the_way(output_dir, config, last) {
         return Err(EngineError::OverFile { path }.into());
     }
     std::fs::create_dir_all(output_dir).at("create", output_dir)?;
     tempfile::NamedTempFile::new_in(output_dir).map(drop).at("write into", output_dir)
+}
+
+/// The record of the run that wrote this folder, if it is known.
+pub fn record_of(output_dir: &Path) -> Option<PathBuf> {
+    read_history(&output_dir.join(HISTORY))?.record
 }
 
 /// A file that the result would overwrite, though it is nobody's to overwrite. A folder that is given for results may be
@@ -98,69 +112,108 @@ fn folders(model: &ModelHandle) -> Vec<PathBuf> {
     dirs.into_iter().filter_map(|dir| dir.canonicalize().ok()).collect()
 }
 
-/// Brings the output folder up to date. Gives false if it already was. Files of an earlier run of ours that are no
-/// longer part of the result are removed, unless they belong to the model that this run began with (`input`, on the hub
-/// perhaps called `name`); other files are left alone.
-///
-/// # Errors
-/// A file cannot be written.
-pub fn write(
-    output_dir: &Path,
-    input: &ModelHandle,
-    model: &ModelHandle,
-    steps: &[StepOutcome],
-    name: Option<&HubModel>,
-    artifacts: bool,
-) -> Result<bool> {
-    let key = steps.last().map_or("input", |step| step.key.as_str());
-    let history = output_dir.join(HISTORY);
-    let earlier = read_history(&history);
-    if let Some(earlier) = &earlier
-        && earlier.key == key
-        && first_changed(&earlier.files, output_dir, &history).is_none()
-    {
-        return Ok(false);
+/// The result of a flow on its way into the user's folder.
+pub struct Publication<'a> {
+    pub output_dir: &'a Path,
+    /// What the run began with, and its name on the hub, if the user gave that.
+    pub input: &'a ModelHandle,
+    pub name: Option<&'a HubModel>,
+    pub model: &'a ModelHandle,
+    pub steps: &'a [StepOutcome],
+    pub history: HistoryFile,
+}
+
+/// What is left of how the folder came to be.
+pub enum HistoryFile {
+    /// Nothing (`no_artifacts`).
+    Absent,
+    /// `run_history.json`, which leads to the record of the run, by a path relative to the folder.
+    Written { record: PathBuf },
+}
+
+impl Publication<'_> {
+    /// Brings the output folder up to date. Gives false if it already was. Files of an earlier run of ours that are no
+    /// longer part of the result are removed, unless they belong to the model that this run began with; other files are
+    /// left alone.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn write(&self) -> Result<bool> {
+        let key = self.steps.last().map_or("input", |step| step.key.as_str());
+        let history = self.output_dir.join(HISTORY);
+        let earlier = read_history(&history);
+        if let Some(earlier) = &earlier
+            && earlier.key == key
+            && first_changed(&earlier.files, self.output_dir, &history).is_none()
+        {
+            return Ok(false);
+        }
+        std::fs::create_dir_all(self.output_dir).at("create", self.output_dir)?;
+        let mut files = self.place_model()?;
+        self.name_base(&mut files)?;
+        let config = model_config(self.model, below(self.model.kind()));
+        let config_path = PathBuf::from(MODEL_CONFIG);
+        let bytes = write_json(&self.output_dir.join(&config_path), &config)?;
+        files.push(FileEntry { path: config_path, bytes });
+        if let Some(earlier) = &earlier {
+            self.remove_stale(&earlier.files, &files)?;
+        }
+        match &self.history {
+            HistoryFile::Absent => remove_if_there(&history)?,
+            HistoryFile::Written { record } => {
+                let steps = serde_json::to_value(self.steps).expect("plain data");
+                let value = History { key: key.into(), files, steps, record: Some(record.clone()) };
+                write_json(&history, &serde_json::to_value(value).expect("plain data"))?;
+            }
+        }
+        Ok(true)
     }
-    std::fs::create_dir_all(output_dir).at("create", output_dir)?;
-    let below = below(model.kind());
-    let mut files = Vec::new();
-    for file in list_files(model.dir())? {
-        let target = Path::new(below).join(&file.path);
-        place(&model.dir().join(&file.path), &output_dir.join(&target), file.bytes)?;
-        files.push(FileEntry { path: target, bytes: file.bytes });
+
+    /// Puts the model's files in place, and gives them as they lie in the folder.
+    fn place_model(&self) -> Result<Vec<FileEntry>> {
+        let below = Path::new(below(self.model.kind()));
+        let mut files = Vec::new();
+        for file in list_files(self.model.dir())? {
+            // An input model may lie in an output folder of ours, with its records.
+            if file.path.starts_with(record::FOLDER) {
+                continue;
+            }
+            let target = below.join(&file.path);
+            place(&self.model.dir().join(&file.path), &self.output_dir.join(&target), file.bytes)?;
+            files.push(FileEntry { path: target, bytes: file.bytes });
+        }
+        Ok(files)
     }
-    if let ModelHandle::HfWithAdapter { base, .. } = model {
-        // The cached adapter may have been trained when the base lay elsewhere, or had another name.
-        let name = name.filter(|_| base == input.base());
+
+    /// Says in an adapter's configuration where its base lies now: the cached adapter may have been trained when it lay
+    /// elsewhere, or had another name.
+    fn name_base(&self, files: &mut [FileEntry]) -> Result<()> {
+        let ModelHandle::HfWithAdapter { base, .. } = self.model else { return Ok(()) };
+        let name = self.name.filter(|_| base == self.input.base());
         let lies = absolute(base);
         let (base, revision) =
             name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
-        let config = Path::new(below).join(adapter::CONFIG);
+        let config = Path::new(below(self.model.kind())).join(adapter::CONFIG);
         for file in files.iter_mut().filter(|file| file.path == config) {
-            file.bytes = adapter::name_base(&output_dir.join(&file.path), base, revision)?;
+            file.bytes = adapter::name_base(&self.output_dir.join(&file.path), base, revision)?;
         }
+        Ok(())
     }
-    let config = model_config(model, below);
-    let config_path = PathBuf::from(MODEL_CONFIG);
-    let bytes = write_json(&output_dir.join(&config_path), &config)?;
-    files.push(FileEntry { path: config_path, bytes });
-    let inputs = folders(input);
-    for old in earlier.iter().flat_map(|earlier| &earlier.files) {
-        let path = output_dir.join(&old.path);
-        let inside = old.path.components().all(|part| matches!(part, Component::Normal(_)));
-        let is_input = path.canonicalize().is_ok_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
-        if inside && !is_input && !files.iter().any(|file| file.path == old.path) {
-            remove_if_there(&path)?;
+
+    /// Removes what an earlier run wrote and this one did not.
+    fn remove_stale(&self, earlier: &[FileEntry], files: &[FileEntry]) -> Result<()> {
+        let inputs = folders(self.input);
+        for old in earlier {
+            let path = self.output_dir.join(&old.path);
+            let inside = old.path.components().all(|part| matches!(part, Component::Normal(_)));
+            let is_input =
+                path.canonicalize().is_ok_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
+            if inside && !is_input && !files.iter().any(|file| file.path == old.path) {
+                remove_if_there(&path)?;
+            }
         }
+        Ok(())
     }
-    if artifacts {
-        let steps = serde_json::to_value(steps).expect("plain data");
-        let value = History { key: key.into(), files, steps };
-        write_json(&history, &serde_json::to_value(value).expect("plain data"))?;
-    } else {
-        remove_if_there(&history)?;
-    }
-    Ok(true)
 }
 
 /// Paths are relative to the folder, so that it can be moved; only a base model outside of it is named as it lies.

@@ -1,13 +1,14 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
-use super::{EngineError, input};
+use super::{EngineError, Host, input};
 use crate::cache::store::Slot;
 use crate::cache::{KeyHasher, Store};
-use crate::passes::{Pass, PassConfig, REGISTRY, RunConfig};
+use crate::passes::{self, Pass, PassConfig, REGISTRY, RunConfig};
 use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Error, Result};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Flows of steps; most configurations have one.
@@ -22,6 +23,7 @@ pub struct Flow {
 /// One pass of a flow.
 pub struct Step {
     pub config: PassConfig,
+    pub host: Host,
     pub pass: Arc<dyn Pass>,
     pub input: ModelKind,
     pub output: ModelKind,
@@ -36,18 +38,26 @@ pub struct StepKey {
 }
 
 impl Plan {
-    /// Chains the passes of every flow.
+    /// Chains the passes of every flow of a configuration.
     ///
     /// # Errors
     /// A pass that cannot follow the one before it.
     pub fn new(config: &RunConfig) -> Result<Plan> {
-        let start = input::kind(&config.input_model);
-        let mut flows = Vec::with_capacity(config.flows.len());
-        for flow in &config.flows {
-            let mut kind = start;
+        let passes = |flow: &Vec<usize>| flow.iter().map(|&index| config.passes[index].clone()).collect();
+        Plan::of(config, config.flows.iter().map(passes).collect())
+    }
+
+    /// Chains passes that need not be in the configuration, for example with other values of their options. Input model
+    /// and hosts are those of `run`.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn of(run: &RunConfig, passes: Vec<Vec<PassConfig>>) -> Result<Plan> {
+        let mut flows = Vec::with_capacity(passes.len());
+        for flow in passes {
+            let mut kind = input::kind(&run.input_model);
             let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
-            for &index in flow {
-                let mut config = config.passes[index].clone();
+            for mut config in flow {
                 let refuse = |pass: &PassConfig, reason: String, hint: String| EngineError::Plan {
                     pass: pass.name.clone(),
                     reason,
@@ -63,12 +73,23 @@ impl Plan {
                     refuse(&config, reason, format!("order the passes as {}", REGISTRY.in_order()))
                 })?;
                 let pass = Arc::clone(&config.pass);
-                steps.push(Step { config, pass, input: kind, output });
+                let host = Host::of(config.host.as_deref().or(run.engine.host.as_deref()), &run.systems);
+                steps.push(Step { config, host, pass, input: kind, output });
                 kind = output;
             }
             flows.push(Flow { steps });
         }
         Ok(Plan { flows })
+    }
+
+    /// Where the result of a flow goes: one flow writes into the output folder itself, several into a folder each, named
+    /// for their passes.
+    pub fn output_dir(&self, flow: &Flow, output_dir: &Path) -> PathBuf {
+        if self.flows.len() == 1 {
+            return output_dir.to_owned();
+        }
+        let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
+        output_dir.join(names.join("-"))
     }
 
     /// Everything that can be found wrong before a model is fetched or a pass run.
@@ -84,9 +105,14 @@ impl Plan {
 }
 
 impl Step {
+    /// The resolved options as plain data, for manifests and records.
+    pub fn options(&self) -> serde_json::Value {
+        passes::tagged_options(&*self.pass)
+    }
+
     fn refused(&self, source: Error) -> EngineError {
         let (pass, pass_type) = (self.config.name.clone(), self.pass.name());
-        EngineError::Check { pass, pass_type, source: Box::new(source) }
+        EngineError::Check { pass, pass_type, source }
     }
 }
 

@@ -4,7 +4,7 @@ use crate::cache::{Artefacts, KeyHasher};
 use olive_config::{ConfiguredPass, DataConfig};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
-use olive_core::device::{Device, DeviceChoice};
+use olive_core::device::Device;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_model::HubModel;
@@ -118,7 +118,6 @@ pub struct Mismatch {
 /// What a pass may use of the world.
 pub struct RunContext<'a> {
     pub device: Device,
-    pub device_choice: DeviceChoice,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
     /// The hub's name for the model that the pass works on, or for its base, if the user gave that.

@@ -1,0 +1,33 @@
+//! What a workflow may use of the world around it. Nothing in this crate reads environment variables or prints.
+
+use olive_core::cancel::CancelFlag;
+use olive_core::device::DeviceChoice;
+use olive_core::event_hub::EventHub;
+use olive_model::SourceOptions;
+use std::sync::Arc;
+
+/// Made by whoever starts workflows: the command line, a test, a search.
+pub struct Environment {
+    /// How models of the hub are found.
+    pub source: SourceOptions,
+    /// Where this machine computes.
+    pub device: DeviceChoice,
+    /// The machine's name, for records.
+    pub host: Option<String>,
+    /// Raised to stop at the next safe point.
+    pub cancel: CancelFlag,
+    /// Where the workflow says what it does.
+    pub events: Arc<EventHub>,
+}
+
+impl Environment {
+    /// How the input model is found by a run, which may fetch it.
+    pub(crate) fn fetching(&self) -> SourceOptions {
+        SourceOptions { cancel: self.cancel.clone(), ..self.source.clone() }
+    }
+
+    /// How it is looked for without fetching or converting anything.
+    pub(crate) fn looking(&self) -> SourceOptions {
+        SourceOptions { offline: true, read_only: true, ..self.fetching() }
+    }
+}

@@ -1,0 +1,134 @@
+//! Runs steps on this machine.
+
+use super::{Chain, Execution, Executor};
+use crate::cache::{Artefacts, Manifest};
+use crate::passes::RunContext;
+use crate::plan::{Step, StepKey};
+use crate::{EngineError, Host, StepOutcome};
+use olive_config::SystemKind;
+use olive_core::Result;
+use olive_core::device::Device;
+use olive_core::event::Event;
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_model::HubModel;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+/// Runs steps in this process.
+pub struct LocalExecutor {
+    device: Device,
+}
+
+impl LocalExecutor {
+    /// Computes on `device`.
+    pub fn new(device: Device) -> LocalExecutor {
+        LocalExecutor { device }
+    }
+}
+
+impl Executor for LocalExecutor {
+    fn reaches(&self, host: &Host) -> bool {
+        match host {
+            Host::ThisMachine => true,
+            Host::System { kind, .. } => *kind == SystemKind::Local,
+        }
+    }
+
+    fn run(&self, chain: &Chain, execution: &Execution) -> Result<ModelHandle> {
+        let mut model = chain.input.clone();
+        for (index, (step, key)) in chain.steps.iter().zip(chain.keys).enumerate() {
+            execution.cancel.check()?;
+            let started = Instant::now();
+            execution.events.emit(Event::PassStarted {
+                pass: step.config.name.clone(),
+                r#type: step.pass.name(),
+                index: chain.before + index + 1,
+                total: chain.total,
+            });
+            // What a pass made has no name on the hub.
+            let name = chain.name.filter(|_| model.base() == chain.input.base());
+            let artefact = execution.store.get_or_run(
+                &key.slot(step),
+                step.config.clean_run_cache,
+                execution.cancel,
+                execution.events,
+                |dir| self.run_step(step, key, &model, name, dir, execution),
+            )?;
+            let outcome = StepOutcome {
+                pass: step.config.name.clone(),
+                r#type: step.pass.name().to_owned(),
+                cached: artefact.cached,
+                seconds: started.elapsed().as_secs_f64(),
+                bytes: artefact.manifest.bytes(),
+                path: artefact.output.clone(),
+                key: key.key.clone(),
+            };
+            execution.events.emit(Event::PassFinished {
+                pass: outcome.pass.clone(),
+                r#type: step.pass.name(),
+                cached: outcome.cached,
+                seconds: outcome.seconds,
+                bytes: outcome.bytes,
+                path: outcome.path.clone(),
+            });
+            (execution.on_step)(&outcome);
+            model = handle(artefact.manifest.output, artefact.output, &model);
+        }
+        Ok(model)
+    }
+}
+
+impl LocalExecutor {
+    fn run_step(
+        &self,
+        step: &Step,
+        key: &StepKey,
+        model: &ModelHandle,
+        name: Option<&HubModel>,
+        dir: &Path,
+        execution: &Execution,
+    ) -> Result<(ModelKind, Manifest)> {
+        let context = RunContext {
+            device: self.device.clone(),
+            cancel: execution.cancel,
+            events: execution.events,
+            base: name,
+            artefacts: Some(Artefacts { store: execution.store, input_key: &key.input }),
+        };
+        let clock = Instant::now();
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        step.pass.run(model, dir, &context).map_err(|error| {
+            if error.is_interruption() {
+                return error;
+            }
+            EngineError::Pass { pass: step.config.name.clone(), pass_type: step.pass.name(), source: error }
+                .into()
+        })?;
+        let manifest = Manifest {
+            olive_version: env!("CARGO_PKG_VERSION").into(),
+            pass_type: step.pass.name().into(),
+            pass_version: step.pass.version(),
+            pass_name: step.config.name.clone(),
+            key: key.key.clone(),
+            input_key: key.input.clone(),
+            input: model.dir().to_owned(),
+            options: step.options(),
+            output: step.output,
+            started,
+            seconds: clock.elapsed().as_secs_f64(),
+            files: Vec::new(),
+        };
+        Ok((step.output, manifest))
+    }
+}
+
+/// The model that an artefact stands for, given what it was made from.
+fn handle(kind: ModelKind, output: PathBuf, input: &ModelHandle) -> ModelHandle {
+    match kind {
+        ModelKind::Hf => ModelHandle::Hf { dir: output },
+        ModelKind::Onnx => ModelHandle::Onnx { dir: output },
+        ModelKind::HfWithAdapter => {
+            ModelHandle::HfWithAdapter { base: input.base().to_owned(), adapter: output }
+        }
+    }
+}

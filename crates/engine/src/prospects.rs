@@ -1,0 +1,74 @@
+//! What a plan would find in the cache, and what would stop it, without doing anything.
+
+use super::plan::{Flow, StepKey};
+use super::{Environment, Plan, input};
+use crate::cache::Store;
+use crate::passes::RunConfig;
+use olive_core::content::ContentHashes;
+use olive_core::handle::ModelHandle;
+use olive_core::{Error, Result};
+use olive_train::MemoryEstimate;
+use std::path::PathBuf;
+
+/// What can be said of a plan before it is run.
+pub struct Prospects {
+    /// For every step of every flow.
+    pub flows: Vec<Vec<StepState>>,
+    /// What would stop a step, as far as the model and the data are here.
+    pub problem: Option<Error>,
+}
+
+/// What a run would do about a step.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepState {
+    /// Its artefact is there: the folder.
+    Cached { output: PathBuf },
+    /// It has to be made. The peak of memory is predicted for the first step of a flow, where that is possible.
+    ToRun { memory: Option<MemoryEstimate> },
+    /// Its key is not known, as the input model is not on this machine yet, or not yet converted.
+    NoInput,
+    /// Its key is not known, as something that enters it cannot be read.
+    NoKey { reason: String },
+}
+
+/// Looks a plan up in the cache, and its names in the model and in the data. Nothing is fetched.
+pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> Prospects {
+    let store = Store::new(&config.engine.cache_dir);
+    let contents = ContentHashes::open(&config.engine.cache_dir);
+    let input = input::resolve(&config.input_model, &environment.looking(), &()).ok();
+    let mut problem = None;
+    let mut flows = Vec::with_capacity(plan.flows.len());
+    for flow in &plan.flows {
+        let keys = input.as_ref().map(|model| flow.keys(model, environment.device, &contents));
+        if problem.is_none() {
+            let keys = keys.as_ref().and_then(|keys| keys.as_deref().ok());
+            problem = flow.check_input(input.as_ref(), keys, &store).err();
+        }
+        flows.push(states(flow, input.as_ref().zip(keys), &store));
+    }
+    Prospects { flows, problem }
+}
+
+/// The state of every step, given the input model and the keys, if they are known.
+fn states(flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>, store: &Store) -> Vec<StepState> {
+    let all = |state: StepState| vec![state; flow.steps.len()];
+    match known {
+        None => all(StepState::NoInput),
+        Some((_, Err(error))) => all(StepState::NoKey { reason: error.to_string() }),
+        Some((model, Ok(keys))) => {
+            let steps = flow.steps.iter().zip(&keys).enumerate();
+            let state = |(number, (step, key)): (usize, (&super::Step, &StepKey))| {
+                match store.look_up(&key.slot(step)) {
+                    Some(artefact) => StepState::Cached { output: artefact.output },
+                    // Only the first step works on a model that is there. One that cannot be read is an error of the run,
+                    // not of the plan.
+                    None if number == 0 => {
+                        StepState::ToRun { memory: step.pass.memory(model).ok().flatten() }
+                    }
+                    None => StepState::ToRun { memory: None },
+                }
+            };
+            steps.map(state).collect()
+        }
+    }
+}

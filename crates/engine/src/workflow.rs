@@ -1,0 +1,229 @@
+//! A whole configuration, from the input model to the output folders.
+
+use super::plan::{Flow, StepKey};
+use super::{Environment, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, output};
+use crate::cache::Store;
+use crate::executor::{Execution, Executors, LocalExecutor};
+use crate::output::{HistoryFile, Publication};
+use crate::passes::RunConfig;
+use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
+use olive_core::Result;
+use olive_core::content::ContentHashes;
+use olive_core::event::{self, Event, EventSink};
+use olive_core::handle::ModelHandle;
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Runs all flows of a plan, brings their output folders up to date, and keeps a record of it. What would stop a run is
+/// looked for before anything is fetched or computed, as far as that is possible.
+///
+/// `plan` is the one of `config`, or one that was made of values: of `config`, only what is not in the plan is used.
+///
+/// # Errors
+/// Whatever stops a step or keeps its result from being written; what was finished stays in the cache.
+pub fn run_workflow(config: &RunConfig, plan: &Plan, environment: &Environment) -> Result<WorkflowOutcome> {
+    plan.check()?;
+    let recorder = (!config.engine.no_artifacts).then(Arc::<RunRecorder>::default);
+    let attached = recorder.clone().map(|recorder| environment.events.attach(recorder));
+    for warning in &config.warnings {
+        environment.events.emit(Event::Warning { message: warning.render(&config.path) });
+    }
+    let workflow = Workflow {
+        config,
+        plan,
+        environment,
+        store: &Store::new(&config.engine.cache_dir),
+        output_dirs: plan.flows.iter().map(|flow| plan.output_dir(flow, &config.engine.output_dir)).collect(),
+        recorder: recorder.as_deref(),
+    };
+    let result = workflow.run();
+    let problem = recorder.as_ref().and_then(|recorder| recorder.finish(result.as_ref().err()));
+    drop(attached);
+    if let Some(problem) = problem {
+        let message = format!("the record of this run is not complete: {}", problem.with_causes());
+        environment.events.emit(Event::Warning { message });
+    }
+    result
+}
+
+struct Workflow<'a> {
+    config: &'a RunConfig,
+    plan: &'a Plan,
+    environment: &'a Environment,
+    store: &'a Store,
+    /// One for each flow.
+    output_dirs: Vec<PathBuf>,
+    recorder: Option<&'a RunRecorder>,
+}
+
+impl Workflow<'_> {
+    fn run(&self) -> Result<WorkflowOutcome> {
+        if self.config.engine.clean_cache {
+            self.clean_cache()?;
+        }
+        let (model, environment) = (&self.config.input_model, self.environment);
+        let here = input::resolve(model, &environment.looking(), &()).ok();
+        if let Some(input) = &here {
+            self.check_output_dirs(input)?;
+        }
+        for (flow, dir) in self.flows() {
+            if let Some(last) = flow.steps.last() {
+                output::prepare(dir, &self.config.path, last)?;
+            }
+        }
+        let outcome = RefCell::new(self.pending());
+        let record = self.begin_record(&outcome.borrow())?;
+        if here.is_none() {
+            // Nothing is fetched for a run that the data stops.
+            self.plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, self.store))?;
+        }
+        let input = input::resolve(model, &environment.fetching(), &*environment.events)?;
+        self.check_output_dirs(&input)?;
+        let executors = Executors::new(vec![Box::new(LocalExecutor::new(environment.device.open()?))]);
+        let keys = self.keys(&input)?;
+        if let Some(recorder) = self.recorder {
+            recorder.plan(&self.plan_document(Some(&keys)));
+        }
+        for (flow, keys) in self.plan.flows.iter().zip(&keys) {
+            flow.check_input(Some(&input), Some(keys), self.store)?;
+        }
+        for (number, keys) in keys.iter().enumerate() {
+            self.run_flow(number, keys, &input, &executors, record.as_deref(), &outcome)?;
+        }
+        Ok(outcome.into_inner())
+    }
+
+    /// Flows and where their results go.
+    fn flows(&self) -> impl Iterator<Item = (&Flow, &Path)> {
+        self.plan.flows.iter().zip(self.output_dirs.iter().map(PathBuf::as_path))
+    }
+
+    fn clean_cache(&self) -> Result<()> {
+        for kept in self.store.clean()?.kept {
+            let message = format!("{} is not cleaned away: another process uses it", kept.display());
+            self.environment.events.emit(Event::Warning { message });
+        }
+        Ok(())
+    }
+
+    /// No result may take the place of the input model.
+    fn check_output_dirs(&self, input: &ModelHandle) -> Result<()> {
+        for (flow, dir) in self.flows() {
+            if let Some(last) = flow.steps.last() {
+                output::check_input(dir, input, last)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The outcome before anything has run.
+    fn pending(&self) -> WorkflowOutcome {
+        let flow = |dir: &PathBuf| FlowOutcome {
+            output_dir: dir.clone(),
+            output: OutputState::Pending,
+            steps: Vec::new(),
+        };
+        WorkflowOutcome {
+            output_dir: self.config.engine.output_dir.clone(),
+            flows: self.output_dirs.iter().map(flow).collect(),
+        }
+    }
+
+    /// Begins the record, unless none is kept, and gives its name.
+    fn begin_record(&self, outcome: &WorkflowOutcome) -> Result<Option<String>> {
+        let Some(recorder) = self.recorder else { return Ok(None) };
+        let path = &self.config.path;
+        let document = RunDocument {
+            format: record::FORMAT,
+            olive_version: env!("CARGO_PKG_VERSION").into(),
+            id: String::new(),
+            state: RunState::Running,
+            config: (!path.as_os_str().is_empty())
+                .then(|| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            workflow_id: self.config.workflow_id.clone(),
+            device: self.environment.device.to_string(),
+            host: self.environment.host.clone(),
+            pid: std::process::id(),
+            started: event::now(),
+            ended: None,
+            error: None,
+        };
+        // The run that made a result is worth keeping as long as the result.
+        let records = self.output_dirs.iter().filter_map(|dir| output::record_of(dir));
+        let kept: Vec<String> =
+            records.filter_map(|record| Some(record.file_name()?.to_string_lossy().into_owned())).collect();
+        let plan = self.plan_document(None);
+        let id = recorder.begin(&self.config.engine.output_dir, document, &plan, &kept)?;
+        recorder.outcome(outcome);
+        Ok(Some(id))
+    }
+
+    fn plan_document(&self, keys: Option<&[Vec<StepKey>]>) -> PlanDocument {
+        PlanDocument::new(&self.config.input_model, self.plan, &self.output_dirs, keys)
+    }
+
+    /// The keys of every flow's steps.
+    fn keys(&self, input: &ModelHandle) -> Result<Vec<Vec<StepKey>>> {
+        let contents = ContentHashes::open(&self.config.engine.cache_dir);
+        let keys = self.plan.flows.iter().map(|flow| flow.keys(input, self.environment.device, &contents));
+        let keys = keys.collect::<Result<_>>()?;
+        if let Err(error) = contents.save() {
+            // It only saves time; a cache that may be read but not written is a cache.
+            tracing::debug!("content hashes are not remembered: {error}");
+        }
+        Ok(keys)
+    }
+
+    /// Runs the flow of this number and writes its result.
+    fn run_flow(
+        &self,
+        number: usize,
+        keys: &[StepKey],
+        input: &ModelHandle,
+        executors: &Executors,
+        record: Option<&str>,
+        outcome: &RefCell<WorkflowOutcome>,
+    ) -> Result<()> {
+        let change = |change: &dyn Fn(&mut FlowOutcome)| {
+            change(&mut outcome.borrow_mut().flows[number]);
+            if let Some(recorder) = self.recorder {
+                recorder.outcome(&outcome.borrow());
+            }
+        };
+        let (flow, dir) = (&self.plan.flows[number], self.output_dirs[number].as_path());
+        let name = input::hub_model(&self.config.input_model);
+        let execution = Execution {
+            store: self.store,
+            cancel: &self.environment.cancel,
+            events: &*self.environment.events,
+            on_step: &|step| change(&|flow| flow.steps.push(step.clone())),
+            jobs: record.map(|id| JobNotes::new(&self.config.engine.output_dir, id)),
+        };
+        let model = executors.run_flow(flow, keys, input, name.as_ref(), &execution)?;
+        let publication = Publication {
+            output_dir: dir,
+            input,
+            name: name.as_ref(),
+            model: &model,
+            steps: &outcome.borrow().flows[number].steps.clone(),
+            history: record.map_or(HistoryFile::Absent, |id| HistoryFile::Written {
+                record: self.from_flow(dir).join(record::FOLDER).join("runs").join(id),
+            }),
+        };
+        let (state, message) = if publication.write()? {
+            (OutputState::Written, format!("wrote {}", dir.display()))
+        } else {
+            (OutputState::UpToDate, format!("{} is up to date", dir.display()))
+        };
+        change(&|flow| flow.output = state);
+        self.environment.events.emit(Event::Info { message });
+        Ok(())
+    }
+
+    /// The way from a flow's folder to the output folder, which has the records.
+    fn from_flow(&self, dir: &Path) -> PathBuf {
+        let below = dir.strip_prefix(&self.config.engine.output_dir).unwrap_or(Path::new(""));
+        below.components().map(|_| "..").collect()
+    }
+}
