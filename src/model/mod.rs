@@ -9,6 +9,7 @@ pub mod four_bit;
 pub mod gguf;
 pub mod handle;
 mod hub;
+mod hub_download;
 pub mod loftq;
 pub mod merged;
 pub mod quantised_base;
