@@ -27,6 +27,7 @@ use olive_decoder::Decoder;
 use olive_kernels::quant::nf4::Code;
 use olive_model::adapter::TargetModules;
 use olive_model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
+use olive_runtime::benchmark::peak_memory;
 use olive_train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -110,7 +111,7 @@ fn measure() -> Result<(), Error> {
         "nf4": base.is_some(),
         "quantised_mweights_per_core_second": quantise_rate,
         "tok_s": seq as f64 / sorted[sorted.len() / 2],
-        "peak_rss_gb": peak_memory(),
+        "peak_rss_gb": peak_memory().map(|bytes| bytes as f64 / 1e9),
         "cpu_seconds_per_1k_tokens": cpu_seconds() / (steps * seq) as f64 * 1e3,
         "sgemm_gflops": olive_kernels::gemm_rate(),
         "first_loss": losses[0],
@@ -190,18 +191,11 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Profile {
     }
 }
 
-/// `VmHWM` of this process in GB, where the system tells it.
-fn peak_memory() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kilobytes / 1e6)
-}
-
 /// Processor time of this process so far, from all threads; less disturbed by other programs than the wall clock.
 fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or_default();
-    (ticks(11) + ticks(12)) / 100.0
+    let Ok(process) = sysinfo::get_current_pid() else { return 0.0 };
+    let mut system = sysinfo::System::new();
+    let wanted = sysinfo::ProcessesToUpdate::Some(&[process]);
+    system.refresh_processes_specifics(wanted, false, sysinfo::ProcessRefreshKind::nothing().with_cpu());
+    system.process(process).map_or(0.0, |process| process.accumulated_cpu_time() as f64 / 1e3)
 }

@@ -6,6 +6,7 @@ use olive_core::event::{Event, EventSink};
 use olive_core::{Fault, Result, device};
 use olive_runtime::library_file::PINNED;
 use olive_runtime::{LibrarySearch, RuntimeError, fetch, preflight, threads};
+use olive_train::memory;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
@@ -87,15 +88,10 @@ fn threads_found() -> String {
     format!("{available} available, {} physical cores", threads::physical_cores())
 }
 
-/// From `/proc/meminfo`, and the control group's limit where there is one.
+/// The machine's, and the control group's limit where there is one.
 fn memory() -> String {
     let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let field = |name: &str| {
-        let line = meminfo.lines().find(|line| line.starts_with(name))?;
-        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib << 10)
-    };
-    let (Some(total), Some(available)) = (field("MemTotal:"), field("MemAvailable:")) else {
+    let Some(memory::Machine { total, available }) = memory::of_machine() else {
         return "unknown".into();
     };
     let mut text = format!("{:.1} GiB, {:.1} GiB available", gib(total), gib(available));

@@ -25,6 +25,12 @@ struct Behaviour {
     cut_off: bool,
     /// `model.safetensors` has other bytes than announced.
     corrupt: bool,
+    /// What is called the commit.
+    commit: Option<&'static str>,
+    /// The entity tag of `model.safetensors`.
+    tag: Option<&'static str>,
+    /// `model.safetensors` is sent by another host.
+    elsewhere: Option<String>,
 }
 
 struct Hub {
@@ -51,7 +57,11 @@ impl Hub {
                 let (log, files, how) = (log.clone(), files.clone(), how.lock().unwrap().clone());
                 std::thread::spawn(move || {
                     let Some(request) = Request::read(&stream) else { return };
-                    log.lock().unwrap().push(format!("{} {}", request.method, request.url));
+                    let authorized = if request.authorization.is_some() { " with a token" } else { "" };
+                    let range = request.range.map(|from| format!(" from {from}")).unwrap_or_default();
+                    log.lock()
+                        .unwrap()
+                        .push(format!("{} {}{range}{authorized}", request.method, request.url));
                     let answer = answer(&request, &files, &how);
                     // A client that has seen enough hangs up.
                     let _ = answer.write(stream, request.method == "HEAD");
@@ -80,6 +90,8 @@ struct Request {
     method: String,
     url: String,
     authorization: Option<String>,
+    /// First byte that is asked for.
+    range: Option<usize>,
 }
 
 impl Request {
@@ -88,7 +100,7 @@ impl Request {
         let first = lines.next()?.ok()?;
         let mut words = first.split(' ');
         let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let mut authorization = None;
+        let (mut authorization, mut range) = (None, None);
         for line in lines {
             let line = line.ok()?;
             if line.is_empty() {
@@ -98,8 +110,11 @@ impl Request {
             if name.eq_ignore_ascii_case("authorization") {
                 authorization = Some(value.trim().to_owned());
             }
+            if name.eq_ignore_ascii_case("range") {
+                range = value.trim().strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok();
+            }
         }
-        Some(Request { method, url, authorization })
+        Some(Request { method, url, authorization, range })
     }
 }
 
@@ -149,17 +164,13 @@ fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour)
     }
     let url = request.url.split('?').next().unwrap();
     if url == format!("/api/models/{ID}/revision/main") {
-        let body = serde_json::json!({"id": ID, "sha": COMMIT});
-        return Answer::new(200, Vec::new(), body.to_string().into_bytes());
-    }
-    if url == format!("/api/models/{ID}/tree/{COMMIT}") {
-        let entries: Vec<serde_json::Value> = files
+        let siblings: Vec<serde_json::Value> = files
             .iter()
-            .map(|(path, bytes)| {
-                serde_json::json!({"type": "file", "oid": "0", "size": bytes.len(), "path": path})
-            })
+            .map(|(path, bytes)| serde_json::json!({"rfilename": path, "size": bytes.len()}))
             .collect();
-        return Answer::new(200, Vec::new(), serde_json::to_vec(&entries).unwrap());
+        let commit = how.commit.unwrap_or(COMMIT);
+        let body = serde_json::json!({"id": ID, "sha": commit, "siblings": siblings});
+        return Answer::new(200, Vec::new(), body.to_string().into_bytes());
     }
     let Some(name) = url.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/")) else {
         return Answer::refusal(404, "RepoNotFound");
@@ -168,7 +179,11 @@ fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour)
     let weights = name.ends_with(".safetensors");
     let hash = sha256(bytes);
     // Small files are tagged by their git hash, weights by SHA-256.
-    let tag = if weights { &hash } else { &hash[..40] };
+    let tag = match how.tag {
+        Some(tag) if weights => tag,
+        _ if weights => &hash,
+        _ => &hash[..40],
+    };
     let mut headers = vec![("X-Repo-Commit", COMMIT.to_owned()), ("ETag", format!("\"{tag}\""))];
     let mut body = bytes.clone();
     if weights {
@@ -183,7 +198,17 @@ fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour)
             body.truncate(bytes.len() / 2);
         }
     }
-    let mut answer = Answer::new(200, headers, body);
+    if let (true, Some(endpoint)) = (weights, &how.elsewhere) {
+        headers.push(("Location", format!("{endpoint}{}", request.url)));
+        return Answer::new(302, headers, Vec::new());
+    }
+    let mut status = 200;
+    if let Some(from) = request.range {
+        status = 206;
+        headers.push(("Content-Range", format!("bytes {from}-{}/{}", body.len() - 1, body.len())));
+        body.drain(..from);
+    }
+    let mut answer = Answer::new(status, headers, body);
     if weights && how.cut_off {
         answer.sent /= 2;
     }
@@ -319,4 +344,100 @@ fn a_download_that_ends_early_or_is_damaged_does_not_stay_in_the_cache() {
         let dir = resolve(ID, None, &options, &()).unwrap();
         assert_eq!(std::fs::read(dir.join("model.safetensors")).unwrap(), files["model.safetensors"]);
     }
+}
+
+const WEIGHTS: &str = "model.safetensors";
+
+fn blobs(cache: &Path) -> PathBuf {
+    cache.join("models--tiny--llama/blobs")
+}
+
+#[test]
+fn what_arrived_of_a_file_is_not_sent_again() {
+    let Some(files) = model() else { return };
+    let hub = Hub::serve(files.clone(), Behaviour::default());
+    let cache = tempfile::tempdir().unwrap();
+    let weights = &files[WEIGHTS];
+    let partial = blobs(cache.path()).join(format!("{}.incomplete", sha256(weights)));
+    std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
+    std::fs::write(&partial, &weights[..1000]).unwrap();
+    let dir = resolve(ID, None, &hub.options(cache.path()), &()).unwrap();
+    assert_eq!(std::fs::read(dir.join(WEIGHTS)).unwrap(), *weights);
+    assert!(!partial.exists());
+    let sent: Vec<String> =
+        hub.requests().into_iter().filter(|r| r.starts_with("GET") && r.contains(WEIGHTS)).collect();
+    assert_eq!(sent, [format!("GET /{ID}/resolve/{COMMIT}/{WEIGHTS} from 1000")]);
+
+    // A beginning of something else is found out, and all is fetched.
+    let cache = tempfile::tempdir().unwrap();
+    let partial = blobs(cache.path()).join(partial.file_name().unwrap());
+    std::fs::create_dir_all(partial.parent().unwrap()).unwrap();
+    for wrong in [weights.len() - 1, weights.len(), weights.len() + 1] {
+        std::fs::write(&partial, vec![7; wrong]).unwrap();
+        let dir = resolve(ID, None, &hub.options(cache.path()), &()).unwrap();
+        assert_eq!(std::fs::read(dir.join(WEIGHTS)).unwrap(), *weights);
+        std::fs::remove_dir_all(cache.path().join("models--tiny--llama/snapshots")).unwrap();
+        std::fs::remove_file(blobs(cache.path()).join(sha256(weights))).unwrap();
+    }
+}
+
+#[test]
+fn a_connection_that_breaks_is_taken_up_where_it_broke() {
+    let Some(files) = model() else { return };
+    let hub = Hub::serve(files, Behaviour { cut_off: true, ..Default::default() });
+    let cache = tempfile::tempdir().unwrap();
+    assert!(resolve(ID, None, &hub.options(cache.path()), &()).is_err());
+    let from = |request: &str| request.rsplit_once(" from ").map(|(_, from)| from.parse::<u64>().unwrap());
+    let starts: Vec<u64> = hub.requests().iter().filter_map(|r| from(r)).collect();
+    assert!(starts.len() == 2 && starts[0] < starts[1], "{starts:?}");
+    // What came is there for the next run.
+    hub.behaviour.lock().unwrap().cut_off = false;
+    resolve(ID, None, &hub.options(cache.path()), &()).unwrap();
+    assert!(hub.requests().iter().filter_map(|r| from(r)).any(|from| from > starts[1]));
+}
+
+#[test]
+fn a_server_cannot_write_outside_the_cache() {
+    let Some(files) = model() else { return };
+    let cases = [
+        Behaviour { commit: Some("../../../../escaped"), ..Default::default() },
+        Behaviour { commit: Some("/tmp/olive-escaped"), ..Default::default() },
+        Behaviour { tag: Some("../../../escaped"), ..Default::default() },
+        Behaviour { tag: Some("/tmp/olive-escaped"), ..Default::default() },
+        Behaviour { tag: Some(""), ..Default::default() },
+    ];
+    for behaviour in cases {
+        let hub = Hub::serve(files.clone(), behaviour);
+        let around = tempfile::tempdir().unwrap();
+        let cache = around.path().join("cache");
+        let error = resolve(ID, None, &hub.options(&cache), &()).unwrap_err();
+        assert!(error.to_string().contains("not one of the hub"), "{error}");
+        assert!(error.hint().unwrap().contains("HF_ENDPOINT"));
+        assert!(!cache.join(format!("models--tiny--llama/snapshots/{COMMIT}/{WEIGHTS}")).exists());
+        let mut there = std::fs::read_dir(around.path()).unwrap().map(|e| e.unwrap().file_name());
+        assert!(there.all(|name| name == "cache"), "something was written beside the cache");
+    }
+    assert!(!Path::new("/tmp/olive-escaped").exists());
+    for revision in ["../../../escaped", "/tmp/olive-escaped", "a//b", "main?x=", ""] {
+        let hub = Hub::serve(files.clone(), Behaviour::default());
+        let cache = tempfile::tempdir().unwrap();
+        let error = resolve(ID, Some(revision), &hub.options(cache.path()), &()).unwrap_err();
+        assert!(error.to_string().contains("no revision"), "{error}");
+        assert_eq!(hub.requests(), [""; 0]);
+    }
+}
+
+#[test]
+fn the_token_stays_with_the_hub() {
+    let Some(files) = model() else { return };
+    let store = Hub::serve(files.clone(), Behaviour::default());
+    let elsewhere = Some(store.endpoint.replace("127.0.0.1", "localhost"));
+    let hub = Hub::serve(files.clone(), Behaviour { token: Some("secret"), elsewhere, ..Default::default() });
+    let cache = tempfile::tempdir().unwrap();
+    let mut options = hub.options(cache.path());
+    options.token = Some("secret".into());
+    let dir = resolve(ID, None, &options, &()).unwrap();
+    assert_eq!(std::fs::read(dir.join(WEIGHTS)).unwrap(), files[WEIGHTS]);
+    assert_eq!(store.requests(), [format!("GET /{ID}/resolve/{COMMIT}/{WEIGHTS}")]);
+    assert!(hub.requests().iter().all(|request| request.ends_with("with a token")));
 }

@@ -2,6 +2,7 @@
 
 mod builder_adapters;
 mod builder_parts;
+mod candle_models;
 mod families;
 mod generate;
 mod gguf;

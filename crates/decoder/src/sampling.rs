@@ -2,8 +2,9 @@
 
 use super::GenerateError;
 use candle_core::{Device, Tensor};
-use candle_transformers::generation::{LogitsProcessor, Sampling};
 use olive_core::Result;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -55,33 +56,25 @@ impl SamplingOptions {
             SamplingOptions { repetition_penalty, ..Self::GREEDY }
         }
     }
-
-    fn sampling(&self) -> Sampling {
-        let temperature = self.temperature;
-        if temperature < 1e-7 {
-            return Sampling::ArgMax;
-        }
-        let top_k = self.top_k.filter(|k| *k > 0);
-        let top_p = self.top_p.filter(|p| *p > 0.0 && *p < 1.0);
-        match (top_k, top_p) {
-            (None, None) => Sampling::All { temperature },
-            (Some(k), None) => Sampling::TopK { k, temperature },
-            (None, Some(p)) => Sampling::TopP { p, temperature },
-            (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
-        }
-    }
 }
 
-/// Chooses tokens one after the other, reproducibly for a seed.
+/// Chooses tokens one after the other, reproducibly for a seed: the tokens are those of candle's `LogitsProcessor`.
 pub struct Sampler {
-    processor: LogitsProcessor,
+    rng: ChaCha12Rng,
+    /// `None` is greedy.
+    temperature: Option<f64>,
+    top_k: Option<usize>,
+    top_p: Option<f32>,
     repetition_penalty: f32,
 }
 
 impl Sampler {
     pub fn new(options: &SamplingOptions) -> Sampler {
         Sampler {
-            processor: LogitsProcessor::from_sampling(options.seed, options.sampling()),
+            rng: ChaCha12Rng::seed_from_u64(options.seed),
+            temperature: Some(options.temperature).filter(|t| *t >= 1e-7),
+            top_k: options.top_k.filter(|k| *k > 0),
+            top_p: options.top_p.filter(|p| *p > 0.0 && *p < 1.0).map(|p| p as f32),
             repetition_penalty: options.repetition_penalty as f32,
         }
     }
@@ -97,10 +90,72 @@ impl Sampler {
         if self.repetition_penalty != 1.0 {
             penalise(&mut logits, context, self.repetition_penalty);
         }
-        let vocab = logits.len();
-        let logits = Tensor::from_vec(logits, vocab, &Device::Cpu)?; // [vocab]
-        Ok(self.processor.sample(&logits)?)
+        match self.temperature {
+            None => Ok(first_of_the_largest(&logits)),
+            Some(temperature) => self.draw(logits, temperature),
+        }
     }
+
+    fn draw(&mut self, logits: Vec<f32>, temperature: f64) -> Result<u32> {
+        let vocab = logits.len();
+        let logits = (Tensor::from_vec(logits, vocab, &Device::Cpu)? / temperature)?; // [vocab]
+        let probabilities: Vec<f32> = candle_nn::ops::softmax_last_dim(&logits)?.to_vec1()?;
+        let mut candidates: Vec<usize> = (0..vocab).collect();
+        let top_k = self.top_k.filter(|k| *k < vocab);
+        if let Some(k) = top_k {
+            candidates.select_nth_unstable_by(k, |&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+            candidates.truncate(k);
+        }
+        let mut weights: Vec<f32> = candidates.iter().map(|&token| probabilities[token]).collect();
+        if let Some(p) = self.top_p {
+            // The `k` most probable may be less than `p` together.
+            let all = top_k.is_some() && p >= weights.iter().sum();
+            if !all {
+                keep_nucleus(&mut weights, p);
+            }
+        }
+        let chosen = choose(&weights, self.rng.next_u32()).ok_or(GenerateError::NotANumber)?;
+        Ok(candidates[chosen] as u32)
+    }
+}
+
+fn first_of_the_largest(logits: &[f32]) -> u32 {
+    let largest = (1..logits.len()).fold(0, |best, i| if logits[i] > logits[best] { i } else { best });
+    largest as u32
+}
+
+/// Sets to zero what the most probable tokens that make up `p` together leave over
+/// (Holtzman et al. 2019, <https://arxiv.org/abs/1904.09751>, §3.1).
+fn keep_nucleus(weights: &mut [f32], p: f32) {
+    let mut order: Vec<usize> = (0..weights.len()).collect();
+    order.sort_by(|&a, &b| weights[b].total_cmp(&weights[a]));
+    let mut sum = 0.0;
+    for token in order {
+        if sum >= p {
+            weights[token] = 0.0;
+        } else {
+            sum += weights[token];
+        }
+    }
+}
+
+/// The index that the random bits fall on when every index takes a share by its weight. `None` when no weight is
+/// above zero.
+fn choose(weights: &[f32], bits: u32) -> Option<usize> {
+    let mut ends = Vec::with_capacity(weights.len());
+    let mut total = 0.0f32;
+    for weight in weights {
+        total += weight;
+        ends.push(total);
+    }
+    if !(total > 0.0 && total.is_finite()) {
+        return None;
+    }
+    // The upper 23 bits are the mantissa of a number from 1 to 2.
+    let fraction = f32::from_bits((bits >> 9) | 1.0f32.to_bits()) - 1.0;
+    let point = fraction * total;
+    ends.pop(); // Whatever rounding does, the last index is one.
+    Some(ends.partition_point(|end| *end <= point))
 }
 
 fn penalise(logits: &mut [f32], context: &[u32], penalty: f32) {
@@ -141,6 +196,51 @@ mod tests {
         let drawn = draw();
         assert_eq!(drawn, draw());
         assert!(drawn.iter().all(|t| [0, 2].contains(t)) && drawn.contains(&0) && drawn.contains(&2));
+    }
+
+    #[test]
+    fn a_seed_gives_the_tokens_of_candle() {
+        use candle_transformers::generation::{LogitsProcessor, Sampling};
+        let mut rng = ChaCha12Rng::seed_from_u64(1);
+        for case in 0..3000u64 {
+            let vocab = [1, 2, 7, 50, 1000][case as usize % 5];
+            // Coarse values, so that many are equal; sometimes one outweighs all others.
+            let mut logits: Vec<f32> =
+                (0..vocab).map(|_| (rng.next_u32() % 40) as f32 / [4.0, 13.0][case as usize % 2]).collect();
+            if case % 7 == 0 {
+                logits[vocab / 2] = 30.0;
+            }
+            if case % 11 == 0 {
+                logits[0] = f32::NEG_INFINITY;
+                logits.push(1.0);
+            }
+            let temperature = [0.0, 1e-8, 0.3, 1.0, 2.5][case as usize / 5 % 5];
+            let top_k = [None, Some(0), Some(1), Some(5), Some(40), Some(5000)][case as usize / 25 % 6];
+            let top_p = [None, Some(0.0), Some(0.1), Some(0.9), Some(0.999_999_99), Some(1.0)]
+                [case as usize / 150 % 6];
+            let candle = match (top_k.filter(|k| *k > 0), top_p.filter(|p| *p > 0.0 && *p < 1.0)) {
+                _ if temperature < 1e-7 => Sampling::ArgMax,
+                (None, None) => Sampling::All { temperature },
+                (Some(k), None) => Sampling::TopK { k, temperature },
+                (None, Some(p)) => Sampling::TopP { p, temperature },
+                (Some(k), Some(p)) => Sampling::TopKThenTopP { k, p, temperature },
+            };
+            let seed = case.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut want = LogitsProcessor::from_sampling(seed, candle);
+            let options = SamplingOptions { temperature, top_k, top_p, repetition_penalty: 1.0, seed };
+            let mut sampler = Sampler::new(&options);
+            let tensor = Tensor::new(logits.as_slice(), &Device::Cpu).unwrap();
+            for _ in 0..8 {
+                let got = sampler.sample(logits.clone(), &[]).unwrap();
+                assert_eq!(got, want.sample(&tensor).unwrap(), "{case}: {options:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn logits_without_a_finite_one_are_an_error() {
+        let options = SamplingOptions { temperature: 1.0, ..SamplingOptions::GREEDY };
+        assert!(Sampler::new(&options).sample(vec![f32::NEG_INFINITY; 3], &[]).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod folder;
 pub mod four_bit;
 pub mod gguf;
 mod hub;
+mod hub_download;
 pub mod loftq;
 pub mod merged;
 pub mod quantised_base;

@@ -156,7 +156,7 @@ pub fn check(run: &Workload, available: u64) -> Result<(), MemoryShortage> {
 /// the system does not tell.
 pub fn available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
-    let machine = read("/proc/meminfo").as_deref().and_then(available_of);
+    let machine = of_machine().map(|machine| machine.available);
     let own = read("/proc/self/cgroup");
     let own = own.as_deref().and_then(group_of).unwrap_or_default();
     // In a container the own group is the root of what it sees.
@@ -188,11 +188,18 @@ fn left_of(limit: &str, used: &str, stat: &str) -> Option<u64> {
     Some(limit?.saturating_sub(used?.saturating_sub(files.sum())))
 }
 
-/// `MemAvailable` of `/proc/meminfo`, in bytes.
-fn available_of(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kilobytes: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kilobytes << 10)
+/// What the machine has, whatever a control group leaves of it, in bytes.
+pub struct Machine {
+    pub total: u64,
+    pub available: u64,
+}
+
+/// `None` where the system does not tell.
+pub fn of_machine() -> Option<Machine> {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory_specifics(sysinfo::MemoryRefreshKind::nothing().with_ram());
+    let machine = Machine { total: system.total_memory(), available: system.available_memory() };
+    (machine.available > 0).then_some(machine)
 }
 
 /// Path of the process in the unified hierarchy, from `/proc/self/cgroup`.
@@ -251,7 +258,8 @@ mod tests {
 
     #[test]
     fn limits_are_read_as_the_system_writes_them() {
-        assert_eq!(available_of("MemTotal: 9 kB\nMemAvailable:   2048 kB\n"), Some(2 << 20));
+        let machine = of_machine().expect("known here");
+        assert!(machine.available > 1 << 20 && machine.available <= machine.total);
         assert_eq!(group_of("1:name=x:/y\n0::/user.slice/a\n"), Some("/user.slice/a"));
         let stat = "anon 500\nactive_file 100\ninactive_file 200\n";
         assert_eq!(left_of("1000\n", "900\n", stat), Some(400));

@@ -55,7 +55,7 @@ fn value(field: &Field) -> Value {
             };
             Value::Dict(map.entries().iter().map(|(k, v)| (key(k), value(v))).collect())
         }
-        Field::Date(days) => Value::Str(date(i64::from(*days))),
+        Field::Date(days) => Value::Str(calendar::date(i64::from(*days))),
         Field::TimeMillis(t) => Value::Str(time(i64::from(*t) * 1000)),
         Field::TimeMicros(t) => Value::Str(time(*t)),
         Field::TimestampMillis(t) => Value::Str(timestamp(t.saturating_mul(1000))),
@@ -72,12 +72,6 @@ fn bytes_text(bytes: &[u8]) -> String {
 
 const DAY_MICROS: i64 = 86_400_000_000;
 
-/// `str` of a Python `date`: days from 1970-01-01 in the proleptic Gregorian calendar.
-fn date(days: i64) -> String {
-    let (year, month, day) = calendar::civil(days);
-    format!("{year:04}-{month:02}-{day:02}")
-}
-
 /// `str` of a Python `time`.
 fn time(micros: i64) -> String {
     let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
@@ -87,5 +81,5 @@ fn time(micros: i64) -> String {
 
 /// `str` of a Python `datetime`.
 fn timestamp(micros: i64) -> String {
-    format!("{} {}", date(micros.div_euclid(DAY_MICROS)), time(micros.rem_euclid(DAY_MICROS)))
+    format!("{} {}", calendar::date(micros.div_euclid(DAY_MICROS)), time(micros.rem_euclid(DAY_MICROS)))
 }
