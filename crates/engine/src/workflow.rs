@@ -139,8 +139,10 @@ impl Workflow<'_> {
             olive_version: env!("CARGO_PKG_VERSION").into(),
             id: String::new(),
             state: RunState::Running,
-            config: (!path.as_os_str().is_empty())
-                .then(|| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            // JSON has no room for a path that is not text.
+            config: (!path.as_os_str().is_empty()).then(|| {
+                std::path::absolute(path).unwrap_or_else(|_| path.clone()).to_string_lossy().into_owned()
+            }),
             workflow_id: self.config.workflow_id.clone(),
             device: self.environment.device.to_string(),
             host: self.environment.host.clone(),
