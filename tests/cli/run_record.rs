@@ -2,12 +2,17 @@
 
 use crate::support::binary::{olive, root, text};
 use crate::support::quickstart::Quickstart;
+use olive_config::LoadOptions;
+use olive_core::cancel::CancelFlag;
+use olive_core::device::DeviceChoice;
 use olive_engine::record::{Metric, RunRecord, RunState};
-use olive_engine::{OutputState, WorkflowOutcome};
+use olive_engine::{Environment, OutputState, Plan, REGISTRY, RunConfig, StepState, WorkflowOutcome, prospects, run_workflow};
+use olive_model::SourceOptions;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 
 /// The records of a pipeline's output folder, newest first.
 fn records(quickstart: &Quickstart) -> Vec<RunRecord> {
@@ -37,7 +42,7 @@ fn a_run_can_be_read_afterwards() {
     let record = record(&quickstart);
     let document = record.run();
     assert_eq!((document.state, record.state()), (RunState::Succeeded, RunState::Succeeded));
-    assert_eq!(document.config, Some(root().join("configs/quickstart/olive-config.json")));
+    assert_eq!(document.config.as_deref(), root().join("configs/quickstart/olive-config.json").to_str());
     assert_eq!((document.device.as_str(), document.format), ("cpu", 1));
     assert!(document.ended.unwrap() >= document.started && document.error.is_none());
 
@@ -131,6 +136,38 @@ fn a_run_that_fails_says_why() {
     let events = record.events().unwrap();
     assert_eq!(events.last().unwrap()["message"], error.message.as_str());
     assert!(passes(&record.outcome().unwrap()).is_empty());
+}
+
+#[test]
+fn a_plan_made_of_values_runs_without_the_command_line() {
+    let quickstart = Quickstart::new(1);
+    let set = quickstart.arguments(&[]).into_iter().filter(|argument| argument != "--set").collect();
+    let file = root().join("configs/quickstart/olive-config.json");
+    let mut config = RunConfig::load(&file, &LoadOptions { set, local: true }).unwrap();
+    config.path = PathBuf::new();
+    let mut builder = config.passes.iter().find(|pass| pass.name == "builder").unwrap().clone();
+    builder.name = "alone".into();
+    let plan = Plan::of(&config, vec![vec![builder]]).unwrap();
+    let environment = Environment {
+        source: SourceOptions::default(),
+        device: DeviceChoice::Cpu,
+        host: Some("here".into()),
+        cancel: CancelFlag::default(),
+        events: Arc::default(),
+    };
+    let state = || prospects(&config, &plan, &environment).flows;
+    assert_eq!(state(), [[StepState::ToRun { memory: None }]]);
+    let outcome = run_workflow(&config, &plan, &environment).unwrap();
+    assert_eq!(passes(&outcome), ["alone"]);
+    let output = outcome.flows[0].steps[0].path.clone();
+    assert_eq!(state(), [[StepState::Cached { output }]]);
+    let record = record(&quickstart);
+    assert_eq!((&record.run().config, record.run().host.as_deref()), (&None, Some("here")));
+    assert_eq!(record.outcome().unwrap(), outcome);
+
+    environment.cancel.raise();
+    let stopped = run_workflow(&config, &plan, &environment).unwrap_err();
+    assert!(stopped.is_interruption());
 }
 
 /// A run at its third step of training, and what sends it signals.

@@ -88,7 +88,7 @@ fn layers_that_are_not_there_are_found_before_a_training() {
 /// What an ONNX folder by others holds: the graph, its weights, the model's own configuration and tokenizer.
 fn bare(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
-    let ours = ["genai_config.json", "model_config.json", "run_history.json"];
+    let ours = ["genai_config.json", "model_config.json", "run_history.json", ".olive"];
     for name in names(from).iter().filter(|name| !ours.contains(&name.as_str())) {
         std::fs::copy(from.join(name), to.join(name)).unwrap();
     }

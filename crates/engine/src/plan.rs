@@ -1,7 +1,7 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
 use super::{EngineError, Host, input};
-use crate::cache::store::Slot;
+use crate::cache::store::ArtefactId;
 use crate::cache::{KeyHasher, Store};
 use crate::passes::{self, Pass, PassConfig, REGISTRY, RunConfig};
 use olive_core::content::ContentHashes;
@@ -130,7 +130,7 @@ impl Flow {
     ) -> Result<()> {
         for (number, step) in self.steps.iter().enumerate() {
             let key = keys.and_then(|keys| keys.get(number));
-            if key.is_some_and(|key| store.look_up(&key.slot(step)).is_some()) {
+            if key.is_some_and(|key| store.look_up(&key.artefact_id(step)).is_some()) {
                 continue;
             }
             step.pass.check_input(model).map_err(|source| step.refused(source))?;
@@ -171,7 +171,7 @@ impl Flow {
 }
 
 impl StepKey {
-    pub fn slot<'a>(&'a self, step: &Step) -> Slot<'a> {
-        Slot { pass_type: step.pass.name(), key: &self.key }
+    pub fn artefact_id<'a>(&'a self, step: &Step) -> ArtefactId<'a> {
+        ArtefactId { pass_type: step.pass.name(), key: &self.key }
     }
 }

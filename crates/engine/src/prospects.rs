@@ -58,7 +58,7 @@ fn states(flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>, stor
         Some((model, Ok(keys))) => {
             let steps = flow.steps.iter().zip(&keys).enumerate();
             let state = |(number, (step, key)): (usize, (&super::Step, &StepKey))| {
-                match store.look_up(&key.slot(step)) {
+                match store.look_up(&key.artefact_id(step)) {
                     Some(artefact) => StepState::Cached { output: artefact.output },
                     // Only the first step works on a model that is there. One that cannot be read is an error of the run,
                     // not of the plan.

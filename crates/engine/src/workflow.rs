@@ -139,8 +139,10 @@ impl Workflow<'_> {
             olive_version: env!("CARGO_PKG_VERSION").into(),
             id: String::new(),
             state: RunState::Running,
-            config: (!path.as_os_str().is_empty())
-                .then(|| std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            // JSON has no room for a path that is not text.
+            config: (!path.as_os_str().is_empty()).then(|| {
+                std::path::absolute(path).unwrap_or_else(|_| path.clone()).to_string_lossy().into_owned()
+            }),
             workflow_id: self.config.workflow_id.clone(),
             device: self.environment.device.to_string(),
             host: self.environment.host.clone(),
@@ -208,7 +210,7 @@ impl Workflow<'_> {
             model: &model,
             steps: &outcome.borrow().flows[number].steps.clone(),
             history: record.map_or(HistoryFile::Absent, |id| HistoryFile::Written {
-                record: self.from_flow(dir).join(record::FOLDER).join("runs").join(id),
+                record: record::runs_dir(&self.way_up(dir)).join(id),
             }),
         };
         let (state, message) = if publication.write()? {
@@ -222,7 +224,7 @@ impl Workflow<'_> {
     }
 
     /// The way from a flow's folder to the output folder, which has the records.
-    fn from_flow(&self, dir: &Path) -> PathBuf {
+    fn way_up(&self, dir: &Path) -> PathBuf {
         let below = dir.strip_prefix(&self.config.engine.output_dir).unwrap_or(Path::new(""));
         below.components().map(|_| "..").collect()
     }

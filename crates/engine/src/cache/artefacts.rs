@@ -1,7 +1,7 @@
 //! What passes keep in the cache beside their results: things that several of them use.
 
 use super::manifest::Manifest;
-use super::store::Slot;
+use super::store::ArtefactId;
 use super::{KeyHasher, Store};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
@@ -50,8 +50,8 @@ impl Artefacts<'_> {
         hasher.field("input", &self.input_key);
         hasher.field("options", wanted.options);
         let key = hasher.finish();
-        let slot = Slot { pass_type: wanted.kind, key: &key };
-        let artefact = self.store.get_or_run(&slot, false, cancel, events, |dir| {
+        let id = ArtefactId { pass_type: wanted.kind, key: &key };
+        let artefact = self.store.get_or_run(&id, false, cancel, events, |dir| {
             let clock = Instant::now();
             let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
             work(dir)?;

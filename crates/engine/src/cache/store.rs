@@ -64,7 +64,7 @@ pub struct Artefact {
 }
 
 /// What identifies an artefact before it exists.
-pub struct Slot<'a> {
+pub struct ArtefactId<'a> {
     pub pass_type: &'a str,
     pub key: &'a str,
 }
@@ -75,8 +75,8 @@ impl Store {
     }
 
     /// The artefact, if it is there and whole.
-    pub fn look_up(&self, slot: &Slot) -> Option<Artefact> {
-        let dir = self.path(slot, "");
+    pub fn look_up(&self, id: &ArtefactId) -> Option<Artefact> {
+        let dir = self.path(id, "");
         let manifest = Manifest::read(&dir)?;
         let output = dir.join(OUTPUT);
         if let Some(file) = manifest.first_damaged(&dir, &output) {
@@ -94,20 +94,20 @@ impl Store {
     /// Whatever `work` says, or a cache folder that cannot be written. What `work` left in [`RESUME`] is kept.
     pub fn get_or_run(
         &self,
-        slot: &Slot,
+        id: &ArtefactId,
         again: bool,
         cancel: &CancelFlag,
         events: &dyn EventSink,
         work: impl FnOnce(&Path) -> Result<(ModelKind, Manifest)>,
     ) -> Result<Artefact> {
-        if !again && let Some(found) = self.use_cached(slot) {
+        if !again && let Some(found) = self.use_cached(id) {
             return Ok(found);
         }
-        let _lock = self.lock(slot, cancel, events)?;
-        if !again && let Some(found) = self.use_cached(slot) {
+        let _lock = self.lock(id, cancel, events)?;
+        if !again && let Some(found) = self.use_cached(id) {
             return Ok(found);
         }
-        let partial = self.path(slot, PARTIAL);
+        let partial = self.path(id, PARTIAL);
         let output = partial.join(OUTPUT);
         clear_all_but_resume(&output)?;
         let (kind, mut manifest) = work(&output)?;
@@ -116,11 +116,11 @@ impl Store {
         manifest.files = list_files(&output)?;
         manifest.write(&partial)?;
         sync_all(&partial, &manifest.files)?;
-        let finished = self.path(slot, "");
+        let finished = self.path(id, "");
         remove_if_there(&finished)?;
         std::fs::rename(&partial, &finished).at("publish", &finished)?;
         sync_folder(finished.parent().expect("below the root"))?;
-        self.mark_used(slot);
+        self.mark_used(id);
         Ok(Artefact { manifest, output: finished.join(OUTPUT), cached: false })
     }
 
@@ -196,8 +196,8 @@ impl Store {
         Ok(())
     }
 
-    fn path(&self, slot: &Slot, suffix: &str) -> PathBuf {
-        self.root.join(slot.pass_type).join(format!("{}{suffix}", slot.key))
+    fn path(&self, id: &ArtefactId, suffix: &str) -> PathBuf {
+        self.root.join(id.pass_type).join(format!("{}{suffix}", id.key))
     }
 
     fn used(&self) -> std::sync::MutexGuard<'_, BTreeMap<PathBuf, File>> {
@@ -205,15 +205,15 @@ impl Store {
     }
 
     /// The artefact, if it is there and will stay.
-    fn use_cached(&self, slot: &Slot) -> Option<Artefact> {
-        self.look_up(slot)?;
+    fn use_cached(&self, id: &ArtefactId) -> Option<Artefact> {
+        self.look_up(id)?;
         // Another process may have been about to remove it.
-        if self.mark_used(slot) { self.look_up(slot) } else { None }
+        if self.mark_used(id) { self.look_up(id) } else { None }
     }
 
     /// False if another process is removing the artefact. A cache that may only be read is used without a lock.
-    fn mark_used(&self, slot: &Slot) -> bool {
-        let path = self.path(slot, IN_USE);
+    fn mark_used(&self, id: &ArtefactId) -> bool {
+        let path = self.path(id, IN_USE);
         let mut used = self.used();
         if used.contains_key(&path) {
             return true;
@@ -229,8 +229,8 @@ impl Store {
         }
     }
 
-    fn lock(&self, slot: &Slot, cancel: &CancelFlag, events: &dyn EventSink) -> Result<File> {
-        let path = self.path(slot, LOCK);
+    fn lock(&self, id: &ArtefactId, cancel: &CancelFlag, events: &dyn EventSink) -> Result<File> {
+        let path = self.path(id, LOCK);
         let folder = path.parent().expect("below the root");
         let mut waiting = false;
         loop {
@@ -249,7 +249,7 @@ impl Store {
                     events.emit(Event::Info {
                         message: format!(
                             "another process works on this {}; waiting for its result",
-                            slot.pass_type
+                            id.pass_type
                         ),
                     });
                 }
@@ -344,36 +344,36 @@ mod tests {
     fn second_time_it_is_a_hit_until_a_file_is_damaged() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        let slot = Slot { pass_type: "LoRA", key: "k" };
+        let id = ArtefactId { pass_type: "LoRA", key: "k" };
         let cancel = CancelFlag::default();
-        let first = store.get_or_run(&slot, false, &cancel, &(), write).unwrap();
+        let first = store.get_or_run(&id, false, &cancel, &(), write).unwrap();
         assert!(!first.cached);
-        let second = store.get_or_run(&slot, false, &cancel, &(), |_| panic!("cached")).unwrap();
+        let second = store.get_or_run(&id, false, &cancel, &(), |_| panic!("cached")).unwrap();
         assert!(second.cached);
         std::fs::write(second.output.join("file"), "less").unwrap();
-        let third = store.get_or_run(&slot, false, &cancel, &(), write).unwrap();
+        let third = store.get_or_run(&id, false, &cancel, &(), write).unwrap();
         assert!(!third.cached);
         // An edit in place that keeps the size.
         let file = File::options().write(true).open(third.output.join("file")).unwrap();
         file.set_modified(std::time::SystemTime::now() + Duration::from_secs(2)).unwrap();
-        assert!(!store.get_or_run(&slot, false, &cancel, &(), write).unwrap().cached);
+        assert!(!store.get_or_run(&id, false, &cancel, &(), write).unwrap().cached);
     }
 
     #[test]
     fn a_failure_leaves_nothing_but_what_can_be_resumed() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        let slot = Slot { pass_type: "LoRA", key: "k" };
+        let id = ArtefactId { pass_type: "LoRA", key: "k" };
         let cancel = CancelFlag::default();
-        let failed = store.get_or_run(&slot, false, &cancel, &(), |output| {
+        let failed = store.get_or_run(&id, false, &cancel, &(), |output| {
             std::fs::write(output.join("half"), "written").unwrap();
             std::fs::create_dir(output.join(RESUME)).unwrap();
             std::fs::write(output.join(RESUME).join("state"), "7").unwrap();
             Err(Interrupted.into())
         });
         assert!(failed.is_err_and(|error| error.is_interruption()));
-        assert!(store.look_up(&slot).is_none());
-        let resumed = store.get_or_run(&slot, false, &cancel, &(), |output| {
+        assert!(store.look_up(&id).is_none());
+        let resumed = store.get_or_run(&id, false, &cancel, &(), |output| {
             assert!(!output.join("half").exists());
             assert_eq!(std::fs::read_to_string(output.join(RESUME).join("state")).unwrap(), "7");
             write(output)
@@ -386,7 +386,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cancel = CancelFlag::default();
         let (ours, theirs) = (Store::new(dir.path()), Store::new(dir.path()));
-        let (one, two) = (Slot { pass_type: "LoRA", key: "k" }, Slot { pass_type: "LoRA", key: "l" });
+        let (one, two) =
+            (ArtefactId { pass_type: "LoRA", key: "k" }, ArtefactId { pass_type: "LoRA", key: "l" });
         let used = theirs.get_or_run(&one, false, &cancel, &(), write).unwrap();
         let made = theirs.get_or_run(&two, false, &cancel, &(), |output| {
             let cleaned = ours.clean().unwrap();

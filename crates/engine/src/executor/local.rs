@@ -48,7 +48,7 @@ impl Executor for LocalExecutor {
             // What a pass made has no name on the hub.
             let name = chain.name.filter(|_| model.base() == chain.input.base());
             let artefact = execution.store.get_or_run(
-                &key.slot(step),
+                &key.artefact_id(step),
                 step.config.clean_run_cache,
                 execution.cancel,
                 execution.events,

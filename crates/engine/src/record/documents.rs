@@ -17,8 +17,8 @@ pub struct RunDocument {
     /// The name of the record's folder.
     pub id: String,
     pub state: RunState,
-    /// The configuration's file; `None` if it was made of values.
-    pub config: Option<PathBuf>,
+    /// The configuration's file, absolute; `None` if it was made of values.
+    pub config: Option<String>,
     pub workflow_id: String,
     /// As `--device` takes it.
     pub device: String,

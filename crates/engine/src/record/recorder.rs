@@ -221,7 +221,7 @@ fn append(file: &mut File, value: &impl Serialize) -> std::io::Result<()> {
 /// Writes a document under another name and renames it: a reader sees the old one or the new one.
 pub(super) fn publish(path: &Path, document: &impl Serialize) -> Result<()> {
     let partial = path.with_extension("json.partial");
-    let text = serde_json::to_string_pretty(document).expect("plain data") + "\n";
-    std::fs::write(&partial, text).at("write", &partial)?;
+    let text = serde_json::to_string_pretty(document).map_err(std::io::Error::from).at("write", path)?;
+    std::fs::write(&partial, text + "\n").at("write", &partial)?;
     std::fs::rename(&partial, path).at("write", path)
 }
