@@ -26,7 +26,6 @@ impl Components<'_> {
         }
         let source = self.source(values, era, findings);
         let strategy: Strategy = values.choice("strategy").unwrap_or(Strategy::Join);
-        let max_seq_len = values.usize("max_seq_len");
         let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
         let packs = strategy == Strategy::Pack;
         let loss_on: LossOn = values.choice("loss_on").unwrap_or_default();
@@ -43,42 +42,51 @@ impl Components<'_> {
             values.warn("response_template", message, findings);
         }
         let random = matches!(strategy, Strategy::LineByLineRandom | Strategy::JoinRandom);
-        if by_line && values.bool("pad_to_max_len") && !values.bool("use_attention_mask") {
-            let hint = "set `pad_to_max_len` to false, or leave `use_attention_mask` on";
-            let message = "padded rows need an attention mask, and `use_attention_mask` is false";
-            values.error("use_attention_mask", message, Some(hint.into()), findings);
-        }
-        if values.bool("drop_short_sequences")
-            && values.bool("pad_to_max_len")
-            && (by_line || values.given("pad_to_max_len"))
-        {
-            let message = "short rows cannot be both dropped and padded";
-            let hint = "set `pad_to_max_len` to false";
-            values.error("drop_short_sequences", message, Some(hint.into()), findings);
-        }
+        check_padding(values, by_line, findings);
         if random {
-            if self.pre.lacks("max_samples") {
-                let message = "a random strategy needs `max_samples`";
-                values.error(
-                    "strategy",
-                    message,
-                    Some("`max_samples`: how many blocks to draw".into()),
-                    findings,
-                );
-            }
-            if self.pre.lacks("random_seed") {
-                match era {
-                    Era::Old => {
-                        values.error("strategy", "a random strategy needs `random_seed`", None, findings)
-                    }
-                    Era::New => values.warn(
-                        "strategy",
-                        "without `random_seed` the draws are those of seed 0",
-                        findings,
-                    ),
+            self.check_draws(values, era, findings);
+        }
+        self.check_stride(values, strategy, findings);
+        // Defaults without a meaning here would only clutter the plan.
+        if by_line || packs {
+            values.hide(&["joiner"]);
+        }
+        if !by_line {
+            values.hide(&["pad_to_max_len", "padding_side", "drop_short_sequences"]);
+        }
+        if !random {
+            values.hide(&["random_seed", "random_retries"]);
+        }
+        if !matches!(source, Some(TextSource::ChatTemplate { .. })) {
+            values.hide(&["message_col"]);
+        }
+        values.attach("text_template", source?);
+        Some(TextGeneration { era, ..TextGeneration::read(values)? })
+    }
+
+    /// Random strategies say how much they draw, and by which seed.
+    fn check_draws(&self, values: &Values, era: Era, findings: &mut Findings) {
+        if self.pre.lacks("max_samples") {
+            let message = "a random strategy needs `max_samples`";
+            values.error(
+                "strategy",
+                message,
+                Some("`max_samples`: how many blocks to draw".into()),
+                findings,
+            );
+        }
+        if self.pre.lacks("random_seed") {
+            match era {
+                Era::Old => values.error("strategy", "a random strategy needs `random_seed`", None, findings),
+                Era::New => {
+                    values.warn("strategy", "without `random_seed` the draws are those of seed 0", findings)
                 }
             }
         }
+    }
+
+    fn check_stride(&self, values: &Values, strategy: Strategy, findings: &mut Findings) {
+        let max_seq_len = values.usize("max_seq_len");
         let stride = values.positive("stride");
         match (strategy, stride) {
             (Strategy::JoinSlidingWindow, None) if self.pre.lacks("stride") => {
@@ -98,21 +106,6 @@ impl Components<'_> {
                 findings,
             );
         }
-        // Defaults without a meaning here would only clutter the plan.
-        if by_line || packs {
-            values.hide(&["joiner"]);
-        }
-        if !by_line {
-            values.hide(&["pad_to_max_len", "padding_side", "drop_short_sequences"]);
-        }
-        if !random {
-            values.hide(&["random_seed", "random_retries"]);
-        }
-        if !matches!(source, Some(TextSource::ChatTemplate { .. })) {
-            values.hide(&["message_col"]);
-        }
-        values.attach("text_template", source?);
-        Some(TextGeneration { era, ..TextGeneration::read(values)? })
     }
 
     fn source(&self, values: &mut Values, era: Era, findings: &mut Findings) -> Option<TextSource> {
@@ -153,5 +146,22 @@ impl Components<'_> {
                 None
             }
         }
+    }
+}
+
+/// Whether padding goes with the other options.
+fn check_padding(values: &Values, by_line: bool, findings: &mut Findings) {
+    if by_line && values.bool("pad_to_max_len") && !values.bool("use_attention_mask") {
+        let hint = "set `pad_to_max_len` to false, or leave `use_attention_mask` on";
+        let message = "padded rows need an attention mask, and `use_attention_mask` is false";
+        values.error("use_attention_mask", message, Some(hint.into()), findings);
+    }
+    if values.bool("drop_short_sequences")
+        && values.bool("pad_to_max_len")
+        && (by_line || values.given("pad_to_max_len"))
+    {
+        let message = "short rows cannot be both dropped and padded";
+        let hint = "set `pad_to_max_len` to false";
+        values.error("drop_short_sequences", message, Some(hint.into()), findings);
     }
 }
