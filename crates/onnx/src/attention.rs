@@ -125,7 +125,7 @@ impl DecoderGraph<'_> {
         let size = match (a.qk_norm, which) {
             (Some(QkNorm::Full), "q_norm") => a.q_size(),
             (Some(QkNorm::Full), _) => a.kv_size(),
-            _ => a.head_dim,
+            (Some(QkNorm::PerHead) | None, _) => a.head_dim,
         };
         let name = format!("model.layers.{layer}.attn.{which}.layernorm.weight");
         let tensor = Spec::layer_norm_name(layer, &format!("self_attn.{which}"));

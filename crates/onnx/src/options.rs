@@ -95,7 +95,7 @@ impl BuildOptions {
         let bits = match precision {
             Precision::Int4 => Some(4),
             Precision::Int8 => Some(8),
-            _ => None,
+            Precision::Fp32 | Precision::Fp16 | Precision::Bf16 => None,
         };
         let quantisation = bits.map(|bits| Self::quantisation(options, provider, float, bits)).transpose()?;
         Ok(BuildOptions {
