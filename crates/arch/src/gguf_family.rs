@@ -28,9 +28,11 @@ pub struct GgufFamily {
     pub sentence_piece_class: &'static str,
     /// Whether a special token swallows the space after it.
     pub swallows_space: fn(&str) -> bool,
-    /// Adds to config.json what only this family has. `Err` says what is wrong with the file.
-    pub config: fn(&dyn GgufMetadata, &GgufShape, &mut Map<String, Value>) -> Result<(), String>,
+    pub config: AddToConfig,
 }
+
+/// Adds to config.json what only one family has. `Err` says what is wrong with the file.
+pub type AddToConfig = fn(&dyn GgufMetadata, &GgufShape, &mut Map<String, Value>) -> Result<(), String>;
 
 /// A value of `general.architecture`, and which of the files with it belong to the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

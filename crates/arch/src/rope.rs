@@ -51,6 +51,19 @@ pub enum RopeScaling {
     },
 }
 
+impl RopeScaling {
+    /// The length beyond which sequences are rotated by other frequencies, if there is one.
+    pub fn switch_length(&self) -> Option<usize> {
+        match self {
+            RopeScaling::LongRope { original_context, .. } => Some(*original_context),
+            RopeScaling::Default
+            | RopeScaling::Linear { .. }
+            | RopeScaling::Llama3 { .. }
+            | RopeScaling::Yarn { .. } => None,
+        }
+    }
+}
+
 impl Rope {
     /// Inverse frequencies, `[rotary_dim / 2]`, for a sequence of `sequence_length` positions in all, and the factor
     /// on cos and sin. Only LongRoPE depends on the length.

@@ -172,7 +172,7 @@ impl LinearKind {
     fn parent(self) -> &'static str {
         match self {
             LinearKind::Qkv | LinearKind::Q | LinearKind::K | LinearKind::V | LinearKind::O => "self_attn",
-            _ => "mlp",
+            LinearKind::GateUp | LinearKind::Gate | LinearKind::Up | LinearKind::Down => "mlp",
         }
     }
 }
@@ -221,7 +221,7 @@ impl Spec {
     pub fn rope_of(&self, rope: RopeUse) -> &Rope {
         match (rope, &self.rope_local) {
             (RopeUse::Local, Some(local)) => local,
-            _ => &self.rope,
+            (RopeUse::Local, None) | (RopeUse::Global | RopeUse::None, _) => &self.rope,
         }
     }
 

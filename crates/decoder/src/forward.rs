@@ -3,7 +3,7 @@
 use super::forward_context::ForwardContext;
 use super::{Decoder, KvCache, Tokens};
 use candle_core::{DType, Tensor};
-use olive_arch::RopeScaling;
+use olive_arch::Rope;
 use olive_core::Result;
 use olive_kernels::{Head, Segments, lm_loss, residual, rms_norm};
 
@@ -88,11 +88,8 @@ impl Decoder {
 
     /// Whether sequences of these two lengths use different rotary frequencies.
     fn rope_switches(&self, before: usize, now: usize) -> bool {
-        let switches = |rope: &olive_arch::Rope| match rope.scaling {
-            RopeScaling::LongRope { original_context, .. } => {
-                (before > original_context) != (now > original_context)
-            }
-            _ => false,
+        let switches = |rope: &Rope| {
+            rope.scaling.switch_length().is_some_and(|length| (before > length) != (now > length))
         };
         before > 0 && (switches(&self.spec.rope) || self.spec.rope_local.as_ref().is_some_and(switches))
     }

@@ -213,7 +213,7 @@ impl LayerOf<'_> {
         let a = &self.decoder.spec.attention;
         Ok(match a.qk_norm {
             Some(QkNorm::PerHead) => x.contiguous()?.reshape(((), a.head_dim))?,
-            _ => x.clone(),
+            Some(QkNorm::Full) | None => x.clone(),
         })
     }
 

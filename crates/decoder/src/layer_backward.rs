@@ -10,6 +10,14 @@ use olive_core::Result;
 use olive_kernels::linear::RanLora;
 use olive_kernels::{attention, dora, glu, linear, residual, rms_norm, rotary};
 
+/// A layer on its way back.
+struct LayerBackward<'a> {
+    layer: &'a LayerOf<'a>,
+    saved: &'a Saved,
+    context: &'a ForwardContext,
+    gradients: &'a mut LoraGradients,
+}
+
 impl LayerOf<'_> {
     /// Gradient of the layer's input, given that of its output; adds those of the adapter. What was saved is used up: some
     /// gradients are written in its place. `None` when the input's is not needed, as in the lowest layer that has an
@@ -22,150 +30,9 @@ impl LayerOf<'_> {
         gradients: &mut LoraGradients,
         need_input: bool,
     ) -> Result<Option<Tensor>> {
-        let d_middle = self.mlp_backward(&saved, d_output, context, gradients)?;
-        self.attention_backward(&saved, &d_middle, context, gradients, need_input)
-    }
-
-    fn mlp_backward(
-        &self,
-        saved: &Saved,
-        d_output: &Tensor,
-        context: &ForwardContext,
-        gradients: &mut LoraGradients,
-    ) -> Result<Tensor> {
-        let spec = &self.decoder.spec;
-        self.branch_norm_gradient(LayerNorm::MlpOutput, d_output, saved.mlp_branch.as_ref(), gradients)?;
-        let d_branch =
-            self.branch_backward(d_output, saved.mlp_branch.as_ref(), self.weights.mlp_output_norm.as_ref())?;
-        let product = || glu::forward(&saved.gate, &saved.up, spec.mlp.activation);
-        let product = self.if_adapted(&[LinearKind::Down], product)?;
-        let d_product =
-            self.linear_backward(LinearKind::Down, &d_branch, product.as_ref(), saved, context, gradients)?;
-        drop(product);
-        let [d_gate, d_up] =
-            glu::backward(saved.gate.clone(), saved.up.clone(), spec.mlp.activation, &d_product)?;
-        let x = || self.norm_or_same(&saved.middle, self.weights.mlp_norm.as_ref());
-        let dx = if spec.mlp.packed_gate_up {
-            let x = self.if_adapted(&[LinearKind::GateUp], x)?;
-            let packed = Tensor::cat(&[d_gate, d_up], 1)?;
-            self.linear_backward(LinearKind::GateUp, &packed, x.as_ref(), saved, context, gradients)?
-        } else {
-            let x = self.if_adapted(&[LinearKind::Gate, LinearKind::Up], x)?;
-            let through_gate =
-                self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref(), saved, context, gradients)?;
-            let through_up =
-                self.linear_backward(LinearKind::Up, &d_up, x.as_ref(), saved, context, gradients)?;
-            residual::add_scaled(&through_gate, through_up, None)?
-        };
-        self.norm_gradient(LayerNorm::Mlp, &saved.middle, &dx, gradients)?;
-        let dx = self.norm_backward(&saved.middle, self.weights.mlp_norm.as_ref(), dx)?;
-        residual::add_scaled(d_output, dx, None)
-    }
-
-    fn attention_backward(
-        &self,
-        saved: &Saved,
-        d_middle: &Tensor,
-        context: &ForwardContext,
-        gradients: &mut LoraGradients,
-        need_input: bool,
-    ) -> Result<Option<Tensor>> {
-        let a = &self.decoder.spec.attention;
-        let branch = saved.attention_branch.as_ref();
-        self.branch_norm_gradient(LayerNorm::AttentionOutput, d_middle, branch, gradients)?;
-        let d_branch = self.branch_backward(
-            d_middle,
-            saved.attention_branch.as_ref(),
-            self.weights.attention_output_norm.as_ref(),
-        )?;
-        let attended = &saved.attended;
-        let d_attended = self.linear_backward(
-            LinearKind::O,
-            &d_branch,
-            Some(&attended.output),
-            saved,
-            context,
-            gradients,
-        )?;
-        let [q, k, v] = &saved.qkv;
-        let [mut dq, mut dk, dv] =
-            attention::backward(&self.attention(), [q, k, v], attended, &d_attended, &context.segments)?;
-        if let Some(tables) = self.rotary(context) {
-            dq = rotary::backward(dq, tables, a.head_dim)?;
-            dk = rotary::backward(dk, tables, a.head_dim)?;
-        }
-        if let (Some([wq, wk]), Some([q, k])) = (&self.weights.qk_norm, &saved.unnormed) {
-            let norm = |x: &Tensor, w: &Tensor, dy: Tensor| -> Result<Tensor> {
-                let dx = rms_norm::backward(
-                    &self.norm_rows(x)?,
-                    w,
-                    self.decoder.spec.norm_eps,
-                    self.norm_rows(&dy)?,
-                )?;
-                Ok(dx.reshape(x.shape())?)
-            };
-            self.norm_gradient(LayerNorm::Query, &self.norm_rows(q)?, &self.norm_rows(&dq)?, gradients)?;
-            self.norm_gradient(LayerNorm::Key, &self.norm_rows(k)?, &self.norm_rows(&dk)?, gradients)?;
-            dq = norm(q, wq, dq)?;
-            dk = norm(k, wk, dk)?;
-        }
-        let parts = if a.packed_qkv {
-            vec![(LinearKind::Qkv, Tensor::cat(&[dq, dk, dv], 1)?)]
-        } else {
-            vec![(LinearKind::Q, dq), (LinearKind::K, dk), (LinearKind::V, dv)]
-        };
-        // The weight of the norm before them needs the gradient of their input, too.
-        let kind = WholeKind::LayerNorm(self.index, LayerNorm::Input);
-        let need_input = need_input || self.decoder.whole_index(kind).is_some();
-        let kinds: Vec<LinearKind> = parts.iter().map(|(kind, _)| *kind).collect();
-        let x = || self.norm_or_same(&saved.input, self.weights.input_norm.as_ref());
-        let x = self.if_adapted(&kinds, x)?;
-        let mut dx: Option<Tensor> = None;
-        for (kind, dy) in parts {
-            let part = self.linear_step(kind, &dy, x.as_ref(), saved, context, gradients, need_input)?;
-            dx = match (dx, part) {
-                (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, part, None)?),
-                (sum, part) => sum.or(part),
-            };
-        }
-        match dx {
-            None => Ok(None),
-            Some(dx) => {
-                self.norm_gradient(LayerNorm::Input, &saved.input, &dx, gradients)?;
-                let dx = self.norm_backward(&saved.input, self.weights.input_norm.as_ref(), dx)?;
-                Ok(Some(residual::add_scaled(d_middle, dx, None)?))
-            }
-        }
-    }
-
-    /// The gradient of a norm's weight from that of its output, if it is trained.
-    fn norm_gradient(
-        &self,
-        norm: LayerNorm,
-        x: &Tensor,
-        dy: &Tensor,
-        gradients: &mut LoraGradients,
-    ) -> Result<()> {
-        self.decoder.add_norm_gradient(WholeKind::LayerNorm(self.index, norm), x, dy, gradients)
-    }
-
-    /// The same for a norm at the end of a branch, from the gradient of the residual stream.
-    fn branch_norm_gradient(
-        &self,
-        norm: LayerNorm,
-        d_stream: &Tensor,
-        branch: Option<&Tensor>,
-        gradients: &mut LoraGradients,
-    ) -> Result<()> {
-        let Some(branch) = branch else { return Ok(()) };
-        if self.decoder.whole_index(WholeKind::LayerNorm(self.index, norm)).is_none() {
-            return Ok(());
-        }
-        let dy = match self.decoder.spec.residual_multiplier {
-            None => d_stream.clone(),
-            Some(factor) => residual::scale(d_stream, factor)?,
-        };
-        self.norm_gradient(norm, branch, &dy, gradients)
+        let mut step = LayerBackward { layer: self, saved: &saved, context, gradients };
+        let d_middle = step.mlp(d_output)?;
+        step.attention(&d_middle, need_input)
     }
 
     /// From the gradient of the residual stream to that of a branch's last linear layer.
@@ -202,46 +69,163 @@ impl LayerOf<'_> {
         let adapted = |kind: &LinearKind| self.weights.linears[self.position(*kind)].lora.is_some();
         kinds.iter().any(adapted).then(input).transpose()
     }
+}
 
-    fn linear_backward(
-        &self,
-        kind: LinearKind,
-        dy: &Tensor,
-        x: Option<&Tensor>,
-        saved: &Saved,
-        context: &ForwardContext,
-        gradients: &mut LoraGradients,
-    ) -> Result<Tensor> {
-        let dx = self.linear_step(kind, dy, x, saved, context, gradients, true)?;
+impl LayerBackward<'_> {
+    fn mlp(&mut self, d_output: &Tensor) -> Result<Tensor> {
+        let spec = &self.layer.decoder.spec;
+        self.branch_norm_gradient(LayerNorm::MlpOutput, d_output, self.saved.mlp_branch.as_ref())?;
+        let d_branch = self.layer.branch_backward(
+            d_output,
+            self.saved.mlp_branch.as_ref(),
+            self.layer.weights.mlp_output_norm.as_ref(),
+        )?;
+        let product = || glu::forward(&self.saved.gate, &self.saved.up, spec.mlp.activation);
+        let product = self.layer.if_adapted(&[LinearKind::Down], product)?;
+        let d_product = self.linear_backward(LinearKind::Down, &d_branch, product.as_ref())?;
+        drop(product);
+        let [d_gate, d_up] =
+            glu::backward(self.saved.gate.clone(), self.saved.up.clone(), spec.mlp.activation, &d_product)?;
+        let x = || self.layer.norm_or_same(&self.saved.middle, self.layer.weights.mlp_norm.as_ref());
+        let dx = if spec.mlp.packed_gate_up {
+            let x = self.layer.if_adapted(&[LinearKind::GateUp], x)?;
+            let packed = Tensor::cat(&[d_gate, d_up], 1)?;
+            self.linear_backward(LinearKind::GateUp, &packed, x.as_ref())?
+        } else {
+            let x = self.layer.if_adapted(&[LinearKind::Gate, LinearKind::Up], x)?;
+            let through_gate = self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref())?;
+            let through_up = self.linear_backward(LinearKind::Up, &d_up, x.as_ref())?;
+            residual::add_scaled(&through_gate, through_up, None)?
+        };
+        self.norm_gradient(LayerNorm::Mlp, &self.saved.middle, &dx)?;
+        let dx = self.layer.norm_backward(&self.saved.middle, self.layer.weights.mlp_norm.as_ref(), dx)?;
+        residual::add_scaled(d_output, dx, None)
+    }
+
+    fn attention(&mut self, d_middle: &Tensor, need_input: bool) -> Result<Option<Tensor>> {
+        let a = &self.layer.decoder.spec.attention;
+        let branch = self.saved.attention_branch.as_ref();
+        self.branch_norm_gradient(LayerNorm::AttentionOutput, d_middle, branch)?;
+        let d_branch = self.layer.branch_backward(
+            d_middle,
+            self.saved.attention_branch.as_ref(),
+            self.layer.weights.attention_output_norm.as_ref(),
+        )?;
+        let attended = &self.saved.attended;
+        let d_attended = self.linear_backward(LinearKind::O, &d_branch, Some(&attended.output))?;
+        let [q, k, v] = &self.saved.qkv;
+        let [mut dq, mut dk, dv] = attention::backward(
+            &self.layer.attention(),
+            [q, k, v],
+            attended,
+            &d_attended,
+            &self.context.segments,
+        )?;
+        if let Some(tables) = self.layer.rotary(self.context) {
+            dq = rotary::backward(dq, tables, a.head_dim)?;
+            dk = rotary::backward(dk, tables, a.head_dim)?;
+        }
+        if let (Some([wq, wk]), Some([q, k])) = (&self.layer.weights.qk_norm, &self.saved.unnormed) {
+            let norm = |x: &Tensor, w: &Tensor, dy: Tensor| -> Result<Tensor> {
+                let dx = rms_norm::backward(
+                    &self.layer.norm_rows(x)?,
+                    w,
+                    self.layer.decoder.spec.norm_eps,
+                    self.layer.norm_rows(&dy)?,
+                )?;
+                Ok(dx.reshape(x.shape())?)
+            };
+            self.norm_gradient(LayerNorm::Query, &self.layer.norm_rows(q)?, &self.layer.norm_rows(&dq)?)?;
+            self.norm_gradient(LayerNorm::Key, &self.layer.norm_rows(k)?, &self.layer.norm_rows(&dk)?)?;
+            dq = norm(q, wq, dq)?;
+            dk = norm(k, wk, dk)?;
+        }
+        let parts = if a.packed_qkv {
+            vec![(LinearKind::Qkv, Tensor::cat(&[dq, dk, dv], 1)?)]
+        } else {
+            vec![(LinearKind::Q, dq), (LinearKind::K, dk), (LinearKind::V, dv)]
+        };
+        // The weight of the norm before them needs the gradient of their input, too.
+        let kind = WholeKind::LayerNorm(self.layer.index, LayerNorm::Input);
+        let need_input = need_input || self.layer.decoder.whole_index(kind).is_some();
+        let kinds: Vec<LinearKind> = parts.iter().map(|(kind, _)| *kind).collect();
+        let x = || self.layer.norm_or_same(&self.saved.input, self.layer.weights.input_norm.as_ref());
+        let x = self.layer.if_adapted(&kinds, x)?;
+        let mut dx: Option<Tensor> = None;
+        for (kind, dy) in parts {
+            let part = self.linear_step(kind, &dy, x.as_ref(), need_input)?;
+            dx = match (dx, part) {
+                (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, part, None)?),
+                (sum, part) => sum.or(part),
+            };
+        }
+        match dx {
+            None => Ok(None),
+            Some(dx) => {
+                self.norm_gradient(LayerNorm::Input, &self.saved.input, &dx)?;
+                let dx = self.layer.norm_backward(
+                    &self.saved.input,
+                    self.layer.weights.input_norm.as_ref(),
+                    dx,
+                )?;
+                Ok(Some(residual::add_scaled(d_middle, dx, None)?))
+            }
+        }
+    }
+
+    /// The gradient of a norm's weight from that of its output, if it is trained.
+    fn norm_gradient(&mut self, norm: LayerNorm, x: &Tensor, dy: &Tensor) -> Result<()> {
+        let kind = WholeKind::LayerNorm(self.layer.index, norm);
+        self.layer.decoder.add_norm_gradient(kind, x, dy, self.gradients)
+    }
+
+    /// The same for a norm at the end of a branch, from the gradient of the residual stream.
+    fn branch_norm_gradient(
+        &mut self,
+        norm: LayerNorm,
+        d_stream: &Tensor,
+        branch: Option<&Tensor>,
+    ) -> Result<()> {
+        let Some(branch) = branch else { return Ok(()) };
+        if self.layer.decoder.whole_index(WholeKind::LayerNorm(self.layer.index, norm)).is_none() {
+            return Ok(());
+        }
+        let dy = match self.layer.decoder.spec.residual_multiplier {
+            None => d_stream.clone(),
+            Some(factor) => residual::scale(d_stream, factor)?,
+        };
+        self.norm_gradient(norm, branch, &dy)
+    }
+
+    fn linear_backward(&mut self, kind: LinearKind, dy: &Tensor, x: Option<&Tensor>) -> Result<Tensor> {
+        let dx = self.linear_step(kind, dy, x, true)?;
         Ok(dx.expect("the gradient of the input was asked for"))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the operands of one backward step")]
     fn linear_step(
-        &self,
+        &mut self,
         kind: LinearKind,
         dy: &Tensor,
         x: Option<&Tensor>,
-        saved: &Saved,
-        context: &ForwardContext,
-        gradients: &mut LoraGradients,
         need_x: bool,
     ) -> Result<Option<Tensor>> {
-        let position = self.position(kind);
-        let weights = &self.weights.linears[position];
-        let ran = self.branch(position, context).zip(saved.inner[position].as_ref()).map(|(lora, inner)| {
-            let x = x.expect("the input of an adapted layer is made again");
-            RanLora { lora, x, inner }
-        });
-        if let (Some(module), Some(ran), Some(lengths)) = (weights.lora, ran, self.lengths(position)) {
+        let position = self.layer.position(kind);
+        let weights = &self.layer.weights.linears[position];
+        let ran = self.layer.branch(position, self.context).zip(self.saved.inner[position].as_ref()).map(
+            |(lora, inner)| {
+                let x = x.expect("the input of an adapted layer is made again");
+                RanLora { lora, x, inner }
+            },
+        );
+        if let (Some(module), Some(ran), Some(lengths)) = (weights.lora, ran, self.layer.lengths(position)) {
             let step = dora::backward(dy, &weights.weight, ran, &lengths, need_x)?;
-            gradients.add(module, step.pair)?;
-            gradients.add_magnitude(module, step.magnitude)?;
+            self.gradients.add(module, step.pair)?;
+            self.gradients.add_magnitude(module, step.magnitude)?;
             return Ok(step.x);
         }
         let step = linear::backward(dy, &weights.weight, ran, need_x)?;
         if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
-            gradients.add(module, pair)?;
+            self.gradients.add(module, pair)?;
         }
         Ok(step.x)
     }

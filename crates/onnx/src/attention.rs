@@ -4,6 +4,7 @@ use super::OnnxError;
 use super::data_file::{Matrix, Rows};
 use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_float, attr_int};
+use super::matmul::ZeroBias;
 use super::options::Provider;
 use olive_arch::{LinearKind, QkNorm, RopeUse, Spec};
 use olive_core::Result;
@@ -47,7 +48,7 @@ impl DecoderGraph<'_> {
         let module = linear.expect("every layer has one").module;
         let (hidden, q_size) = (spec.hidden_size, a.q_size());
         let output = self.rows(&module, hidden, 0, hidden, q_size)?;
-        self.linear_with_bias(&format!("{base}/o_proj"), &attended, output, true)
+        self.linear_with_bias(&format!("{base}/o_proj"), &attended, output, ZeroBias::Keep)
     }
 
     /// Whether queries, keys and values are one product. Each has an adapter of its own, where it stays apart.
@@ -60,7 +61,8 @@ impl DecoderGraph<'_> {
         let base = format!("/model/layers.{layer}/attn");
         let packed = self.qkv_matrix(layer)?;
         if self.fuses_qkv() {
-            let qkv = self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, false)?;
+            let qkv =
+                self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, ZeroBias::LeaveOut)?;
             return Ok([qkv, String::new(), String::new()]);
         }
         let a = &self.spec.attention;
@@ -80,7 +82,7 @@ impl DecoderGraph<'_> {
         let mut projected = [const { String::new() }; 3];
         for ((slot, part), name) in projected.iter_mut().zip(parts).zip(["q_proj", "k_proj", "v_proj"]) {
             let matrix = Matrix { parts: vec![part], cols };
-            *slot = self.linear_with_bias(&format!("{base}/{name}"), input, matrix, false)?;
+            *slot = self.linear_with_bias(&format!("{base}/{name}"), input, matrix, ZeroBias::LeaveOut)?;
         }
         Ok(projected)
     }
@@ -125,7 +127,7 @@ impl DecoderGraph<'_> {
         let size = match (a.qk_norm, which) {
             (Some(QkNorm::Full), "q_norm") => a.q_size(),
             (Some(QkNorm::Full), _) => a.kv_size(),
-            _ => a.head_dim,
+            (Some(QkNorm::PerHead) | None, _) => a.head_dim,
         };
         let name = format!("model.layers.{layer}.attn.{which}.layernorm.weight");
         let tensor = Spec::layer_norm_name(layer, &format!("self_attn.{which}"));

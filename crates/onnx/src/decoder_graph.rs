@@ -83,14 +83,7 @@ impl<'a> DecoderGraph<'a> {
         for layer in 0..self.spec.num_layers() {
             self.layer(layer, &mut stream)?;
         }
-        let layers = self.spec.num_layers();
-        let hidden = match stream.branch.take() {
-            None => self.plain_norm(layers, "final_norm", Spec::FINAL_NORM, &stream.residual, true)?,
-            Some(branch) => {
-                let weight = self.norm_weight(layers, "final_norm", Spec::FINAL_NORM)?;
-                self.skip_norm(layers, "final_norm", &stream.residual, &branch, &weight, None)
-            }
-        };
+        let hidden = self.final_norm(stream)?;
         if !self.options.exclude_lm_head {
             self.head(&hidden)?;
         }

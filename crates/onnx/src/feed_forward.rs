@@ -2,6 +2,7 @@
 
 use super::decoder_graph::DecoderGraph;
 use super::graph::attr_string;
+use super::matmul::ZeroBias;
 use olive_arch::Activation;
 use olive_core::Result;
 
@@ -22,12 +23,12 @@ impl DecoderGraph<'_> {
                 self.rows(&format!("{module}.up_proj"), inner, 0, inner, hidden)?,
             )
         };
-        let gate = self.linear_with_bias(&format!("{base}/gate_proj"), input, gate, false)?;
-        let up = self.linear_with_bias(&format!("{base}/up_proj"), input, up, false)?;
+        let gate = self.linear_with_bias(&format!("{base}/gate_proj"), input, gate, ZeroBias::LeaveOut)?;
+        let up = self.linear_with_bias(&format!("{base}/up_proj"), input, up, ZeroBias::LeaveOut)?;
         let active = self.activation(&format!("{base}/act_fn"), &gate);
         let product = self.graph.op("Mul", &format!("{base}/Mul"), &[&active, &up], vec![]);
         let down = self.rows(&format!("{module}.down_proj"), hidden, 0, hidden, inner)?;
-        self.linear_with_bias(&format!("{base}/down_proj"), &product, down, false)
+        self.linear_with_bias(&format!("{base}/down_proj"), &product, down, ZeroBias::LeaveOut)
     }
 
     fn activation(&mut self, base: &str, gate: &str) -> String {

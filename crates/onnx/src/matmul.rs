@@ -7,6 +7,13 @@ use super::initializer_names::{initializer_name, quantised_names};
 use olive_core::Result;
 use olive_kernels::quant::BlockFormat;
 
+/// What becomes of a bias that is all zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ZeroBias {
+    Keep,
+    LeaveOut,
+}
+
 impl DecoderGraph<'_> {
     /// How the weight of a MatMul node is quantised, if it is.
     pub(crate) fn quantised_as(&self, node: &str) -> Option<BlockFormat> {
@@ -68,16 +75,15 @@ impl DecoderGraph<'_> {
         self.data.dequantised(&names, matrix, format);
     }
 
-    /// A linear layer `base/MatMul`, with `base/Add` if the checkpoint has a bias that is not all zero, or any bias
-    /// when `keep_zero`.
+    /// A linear layer `base/MatMul`, with `base/Add` if the checkpoint has a bias.
     pub(crate) fn linear_with_bias(
         &mut self,
         base: &str,
         input: &str,
         matrix: Matrix,
-        keep_zero: bool,
+        zero_bias: ZeroBias,
     ) -> Result<String> {
-        let bias = self.bias(&matrix, keep_zero)?;
+        let bias = self.bias(&matrix, zero_bias)?;
         let product = format!("{base}/MatMul/output_0");
         let parts = matrix.parts.clone();
         self.matmul(&format!("{base}/MatMul"), input, &product, matrix);
@@ -91,7 +97,7 @@ impl DecoderGraph<'_> {
     }
 
     /// The biases of a matrix's parts, one after the other; those that do not exist count as zero.
-    fn bias(&self, matrix: &Matrix, keep_zero: bool) -> Result<Option<Vec<f32>>> {
+    fn bias(&self, matrix: &Matrix, zero_bias: ZeroBias) -> Result<Option<Vec<f32>>> {
         let mut bias = Vec::new();
         let mut found = false;
         for part in &matrix.parts {
@@ -108,6 +114,6 @@ impl DecoderGraph<'_> {
                 found = true;
             }
         }
-        Ok(Some(bias).filter(|bias| found && (keep_zero || bias.iter().any(|b| *b != 0.0))))
+        Ok(Some(bias).filter(|bias| found && (zero_bias == ZeroBias::Keep || bias.iter().any(|b| *b != 0.0))))
     }
 }

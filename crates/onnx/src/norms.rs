@@ -7,18 +7,40 @@ use olive_arch::{NormLayout, Spec};
 use olive_core::Result;
 use olive_kernels::quant::FloatType;
 
+/// On which side of a branch a norm stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NormPlace {
+    /// What it gives takes the storage type.
+    BeforeBranch,
+    /// What it gives goes to the residual stream.
+    AfterBranch,
+}
+
 impl DecoderGraph<'_> {
     /// Sums residual and branch, if there is one, and normalises the sum.
     pub(super) fn next_norm(&mut self, layer: usize, location: &str, stream: &mut Stream) -> Result<String> {
         let tensor = Spec::layer_norm_name(layer, &format!("{location}_layernorm"));
         let Some(branch) = stream.branch.take() else {
-            return self.plain_norm(layer, location, &tensor, &stream.residual, true);
+            return self.plain_norm(layer, location, &tensor, &stream.residual, NormPlace::BeforeBranch);
         };
         let weight = self.norm_weight(layer, location, &tensor)?;
         let sum = format!("{}/output_3", norm_name(layer, location));
         let hidden = self.skip_norm(layer, location, &stream.residual, &branch, &weight, Some(&sum));
         stream.residual = sum;
         Ok(hidden)
+    }
+
+    /// The norm after the last layer.
+    pub(super) fn final_norm(&mut self, stream: Stream) -> Result<String> {
+        let (layers, location) = (self.spec.num_layers(), "final_norm");
+        let Stream { residual, branch } = stream;
+        match branch {
+            None => self.plain_norm(layers, location, Spec::FINAL_NORM, &residual, NormPlace::BeforeBranch),
+            Some(branch) => {
+                let weight = self.norm_weight(layers, location, Spec::FINAL_NORM)?;
+                Ok(self.skip_norm(layers, location, &residual, &branch, &weight, None))
+            }
+        }
     }
 
     /// A norm on what a branch gives, before it is added.
@@ -29,30 +51,29 @@ impl DecoderGraph<'_> {
             let name = format!("{}/LayerNorm/root_input/Cast", norm_name(layer, location));
             branch = self.cast(&name, &branch, data_type::FLOAT);
         }
-        self.plain_norm(layer, location, &tensor, &branch, false)
+        self.plain_norm(layer, location, &tensor, &branch, NormPlace::AfterBranch)
     }
 
-    /// `narrow`: the output goes into a branch and takes the storage type there.
-    pub(super) fn plain_norm(
+    fn plain_norm(
         &mut self,
         layer: usize,
         location: &str,
         tensor: &str,
         input: &str,
-        narrow: bool,
+        place: NormPlace,
     ) -> Result<String> {
         let weight = self.norm_weight(layer, location, tensor)?;
         let name = norm_name(layer, location);
         let node = format!("{name}/LayerNorm");
         let output = self.norm_output(&name);
-        let raw = self.before_cast(&node, &output, narrow);
+        let raw = self.before_cast(&node, &output, place);
         let attributes = self.norm_attributes();
         self.graph.node("SimplifiedLayerNormalization", "", &node, &[input, &weight], &[&raw], attributes);
         self.cast_norm_output(&node, &raw, &output);
         Ok(output)
     }
 
-    pub(super) fn skip_norm(
+    fn skip_norm(
         &mut self,
         layer: usize,
         location: &str,
@@ -68,7 +89,7 @@ impl DecoderGraph<'_> {
         if self.wide_norms() && self.spec.norm_layout == NormLayout::Pre {
             branch = self.cast(&format!("{node}/root_input/Cast"), &branch, data_type::FLOAT);
         }
-        let raw = self.before_cast(&node, &output, true);
+        let raw = self.before_cast(&node, &output, NormPlace::BeforeBranch);
         let outputs: &[&str] = match sum {
             Some(sum) => &[&raw, "", "", sum],
             None => &[&raw],
@@ -96,8 +117,11 @@ impl DecoderGraph<'_> {
     }
 
     /// Name of a norm's own output: another one if a cast makes the final one of it.
-    fn before_cast(&self, node: &str, output: &str, narrow: bool) -> String {
-        if narrow && self.wide_norms() { format!("{node}/output_0/Cast/output_0") } else { output.to_owned() }
+    fn before_cast(&self, node: &str, output: &str, place: NormPlace) -> String {
+        match place {
+            NormPlace::BeforeBranch if self.wide_norms() => format!("{node}/output_0/Cast/output_0"),
+            NormPlace::BeforeBranch | NormPlace::AfterBranch => output.to_owned(),
+        }
     }
 
     fn cast_norm_output(&mut self, node: &str, raw: &str, output: &str) {
@@ -111,7 +135,7 @@ impl DecoderGraph<'_> {
         vec![attr_float("epsilon", self.spec.norm_eps), attr_int("axis", -1), attr_int("stash_type", 1)]
     }
 
-    pub(super) fn norm_weight(&mut self, layer: usize, location: &str, tensor: &str) -> Result<String> {
+    fn norm_weight(&mut self, layer: usize, location: &str, tensor: &str) -> Result<String> {
         let name = format!("model.layers.{layer}.{location}_layernorm.weight");
         let float = if self.spec.norm_in_f32 { FloatType::F32 } else { self.options.float };
         self.norm_vector(&name, tensor, self.spec.hidden_size, float)?;

@@ -56,7 +56,13 @@ impl olive_core::Fault for RuntimeError {
                  `--no-adapter` runs the model without one"
                     .into(),
             ),
-            _ => None,
+            RuntimeError::Start { .. }
+            | RuntimeError::AlreadyLoaded { .. }
+            | RuntimeError::GenaiConfig { .. }
+            | RuntimeError::Unsupported { .. }
+            | RuntimeError::Load { .. }
+            | RuntimeError::Device { .. }
+            | RuntimeError::Run(_) => None,
         }
     }
 

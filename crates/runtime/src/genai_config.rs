@@ -1,7 +1,7 @@
 //! `genai_config.json`: what an ONNX folder says about its model.
 
 use super::RuntimeError;
-use olive_arch::{RopeScaling, families};
+use olive_arch::families;
 use olive_model::ModelFolder;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -105,10 +105,7 @@ impl GenaiConfig {
     /// model's own configuration says, or what onnxruntime-genai takes for granted where that was not copied along.
     pub fn rope_switch(&self, dir: &Path) -> Option<usize> {
         let switch = match ModelFolder::open(dir).ok().and_then(|folder| folder.spec().ok()) {
-            Some(spec) => match spec.rope.scaling {
-                RopeScaling::LongRope { original_context, .. } => Some(original_context),
-                _ => None,
-            },
+            Some(spec) => spec.rope.scaling.switch_length(),
             None => families::genai_rope_switch(&self.model.r#type),
         };
         switch.filter(|switch| *switch < self.model.context_length)

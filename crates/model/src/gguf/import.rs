@@ -201,8 +201,8 @@ impl Plan {
         // A piece holds whole heads, so that rows can change places inside of it.
         let group = match self.target.change {
             Change::Interleaved { heads } => rows / heads,
-            _ if self.shape.len() == 1 => rows,
-            _ => 1,
+            Change::None | Change::PlusOne if self.shape.len() == 1 => rows,
+            Change::None | Change::PlusOne => 1,
         };
         let step = (PIECE / self.row().max(1)).next_multiple_of(group).max(group);
         let pieces: Vec<_> = (0..rows).step_by(step).map(|start| start..(start + step).min(rows)).collect();
