@@ -6,7 +6,9 @@ use olive_config::LoadOptions;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_engine::record::{Metric, RunRecord, RunState};
-use olive_engine::{Environment, OutputState, Plan, REGISTRY, RunConfig, StepState, WorkflowOutcome, prospects, run_workflow};
+use olive_engine::{
+    Environment, OutputState, Plan, REGISTRY, RunConfig, StepState, WorkflowOutcome, prospects, run_workflow,
+};
 use olive_model::SourceOptions;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -143,7 +145,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
     let quickstart = Quickstart::new(1);
     let set = quickstart.arguments(&[]).into_iter().filter(|argument| argument != "--set").collect();
     let file = root().join("configs/quickstart/olive-config.json");
-    let mut config = RunConfig::load(&file, &LoadOptions { set, local: true }).unwrap();
+    let mut config = RunConfig::load(&file, &LoadOptions { set, local: true }, &REGISTRY).unwrap();
     config.path = PathBuf::new();
     let mut builder = config.passes.iter().find(|pass| pass.name == "builder").unwrap().clone();
     builder.name = "alone".into();
