@@ -3,8 +3,7 @@
 use super::graph::onnx_type;
 use super::proto::{StringStringEntry, TensorProto, data_type};
 use olive_kernels::quant::{
-    BlockFormat, DequantizeLinearFormat, ElementType, FloatType, Part, PartKind, QuantisedRows, TableFormat,
-    WeightFormat,
+    BlockFormat, ElementType, FloatType, Part, PartKind, QuantisedRows, WeightFormat,
 };
 use std::collections::BTreeMap;
 
@@ -93,6 +92,18 @@ pub(crate) struct QuantisedNames {
     pub(crate) zero_points: Option<String>,
 }
 
+impl QuantisedNames {
+    /// Those of the weight `weight` in that format.
+    pub(crate) fn of(weight: &str, format: &dyn WeightFormat) -> QuantisedNames {
+        let name = |part| format.part_name(weight, part);
+        QuantisedNames {
+            codes: name(PartKind::Codes),
+            scales: name(PartKind::Scales),
+            zero_points: format.has_zero_points().then(|| name(PartKind::ZeroPoints)),
+        }
+    }
+}
+
 /// All initializers of a model.
 #[derive(Default)]
 pub(crate) struct DataPlan {
@@ -124,22 +135,8 @@ impl DataPlan {
         self.contents.push(Content::Float { slot, matrix, float, order });
     }
 
-    /// The weight of a `MatMulNBits`.
-    pub(crate) fn quantised(&mut self, names: &QuantisedNames, matrix: Matrix, format: BlockFormat) {
-        self.weight(names, matrix, Box::new(format));
-    }
-
-    /// The weight of a `MatMul` behind a `DequantizeLinear`.
-    pub(crate) fn dequantised(&mut self, names: &QuantisedNames, matrix: Matrix, format: BlockFormat) {
-        self.weight(names, matrix, Box::new(DequantizeLinearFormat::new(format)));
-    }
-
-    /// The table of a `GatherBlockQuantized`.
-    pub(crate) fn table(&mut self, names: &QuantisedNames, matrix: Matrix, format: TableFormat) {
-        self.weight(names, matrix, Box::new(format));
-    }
-
-    fn weight(&mut self, names: &QuantisedNames, matrix: Matrix, format: Box<dyn WeightFormat>) {
+    /// A matrix in a format of quantised weights. `names` are those of the format's parts.
+    pub(crate) fn weight(&mut self, names: &QuantisedNames, matrix: Matrix, format: Box<dyn WeightFormat>) {
         let parts = format
             .parts([matrix.rows(), matrix.cols])
             .into_iter()

@@ -4,7 +4,6 @@ use super::OnnxError;
 use super::data_file::{Matrix, QuantisedNames};
 use super::decoder_graph::{DecoderGraph, GATHER};
 use super::graph::{MICROSOFT, attr_int, attr_ints};
-use super::initializer_names::quantised_names;
 use super::proto::data_type;
 use olive_arch::Spec;
 use olive_core::Result;
@@ -48,7 +47,7 @@ impl DecoderGraph<'_> {
         let gather = GATHER;
         match (head, own_codes) {
             (Some(format), _) if shared && shares_codes => {
-                let names = quantised_names("lm_head.MatMul.weight", format);
+                let names = QuantisedNames::of("lm_head.MatMul.weight", &format);
                 let blocks = format.blocks(hidden);
                 let shape = self.graph.ints(&[vocab as i64, (blocks * format.block_bytes()) as i64]);
                 let codes =
@@ -102,12 +101,7 @@ impl DecoderGraph<'_> {
         }
         let table =
             TableFormat { block_size: format.block_size, symmetric: format.symmetric, float: format.float };
-        let name = |suffix: &str| format!("{}_{suffix}", Spec::EMBEDDING);
-        let names = QuantisedNames {
-            codes: name("Q4"),
-            scales: name("scales"),
-            zero_points: (!format.symmetric).then(|| name("zero_points")),
-        };
+        let names = QuantisedNames::of(Spec::EMBEDDING, &table);
         let mut inputs = vec![names.codes.as_str(), "input_ids", names.scales.as_str()];
         inputs.extend(names.zero_points.as_deref());
         let output = format!("{GATHER}/output_0");
@@ -118,7 +112,7 @@ impl DecoderGraph<'_> {
         ];
         let node = format!("{GATHER}_Q4");
         self.graph.node("GatherBlockQuantized", MICROSOFT, &node, &inputs, &[&output], attributes);
-        self.data.table(&names, Matrix::whole(Spec::EMBEDDING, vocab, hidden), table);
+        self.data.weight(&names, Matrix::whole(Spec::EMBEDDING, vocab, hidden), Box::new(table));
         Ok(output)
     }
 }

@@ -3,9 +3,9 @@
 use super::data_file::{Matrix, QuantisedNames};
 use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_int, onnx_type};
-use super::initializer_names::{initializer_name, quantised_names};
+use super::initializer_names::initializer_name;
 use olive_core::Result;
-use olive_kernels::quant::BlockFormat;
+use olive_kernels::quant::{BlockFormat, DequantizeLinearFormat};
 
 /// What becomes of a bias that is all zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl DecoderGraph<'_> {
             self.dequantised_matmul(node, &weight, input, output, matrix, format);
             return;
         }
-        let names = quantised_names(&weight, format);
+        let names = QuantisedNames::of(&weight, &format);
         let mut inputs = vec![input, names.codes.as_str(), names.scales.as_str()];
         inputs.extend(names.zero_points.as_deref());
         let mut attributes = vec![attr_int("K", matrix.cols as i64), attr_int("N", matrix.rows() as i64)];
@@ -46,7 +46,7 @@ impl DecoderGraph<'_> {
         attributes.push(attr_int("block_size", format.block_size as i64));
         let name = format!("{node}_Q{}", format.bits);
         self.graph.node("MatMulNBits", MICROSOFT, &name, &inputs, &[output], attributes);
-        self.data.quantised(&names, matrix, format);
+        self.data.weight(&names, matrix, Box::new(format));
     }
 
     /// The weight goes through a `DequantizeLinear`, whose layout is that of ONNX's MatMul, `[cols, rows]`.
@@ -59,20 +59,18 @@ impl DecoderGraph<'_> {
         matrix: Matrix,
         format: BlockFormat,
     ) {
-        let names = QuantisedNames {
-            codes: format!("{weight}_DQ_Q{}", format.bits),
-            scales: format!("{weight}_DQ_scales"),
-            zero_points: format.has_zero_points().then(|| format!("{weight}_DQ_zero_points")),
-        };
+        let (bits, block_size) = (format.bits, format.block_size);
+        let format = DequantizeLinearFormat::new(format);
+        let names = QuantisedNames::of(weight, &format);
         let mut inputs = vec![names.codes.as_str(), names.scales.as_str()];
         inputs.extend(names.zero_points.as_deref());
         let float = format!("{}_output", names.codes);
-        let attributes = vec![attr_int("axis", 0), attr_int("block_size", format.block_size as i64)];
-        let name = format!("{node}_DQ_Q{}", format.bits);
+        let attributes = vec![attr_int("axis", 0), attr_int("block_size", block_size as i64)];
+        let name = format!("{node}_DQ_Q{bits}");
         self.graph.node("DequantizeLinear", "", &name, &inputs, &[&float], attributes);
-        let name = format!("{node}_matmul_Q{}", format.bits);
+        let name = format!("{node}_matmul_Q{bits}");
         self.graph.node("MatMul", "", &name, &[input, &float], &[output], vec![]);
-        self.data.dequantised(&names, matrix, format);
+        self.data.weight(&names, matrix, Box::new(format));
     }
 
     /// A linear layer `base/MatMul`, with `base/Add` if the checkpoint has a bias.

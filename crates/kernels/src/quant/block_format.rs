@@ -30,10 +30,6 @@ impl BlockFormat {
         self.block_size * usize::from(self.bits) / 8
     }
 
-    pub fn has_zero_points(&self) -> bool {
-        self.algorithm.method().has_zero_points(self.symmetric)
-    }
-
     /// Bytes of the zero points of one row; rows do not share a byte.
     pub fn zero_point_bytes(&self, cols: usize) -> usize {
         (self.blocks(cols) * usize::from(self.bits)).div_ceil(8)

@@ -45,6 +45,10 @@ impl WeightFormat for DequantizeLinearFormat {
         }
     }
 
+    fn has_zero_points(&self) -> bool {
+        self.blocks.has_zero_points()
+    }
+
     fn quantise(&self, rows: &mut [f32], cols: usize, out: &mut QuantisedRows) {
         self.blocks.quantise(rows, cols, out);
     }

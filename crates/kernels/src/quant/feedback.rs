@@ -9,6 +9,7 @@
 use super::block_format::BlockFormat;
 use super::block_method::pack_codes;
 use super::quantised_rows::QuantisedRows;
+use super::weight_format::WeightFormat;
 use crate::gemm::{Assign, MatMut, MatRef, gemm, gemm_serial};
 use crate::host::HostRows;
 use crate::vector::simd;
@@ -287,7 +288,7 @@ impl Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quant::{Algorithm, FloatType, Rounding, WeightFormat};
+    use crate::quant::{Algorithm, FloatType, Rounding};
     use candle_core::Device;
 
     const K: usize = 80;

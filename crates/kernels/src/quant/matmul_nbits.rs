@@ -36,6 +36,10 @@ impl WeightFormat for BlockFormat {
         }
     }
 
+    fn has_zero_points(&self) -> bool {
+        self.algorithm.method().has_zero_points(self.symmetric)
+    }
+
     fn quantise(&self, rows: &mut [f32], cols: usize, out: &mut QuantisedRows) {
         self.float.round(rows);
         let (blocks, count) = (self.blocks(cols), rows.len() / cols);

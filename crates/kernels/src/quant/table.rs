@@ -84,6 +84,10 @@ impl WeightFormat for TableFormat {
         }
     }
 
+    fn has_zero_points(&self) -> bool {
+        !self.symmetric
+    }
+
     /// An even number of rows, or the last ones of a table: rows share a byte of zero points.
     fn quantise(&self, rows: &mut [f32], k: usize, out: &mut QuantisedRows) {
         self.float.round(rows);
