@@ -3,7 +3,7 @@
 use crate::error::ConfigError;
 use crate::findings::Findings;
 use crate::node::Node;
-use crate::registry::{ConfiguredPass, Registry};
+use crate::read::registry::{ConfiguredPass, Registry};
 use crate::run_config::RunConfig;
 use crate::{json, overrides, read, yaml};
 use olive_core::error::IoContext;

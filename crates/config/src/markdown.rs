@@ -2,7 +2,7 @@
 
 use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
-use crate::registry::Registry;
+use crate::read::registry::Registry;
 use crate::tables::PASS_TYPES;
 
 const INTRODUCTION: &str = "\

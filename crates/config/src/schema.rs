@@ -2,7 +2,7 @@
 
 use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
-use crate::registry::Registry;
+use crate::read::registry::Registry;
 use crate::tables::{
     ACCELERATOR, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM, ONNX_MODEL, PASS_TYPES,
     PYTHON_ENVIRONMENT, ROOT,

@@ -1,12 +1,12 @@
 //! `pass_flows`, and whether each pass can take what the one before it gives.
 
 use super::passes::PassEntries;
+use super::registry::ConfiguredPass;
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
 use crate::place::join;
-use crate::registry::ConfiguredPass;
 use olive_core::handle::ModelKind;
 
 /// The flows as indices into the passes. Without `pass_flows` there is one, in the order of the file.

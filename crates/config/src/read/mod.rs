@@ -6,6 +6,7 @@ mod dataset;
 mod flows;
 mod model;
 mod passes;
+pub(crate) mod registry;
 mod system;
 mod text;
 
@@ -14,10 +15,10 @@ use crate::findings::Findings;
 use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
 use crate::origin::{Era, Origin};
-use crate::registry::{ConfiguredPass, Registry};
 use crate::run_config::RunConfig;
 use crate::tables::{CACHE_CONFIG, EngineConfig, ROOT};
 use crate::values::Values;
+use registry::{ConfiguredPass, Registry};
 use std::path::Path;
 
 /// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.

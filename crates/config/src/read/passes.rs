@@ -3,6 +3,7 @@
 use super::context::PassContext;
 use super::data::DataConfigs;
 use super::model::ModelFacts;
+use super::registry::{PassDefinition, Registry};
 use super::system::Systems;
 use crate::fields::Fields;
 use crate::findings::Findings;
@@ -10,7 +11,6 @@ use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeEntry, NodeValue};
 use crate::origin::Origin;
 use crate::place::{At, join};
-use crate::registry::{PassDefinition, Registry};
 use crate::run_config::PassConfig;
 use crate::tables::FOREIGN_PASSES;
 

@@ -1,10 +1,10 @@
 //! What a configuration must know of passes. It knows none itself: a program gives it a registry of them.
 
+use super::context::PassContext;
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::option::{Block, Kind};
 use crate::origin::ResolvedOption;
-use crate::read::context::PassContext;
 use crate::tables::{AFTER_PASSES, BEFORE_PASSES};
 use crate::values::Values;
 use olive_core::handle::ModelKind;
