@@ -1,6 +1,7 @@
 //! Whether the building is as `docs/ARCHITECTURE.md` draws it: crates use what is below them, and inside a crate no two
 //! modules use each other in a circle.
 
+mod families;
 mod modules;
 
 use modules::Crate;

@@ -1,7 +1,10 @@
 //! Families are named in one file: whatever else depends on one is asked of `Spec` or `Family`.
 
+use crate::modules::is_test;
 use olive_arch::{SUPPORTED, families};
+use proc_macro2::{TokenStream, TokenTree};
 use std::path::{Path, PathBuf};
+use syn::visit::{self, Visit};
 
 /// Literals that look like families and are something else.
 const OTHER_MEANINGS: [(&str, &str); 3] = [
@@ -14,7 +17,7 @@ const OTHER_MEANINGS: [(&str, &str); 3] = [
 
 #[test]
 fn no_other_source_file_names_a_family() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     sources(&root.join("src"), &mut files);
     for entry in std::fs::read_dir(root.join("crates")).unwrap() {
@@ -26,8 +29,7 @@ fn no_other_source_file_names_a_family() {
     let mut found = Vec::new();
     for file in files.iter().filter(|file| !file.ends_with("arch/src/families.rs")) {
         let text = std::fs::read_to_string(file).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap();
-        for literal in literals(text) {
+        for literal in literals(&text) {
             let allowed =
                 OTHER_MEANINGS.iter().any(|(path, other)| file.ends_with(path) && literal == *other);
             if !allowed
@@ -42,11 +44,12 @@ fn no_other_source_file_names_a_family() {
 }
 
 #[test]
-fn literals_are_found_between_comments_and_quotes() {
-    let text = r##"f("a\"b", '"', r"c", 'x', r#"d"e"#) // "not this"
-        /// nor "this"
-        g("f")"##;
-    assert_eq!(literals(text), ["a\\\"b", "c", "d\"e", "f"]);
+fn literals_are_found_where_they_are_code() {
+    let text = r##"//! "not this"
+        #[doc = "nor this"]
+        fn f() { g("a\"b", '"', r"c", 'x', r#"d"e"#); /* "nor this" */ h!(x => "f", ["g"]); }
+        #[cfg(test)] mod tests { const X: &str = "nor this"; }"##;
+    assert_eq!(literals(text), ["a\"b", "c", "d\"e", "f", "g"]);
     assert_eq!((stem("Qwen2ForCausalLM"), stem("SeedOssForCausalLM")), ("qwen".into(), "seedoss".into()));
 }
 
@@ -71,38 +74,48 @@ fn sources(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// String literals, without their quotes.
+/// The string literals of a source file, outside of documentation and unit tests.
 fn literals(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = text;
-    while let Some(at) = rest.find(['"', '/', '\'']) {
-        let (before, from) = rest.split_at(at);
-        rest = &from[1..];
-        if from.starts_with("//") {
-            rest = from.find('\n').map_or("", |end| &from[end..]);
-        } else if from.starts_with("'\"'") {
-            rest = &from[3..];
-        } else if from.starts_with('"') {
-            let hashes = before.chars().rev().take_while(|c| *c == '#').count();
-            let raw = before[..before.len() - hashes].ends_with('r');
-            let end = if raw {
-                from[1..].find(&format!("\"{}", "#".repeat(hashes)))
-            } else {
-                unescaped_quote(&from[1..])
-            };
-            let end = end.expect("a literal ends");
-            found.push(from[1..=end].to_owned());
-            rest = &from[end + 2..];
-        }
-    }
-    found
+    let parsed = syn::parse_file(text).expect("a source file");
+    let mut literals = Literals::default();
+    literals.visit_file(&parsed);
+    literals.0
 }
 
-fn unescaped_quote(text: &str) -> Option<usize> {
-    let mut escaped = false;
-    text.char_indices().find_map(|(at, c)| {
-        let ends = c == '"' && !escaped;
-        escaped = c == '\\' && !escaped;
-        ends.then_some(at)
-    })
+#[derive(Default)]
+struct Literals(Vec<String>);
+
+impl<'ast> Visit<'ast> for Literals {
+    fn visit_lit_str(&mut self, literal: &'ast syn::LitStr) {
+        self.0.push(literal.value());
+    }
+
+    fn visit_attribute(&mut self, _: &'ast syn::Attribute) {}
+
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        if !is_test(&module.attrs) {
+            visit::visit_item_mod(self, module);
+        }
+    }
+
+    fn visit_macro(&mut self, called: &'ast syn::Macro) {
+        self.tokens(called.tokens.clone());
+    }
+}
+
+impl Literals {
+    /// What stands in the arguments of a macro, which need not be expressions.
+    fn tokens(&mut self, tokens: TokenStream) {
+        for token in tokens {
+            match token {
+                TokenTree::Group(group) => self.tokens(group.stream()),
+                TokenTree::Literal(literal) => {
+                    if let Ok(literal) = syn::parse_str::<syn::LitStr>(&literal.to_string()) {
+                        self.0.push(literal.value());
+                    }
+                }
+                TokenTree::Ident(_) | TokenTree::Punct(_) => {}
+            }
+        }
+    }
 }
