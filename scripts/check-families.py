@@ -3,8 +3,8 @@
 
 usage: check-families.py [NAME ...] [--olive BINARY] [--write]
 
-NAME is a folder in tests/fixtures/models, or one in the reference material (OLIVE_GOLDENS, default
-../shared/goldens); without names, all of both. Needs torch, transformers, onnx, onnxruntime and onnxruntime-genai
+NAME is a folder in tests/fixtures/models, or one in the reference material (goldens/models in OLIVE_SHARED,
+default ../shared); without names, all of both. Needs torch, transformers, onnx, onnxruntime and onnxruntime-genai
 (made with 2.15.0, 5.23.0, 1.23.2, 1.32.0 and 0.18.0), and the binary (default target/release/olive, or the one in
 cargo's target folder). Per family:
 
@@ -16,7 +16,7 @@ cargo's target folder). Per family:
 * fp16 for CUDA and DirectML: the logits of these graphs on onnxruntime's CPU kernels against those of transformers, as far
   as these kernels exist (not for norms on queries and keys per head inside of CUDA's attention).
 * With `--write`, int4.json in the fixture's folder: type, shape and SHA-256 of the reference's int4 initializers, which
-  tests/families.rs compares with ours. Written only where nothing differs.
+  tests/models/families.rs compares with ours. Written only where nothing differs.
 
 Prints one line per family, and every difference. Exit code 1 if something differs.
 """
@@ -83,7 +83,7 @@ def find_olive():
 
 
 def families(names):
-    goldens = pathlib.Path(os.environ.get("OLIVE_GOLDENS", ROOT / "../shared/goldens")) / "models"
+    goldens = pathlib.Path(os.environ.get("OLIVE_SHARED", ROOT / "../shared")) / "goldens/models"
     found = {f"golden-{p.name}": p / "hf" for p in sorted(goldens.glob("*")) if (p / "hf").is_dir()}
     found |= {p.name: p for p in sorted(FIXTURES.iterdir()) if p.is_dir()}
     unknown = [name for name in names if name not in found]
