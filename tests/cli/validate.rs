@@ -136,7 +136,7 @@ fn each_mistake_is_one_located_error() {
             r#""merge": {"type": "MergeAdapterWeights"}"#,
             r#""merge": {"type": "OnnxConversion"}"#,
             r#""OnnxConversion""#,
-            "implemented are `LoRA`, `QLoRA`, `LoftQ`, `DoRA`, `MergeAdapterWeights` and `ModelBuilder`",
+            "implemented are `LoRA`, ",
         ),
         (r#""int4""#, r#""int3""#, r#""int3""#, "expected one of fp32, fp16, bf16, int8, int4"),
         (r#""int4""#, r#""fp16""#, r#""precision""#, "possible are fp32, int8, int4"),
