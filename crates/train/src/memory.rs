@@ -76,8 +76,8 @@ impl Fault for MemoryShortage {
     }
 }
 
-/// Code, tokenizer, data, packed panels, and what fills no huge page.
-const PROCESS: u64 = 64 << 20;
+/// Code, tokenizer, data, packed panels, and what allocations lose to huge pages.
+const PROCESS: u64 = 128 << 20;
 
 impl MemoryEstimate {
     /// Follows the formula of this module.

@@ -9,7 +9,6 @@ use crate::origin::{Era, ResolvedOption};
 use crate::place::At;
 use crate::place::join;
 use crate::tables::{DATA_CONFIG, LOAD_DATASET, PRE_PROCESS};
-use crate::values::Values;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -38,11 +37,10 @@ pub type Resolved = (DataConfig, Vec<ResolvedOption>);
 impl<'n> DataConfigs<'n> {
     pub(super) fn read(
         root: &Fields<'n>,
-        values: &Values,
+        data_root: Option<String>,
         model_era: Era,
         findings: &mut Findings,
     ) -> DataConfigs<'n> {
-        let data_root = values.text("data_root").map(str::to_owned);
         let mut data = DataConfigs {
             entries: Vec::new(),
             data_root,

@@ -16,7 +16,7 @@ use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
 use crate::origin::{Era, Origin};
 use crate::run_config::RunConfig;
-use crate::tables::{CACHE_CONFIG, EngineConfig, ROOT};
+use crate::tables::{CACHE_CONFIG, CacheConfig, EngineConfig, ROOT, RootOptions};
 use crate::values::Values;
 use registry::{ConfiguredPass, Registry};
 use std::path::Path;
@@ -37,11 +37,12 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     // The era of the model decides about the blocks that do not tell their own; the top level has no such defaults.
     let model = model::read(&fields, findings);
     let mut values = fields.resolve(model.era, findings);
+    let RootOptions { workflow_id, data_root } = RootOptions::read(&values)?;
 
     let mut systems = system::Systems::read(&fields, &values, local, findings);
     let host = systems.reference(fields.found("host"), findings);
     let target = systems.reference(fields.found("target"), findings);
-    let data = data::DataConfigs::read(&fields, &values, model.era, findings);
+    let data = data::DataConfigs::read(&fields, data_root, model.era, findings);
     evaluators(&fields, findings);
     search(&fields, findings);
 
@@ -63,7 +64,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let engine = engine(&fields, &mut values, remote, findings);
     Some(RunConfig {
         path: file.to_owned(),
-        workflow_id: values.text("workflow_id").unwrap_or_default().to_owned(),
+        workflow_id,
         input_model: model.input?,
         systems: systems.into_map(),
         passes: passes.passes,
@@ -82,11 +83,11 @@ fn engine(
 ) -> Option<EngineConfig> {
     if let Some(found) = fields.found("cache_config") {
         let inner = Fields::open(found.node, &found.path, &CACHE_CONFIG, findings);
-        let inner = inner.resolve(Era::New, findings);
-        if let Some(dir) = inner.text("cache_dir").filter(|_| !values.given("cache_dir")) {
+        let inner = CacheConfig::read(&inner.resolve(Era::New, findings))?;
+        if let Some(dir) = inner.cache_dir.filter(|_| !values.given("cache_dir")) {
             values.set("cache_dir", dir.into());
         }
-        if inner.bool("clean_cache") {
+        if inner.clean_cache {
             values.set("clean_cache", true.into());
         }
     }

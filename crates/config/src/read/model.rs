@@ -8,9 +8,8 @@ use crate::origin::Era;
 use crate::place::At;
 use crate::place::join;
 use crate::run_config::InputModel;
-use crate::tables::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
+use crate::tables::{HF_CONFIG, HF_MODEL, HfConfig, HfModelOptions, LOAD_KWARGS, LoadKwargs, ONNX_MODEL};
 use olive_core::handle::ModelKind;
-use std::path::PathBuf;
 
 /// What the rest of the configuration needs to know of the model.
 pub(super) struct ModelFacts {
@@ -95,9 +94,12 @@ fn hugging_face(model: &mut ModelFacts, era: Era, node: &Node, path: &str, findi
             kwargs.absorb(entries, &found.path, false, findings);
         }
     }
-    let kwargs = kwargs.resolve(era, findings);
+    let kwargs = LoadKwargs::read(&kwargs.resolve(era, findings));
+    let options = HfModelOptions::read(&values);
+    let old_options = old_values.as_ref().and_then(HfConfig::read);
+    let (Some(kwargs), Some(options)) = (kwargs, options) else { return };
 
-    let name = old_values.as_ref().and_then(|values| values.text("model_name")).map(str::to_owned);
+    let name = old_options.as_ref().and_then(|options| options.model_name.clone());
     let model_path = match fields.found("model_path").map(|found| (found, model_path(found.node))) {
         None => name.clone(),
         Some((_, Ok(path))) => Some(path),
@@ -131,19 +133,21 @@ fn hugging_face(model: &mut ModelFacts, era: Era, node: &Node, path: &str, findi
         findings.error(node.at, path, "the input model has no name", Some(hint.into()));
         return;
     };
-    let task = old_values.as_ref().filter(|values| values.given("task")).unwrap_or(&values);
-    if let Some(text) = task.text("task") {
-        let setting = task.get("task");
-        model.task = Some((text.to_owned(), setting.at, setting.path.clone()));
+    let task = old_options.and_then(|options| options.task).or(options.task);
+    if let Some(task) = &task {
+        let found = old_fields.as_ref().and_then(|old| old.found("task")).or(fields.found("task"));
+        model.task = found.map(|found| (task.clone(), found.at, found.path.clone()));
     }
-    let adapter_path = values.text("adapter_path").map(PathBuf::from);
-    model.kind = Some(if adapter_path.is_some() { ModelKind::HfWithAdapter } else { ModelKind::Hf });
+    model.kind = Some(match &options.adapter_path {
+        Some(_) => ModelKind::HfWithAdapter,
+        None => ModelKind::Hf,
+    });
     model.input = Some(InputModel::HuggingFace {
         model_path,
-        adapter_path,
-        revision: kwargs.text("revision").map(str::to_owned),
-        task: task.text("task").unwrap_or("text-generation").to_owned(),
-        trust_remote_code: kwargs.bool("trust_remote_code"),
+        adapter_path: options.adapter_path,
+        revision: kwargs.revision,
+        task: task.unwrap_or_else(|| "text-generation".into()),
+        trust_remote_code: kwargs.trust_remote_code,
     });
 }
 

@@ -12,7 +12,7 @@ use crate::node::{Node, NodeEntry, NodeValue};
 use crate::origin::Origin;
 use crate::place::{At, join};
 use crate::run_config::PassConfig;
-use crate::tables::FOREIGN_PASSES;
+use crate::tables::{FOREIGN_PASSES, PassSurroundings};
 
 /// What every pass may refer to.
 pub(super) struct Surroundings<'a, 'n> {
@@ -174,7 +174,7 @@ fn read_pass<P: ?Sized>(
     let era = fields.era().unwrap_or(surroundings.model.era);
     let values = fields.resolve(era, findings);
     let host = systems.reference(fields.found("host"), findings);
-    let clean_run_cache = values.bool("clean_run_cache");
+    let PassSurroundings { clean_run_cache } = PassSurroundings::read(&values)?;
     let context = PassContext {
         era,
         model: surroundings.model,

@@ -9,7 +9,8 @@ use crate::origin::Era;
 use crate::place::join;
 use crate::run_config::{Accelerator, System, SystemKind};
 use crate::tables::{
-    ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
+    ACCELERATOR, AZURE_ML, AcceleratorOptions, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS,
+    PYTHON_ENVIRONMENT,
 };
 use crate::values::Values;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,12 +147,13 @@ impl Systems {
         let fields =
             Fields::open(if node.as_text().is_some() { &device } else { node }, path, &ACCELERATOR, findings);
         let values = fields.resolve(Era::New, findings);
-        let mut providers = values.texts("execution_providers").unwrap_or_default();
+        let AcceleratorOptions { device, execution_providers: mut providers } =
+            AcceleratorOptions::read(&values)?;
         if let Some(found) = fields.found("execution_providers") {
             check_providers(&mut providers, found.node, &found.path, findings);
         }
-        let device = match values.text("device") {
-            Some(device) => device.to_owned(),
+        let device = match device {
+            Some(device) => device,
             None if fields.found("device").is_some() => return None,
             None if providers.is_empty() => {
                 findings.error(node.at, path, "an accelerator needs `device` or `execution_providers`", None);

@@ -1,7 +1,7 @@
 //! `engine`, whose options may also stand at the top level.
 
 use super::system::SYSTEM;
-use crate::option::{BOOL, Block, Kind, Opt, Special, TEXT, TEXTS};
+use crate::option::{BOOL, Block, Kind, Special, TEXT, TEXTS};
 use crate::options;
 use crate::origin::Era;
 use crate::values::Setting;
@@ -76,23 +76,33 @@ pub(crate) static CACHE_CONFIG: Block = Block {
     doc: "Options of the cache.",
     wrapper: None,
     outer: &[],
-    parts: &[&[
-        Opt::new("cache_dir", Kind::Text, "Folder that keeps the result of every pass."),
-        Opt::new("clean_cache", Kind::Bool, "Empty the cache first."),
-        Opt::new("clean_evaluation_cache", Kind::Bool, "Empty the cache of evaluations first.").quiet(),
-        Opt::new("account_name", Kind::Text, "Azure storage account.")
-            .ignored("the cache is a folder on this machine"),
-        Opt::new("container_name", Kind::Text, "Azure storage container.")
-            .ignored("the cache is a folder on this machine"),
-        Opt::new("upload_to_cloud", Kind::Bool, "Upload results.")
-            .ignored_unless("false", "nothing is uploaded"),
-        Opt::new("update_shared_cache", Kind::Bool, "Upload results.")
-            .ignored_unless("false", "nothing is uploaded"),
-        Opt::new("enable_shared_cache", Kind::Bool, "Use a shared cache.")
-            .ignored_unless("false", "the cache is a folder on this machine"),
-    ]],
+    parts: &[CACHE_CONFIG_OPTIONS],
     open: None,
 };
+
+options! {
+    /// Options of the cache.
+    pub struct CacheConfig {
+        CACHE_CONFIG_OPTIONS {
+            /// Folder that keeps the result of every pass.
+            pub cache_dir: Option<String>;
+            /// Empty the cache first.
+            pub clean_cache: bool;
+            /// Empty the cache of evaluations first.
+            - "clean_evaluation_cache" = BOOL, quiet();
+            /// Azure storage account.
+            - "account_name" = TEXT, ignored("the cache is a folder on this machine");
+            /// Azure storage container.
+            - "container_name" = TEXT, ignored("the cache is a folder on this machine");
+            /// Upload results.
+            - "upload_to_cloud" = BOOL, ignored_unless("false", "nothing is uploaded");
+            /// Upload results.
+            - "update_shared_cache" = BOOL, ignored_unless("false", "nothing is uploaded");
+            /// Use a shared cache.
+            - "enable_shared_cache" = BOOL, ignored_unless("false", "the cache is a folder on this machine");
+        }
+    }
+}
 
 /// A search, or none.
 pub(crate) static SEARCH_STRATEGY: Special =

@@ -10,14 +10,15 @@ mod system;
 
 pub(crate) use azure::AZUREML_CLIENT;
 pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
-pub(crate) use engine::CACHE_CONFIG;
 pub use engine::EngineConfig;
-pub(crate) use model::{HF_CONFIG, HF_MODEL, LOAD_KWARGS, ONNX_MODEL};
+pub(crate) use engine::{CACHE_CONFIG, CacheConfig};
+pub(crate) use model::{HF_CONFIG, HF_MODEL, HfConfig, HfModelOptions, LOAD_KWARGS, LoadKwargs, ONNX_MODEL};
 pub use pass::PASS;
-pub(crate) use pass::{FOREIGN_PASSES, PASS_TYPES};
-pub(crate) use root::ROOT;
+pub(crate) use pass::{FOREIGN_PASSES, PASS_TYPES, PassSurroundings};
+pub(crate) use root::{ROOT, RootOptions};
 pub(crate) use system::{
-    ACCELERATOR, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
+    ACCELERATOR, AZURE_ML, AcceleratorOptions, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS,
+    PYTHON_ENVIRONMENT,
 };
 
 use crate::option::Block;

@@ -1,8 +1,10 @@
 //! `input_model`.
 
-use crate::option::{Block, Kind, Opt, Special};
+use crate::option::{BOOL, Block, Kind, Opt, Special, TEXT};
+use crate::options;
 use crate::origin::Era;
 use serde_json::json;
+use std::path::PathBuf;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",
@@ -20,90 +22,127 @@ pub(crate) static HF_MODEL: Block = Block {
     doc: "A Hugging Face model: `HfModel` today, `PyTorchModel` with `hf_config` up to Olive 0.6.",
     wrapper: Some("config"),
     outer: TYPE,
-    parts: &[&[
-        Opt::new(
-            "model_path",
-            Kind::Special(&MODEL_PATH),
-            "Folder of the model, or its id on the Hugging Face Hub. Wins over `hf_config.model_name`.",
-        ),
-        Opt::new("task", Kind::Text, "Task of the model; passes that train need text generation."),
-        Opt::new("adapter_path", Kind::Text, "Folder of a PEFT adapter on this model."),
-        Opt::new("load_kwargs", Kind::Block(&LOAD_KWARGS), "How the model is loaded.").only(Era::New),
-        Opt::new("hf_config", Kind::Block(&HF_CONFIG), "The model, up to Olive 0.6.").only(Era::Old),
-        Opt::new("io_config", Kind::Any, "Inputs and outputs for tracing.").quiet(),
-        Opt::new("model_file_format", Kind::Text, "How PyTorch stored the model.")
-            .ignored_unless("\"PyTorch.EntireModel\"", "Hugging Face folders with safetensors are read"),
-        Opt::new("model_loader", Kind::Any, "Python function that loads the model.").ignored(PYTHON),
-        Opt::new("model_script", Kind::Text, "Python file of the model.").ignored(PYTHON),
-        Opt::new("script_dir", Kind::Text, "Folder of Python files.").ignored(PYTHON),
-        Opt::new("dummy_inputs_func", Kind::Any, "Python function for tracing.").ignored(GRAPH),
-        Opt::new("model_attributes", Kind::Any, "Attributes that Olive's passes leave on a model.").quiet(),
-        Opt::new("mlflow_transformer_model_cache_dir", Kind::Text, "Cache of MLflow.")
-            .ignored("MLflow models are not read"),
-        Opt::new("test_model_path", Kind::Text, "Small stand-in for the model.")
-            .ignored("the real model is used"),
-        Opt::new("test_model_config", Kind::Any, "Options of the stand-in.")
-            .ignored("the real model is used"),
-        Opt::new("generative", Kind::Bool, "Whether the model generates text.").quiet(),
-    ]],
+    parts: &[HF_MODEL_OPTIONS],
     open: None,
 };
+
+options! {
+    /// What is said of a Hugging Face model besides where it lies.
+    pub struct HfModelOptions {
+        HF_MODEL_OPTIONS {
+            /// Folder of the model, or its id on the Hugging Face Hub. Wins over `hf_config.model_name`.
+            - "model_path" = Kind::Special(&MODEL_PATH);
+            /// Task of the model; passes that train need text generation.
+            pub task: Option<String>;
+            /// Folder of a PEFT adapter on this model.
+            pub adapter_path: Option<PathBuf>;
+            /// How the model is loaded.
+            - "load_kwargs" = Kind::Block(&LOAD_KWARGS), only(Era::New);
+            /// The model, up to Olive 0.6.
+            - "hf_config" = Kind::Block(&HF_CONFIG), only(Era::Old);
+            /// Inputs and outputs for tracing.
+            - "io_config" = Kind::Any, quiet();
+            /// How PyTorch stored the model.
+            - "model_file_format" = TEXT,
+                ignored_unless("\"PyTorch.EntireModel\"", "Hugging Face folders with safetensors are read");
+            /// Python function that loads the model.
+            - "model_loader" = Kind::Any, ignored(PYTHON);
+            /// Python file of the model.
+            - "model_script" = TEXT, ignored(PYTHON);
+            /// Folder of Python files.
+            - "script_dir" = TEXT, ignored(PYTHON);
+            /// Python function for tracing.
+            - "dummy_inputs_func" = Kind::Any, ignored(GRAPH);
+            /// Attributes that Olive's passes leave on a model.
+            - "model_attributes" = Kind::Any, quiet();
+            /// Cache of MLflow.
+            - "mlflow_transformer_model_cache_dir" = TEXT, ignored("MLflow models are not read");
+            /// Small stand-in for the model.
+            - "test_model_path" = TEXT, ignored("the real model is used");
+            /// Options of the stand-in.
+            - "test_model_config" = Kind::Any, ignored("the real model is used");
+            /// Whether the model generates text.
+            - "generative" = BOOL, quiet();
+        }
+    }
+}
 
 pub(crate) static HF_CONFIG: Block = Block {
     name: "hf_config",
     doc: "The Hugging Face model of a `PyTorchModel`, up to Olive 0.6.",
     wrapper: None,
     outer: &[],
-    parts: &[&[
-        Opt::new("model_name", Kind::Text, "Folder of the model, or its id on the Hugging Face Hub."),
-        Opt::new("task", Kind::Text, "Task of the model."),
-        Opt::new("from_pretrained_args", Kind::Block(&LOAD_KWARGS), "How the model is loaded.")
-            .also(&["model_loading_args", "load_kwargs"]),
-        Opt::new("feature", Kind::Text, "Feature for tracing.").quiet(),
-        Opt::new("model_class", Kind::Text, "Python class of the model.").ignored(PYTHON),
-        Opt::new("components", Kind::Any, "Parts of the model that are traced one by one.").ignored(GRAPH),
-        Opt::new("dataset", Kind::Any, "Dataset for evaluation (up to Olive 0.4).")
-            .ignored("give it in `data_configs`"),
-    ]],
+    parts: &[HF_CONFIG_OPTIONS],
     open: None,
 };
+
+options! {
+    /// The model of a `PyTorchModel`.
+    pub struct HfConfig {
+        HF_CONFIG_OPTIONS {
+            /// Folder of the model, or its id on the Hugging Face Hub.
+            pub model_name: Option<String>;
+            /// Task of the model.
+            pub task: Option<String>;
+            /// How the model is loaded.
+            - "from_pretrained_args" = Kind::Block(&LOAD_KWARGS),
+                also(&["model_loading_args", "load_kwargs"]);
+            /// Feature for tracing.
+            - "feature" = TEXT, quiet();
+            /// Python class of the model.
+            - "model_class" = TEXT, ignored(PYTHON);
+            /// Parts of the model that are traced one by one.
+            - "components" = Kind::Any, ignored(GRAPH);
+            /// Dataset for evaluation (up to Olive 0.4).
+            - "dataset" = Kind::Any, ignored("give it in `data_configs`");
+        }
+    }
+}
 
 pub(crate) static LOAD_KWARGS: Block = Block {
     name: "load_kwargs",
     doc: "How Python's transformers loads a model. Only the revision matters here: weights are read as they are stored.",
     wrapper: Some("extra_args"),
     outer: &[],
-    parts: &[&[
-        Opt::new("revision", Kind::Text, "Branch, tag or commit on the Hugging Face Hub."),
-        Opt::new("trust_remote_code", Kind::Bool, "Accepted; no code of a model is ever run.")
-            .default("false"),
-        Opt::new(
-            "torch_dtype",
-            Kind::Text,
-            "Type in which the model is loaded; here weights stay as stored.",
-        )
-        .also(&["dtype"])
-        .quiet(),
-        Opt::new("device_map", Kind::Any, "Placement on devices; see `--device`.").quiet(),
-        Opt::new("attn_implementation", Kind::Text, "Kernel of the attention.")
-            .also(&["_attn_implementation"])
-            .quiet(),
-        Opt::new("use_cache", Kind::Bool, "Keep keys and values.").quiet(),
-        Opt::new("low_cpu_mem_usage", Kind::Bool, "Load tensor by tensor, as is always done here.").quiet(),
-        Opt::new("use_safetensors", Kind::Bool, "Read safetensors, as is always done here.").quiet(),
-        Opt::new("token", Kind::Any, "Token for the Hub.")
-            .ignored("the token comes from the Hub's login or `HF_TOKEN`"),
-        Opt::new("cache_dir", Kind::Text, "Cache of the Hub.")
-            .ignored("set `HF_HOME` for another cache of the Hub"),
-        Opt::new("max_memory", Kind::Any, "Memory limit per device.")
-            .ignored("weights are mapped, not loaded"),
-        Opt::new("quantization_method", Kind::Text, "Quantise the model while loading.")
-            .refused_unless("null", "use the pass QLoRA to train on a quantised model"),
-        Opt::new("quantization_config", Kind::Any, "Quantise the model while loading.")
-            .refused_unless("null", "use the pass QLoRA to train on a quantised model"),
-    ]],
+    parts: &[LOAD_KWARGS_OPTIONS],
     open: Some("it is an argument of Python's `from_pretrained`"),
 };
+
+options! {
+    /// How a model is loaded.
+    pub struct LoadKwargs {
+        LOAD_KWARGS_OPTIONS {
+            /// Branch, tag or commit on the Hugging Face Hub.
+            pub revision: Option<String>;
+            /// Accepted; no code of a model is ever run.
+            pub trust_remote_code: bool, default("false");
+            /// Type in which the model is loaded; here weights stay as stored.
+            - "torch_dtype" = TEXT, also(&["dtype"]), quiet();
+            /// Placement on devices; see `--device`.
+            - "device_map" = Kind::Any, quiet();
+            /// Kernel of the attention.
+            - "attn_implementation" = TEXT, also(&["_attn_implementation"]), quiet();
+            /// Keep keys and values.
+            - "use_cache" = BOOL, quiet();
+            /// Load tensor by tensor, as is always done here.
+            - "low_cpu_mem_usage" = BOOL, quiet();
+            /// Read safetensors, as is always done here.
+            - "use_safetensors" = BOOL, quiet();
+            /// Token for the Hub.
+            - "token" = Kind::Any, ignored("the token comes from the Hub's login or `HF_TOKEN`");
+            /// Cache of the Hub.
+            - "cache_dir" = TEXT, ignored("set `HF_HOME` for another cache of the Hub");
+            /// Memory limit per device.
+            - "max_memory" = Kind::Any, ignored("weights are mapped, not loaded");
+            /// Quantise the model while loading.
+            - "quantization_method" = TEXT,
+                refused_unless("null", "use the pass QLoRA to train on a quantised model");
+            /// Quantise the model while loading.
+            - "quantization_config" = Kind::Any,
+                refused_unless("null", "use the pass QLoRA to train on a quantised model");
+        }
+    }
+}
 
 pub(crate) static ONNX_MODEL: Block = Block {
     name: "the input model",

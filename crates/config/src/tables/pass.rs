@@ -1,23 +1,32 @@
 //! What all passes have, and which of them only Olive has.
 
 use super::system::SYSTEM;
-use crate::option::{Kind, Opt};
+use crate::option::{BOOL, Kind, TEXT};
+use crate::options;
 
 /// Stands in documentation for the types of passes that the program has.
 pub(crate) const PASS_TYPES: &str = "{passes}";
 
-/// What stands beside `config` in every pass.
-pub static PASS: &[Opt] = &[
-    Opt::new("type", Kind::Text, "The pass: {passes}, in any case.").required(),
-    Opt::new("host", Kind::Special(&SYSTEM), "System that runs this pass; the engine's host if absent."),
-    Opt::new("evaluator", Kind::Any, "Evaluator of this pass.").ignored("evaluators are not run"),
-    Opt::new("disable_search", Kind::Bool, "Whether search leaves this pass alone.")
-        .ignored_unless("true", "nothing is searched"),
-    Opt::new("clean_run_cache", Kind::Bool, "Run the pass again even if its result is in the cache.")
-        .default("false"),
-    Opt::new("output_name", Kind::Text, "Also save the result of this pass under this name.")
-        .ignored("the result of every pass is in the cache; `olive cache ls` lists them"),
-];
+options! {
+    /// What stands beside `config` in every pass.
+    pub struct PassSurroundings {
+        PASS {
+            /// The pass: {passes}, in any case.
+            - "type" = TEXT, required();
+            /// System that runs this pass; the engine's host if absent.
+            - "host" = Kind::Special(&SYSTEM);
+            /// Evaluator of this pass.
+            - "evaluator" = Kind::Any, ignored("evaluators are not run");
+            /// Whether search leaves this pass alone.
+            - "disable_search" = BOOL, ignored_unless("true", "nothing is searched");
+            /// Run the pass again even if its result is in the cache.
+            pub clean_run_cache: bool, default("false");
+            /// Also save the result of this pass under this name.
+            - "output_name" = TEXT,
+                ignored("the result of every pass is in the cache; `olive cache ls` lists them");
+        }
+    }
+}
 
 /// What Olive also has, so that a pass of its is told from a typing error.
 pub(crate) const FOREIGN_PASSES: &[&str] = &[

@@ -5,40 +5,57 @@ use super::data::DATA_CONFIGS;
 use super::engine::ENGINE;
 use super::model::INPUT_MODEL;
 use super::system::SYSTEMS;
-use crate::option::{Block, Kind, Opt, Special, at_least, texts_schema};
+use crate::option::{Block, Kind, Special, TEXT, at_least, texts_schema};
+use crate::options;
+use crate::origin::Era;
 use serde_json::json;
 
 pub(crate) static ROOT: Block = Block {
     name: "the configuration",
     doc: "The whole file. The options of `engine` may stand in an object `engine` or at the top level.",
     wrapper: Some("engine"),
-    outer: &[
-        Opt::new("$schema", Kind::Text, "Where editors find the JSON Schema.").quiet(),
-        Opt::new("metadata", Kind::Any, "Free for your own use, as is every key that begins with `x-`.")
-            .quiet(),
-        Opt::new("workflow_id", Kind::Text, "Name of this workflow.").default("\"default_workflow\""),
-        Opt::new("azureml_client", Kind::Block(&AZUREML_CLIENT), "The AzureML workspace.").quiet(),
-        Opt::new("input_model", Kind::Special(&INPUT_MODEL), "The model to start from.").required(),
-        Opt::new("systems", Kind::Special(&SYSTEMS), "Named systems for `host` and `target`."),
-        Opt::new("data_root", Kind::Text, "Prefix of all relative `data_dir` and `data_files`."),
-        Opt::new("data_configs", Kind::Special(&DATA_CONFIGS), "Named datasets for the passes that train."),
-        Opt::new("evaluators", Kind::Special(&EVALUATORS), "Named evaluators.").quiet(),
-        Opt::new("passes", Kind::Special(&PASSES), "The steps, by name, in the order in which they run.")
-            .required(),
-        Opt::new("pass_flows", Kind::Special(&PASS_FLOWS), "Lists of pass names, each a flow of its own.")
-            .only(crate::origin::Era::Old),
-        Opt::new("auto_optimizer_config", Kind::Any, "Options of Olive's automatic choice of passes.")
-            .ignored("passes are never chosen automatically"),
-        Opt::new("builds", Kind::Any, "Several pipelines over the same passes.")
-            .refused_unless("{}", "split the file into one configuration per build"),
-        Opt::new("max_concurrent_builds", at_least(1), "How many builds run at once.")
-            .ignored("builds are not supported"),
-        Opt::new("workflow_host", Kind::Any, "System that runs the whole workflow.")
-            .ignored("the workflow runs on this machine"),
-    ],
+    outer: ROOT_OPTIONS,
     parts: &[ENGINE],
     open: None,
 };
+
+options! {
+    /// What the top level says itself.
+    pub struct RootOptions {
+        ROOT_OPTIONS {
+            /// Where editors find the JSON Schema.
+            - "$schema" = TEXT, quiet();
+            /// Free for your own use, as is every key that begins with `x-`.
+            - "metadata" = Kind::Any, quiet();
+            /// Name of this workflow.
+            pub workflow_id: String, default("\"default_workflow\"");
+            /// The AzureML workspace.
+            - "azureml_client" = Kind::Block(&AZUREML_CLIENT), quiet();
+            /// The model to start from.
+            - "input_model" = Kind::Special(&INPUT_MODEL), required();
+            /// Named systems for `host` and `target`.
+            - "systems" = Kind::Special(&SYSTEMS);
+            /// Prefix of all relative `data_dir` and `data_files`.
+            pub data_root: Option<String>;
+            /// Named datasets for the passes that train.
+            - "data_configs" = Kind::Special(&DATA_CONFIGS);
+            /// Named evaluators.
+            - "evaluators" = Kind::Special(&EVALUATORS), quiet();
+            /// The steps, by name, in the order in which they run.
+            - "passes" = Kind::Special(&PASSES), required();
+            /// Lists of pass names, each a flow of its own.
+            - "pass_flows" = Kind::Special(&PASS_FLOWS), only(Era::Old);
+            /// Options of Olive's automatic choice of passes.
+            - "auto_optimizer_config" = Kind::Any, ignored("passes are never chosen automatically");
+            /// Several pipelines over the same passes.
+            - "builds" = Kind::Any, refused_unless("{}", "split the file into one configuration per build");
+            /// How many builds run at once.
+            - "max_concurrent_builds" = at_least(1), ignored("builds are not supported");
+            /// System that runs the whole workflow.
+            - "workflow_host" = Kind::Any, ignored("the workflow runs on this machine");
+        }
+    }
+}
 
 /// Passes by name.
 pub(crate) static PASSES: Special = Special::unchecked("an object by name", || {

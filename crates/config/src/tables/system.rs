@@ -2,6 +2,7 @@
 
 use super::azure::AZUREML_CLIENT;
 use crate::option::{Block, Kind, Opt, Special, at_least};
+use crate::options;
 use serde_json::json;
 
 const TYPE: &[Opt] = &[Opt::new(
@@ -108,21 +109,23 @@ pub(crate) static ACCELERATOR: Block = Block {
     doc: "One piece of hardware. Up to Olive 0.5 it was written as a text: `\"gpu\"`.",
     wrapper: None,
     outer: &[],
-    parts: &[&[
-        Opt::new(
-            "device",
-            Kind::Choice(&["cpu", "gpu", "npu", "vpu", "cpu_spr", "intel_myriad"]),
-            "The device.",
-        ),
-        Opt::new(
-            "execution_providers",
-            Kind::Texts,
-            "ONNX Runtime's execution providers; the first one counts.",
-        ),
-        Opt::new("memory", Kind::Any, "Memory of the device.").quiet(),
-    ]],
+    parts: &[ACCELERATOR_OPTIONS],
     open: None,
 };
+
+options! {
+    /// One piece of hardware, as written.
+    pub struct AcceleratorOptions {
+        ACCELERATOR_OPTIONS {
+            /// The device.
+            pub device: Option<String> = Kind::Choice(&["cpu", "gpu", "npu", "vpu", "cpu_spr", "intel_myriad"]);
+            /// ONNX Runtime's execution providers; the first one counts.
+            pub execution_providers: Vec<String>;
+            /// Memory of the device.
+            - "memory" = Kind::Any, quiet();
+        }
+    }
+}
 
 /// ONNX Runtime's execution providers, and what ModelBuilder calls them.
 pub(crate) const PROVIDERS: &[(&str, &str)] = &[
