@@ -8,7 +8,7 @@ use crate::support::runtime::library;
 use olive_core::Fault;
 use olive_core::event::Event;
 use olive_onnx::{ModelBuilderOptions, Precision};
-use olive_runtime::{LibrarySearch, Origin, RuntimeError};
+use olive_runtime::{LibrarySearch, LibrarySource, RuntimeError};
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -44,11 +44,11 @@ fn the_places_are_searched_in_the_documented_order() {
         change(&mut search);
         search.find(&()).unwrap().map(|library| library.origin)
     };
-    assert_eq!(found(&|_| ()), Some(Origin::Environment));
-    assert_eq!(found(&|s| s.env = None), Some(Origin::Option));
-    assert_eq!(found(&|s| s.option = None), Some(Origin::NextToExecutable));
-    assert_eq!(found(&|s| s.exe_dir = None), Some(Origin::Cache));
-    assert_eq!(found(&|s| s.cache = None), Some(Origin::Python));
+    assert_eq!(found(&|_| ()), Some(LibrarySource::Environment));
+    assert_eq!(found(&|s| s.env = None), Some(LibrarySource::Option));
+    assert_eq!(found(&|s| s.option = None), Some(LibrarySource::NextToExecutable));
+    assert_eq!(found(&|s| s.exe_dir = None), Some(LibrarySource::Cache));
+    assert_eq!(found(&|s| s.cache = None), Some(LibrarySource::Python));
     assert_eq!(found(&|s| s.python_prefixes.clear()), None);
 }
 
@@ -93,7 +93,7 @@ fn a_library_that_is_too_old_is_refused_before_it_is_started() {
         ..Default::default()
     };
     let log = Recorder::default();
-    assert_eq!(search.find(&log).unwrap().unwrap().origin, Origin::Cache);
+    assert_eq!(search.find(&log).unwrap().unwrap().origin, LibrarySource::Cache);
     assert!(matches!(log.events().as_slice(), [Event::Warning { .. }]));
 }
 

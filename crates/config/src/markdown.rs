@@ -35,13 +35,16 @@ data_configs.train.load_dataset_config.data_files=rows.jsonl`. List elements are
 pub fn markdown<P: ?Sized>(registry: &Registry<P>) -> String {
     let mut text = INTRODUCTION.to_owned();
     for block in registry.all_blocks() {
-        section(block, &mut text);
+        section(block, registry.page(block), &mut text);
     }
     text.replace(PASS_TYPES, &registry.in_words())
 }
 
-fn section(block: &Block, text: &mut String) {
+fn section(block: &Block, page: Option<&str>, text: &mut String) {
     text.push_str(&format!("\n## {}\n\n{}\n", title(block), block.doc));
+    if let Some(page) = page {
+        text.push_str(&format!("What it does is in [{page}]({page}).\n"));
+    }
     if let Some(wrapper) = block.wrapper {
         text.push_str(&format!("Options may be nested in `{wrapper}`.\n"));
     }

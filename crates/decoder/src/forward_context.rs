@@ -5,7 +5,7 @@ use super::training_mode::DropoutKey;
 use super::weights::Decoder;
 use olive_arch::Rope;
 use olive_core::Result;
-use olive_kernels::{RotaryTables, Segments};
+use olive_kernels::{RotaryPairs, RotaryTables, Segments};
 
 /// Borders of the sequences, rotations of the positions, and dropout, the same in every layer.
 pub(super) struct ForwardContext {
@@ -27,7 +27,8 @@ impl ForwardContext {
     ) -> Result<ForwardContext> {
         let tables = |rope: &Rope| {
             let (frequencies, scale) = rope.inverse_frequencies(sequence_length);
-            RotaryTables::new(&frequencies, scale, rope.interleaved, positions, &decoder.device)
+            let pairs = if rope.interleaved { RotaryPairs::Neighbours } else { RotaryPairs::Halves };
+            RotaryTables::new(&frequencies, scale, pairs, positions, &decoder.device)
         };
         Ok(ForwardContext {
             segments,

@@ -10,6 +10,7 @@ use super::whole::WholeKind;
 use super::{Decoder, LoraGradients, Tokens};
 use candle_core::Tensor;
 use olive_core::Result;
+use olive_kernels::linear::InputGradient;
 use olive_kernels::lm_loss::{LmLoss, head_gradient, lm_loss};
 use olive_kernels::{noise, rms_norm};
 
@@ -83,8 +84,8 @@ impl Decoder {
                 Kept::All(saved) => *saved,
                 Kept::Input(input) => layer_of.forward(&input, &context, None)?.1,
             };
-            let need_input = index > lowest || embedding.is_some();
-            match layer_of.backward(saved, &d_hidden, &context, gradients, need_input)? {
+            let input = InputGradient::needed_if(index > lowest || embedding.is_some());
+            match layer_of.backward(saved, &d_hidden, &context, gradients, input)? {
                 Some(next) => d_hidden = next,
                 None => break,
             }

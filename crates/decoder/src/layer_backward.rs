@@ -7,7 +7,7 @@ use super::whole::{LayerNorm, WholeKind};
 use candle_core::Tensor;
 use olive_arch::LinearKind;
 use olive_core::Result;
-use olive_kernels::linear::RanLora;
+use olive_kernels::linear::{InputGradient, RanLora};
 use olive_kernels::{attention, dora, glu, linear, residual, rms_norm, rotary};
 
 /// A layer on its way back.
@@ -28,11 +28,11 @@ impl LayerOf<'_> {
         d_output: &Tensor,
         context: &ForwardContext,
         gradients: &mut LoraGradients,
-        need_input: bool,
+        input: InputGradient,
     ) -> Result<Option<Tensor>> {
         let mut step = LayerBackward { layer: self, saved: &saved, context, gradients };
         let d_middle = step.mlp(d_output)?;
-        step.attention(&d_middle, need_input)
+        step.attention(&d_middle, input)
     }
 
     /// From the gradient of the residual stream to that of a branch's last linear layer.
@@ -102,7 +102,7 @@ impl LayerBackward<'_> {
         residual::add_scaled(d_output, dx, None)
     }
 
-    fn attention(&mut self, d_middle: &Tensor, need_input: bool) -> Result<Option<Tensor>> {
+    fn attention(&mut self, d_middle: &Tensor, input: InputGradient) -> Result<Option<Tensor>> {
         let a = &self.layer.decoder.spec.attention;
         let branch = self.saved.attention_branch.as_ref();
         self.branch_norm_gradient(LayerNorm::AttentionOutput, d_middle, branch)?;
@@ -147,13 +147,16 @@ impl LayerBackward<'_> {
         };
         // The weight of the norm before them needs the gradient of their input, too.
         let kind = WholeKind::LayerNorm(self.layer.index, LayerNorm::Input);
-        let need_input = need_input || self.layer.decoder.whole_index(kind).is_some();
+        let input = match self.layer.decoder.whole_index(kind) {
+            Some(_) => InputGradient::Needed,
+            None => input,
+        };
         let kinds: Vec<LinearKind> = parts.iter().map(|(kind, _)| *kind).collect();
         let x = || self.layer.norm_or_same(&self.saved.input, self.layer.weights.input_norm.as_ref());
         let x = self.layer.if_adapted(&kinds, x)?;
         let mut dx: Option<Tensor> = None;
         for (kind, dy) in parts {
-            let part = self.linear_step(kind, &dy, x.as_ref(), need_input)?;
+            let part = self.linear_step(kind, &dy, x.as_ref(), input)?;
             dx = match (dx, part) {
                 (Some(sum), Some(part)) => Some(residual::add_scaled(&sum, part, None)?),
                 (sum, part) => sum.or(part),
@@ -198,7 +201,7 @@ impl LayerBackward<'_> {
     }
 
     fn linear_backward(&mut self, kind: LinearKind, dy: &Tensor, x: Option<&Tensor>) -> Result<Tensor> {
-        let dx = self.linear_step(kind, dy, x, true)?;
+        let dx = self.linear_step(kind, dy, x, InputGradient::Needed)?;
         Ok(dx.expect("the gradient of the input was asked for"))
     }
 
@@ -207,7 +210,7 @@ impl LayerBackward<'_> {
         kind: LinearKind,
         dy: &Tensor,
         x: Option<&Tensor>,
-        need_x: bool,
+        input: InputGradient,
     ) -> Result<Option<Tensor>> {
         let position = self.layer.position(kind);
         let weights = &self.layer.weights.linears[position];
@@ -218,12 +221,12 @@ impl LayerBackward<'_> {
             },
         );
         if let (Some(module), Some(ran), Some(lengths)) = (weights.lora, ran, self.layer.lengths(position)) {
-            let step = dora::backward(dy, &weights.weight, ran, &lengths, need_x)?;
+            let step = dora::backward(dy, &weights.weight, ran, &lengths, input)?;
             self.gradients.add(module, step.pair)?;
             self.gradients.add_magnitude(module, step.magnitude)?;
             return Ok(step.x);
         }
-        let step = linear::backward(dy, &weights.weight, ran, need_x)?;
+        let step = linear::backward(dy, &weights.weight, ran, input)?;
         if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
             self.gradients.add(module, pair)?;
         }

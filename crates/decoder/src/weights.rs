@@ -89,7 +89,7 @@ impl Decoder {
         device: &Device,
     ) -> Result<Decoder> {
         let dtype = activation_type(dtype, device);
-        let loader = Loader { spec: &spec, checkpoint, quantised, dtype, device };
+        let loader = WeightLoader { spec: &spec, checkpoint, quantised, dtype, device };
         let vocab_shape = [spec.vocab_size, spec.hidden_size];
         let embedding = loader.matrix(Spec::EMBEDDING, &vocab_shape)?;
         let head =
@@ -163,7 +163,7 @@ impl Decoder {
     }
 }
 
-struct Loader<'a> {
+struct WeightLoader<'a> {
     spec: &'a Spec,
     checkpoint: &'a Checkpoint,
     quantised: Option<&'a QuantisedBase>,
@@ -171,7 +171,7 @@ struct Loader<'a> {
     device: &'a Device,
 }
 
-impl Loader<'_> {
+impl WeightLoader<'_> {
     fn matrix(&self, name: &str, shape: &[usize]) -> Result<FrozenWeight> {
         FrozenWeight::new(self.checkpoint.tensor_of(name, shape)?.matrix()?, self.dtype, self.device)
     }

@@ -4,7 +4,7 @@
 //! As in PEFT and section 4.3 of the paper, the norm is a constant for the gradients.
 
 use super::frozen_linear::{self, FrozenWeight};
-use super::linear::{self, Lora, RanLora};
+use super::linear::{self, InputGradient, Lora, RanLora};
 use candle_core::{D, Tensor};
 use olive_core::Result;
 
@@ -93,7 +93,7 @@ pub fn backward(
     weight: &FrozenWeight,
     RanLora { lora, x, inner }: RanLora,
     dora: &Dora,
-    need_x: bool,
+    input: InputGradient,
 ) -> Result<DoraGradients> {
     let dy = dy.contiguous()?;
     let dropped = dropped(x, &lora)?;
@@ -105,10 +105,10 @@ pub fn backward(
     let du = (dz.matmul(&b)? * lora.scale)?;
     let da = du.t()?.matmul(&dropped)?.to_dtype(lora.a.dtype())?;
     let db = (dz.t()?.matmul(inner)? * lora.scale)?.to_dtype(lora.b.dtype())?;
-    let dx = match (need_x, lora.dropout) {
-        (false, _) => None,
-        (true, None) => Some((frozen_linear::backward(&dz, weight)? + du.matmul(&a)?)?),
-        (true, Some(dropout)) => {
+    let dx = match (input, lora.dropout) {
+        (InputGradient::NotNeeded, _) => None,
+        (InputGradient::Needed, None) => Some((frozen_linear::backward(&dz, weight)? + du.matmul(&a)?)?),
+        (InputGradient::Needed, Some(dropout)) => {
             let through = (frozen_linear::backward(&(&dz - &dy)?, weight)? + du.matmul(&a)?)?;
             Some((frozen_linear::backward(&dy, weight)? + dropout.apply(&through)?)?)
         }
@@ -166,12 +166,12 @@ mod tests {
             assert_close(&y, &want, 1e-5);
             let want = vjp([&x, &a, &b, &m], &dy, |[x, a, b, m]| plain([x, a, b, m]))?;
             let ran = RanLora { lora, x: &x, inner: &inner };
-            let got = backward(&dy, &w, ran, &dora, true)?;
+            let got = backward(&dy, &w, ran, &dora, InputGradient::Needed)?;
             assert_close(&got.x.expect("asked for"), &want[0], 1e-5);
             assert_close(&got.pair.0, &want[1], 1e-5);
             assert_close(&got.pair.1, &want[2], 1e-5);
             assert_close(&got.magnitude, &want[3], 1e-5);
-            assert!(backward(&dy, &w, ran, &dora, false)?.x.is_none());
+            assert!(backward(&dy, &w, ran, &dora, InputGradient::NotNeeded)?.x.is_none());
         }
         Ok(())
     }

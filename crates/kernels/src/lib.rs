@@ -41,4 +41,4 @@ pub use glu::Activation;
 pub use host::activation_type;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss};
-pub use rotary::RotaryTables;
+pub use rotary::{RotaryPairs, RotaryTables};

@@ -31,6 +31,23 @@ pub struct RanLora<'a> {
     pub inner: &'a Tensor,
 }
 
+/// Whether a backward step gives the gradient of the layer's input too, which takes a product with the frozen weight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InputGradient {
+    Needed,
+    NotNeeded,
+}
+
+impl InputGradient {
+    pub fn needed_if(needed: bool) -> InputGradient {
+        if needed { InputGradient::Needed } else { InputGradient::NotNeeded }
+    }
+
+    fn then<T>(self, gradient: impl FnOnce() -> T) -> Option<T> {
+        (self == InputGradient::Needed).then(gradient)
+    }
+}
+
 /// What [`backward`] gives.
 pub struct LinearGradients {
     /// `[tokens, in]`; `None` when it was not asked for.
@@ -92,14 +109,14 @@ pub fn backward(
     dy: &Tensor,
     weight: &FrozenWeight,
     ran: Option<RanLora>,
-    need_x: bool,
+    input: InputGradient,
 ) -> Result<LinearGradients> {
     if !weight.on_host() {
-        return plain_backward(dy, weight, ran, need_x);
+        return plain_backward(dy, weight, ran, input);
     }
     let d_rows = HostRows::new(dy)?;
     let (tokens, width) = (d_rows.rows, weight.in_features);
-    let mut dx = need_x.then(|| frozen_linear::backward_values(mat(&d_rows), weight));
+    let mut dx = input.then(|| frozen_linear::backward_values(mat(&d_rows), weight));
     let mut gradients = None;
     if let Some(RanLora { lora, x, inner }) = ran {
         let (a, b, u) = (HostRows::new(lora.a)?, HostRows::new(lora.b)?, HostRows::new(inner)?);
@@ -153,9 +170,9 @@ fn plain_backward(
     dy: &Tensor,
     weight: &FrozenWeight,
     ran: Option<RanLora>,
-    need_x: bool,
+    input: InputGradient,
 ) -> Result<LinearGradients> {
-    let mut dx = need_x.then(|| frozen_linear::backward(dy, weight)).transpose()?;
+    let mut dx = input.then(|| frozen_linear::backward(dy, weight)).transpose()?;
     let mut gradients = None;
     if let Some(RanLora { lora, x, inner }) = ran {
         let dy = dy.contiguous()?;
@@ -198,12 +215,12 @@ mod tests {
                 Ok(((x * mask)?.matmul(&a.t()?)?.matmul(&b.t()?)? * 1.7)?)
             })?;
             let want_x = (&want[0] + frozen_linear::backward(&dy, &weight)?)?;
-            for need_x in [true, false] {
+            for input in [InputGradient::Needed, InputGradient::NotNeeded] {
                 for plain in [true, false] {
                     let step = if plain { plain_backward } else { backward };
                     let inner = inner.as_ref().expect("the branch has inner values");
-                    let got = step(&dy, &weight, Some(RanLora { lora, x: &x, inner }), need_x)?;
-                    assert_eq!(got.x.is_some(), need_x);
+                    let got = step(&dy, &weight, Some(RanLora { lora, x: &x, inner }), input)?;
+                    assert_eq!(got.x.is_some(), input == InputGradient::Needed);
                     got.x.iter().for_each(|dx| assert_close(dx, &want_x, 1e-5));
                     let (da, db) = got.lora.expect("gradients of the branch");
                     assert_close(&da, &want[1], 1e-5);

@@ -10,19 +10,25 @@ use rayon::prelude::*;
 pub struct RotaryTables {
     cos: Tensor,
     sin: Tensor,
-    interleaved: bool,
+    pairs: RotaryPairs,
+}
+
+/// Which values of a head turn together; half the rotary width is their distance, or one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RotaryPairs {
+    Halves,
+    Neighbours,
 }
 
 impl RotaryTables {
-    /// Rows for these positions: cosines and sines of position · frequency, times `scale`. `interleaved`: neighbours turn
-    /// together, not the halves of a head.
+    /// Rows for these positions: cosines and sines of position · frequency, times `scale`.
     ///
     /// # Errors
     /// A device error.
     pub fn new(
         frequencies: &[f32],
         scale: f32,
-        interleaved: bool,
+        pairs: RotaryPairs,
         positions: &[u32],
         device: &Device,
     ) -> Result<RotaryTables> {
@@ -32,7 +38,7 @@ impl RotaryTables {
         Ok(RotaryTables {
             cos: Tensor::from_vec(cos, shape, device)?,
             sin: Tensor::from_vec(sin, shape, device)?,
-            interleaved,
+            pairs,
         })
     }
 }
@@ -67,7 +73,7 @@ fn rotate(x: Tensor, tables: &RotaryTables, head_dim: usize, sign: f32) -> Resul
         for (j, x) in chunk.chunks_exact_mut(width).enumerate() {
             let (cos, sin) = (cos.row(i * step + j), sin.row(i * step + j));
             for head in x.chunks_exact_mut(head_dim) {
-                if tables.interleaved {
+                if tables.pairs == RotaryPairs::Neighbours {
                     turn_neighbours(&mut head[..turned], cos, sin, sign);
                 } else {
                     turn_halves(&mut head[..turned], cos, sin, sign);
@@ -100,7 +106,7 @@ fn plain(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f64) -> Resul
     let cos = tables.cos.unsqueeze(1)?.to_dtype(x.dtype())?; // [tokens, 1, half]
     let sin = (tables.sin.unsqueeze(1)?.to_dtype(x.dtype())? * sign)?;
     let rest = heads.narrow(2, 2 * half, head_dim - 2 * half)?;
-    let (low, high) = if tables.interleaved {
+    let (low, high) = if tables.pairs == RotaryPairs::Neighbours {
         let pairs = heads.narrow(2, 0, 2 * half)?.reshape((tokens, width / head_dim, half, 2))?;
         (pairs.narrow(3, 0, 1)?.squeeze(3)?, pairs.narrow(3, 1, 1)?.squeeze(3)?)
     } else {
@@ -108,7 +114,7 @@ fn plain(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f64) -> Resul
     };
     let turned_low = (low.broadcast_mul(&cos)? - high.broadcast_mul(&sin)?)?;
     let turned_high = (high.broadcast_mul(&cos)? + low.broadcast_mul(&sin)?)?;
-    let turned = if tables.interleaved {
+    let turned = if tables.pairs == RotaryPairs::Neighbours {
         Tensor::stack(&[turned_low, turned_high], 3)?.flatten_from(2)?
     } else {
         Tensor::cat(&[turned_low, turned_high], 2)?
@@ -124,11 +130,12 @@ mod tests {
 
     #[test]
     fn kernel_agrees_with_autograd_also_on_a_part_of_the_head() -> Result<()> {
-        for (rotary_dim, interleaved) in [(8, false), (6, false), (8, true), (6, true)] {
+        let cases = [RotaryPairs::Halves, RotaryPairs::Neighbours].map(|pairs| [(8, pairs), (6, pairs)]);
+        for (rotary_dim, pairs) in cases.concat() {
             let frequencies: Vec<f32> =
                 (0..rotary_dim / 2).map(|j| 100f32.powf(-2.0 * j as f32 / rotary_dim as f32)).collect();
             let positions: Vec<u32> = (0..11).chain(0..8).collect();
-            let tables = RotaryTables::new(&frequencies, 1.0, interleaved, &positions, &Device::Cpu)?;
+            let tables = RotaryTables::new(&frequencies, 1.0, pairs, &positions, &Device::Cpu)?;
             let packed = random(&[19, 40], 1)?;
             let x = packed.narrow(1, 8, 24)?;
             let dy = random(&[19, 24], 2)?;

@@ -1,8 +1,8 @@
 //! The branches of an adapter beside the model: its matrices are inputs of the graph, and lie in a file of their own that
 //! ONNX Runtime puts in their place.
 
-use super::adapter_file::Parameter;
-use super::data_file::Rows;
+use super::adapter_file::AdapterParameter;
+use super::data_file::TensorRows;
 use super::decoder_graph::DecoderGraph;
 use super::graph::{Dim, onnx_type};
 use super::initializer_names::initializer_name;
@@ -15,9 +15,9 @@ impl DecoderGraph<'_> {
         base: &str,
         input: &str,
         product: String,
-        parts: &[Rows],
+        parts: &[TensorRows],
     ) -> String {
-        let [Rows { tensor, start, count }] = parts else { return product };
+        let [TensorRows { tensor, start, count }] = parts else { return product };
         let module = tensor.trim_end_matches(".weight");
         let Some(pair) = self.adapter.and_then(|adapter| adapter.modules.get(module)) else { return product };
         let (rank, cols) = (pair.rank, pair.in_features);
@@ -48,7 +48,7 @@ impl DecoderGraph<'_> {
         shape[rank_axis] = Dim::Any;
         self.graph.optional_input(&name, onnx_type(float), &shape);
         let bytes = float.to_bytes(values);
-        self.parameters.push(Parameter {
+        self.parameters.push(AdapterParameter {
             name: name.clone(),
             dims: dims.to_vec(),
             data_type: onnx_type(float),

@@ -5,7 +5,7 @@
 
 /// A matrix that goes into an input of the graph.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parameter {
+pub struct AdapterParameter {
     pub name: String,
     pub dims: Vec<usize>,
     /// One of [`data_type`](super::proto::data_type).
@@ -26,7 +26,7 @@ const ADAPTER_VERSION: u32 = 1;
 const MODEL_VERSION: u32 = 1;
 
 /// The file's content, or `None` if it would be larger than the format's offsets can say.
-pub fn encode(parameters: &[Parameter]) -> Option<Vec<u8>> {
+pub fn encode(parameters: &[AdapterParameter]) -> Option<Vec<u8>> {
     let mut file = File::default();
     let root = file.number(0);
     file.bytes.extend_from_slice(IDENTIFIER);
@@ -70,7 +70,7 @@ pub fn encode(parameters: &[Parameter]) -> Option<Vec<u8>> {
 ///
 /// # Errors
 /// Why it is none: completes "the adapter cannot be used: ".
-pub fn decode(bytes: &[u8]) -> Result<Vec<Parameter>, &'static str> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<AdapterParameter>, &'static str> {
     if bytes.get(4..8) != Some(IDENTIFIER) {
         return Err("it is no file of ONNX Runtime's adapter format");
     }
@@ -119,16 +119,16 @@ impl<'a> Tables<'a> {
         self.0.get(at + 4..(at + 4).checked_add(length)?)
     }
 
-    fn parameters(&self, root: usize) -> Option<Vec<Parameter>> {
+    fn parameters(&self, root: usize) -> Option<Vec<AdapterParameter>> {
         let list = self.follow(self.field(root, 3)?)?;
         let count = self.list(list, 4)?.len() / 4;
         (0..count).map(|index| self.parameter(self.follow(list + 4 + 4 * index)?)).collect()
     }
 
-    fn parameter(&self, table: usize) -> Option<Parameter> {
+    fn parameter(&self, table: usize) -> Option<AdapterParameter> {
         let [name, dims, data] = [0, 1, 3].map(|field| self.follow(self.field(table, field)?));
         let (dims, _) = self.list(dims?, 8)?.as_chunks::<8>();
-        Some(Parameter {
+        Some(AdapterParameter {
             name: String::from_utf8(self.list(name?, 1)?.to_vec()).ok()?,
             dims: dims
                 .iter()
@@ -175,8 +175,8 @@ impl File {
 mod tests {
     use super::*;
 
-    fn parameters() -> Vec<Parameter> {
-        let one = |name: &str, dims: &[usize], bytes: &[u8]| Parameter {
+    fn parameters() -> Vec<AdapterParameter> {
+        let one = |name: &str, dims: &[usize], bytes: &[u8]| AdapterParameter {
             name: name.into(),
             dims: dims.to_vec(),
             data_type: 1,

@@ -1,7 +1,7 @@
 //! Attention: one packed projection and `GroupQueryAttention`, which rotates, caches and masks by itself.
 
 use super::OnnxError;
-use super::data_file::{Matrix, Rows};
+use super::data_file::{Matrix, TensorRows};
 use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_float, attr_int};
 use super::matmul::ZeroBias;
@@ -72,7 +72,7 @@ impl DecoderGraph<'_> {
                 let mut start = 0;
                 sizes.map(|count| {
                     start += count;
-                    Rows { tensor: whole.tensor.clone(), start: start - count, count }
+                    TensorRows { tensor: whole.tensor.clone(), start: start - count, count }
                 })
             }
             [q, k, v] => [q.clone(), k.clone(), v.clone()],
@@ -117,7 +117,7 @@ impl DecoderGraph<'_> {
             }
             let tensor = format!("{}.weight", linear.module);
             self.source.expect_shape(&tensor, &[linear.out_features, linear.in_features])?;
-            parts.push(Rows { tensor, start: 0, count: linear.out_features });
+            parts.push(TensorRows { tensor, start: 0, count: linear.out_features });
         }
         Ok(Matrix { parts, cols: self.spec.hidden_size })
     }

@@ -7,7 +7,7 @@ use super::genai_config::{self, GENAI_CONFIG, Interface};
 use super::options::BuildOptions;
 use super::proto::{ModelProto, OperatorSetId};
 use super::separate_adapter;
-use super::side_files::{self, SpecialTokens};
+use super::side_files::{self, GenaiTokens};
 use super::synced_file::write_synced;
 use super::weights::Weights;
 use olive_arch::Spec;
@@ -34,7 +34,7 @@ pub fn build(
     events: &dyn EventSink,
 ) -> Result<()> {
     let spec = folder.spec()?;
-    let tokens = SpecialTokens::read(folder)?;
+    let tokens = GenaiTokens::read(folder)?;
     let interface = Interface {
         filename: options.file_name().to_owned(),
         position_ids: options.rotates_outside(),

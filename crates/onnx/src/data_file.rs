@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 /// Rows of a matrix of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Rows {
+pub(crate) struct TensorRows {
     /// Tensor name, `[any, cols]`.
     pub(crate) tensor: String,
     pub(crate) start: usize,
@@ -19,14 +19,14 @@ pub(crate) struct Rows {
 /// Matrices of the checkpoint on top of each other: `[rows, cols]`, as a linear layer's `[out, in]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Matrix {
-    pub(crate) parts: Vec<Rows>,
+    pub(crate) parts: Vec<TensorRows>,
     pub(crate) cols: usize,
 }
 
 impl Matrix {
     /// All of one tensor.
     pub(crate) fn whole(tensor: &str, rows: usize, cols: usize) -> Matrix {
-        Matrix { parts: vec![Rows { tensor: tensor.to_owned(), start: 0, count: rows }], cols }
+        Matrix { parts: vec![TensorRows { tensor: tensor.to_owned(), start: 0, count: rows }], cols }
     }
 
     pub(crate) fn rows(&self) -> usize {

@@ -2,8 +2,8 @@
 //! the parts: `embedding`, `norms`, `attention`, `rope_caches`, `feed_forward`, `head`.
 
 use super::OnnxError;
-use super::adapter_file::Parameter;
-use super::data_file::{DataPlan, Matrix, Rows};
+use super::adapter_file::AdapterParameter;
+use super::data_file::{DataPlan, Matrix, TensorRows};
 use super::graph::{Dim, GraphBuilder, attr_int, onnx_type};
 use super::options::BuildOptions;
 use super::proto::data_type;
@@ -23,7 +23,7 @@ pub(crate) struct DecoderGraph<'a> {
     /// An adapter that stays apart from the model.
     pub(crate) adapter: Option<&'a Adapter>,
     /// Its matrices.
-    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) parameters: Vec<AdapterParameter>,
     pub(crate) graph: GraphBuilder,
     pub(crate) data: DataPlan,
     /// MatMul nodes so far, by the name they have before quantisation.
@@ -72,7 +72,7 @@ impl<'a> DecoderGraph<'a> {
     /// # Errors
     /// Weights that are missing or of another shape than the configuration says, something that ONNX Runtime's
     /// kernels cannot run, a node to exclude that does not exist, an adapter that cannot stay apart.
-    pub(crate) fn build(mut self) -> Result<(GraphBuilder, DataPlan, Vec<Parameter>)> {
+    pub(crate) fn build(mut self) -> Result<(GraphBuilder, DataPlan, Vec<AdapterParameter>)> {
         if let Some(adapter) = self.adapter {
             separate_adapter::check(adapter, self.spec)?;
         }
@@ -249,6 +249,6 @@ impl<'a> DecoderGraph<'a> {
     ) -> Result<Matrix> {
         let tensor = format!("{module}.weight");
         self.source.expect_shape(&tensor, &[total, cols])?;
-        Ok(Matrix { parts: vec![Rows { tensor, start, count }], cols })
+        Ok(Matrix { parts: vec![TensorRows { tensor, start, count }], cols })
     }
 }

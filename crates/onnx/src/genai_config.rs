@@ -2,7 +2,7 @@
 
 use super::OnnxError;
 use super::options::{BuildOptions, Provider};
-use super::side_files::SpecialTokens;
+use super::side_files::GenaiTokens;
 use olive_arch::{Spec, families};
 use olive_core::Result;
 use olive_model::ModelFolder;
@@ -67,7 +67,7 @@ pub(crate) fn text(
     folder: &ModelFolder,
     spec: &Spec,
     options: &BuildOptions,
-    tokens: &SpecialTokens,
+    tokens: &GenaiTokens,
     interface: &Interface,
 ) -> Result<String> {
     let sources = Sources { config: &folder.config, generation: folder.generation_config()? };

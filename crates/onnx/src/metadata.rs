@@ -7,7 +7,7 @@ use super::genai_config::{self, GENAI_CONFIG, Interface};
 use super::options::BuildOptions;
 use super::proto::{GraphProto, ModelProto, TensorProto};
 use super::separate_adapter;
-use super::side_files::{self, SpecialTokens};
+use super::side_files::{self, GenaiTokens};
 use super::synced_file::write_synced;
 use super::weights::Weights;
 use olive_arch::Spec;
@@ -78,7 +78,7 @@ pub fn write_adapter(
 
 fn write(folder: &ModelFolder, options: &BuildOptions, interface: &Interface, dir: &Path) -> Result<()> {
     let spec = folder.spec()?;
-    let tokens = SpecialTokens::read(folder)?;
+    let tokens = GenaiTokens::read(folder)?;
     let text = genai_config::text(folder, &spec, options, &tokens, interface)?;
     write_synced(&dir.join(GENAI_CONFIG), text.as_bytes())?;
     side_files::copy(folder, spec.context_length, dir)

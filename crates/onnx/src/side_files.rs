@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Ids of the tokens that genai_config.json asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct SpecialTokens {
+pub(crate) struct GenaiTokens {
     pub(crate) bos: Option<u32>,
     pub(crate) eos: Option<u32>,
     pub(crate) pad: Option<u32>,
@@ -33,13 +33,13 @@ struct AddedToken {
     content: String,
 }
 
-impl SpecialTokens {
+impl GenaiTokens {
     /// # Errors
     /// A tokenizer file that is not JSON.
-    pub(crate) fn read(folder: &ModelFolder) -> Result<SpecialTokens> {
+    pub(crate) fn read(folder: &ModelFolder) -> Result<GenaiTokens> {
         let path = folder.dir.join("tokenizer.json");
         if !path.is_file() {
-            return Ok(SpecialTokens::default());
+            return Ok(GenaiTokens::default());
         }
         let text = std::fs::read(&path).at("read", &path)?;
         let damaged =
@@ -61,7 +61,7 @@ impl SpecialTokens {
                 Some((*key, *id))
             })
             .collect();
-        Ok(SpecialTokens { bos, eos, pad, markers })
+        Ok(GenaiTokens { bos, eos, pad, markers })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::RuntimeError;
 use half::{bf16, f16};
-use olive_onnx::adapter_file::{self, Parameter};
+use olive_onnx::adapter_file::{self, AdapterParameter};
 use olive_onnx::proto::data_type;
 use ort::session::Session;
 use ort::value::{DynTensor, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType};
@@ -91,7 +91,7 @@ fn type_name(dtype: TensorElementType) -> String {
 }
 
 /// `Err` completes "`name` ".
-fn tensor(parameter: Parameter) -> Result<DynTensor, String> {
+fn tensor(parameter: AdapterParameter) -> Result<DynTensor, String> {
     match parameter.data_type {
         data_type::FLOAT => values(&parameter, f32::from_le_bytes),
         data_type::FLOAT16 => values(&parameter, f16::from_le_bytes),
@@ -101,7 +101,7 @@ fn tensor(parameter: Parameter) -> Result<DynTensor, String> {
 }
 
 fn values<T: PrimitiveTensorElementType + Debug + Clone + 'static, const SIZE: usize>(
-    parameter: &Parameter,
+    parameter: &AdapterParameter,
     read: fn([u8; SIZE]) -> T,
 ) -> Result<DynTensor, String> {
     let (elements, rest) = parameter.bytes.as_chunks::<SIZE>();

@@ -19,6 +19,6 @@ pub use adapter::{ActiveAdapter, OnnxAdapter};
 pub use error::RuntimeError;
 pub use genai_config::GenaiConfig;
 pub use generator::{Answer, Generator, Prompt};
-pub use library::{Library, LibrarySearch, Origin};
+pub use library::{Library, LibrarySearch, LibrarySource};
 pub use loaded_model::{LoadedModel, ModelSequence};
 pub use session::{CacheMode, OnnxSequence, OnnxSession};

@@ -29,11 +29,11 @@ pub struct LibrarySearch {
 pub struct Library {
     pub path: PathBuf,
     pub version: String,
-    pub origin: Origin,
+    pub origin: LibrarySource,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum LibrarySource {
     Environment,
     Option,
     NextToExecutable,
@@ -41,27 +41,29 @@ pub enum Origin {
     Python,
 }
 
-impl Origin {
+impl LibrarySource {
     /// For messages: "from ORT_DYLIB_PATH", …
     pub fn describe(self) -> &'static str {
         match self {
-            Origin::Environment => "from ORT_DYLIB_PATH",
-            Origin::Option => "from --ort-lib",
-            Origin::NextToExecutable => "next to the executable",
-            Origin::Cache => "from olive's cache",
-            Origin::Python => "from an installed Python package",
+            LibrarySource::Environment => "from ORT_DYLIB_PATH",
+            LibrarySource::Option => "from --ort-lib",
+            LibrarySource::NextToExecutable => "next to the executable",
+            LibrarySource::Cache => "from olive's cache",
+            LibrarySource::Python => "from an installed Python package",
         }
     }
 }
 
 impl LibrarySearch {
-    /// The first library that can be used, in the order of [`Origin`].
+    /// The first library that can be used, in the order of [`LibrarySource`].
     ///
     /// # Errors
     /// A library that was asked for by name cannot be used. One that was only come across is passed over with a
     /// warning instead.
     pub fn find(&self, events: &dyn EventSink) -> Result<Option<Library>, RuntimeError> {
-        for (named, origin) in [(&self.env, Origin::Environment), (&self.option, Origin::Option)] {
+        for (named, origin) in
+            [(&self.env, LibrarySource::Environment), (&self.option, LibrarySource::Option)]
+        {
             if let Some(path) = named {
                 let path =
                     if path.is_dir() { library_in(path).unwrap_or(path.clone()) } else { path.clone() };
@@ -70,12 +72,12 @@ impl LibrarySearch {
             }
         }
         let near = [
-            (self.exe_dir.clone(), Origin::NextToExecutable),
-            (self.cache.as_deref().map(cache_folder), Origin::Cache),
+            (self.exe_dir.clone(), LibrarySource::NextToExecutable),
+            (self.cache.as_deref().map(cache_folder), LibrarySource::Cache),
         ];
         let near = near.into_iter().filter_map(|(dir, origin)| Some((dir?, origin)));
         let python = self.python_prefixes.iter().flat_map(|prefix| site_packages(prefix));
-        let python = python.map(|dir| (dir.join("onnxruntime/capi"), Origin::Python));
+        let python = python.map(|dir| (dir.join("onnxruntime/capi"), LibrarySource::Python));
         for (dir, origin) in near.chain(python) {
             if let Some(found) = usable(&dir, origin, events) {
                 return Ok(Some(found));
@@ -84,7 +86,7 @@ impl LibrarySearch {
         if self.ask_python
             && let Some(package) = python_package()
         {
-            return Ok(usable(&package.join("capi"), Origin::Python, events));
+            return Ok(usable(&package.join("capi"), LibrarySource::Python, events));
         }
         Ok(None)
     }
@@ -108,11 +110,11 @@ impl LibrarySearch {
         let path = library_in(&folder)
             .ok_or_else(|| RuntimeError::Fetch { reason: "the wheel holds no library".into() })?;
         let version = preflight::version(&path)?;
-        Ok(Library { path, version, origin: Origin::Cache })
+        Ok(Library { path, version, origin: LibrarySource::Cache })
     }
 }
 
-fn usable(dir: &Path, origin: Origin, events: &dyn EventSink) -> Option<Library> {
+fn usable(dir: &Path, origin: LibrarySource, events: &dyn EventSink) -> Option<Library> {
     let path = library_in(dir)?;
     match preflight::version(&path) {
         Ok(version) => Some(Library { path, version, origin }),

@@ -18,6 +18,8 @@ use std::sync::Arc;
 pub struct PassDefinition<P: ?Sized> {
     /// Name, documentation and options.
     pub block: &'static Block,
+    /// The page in `docs/` that says what the pass does: `lora.md`.
+    pub page: &'static str,
     /// An entry of `passes` in short, for messages.
     pub example: &'static str,
     /// The kind of model that such a pass makes.
@@ -119,6 +121,12 @@ impl<P: ?Sized> Registry<P> {
             blocks.extend(nested);
         }
         blocks
+    }
+
+    /// The page about the pass that has this block, if it is one of a pass.
+    pub(crate) fn page(&self, block: &Block) -> Option<&'static str> {
+        let definition = self.0.iter().find(|definition| std::ptr::eq(definition.block, block));
+        definition.map(|definition| definition.page)
     }
 
     /// The blocks of the passes alone.

@@ -56,6 +56,7 @@ static BLOCK: Block = Block {
 
 pub static LOFTQ: PassDefinition<dyn Pass> = PassDefinition {
     block: &BLOCK,
+    page: "qlora.md",
     example: "\"loftq\": {\"type\": \"LoftQ\", …}",
     gives: ModelKind::HfWithAdapter,
     read,

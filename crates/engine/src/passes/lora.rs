@@ -47,6 +47,7 @@ static DORA_BLOCK: Block = Block {
 
 pub static LORA: PassDefinition<dyn Pass> = PassDefinition {
     block: &LORA_BLOCK,
+    page: "lora.md",
     example: "\"lora\": {\"type\": \"LoRA\", …}",
     gives: ModelKind::HfWithAdapter,
     read: |fields, mut values, context, findings| {
@@ -57,6 +58,7 @@ pub static LORA: PassDefinition<dyn Pass> = PassDefinition {
 
 pub static DORA: PassDefinition<dyn Pass> = PassDefinition {
     block: &DORA_BLOCK,
+    page: "lora.md",
     example: "\"dora\": {\"type\": \"DoRA\", …}",
     gives: ModelKind::HfWithAdapter,
     read: read_dora,

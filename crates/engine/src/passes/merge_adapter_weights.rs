@@ -60,6 +60,7 @@ static BLOCK: Block = Block {
 
 pub static MERGE: PassDefinition<dyn Pass> = PassDefinition {
     block: &BLOCK,
+    page: "merge_adapter_weights.md",
     example: "\"merge\": {\"type\": \"MergeAdapterWeights\"}",
     gives: ModelKind::Hf,
     read: |_, values, _, _| {
@@ -85,7 +86,7 @@ impl ConfiguredPass for MergePass {
         match input {
             ModelKind::HfWithAdapter => Ok(ModelKind::Hf),
             ModelKind::Hf => {
-                Err("there is no adapter to merge; a LoRA, QLoRA or LoftQ pass makes one".into())
+                Err("there is no adapter to merge; a pass that trains, such as LoRA, makes one".into())
             }
             ModelKind::Onnx => Err("an ONNX model has no adapter to merge".into()),
         }

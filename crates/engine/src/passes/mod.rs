@@ -41,11 +41,20 @@ pub type PassConfig = olive_config::PassConfig<dyn Pass>;
 mod tests {
     use super::*;
     use olive_config::option::Fate;
+    use std::path::Path;
 
     #[test]
     fn only_what_counts_is_searched() {
         let options = || REGISTRY.0.iter().flat_map(|definition| definition.block.searchable());
         assert!(options().any(|opt| opt.name == "r") && options().all(|opt| opt.fate == Fate::Honoured));
+    }
+
+    #[test]
+    fn every_pass_has_a_page() {
+        for definition in REGISTRY.0 {
+            let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(definition.page);
+            assert!(page.is_file(), "{}: {}", definition.name(), page.display());
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 pub static MODEL_BUILDER: PassDefinition<dyn Pass> = PassDefinition {
     block: &olive_onnx::MODEL_BUILDER,
+    page: "model_builder.md",
     example: "\"builder\": {\"type\": \"ModelBuilder\", …}",
     gives: ModelKind::Onnx,
     read: |fields, values, context, findings| {
@@ -40,7 +41,7 @@ impl ConfiguredPass for ModelBuilderPass {
     fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
         match input {
             ModelKind::Hf | ModelKind::Onnx if self.options.adapters == Adapters::Separate => {
-                Err("there is no adapter to keep apart; a LoRA, QLoRA or LoftQ pass makes one".into())
+                Err("there is no adapter to keep apart; a pass that trains, such as LoRA, makes one".into())
             }
             // An adapter is merged on the way, so that the base is never exported alone.
             ModelKind::Hf | ModelKind::HfWithAdapter => Ok(ModelKind::Onnx),

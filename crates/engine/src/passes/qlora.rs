@@ -61,6 +61,7 @@ static BLOCK: Block = Block {
 
 pub static QLORA: PassDefinition<dyn Pass> = PassDefinition {
     block: &BLOCK,
+    page: "qlora.md",
     example: "\"qlora\": {\"type\": \"QLoRA\", …}",
     gives: ModelKind::HfWithAdapter,
     read,

@@ -78,13 +78,13 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
         write("chat_template.jinja", template)?;
     }
     let targets = targets(gguf, &spec).map_err(fail)?;
-    let plans: Vec<Plan> = targets
+    let plans: Vec<PlannedTensor> = targets
         .into_iter()
-        .map(|target| Plan::new(gguf, target, storage))
+        .map(|target| PlannedTensor::new(gguf, target, storage))
         .collect::<Found<_>>()
         .map_err(fail)?;
     events.emit(Event::PhaseStarted { phase: PHASE, total: Some(plans.len() as u64), unit: Unit::Tensors });
-    let entries: Vec<Entry> = plans.iter().map(Plan::entry).collect();
+    let entries: Vec<Entry> = plans.iter().map(PlannedTensor::entry).collect();
     let mut writer = Writer::create(&dir.join("model.safetensors"), &entries)?;
     for (done, plan) in plans.iter().enumerate() {
         plan.write(gguf, path, &mut writer)?;
@@ -148,21 +148,21 @@ impl Storage {
 }
 
 /// A tensor to write.
-struct Plan {
+struct PlannedTensor {
     target: Target,
     shape: Vec<usize>,
     storage: Storage,
 }
 
-impl Plan {
-    fn new(gguf: &Gguf, target: Target, storage: Storage) -> Found<Plan> {
+impl PlannedTensor {
+    fn new(gguf: &Gguf, target: Target, storage: Storage) -> Found<PlannedTensor> {
         let (shape, _) =
             gguf.tensor(&target.source).ok_or_else(|| format!("`{}` is missing", target.source))?;
         let mut shape = shape.to_vec();
         if let (Some(rows), Some(first)) = (&target.rows, shape.first_mut()) {
             *first = rows.len();
         }
-        let mut plan = Plan { shape, target, storage };
+        let mut plan = PlannedTensor { shape, target, storage };
         if let Change::Interleaved { heads } = plan.target.change
             && !plan.rows().is_multiple_of(2 * heads)
         {
