@@ -1,5 +1,6 @@
 //! Reading models, writing them as ONNX, and generating with them.
 
+mod broken_files;
 mod builder_adapters;
 mod builder_parts;
 mod candle_models;

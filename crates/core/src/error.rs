@@ -121,7 +121,15 @@ impl Fault for TensorFault {}
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Error {
-        TensorFault(error).into()
+        TensorFault(without_backtrace(error)).into()
+    }
+}
+
+/// Candle's error itself. With `RUST_BACKTRACE` set, candle puts a backtrace into its message.
+pub fn without_backtrace(error: candle_core::Error) -> candle_core::Error {
+    match error {
+        candle_core::Error::WithBacktrace { inner, .. } => without_backtrace(*inner),
+        error => error,
     }
 }
 

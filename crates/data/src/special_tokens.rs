@@ -2,7 +2,7 @@
 
 use olive_config::canonical::PaddingSide;
 use olive_core::Result;
-use olive_model::{ModelFolder, folder::read_json};
+use olive_model::{ModelFolder, stored_file::read_json};
 use serde_json::Value;
 use tokenizers::Tokenizer;
 

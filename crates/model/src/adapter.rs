@@ -1,6 +1,7 @@
 //! LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`.
 
-use super::{Checkpoint, ModelError, folder::read_json, safetensors_file};
+use super::stored_file::{self, read_json};
+use super::{Checkpoint, ModelError, safetensors_file};
 use olive_core::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -132,6 +133,9 @@ impl Adapter {
         let mut whole = BTreeMap::new();
         let weights = dir.join("adapter_model.safetensors");
         if !weights.is_file() {
+            if let Some(file) = stored_file::pickle(dir)? {
+                return Err(ModelError::Pickled { path: dir.to_owned(), file }.into());
+            }
             return Err(refuse("adapter_model.safetensors is missing".into()).into());
         }
         let weights = Checkpoint::open_file(&weights)?;

@@ -1,6 +1,7 @@
 //! Weights as they lie on disk: memory-mapped safetensors, one file or shards with an index.
 
 use super::ModelError;
+use super::stored_file::{self, read_json};
 use candle_core::DType;
 use half::f16;
 use memmap2::Mmap;
@@ -39,19 +40,7 @@ impl Checkpoint {
     /// # Errors
     /// No safetensors in the folder, an unreadable or damaged file, a tensor that two shards hold.
     pub fn open(dir: &Path) -> Result<Checkpoint> {
-        let single = dir.join("model.safetensors");
-        let index = dir.join("model.safetensors.index.json");
-        let files = if single.is_file() {
-            vec![single]
-        } else if index.is_file() {
-            shard_files(dir, &index)?
-        } else {
-            return Err(ModelError::NotAModel {
-                path: dir.to_owned(),
-                missing: "model.safetensors (or model.safetensors.index.json)".into(),
-            }
-            .into());
-        };
+        let files = Checkpoint::files(dir)?;
         let mut tensors = BTreeMap::new();
         for file in &files {
             for tensor in map_file(file)? {
@@ -65,6 +54,29 @@ impl Checkpoint {
             }
         }
         Ok(Checkpoint { dir: dir.to_owned(), tensors: Arc::new(tensors) })
+    }
+
+    /// `model.safetensors`, or the shards that `model.safetensors.index.json` names. They are there.
+    ///
+    /// # Errors
+    /// No safetensors in the folder, or not all of them.
+    pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
+        let single = dir.join("model.safetensors");
+        let index = dir.join("model.safetensors.index.json");
+        if single.is_file() {
+            return Ok(vec![single]);
+        }
+        if index.is_file() {
+            return shard_files(dir, &index);
+        }
+        Err(match stored_file::pickle(dir)? {
+            Some(file) => ModelError::Pickled { path: dir.to_owned(), file },
+            None => ModelError::NotAModel {
+                path: dir.to_owned(),
+                missing: "model.safetensors (or model.safetensors.index.json)".into(),
+            },
+        }
+        .into())
     }
 
     /// Maps one safetensors file, for example an adapter's.
@@ -165,6 +177,11 @@ impl Tensor {
                     *value = f16::from_le_bytes([b[0], b[1]]).to_f32();
                 }
             }
+            DType::F64 => {
+                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
+                    *value = f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
+                }
+            }
             other => {
                 return Err(
                     ModelError::Dtype { name: self.name.clone(), found: other.as_str().into() }.into()
@@ -248,15 +265,23 @@ impl HostMatrix for Matrix {
 }
 
 fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read_to_string(index).at("read", index)?;
-    let json: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| ModelError::Damaged { path: index.to_owned(), reason: e.to_string() })?;
+    let json = read_json(index)?.unwrap_or_default();
     let map = json["weight_map"].as_object().ok_or_else(|| ModelError::Damaged {
         path: index.to_owned(),
         reason: "there is no `weight_map` in it".into(),
     })?;
     let names: std::collections::BTreeSet<&str> =
         map.values().filter_map(serde_json::Value::as_str).collect();
+    let missing: Vec<&str> = names.iter().copied().filter(|name| !dir.join(name).is_file()).collect();
+    if let Some(first) = missing.first() {
+        return Err(ModelError::MissingShards {
+            path: index.to_owned(),
+            count: names.len(),
+            missing: missing.len(),
+            first: (*first).to_owned(),
+        }
+        .into());
+    }
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
 }
 
@@ -266,6 +291,7 @@ fn map_file(path: &Path) -> Result<Vec<Tensor>> {
     #[expect(unsafe_code, reason = "weights are mapped; a file changed by others during a run is undefined")]
     // SAFETY: the mapping is read-only and lives as long as the `Arc` that every tensor holds.
     let map = Arc::new(unsafe { Mmap::map(&file) }.at("map", path)?);
+    stored_file::refuse_pointer(path, &map)?;
     let header = SafeTensors::deserialize(&map).map_err(|e| damaged(e.to_string()))?;
     let start = map.as_ptr() as usize;
     header

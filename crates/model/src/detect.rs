@@ -1,9 +1,9 @@
 //! Which of the forms of a model a folder holds.
 
-use super::ModelError;
-use super::folder::read_json;
 use super::source::resolve;
 use super::source_options::SourceOptions;
+use super::stored_file::read_json;
+use super::{Checkpoint, ModelError};
 use olive_core::Result;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
@@ -34,9 +34,7 @@ pub fn detect(
         return Ok(ModelHandle::HfWithAdapter { base, adapter: dir.to_owned() });
     }
     if has("config.json") {
-        if !has("model.safetensors") && !has("model.safetensors.index.json") {
-            return Err(missing(dir, "model.safetensors (or model.safetensors.index.json)"));
-        }
+        Checkpoint::files(dir)?;
         return Ok(ModelHandle::Hf { dir: dir.to_owned() });
     }
     let (model, adapter) = (dir.join("model"), dir.join("adapter"));

@@ -10,6 +10,13 @@ pub enum ModelError {
     Layers { asked: usize, layers: usize },
     #[error("`{}` is damaged: {reason}", path.display())]
     Damaged { path: PathBuf, reason: String },
+    #[error("`{}` is a Git LFS pointer, not the file itself", path.display())]
+    LfsPointer { path: PathBuf },
+    #[error("`{}` has its weights as a pickle only (`{file}`), which is not read: it could run any code", path.display())]
+    Pickled { path: PathBuf, file: String },
+    #[error("`{}` names {count} files of weights, of which {missing} are not there: `{first}`{}",
+        path.display(), if *missing > 1 { ", …" } else { "" })]
+    MissingShards { path: PathBuf, count: usize, missing: usize, first: String },
     #[error("the checkpoint in `{}` has no tensor `{name}`", path.display())]
     MissingTensor { path: PathBuf, name: String },
     #[error("tensor `{name}` has the shape {found:?} where {expected:?} is needed")]
@@ -51,6 +58,16 @@ impl olive_core::Fault for ModelError {
                 Some("a Hugging Face folder of the model, with safetensors, can be given instead".into())
             }
             ModelError::Damaged { .. } | ModelError::NotFinite { .. } => Some("download or copy the file again".into()),
+            ModelError::LfsPointer { .. } => Some(
+                "run `git lfs install` and `git lfs pull` in the repository that it comes from, or download the file"
+                    .into(),
+            ),
+            ModelError::Pickled { path, .. } => Some(format!(
+                "transformers writes safetensors: `python -c \"from transformers import AutoModelForCausalLM as A; \
+                 A.from_pretrained('{0}').save_pretrained('{0}')\"`",
+                path.display()
+            )),
+            ModelError::MissingShards { .. } => Some("the download is not complete: download the rest".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
             _ => None,
         }

@@ -1,5 +1,6 @@
 //! A Hugging Face model folder: its configuration, tokenizer and weights.
 
+use super::stored_file::read_json;
 use super::{Checkpoint, ModelError};
 use olive_arch::Spec;
 use olive_core::{Result, error::IoContext};
@@ -117,15 +118,4 @@ impl ModelFolder {
     pub fn generation_config(&self) -> Result<Option<Value>> {
         read_json(&self.dir.join("generation_config.json"))
     }
-}
-
-/// `None` when the file does not exist.
-pub fn read_json(path: &Path) -> Result<Option<Value>> {
-    let text = match std::fs::read_to_string(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        other => other.at("read", path)?,
-    };
-    let value = serde_json::from_str(&text)
-        .map_err(|e| ModelError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
-    Ok(Some(value))
 }

@@ -1,9 +1,9 @@
 //! Model snapshots of the Hugging Face Hub, in the cache that all its tools share.
 
 use super::ModelError;
-use super::folder::read_json;
 use super::hub_download::{Download, DownloadError, Progress, is_commit};
 use super::source_options::SourceOptions;
+use super::stored_file::read_json;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Error, Result};

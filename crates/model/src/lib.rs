@@ -15,6 +15,7 @@ pub mod quantised_base;
 pub mod safetensors_file;
 pub mod source;
 pub mod source_options;
+pub mod stored_file;
 
 pub use adapter::{Adapter, AdapterConfig};
 pub use checkpoint::{Checkpoint, Tensor};

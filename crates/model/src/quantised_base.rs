@@ -45,7 +45,7 @@ impl BaseFormat {
     /// The file is there but cannot be understood.
     pub fn read(adapter: &Path) -> Result<Option<BaseFormat>> {
         let path = adapter.join(Self::NAME);
-        let record = super::folder::read_json(&path)?.map(serde_json::from_value).transpose();
+        let record = super::stored_file::read_json(&path)?.map(serde_json::from_value).transpose();
         Ok(record.map_err(|e| ModelError::Damaged { path, reason: e.to_string() })?)
     }
 }

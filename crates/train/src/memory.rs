@@ -215,7 +215,7 @@ pub fn gigabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use olive_model::folder::read_json;
+    use olive_model::stored_file::read_json;
     use std::path::Path;
 
     fn spec() -> Spec {

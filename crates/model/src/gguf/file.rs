@@ -7,6 +7,7 @@ use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use half::{bf16, f16};
 use memmap2::Mmap;
+use olive_core::error::without_backtrace;
 use std::fs::File;
 use std::io::Cursor;
 
@@ -31,7 +32,7 @@ impl Gguf {
         )]
         // SAFETY: the mapping is read-only and lives as long as this value.
         let map = unsafe { Mmap::map(file) }.map_err(|e| e.to_string())?;
-        let content = Content::read(&mut Cursor::new(&map[..])).map_err(|e| e.to_string())?;
+        let content = Content::read(&mut Cursor::new(&map[..])).map_err(header_fault)?;
         let gguf = Gguf { map, content };
         if gguf.size("split.count").is_some_and(|parts| parts > 1) {
             return Err("it is one part of a model that was split; merge the parts first".into());
@@ -75,7 +76,7 @@ impl Gguf {
             GgmlDType::BF16 => pairs().map(|b| bf16::from_le_bytes(b).to_f32()).collect(),
             quantised => qtensor_from_ggml(quantised, bytes, vec![len], &Device::Cpu)
                 .and_then(|blocks| blocks.dequantize(&Device::Cpu)?.to_vec1())
-                .map_err(|e| format!("tensor `{name}`: {e}"))?,
+                .map_err(|e| format!("tensor `{name}`: {}", without_backtrace(e)))?,
         })
     }
 
@@ -187,3 +188,34 @@ fn whole(value: &Value) -> Option<usize> {
         _ => None,
     }
 }
+
+/// Why the header cannot be read, with the names of block types that candle knows by number only.
+fn header_fault(error: candle_core::Error) -> String {
+    let text = without_backtrace(error).to_string();
+    let number = text.strip_prefix("unknown dtype for tensor ").and_then(|number| number.parse::<u32>().ok());
+    match number {
+        Some(number) => match UNREADABLE.iter().find(|(known, _)| *known == number) {
+            Some((_, name)) => format!("its tensors are of the type {name}, which is not read"),
+            None => format!("its tensors are of the type {number}, which is not known"),
+        },
+        None if text.starts_with("unknown magic") => "it does not begin as a GGUF file does".into(),
+        None => text,
+    }
+}
+
+/// Block types that are not read, by their number in ggml.h.
+const UNREADABLE: &[(u32, &str)] = &[
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (20, "IQ4_NL"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (23, "IQ4_XS"),
+    (29, "IQ1_M"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (39, "MXFP4"),
+    (40, "NVFP4"),
+];

@@ -5,6 +5,7 @@ use super::file::Gguf;
 use super::names::{Change, Target, targets};
 use super::{Found, config, refuse, tokenizer};
 use crate::safetensors_file::{Entry, Writer};
+use crate::stored_file;
 use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 use olive_arch::Spec;
@@ -45,6 +46,7 @@ pub fn import(path: &Path, cache: &Path, read_only: bool, events: &dyn EventSink
         return Err(refuse(path, "it has not been converted yet".into()));
     }
     let file = File::open(path).at("open", path)?;
+    stored_file::refuse_pointer_in(path, &file)?;
     let gguf = Gguf::open(&file).map_err(|reason| refuse(path, reason))?;
     std::fs::create_dir_all(&cache).at("create", &cache)?;
     contents.save()?;

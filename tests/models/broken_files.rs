@@ -1,0 +1,143 @@
+//! Files of a model that are not what their names say, or not there.
+
+use crate::support::binary::{olive, text};
+use crate::support::quickstart::base_model;
+use half::bf16;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tempfile::TempDir;
+
+const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1000\n";
+
+/// A copy of a small model.
+fn model() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(base_model()).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    dir
+}
+
+/// What the program says when it cannot generate with a model.
+fn refusal(model: &Path) -> String {
+    let output = olive()
+        .args(["generate", "--prompt", "x", "--raw"])
+        .arg(model)
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty());
+    text(&output.stderr)
+}
+
+#[test]
+fn a_git_lfs_pointer_is_told_from_a_damaged_file() {
+    for file in ["model.safetensors", "config.json", "tokenizer_config.json"] {
+        let model = model();
+        std::fs::write(model.path().join(file), POINTER).unwrap();
+        let said = refusal(model.path());
+        assert!(said.contains(&format!("{file}` is a Git LFS pointer")), "{file}: {said}");
+        assert!(said.contains("git lfs pull"), "{said}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let gguf = dir.path().join("model.gguf");
+    std::fs::write(&gguf, POINTER).unwrap();
+    let said = refusal(&gguf);
+    assert!(said.contains("model.gguf` is a Git LFS pointer") && said.contains("git lfs pull"), "{said}");
+}
+
+#[test]
+fn pickled_weights_are_named() {
+    for file in ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "consolidated.00.pth"] {
+        let model = model();
+        std::fs::rename(model.path().join("model.safetensors"), model.path().join(file)).unwrap();
+        let said = refusal(model.path());
+        assert!(said.contains(file) && said.contains("save_pretrained"), "{said}");
+    }
+}
+
+#[test]
+fn a_download_that_is_not_complete_is_named() {
+    let model = model();
+    let whole = model.path().join("model.safetensors");
+    std::fs::rename(&whole, model.path().join("model-00001-of-00003.safetensors")).unwrap();
+    let index = r#"{"weight_map": {"a": "model-00001-of-00003.safetensors",
+        "b": "model-00002-of-00003.safetensors", "c": "model-00003-of-00003.safetensors"}}"#;
+    std::fs::write(model.path().join("model.safetensors.index.json"), index).unwrap();
+    let said = refusal(model.path());
+    assert!(said.contains("names 3 files of weights, of which 2 are not there"), "{said}");
+    assert!(
+        said.contains("`model-00002-of-00003.safetensors`, …") && said.contains("download the rest"),
+        "{said}"
+    );
+}
+
+#[test]
+fn messages_hold_no_backtrace() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    // The header of a file with one tensor of a type that is not read.
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3u32.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(0u64.to_le_bytes());
+    bytes.extend(1u64.to_le_bytes());
+    bytes.extend(b"t");
+    bytes.extend(1u32.to_le_bytes());
+    bytes.extend(32u64.to_le_bytes());
+    for (number, name) in [(39u32, "MXFP4"), (99, "the type 99")] {
+        let mut bytes = bytes.clone();
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(0u64.to_le_bytes());
+        std::fs::write(&path, &bytes).unwrap();
+        let said = refusal(&path);
+        assert!(said.contains(name) && said.lines().count() <= 4, "{said}");
+    }
+    std::fs::write(&path, "something else altogether").unwrap();
+    let said = refusal(&path);
+    assert!(said.contains("does not begin as a GGUF file") && said.lines().count() <= 4, "{said}");
+}
+
+#[test]
+fn weights_in_double_precision_are_read() {
+    let model = model();
+    let path = model.path().join("model.safetensors");
+    let answer = |model: &Path| {
+        let output = olive()
+            .args([
+                "generate",
+                "--prompt",
+                "x",
+                "--raw",
+                "--temperature",
+                "0",
+                "--max-new-tokens",
+                "8",
+                "--json",
+            ])
+            .arg(model)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["ids"].clone()
+    };
+    let want = answer(model.path());
+    let stored = std::fs::read(&path).unwrap();
+    let doubled: BTreeMap<String, (Vec<usize>, Vec<u8>)> = SafeTensors::deserialize(&stored)
+        .unwrap()
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            assert_eq!(view.dtype(), Dtype::BF16);
+            let halves = view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]));
+            (name, (view.shape().to_vec(), halves.flat_map(|x| x.to_f64().to_le_bytes()).collect()))
+        })
+        .collect();
+    let views = doubled.iter().map(|(name, (shape, bytes))| {
+        (name.clone(), TensorView::new(Dtype::F64, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    assert_eq!(answer(model.path()), want);
+}
