@@ -5,6 +5,7 @@ mod answering;
 mod benchmark;
 mod cache;
 mod chat;
+mod configuration_file;
 mod doctor;
 mod environment;
 mod generate;

@@ -1,18 +1,17 @@
 //! `olive run`.
 
+use super::configuration_file::ConfigurationFile;
 use super::session::Session;
 use super::{Globals, LogFormat, output, table, validate};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_engine::{Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
-    /// The configuration: JSON or YAML, either of Olive's grammars.
-    #[arg(long, alias = "run-config", value_name = "FILE")]
-    pub(crate) config: PathBuf,
+    #[command(flatten)]
+    file: ConfigurationFile,
     /// Run every pass on this machine, whatever `host` and `target` say.
     #[arg(long)]
     pub(crate) local: bool,
@@ -26,7 +25,7 @@ pub(crate) struct RunArgs {
 
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
-    let config = RunConfig::load(&args.config, &options, &REGISTRY)?;
+    let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
     let plan = Plan::new(&config)?;
     if args.dry_run {
         return validate::print_plan(&config, &plan, globals);

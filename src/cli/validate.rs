@@ -1,27 +1,17 @@
 //! `olive validate`.
 
+use super::configuration_file::ConfigurationFile;
 use super::{Globals, environment, output, plan_state, plan_text, session};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
 use olive_engine::{Plan, REGISTRY, RunConfig, missing_inputs, prospects};
-use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct ValidateArgs {
-    /// The configuration: JSON or YAML, either of Olive's grammars.
-    #[arg(value_name = "FILE", required_unless_present = "named")]
-    config: Option<PathBuf>,
-    /// The same, as `olive run` takes it.
-    #[arg(
-        long = "config",
-        alias = "run-config",
-        value_name = "FILE",
-        conflicts_with = "config",
-        hide = true
-    )]
-    named: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigurationFile,
     /// Plan for this machine, whatever `host` and `target` say.
     #[arg(long)]
     pub(crate) local: bool,
@@ -32,8 +22,7 @@ pub(crate) struct ValidateArgs {
 
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
-    let file = args.config.as_ref().or(args.named.as_ref()).expect("one of them is required");
-    let config = RunConfig::load(file, &options, &REGISTRY)?;
+    let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
     print_plan(&config, &Plan::new(&config)?, globals)
 }
 

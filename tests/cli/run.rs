@@ -87,6 +87,19 @@ fn stdout_holds_results_only_and_json_events_are_json() {
 }
 
 #[test]
+fn the_configuration_is_given_with_or_without_its_option() {
+    let file = root().join("configs/quickstart/olive-config.json");
+    let run = |arguments: &[&str]| {
+        olive().arg("run").args(arguments).arg(&file).current_dir(root()).output().unwrap()
+    };
+    let (with, without) = (run(&["--dry-run", "--config"]), run(&["--dry-run"]));
+    assert!(with.status.success() && with.stdout == without.stdout, "{}", text(&without.stderr));
+    let twice = run(&["--config", "other.json"]);
+    assert_eq!(twice.status.code(), Some(2));
+    assert!(text(&twice.stderr).contains("cannot be used with"), "{}", text(&twice.stderr));
+}
+
+#[test]
 fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let quickstart = Quickstart::new(1);
     let before = succeed(quickstart.run(&[]).arg("--dry-run"));

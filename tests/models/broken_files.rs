@@ -1,10 +1,8 @@
 //! Files of a model that are not what their names say, or not there.
 
 use crate::support::binary::{olive, text};
+use crate::support::models::in_double_precision;
 use crate::support::quickstart::base_model;
-use half::bf16;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use std::collections::BTreeMap;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -124,20 +122,6 @@ fn weights_in_double_precision_are_read() {
         serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["ids"].clone()
     };
     let want = answer(model.path());
-    let stored = std::fs::read(&path).unwrap();
-    let doubled: BTreeMap<String, (Vec<usize>, Vec<u8>)> = SafeTensors::deserialize(&stored)
-        .unwrap()
-        .tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            assert_eq!(view.dtype(), Dtype::BF16);
-            let halves = view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]));
-            (name, (view.shape().to_vec(), halves.flat_map(|x| x.to_f64().to_le_bytes()).collect()))
-        })
-        .collect();
-    let views = doubled.iter().map(|(name, (shape, bytes))| {
-        (name.clone(), TensorView::new(Dtype::F64, shape.clone(), bytes).unwrap())
-    });
-    safetensors::serialize_to_file(views, None, &path).unwrap();
+    in_double_precision(&path);
     assert_eq!(answer(model.path()), want);
 }

@@ -2,7 +2,10 @@
 
 use super::binary::root;
 use super::shared::folders;
+use half::bf16;
 use olive_model::ModelFolder;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// A file or folder of the fixtures.
@@ -29,4 +32,23 @@ pub fn name(folder: &Path) -> String {
 pub fn read_json(path: &Path) -> serde_json::Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Stores the tensors of a file, which are in bf16, in f64.
+pub fn in_double_precision(path: &Path) {
+    let stored = std::fs::read(path).unwrap();
+    let doubled: BTreeMap<String, (Vec<usize>, Vec<u8>)> = SafeTensors::deserialize(&stored)
+        .unwrap()
+        .tensors()
+        .into_iter()
+        .map(|(name, view)| {
+            assert_eq!(view.dtype(), Dtype::BF16);
+            let halves = view.data().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]));
+            (name, (view.shape().to_vec(), halves.flat_map(|x| x.to_f64().to_le_bytes()).collect()))
+        })
+        .collect();
+    let views = doubled.iter().map(|(name, (shape, bytes))| {
+        (name.clone(), TensorView::new(Dtype::F64, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap();
 }

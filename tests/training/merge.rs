@@ -1,5 +1,6 @@
 //! MergeAdapterWeights: values, types, files, and the adapters it refuses.
 
+use crate::support::models::in_double_precision;
 use crate::support::passes::merge;
 use crate::support::tiny_model::{self, HIDDEN, INNER};
 use crate::support::training::product;
@@ -54,6 +55,25 @@ fn merged_weights_are_the_sum_rounded_once_and_nothing_else_changes() {
         let read = |dir: &Path| std::fs::read(dir.join(name)).unwrap();
         assert_eq!(read(base.path()), read(out.path()), "{name}");
     }
+}
+
+#[test]
+fn a_base_in_double_precision_is_merged_in_single() {
+    let (base, adapter_dir, out) = (folder(), folder(), folder());
+    tiny_model::write(base.path(), &tiny_model::config());
+    in_double_precision(&base.path().join("model.safetensors"));
+    let adapter = tiny_model::adapter(&[(Q0, HIDDEN, HIDDEN)]);
+    adapter.save(adapter_dir.path()).unwrap();
+    merge(base.path(), adapter_dir.path(), out.path()).unwrap();
+    let (before, after) = (Checkpoint::open(base.path()).unwrap(), Checkpoint::open(out.path()).unwrap());
+    let values = |weights: &Checkpoint| weights.tensor(&format!("{Q0}.weight")).unwrap().to_f32().unwrap();
+    let pair = &adapter.modules[Q0];
+    for (i, (old, new)) in values(&before).iter().zip(values(&after)).enumerate() {
+        let exact = f64::from(*old) + pair.scale * product(pair, i / HIDDEN, i % HIDDEN);
+        assert!((f64::from(new) - exact).abs() <= 1e-6, "{new} for {exact}");
+    }
+    let untouched = format!("{DOWN1}.weight");
+    assert_eq!(before.tensor(&untouched).unwrap().bytes(), after.tensor(&untouched).unwrap().bytes());
 }
 
 #[test]

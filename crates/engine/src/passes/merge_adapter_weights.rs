@@ -226,7 +226,7 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
             1 => "model.safetensors".to_owned(),
             count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
         };
-        let entries = tensors.iter().map(|tensor| entry(tensor)).collect::<Result<Vec<_>>>()?;
+        let entries = tensors.iter().map(|tensor| entry(merged, tensor)).collect::<Result<Vec<_>>>()?;
         let mut writer = Writer::create(&dir.join(&file), &entries)?;
         for tensor in *tensors {
             context.cancel.check()?;
@@ -269,11 +269,12 @@ fn shards<'a, 'b>(tensors: &'b [&'a Tensor], limit: usize) -> Vec<&'b [&'a Tenso
     shards
 }
 
-fn entry(tensor: &Tensor) -> Result<Entry> {
+fn entry(merged: &MergedCheckpoint, tensor: &Tensor) -> Result<Entry> {
     let dtype = match tensor.dtype {
         DType::F32 => "F32",
         DType::F16 => "F16",
         DType::BF16 => "BF16",
+        DType::F64 if merged.changes(&tensor.name) => "F32",
         DType::F64 => "F64",
         DType::U8 => "U8",
         DType::U32 => "U32",
@@ -283,14 +284,19 @@ fn entry(tensor: &Tensor) -> Result<Entry> {
             return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
         }
     };
-    let (shape, bytes) = (tensor.shape.clone(), tensor.bytes().len());
+    let bytes = match dtype {
+        "F32" => 4 * tensor.element_count(),
+        _ => tensor.bytes().len(),
+    };
+    let shape = tensor.shape.clone();
     Ok(Entry { name: tensor.name.clone(), dtype, shape, bytes })
 }
 
 /// Merges a matrix by runs of rows, all cores at work on a run.
 fn write_merged(merged: &MergedCheckpoint, tensor: &Tensor, writer: &mut Writer) -> Result<()> {
     let float = match tensor.dtype {
-        DType::F32 => FloatType::F32,
+        // Merging computes in f32.
+        DType::F32 | DType::F64 => FloatType::F32,
         DType::F16 => FloatType::F16,
         DType::BF16 => FloatType::Bf16,
         other => {
