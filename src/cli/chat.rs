@@ -1,17 +1,15 @@
 //! `olive chat`.
 
 use super::answering::{AnsweringArgs, Notes, message};
+use super::chat_input::{ChatInput, Line};
 use super::{Globals, output};
 use clap::Args;
 use olive_core::cancel::CancelFlag;
-use olive_core::error::IoContext;
 use olive_core::{Error, Result};
 use olive_data::DataError;
 use olive_decoder::Finish;
 use olive_decoder::GenerateError;
 use olive_runtime::{Generator, ModelSequence, Prompt};
-use std::io::{BufRead, IsTerminal};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,47 +29,44 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
     if !generator.has_chat_template() {
         notes.info("the model has no chat template: it continues what was said");
     }
-    let interactive = std::io::stdin().is_terminal();
-    if interactive && !globals.quiet {
-        output::note("/reset starts anew, /exit or Ctrl-D ends; Ctrl-C stops an answer.");
+    let mut input = ChatInput::open()?;
+    if input.is_terminal() && !globals.quiet {
+        output::note(ChatInput::help());
     }
     let interrupt = Interrupt::install();
     let mut messages = args.answering.conversation("");
     messages.pop();
     let start = messages.clone();
-    let mut input = std::io::stdin().lock();
-    loop {
-        if interactive {
-            output::prompt("> ");
-        }
-        let mut line = String::new();
-        if input.read_line(&mut line).at("read", Path::new("stdin"))? == 0 {
-            if interactive {
-                output::note("");
-            }
-            return Ok(());
-        }
-        match line.trim() {
-            "" => continue,
-            "/exit" | "/quit" => return Ok(()),
-            "/reset" => {
+    while let Some(line) = input.next()? {
+        match line {
+            Line::Exit => break,
+            Line::Reset => {
                 messages.clone_from(&start);
-                notes.info("forgotten");
+                input.reply("forgotten", &notes);
                 continue;
             }
-            said => messages.push(message("user", said)),
+            Line::Help => {
+                input.reply(ChatInput::help(), &notes);
+                continue;
+            }
+            Line::Unknown(command) => {
+                input.reply(&format!("there is no command {command}; {}", ChatInput::help()), &notes);
+                continue;
+            }
+            Line::Said(text) => messages.push(message("user", &text)),
         }
         let before = messages.len() - 1;
         match answer(&generator, &mut sequence, &messages, args, &notes, &interrupt) {
             Ok(text) => messages.push(message("assistant", text.trim())),
             // The conversation has outgrown the model, or the template refuses it: the next question may fit.
-            Err(error) if interactive && is_about_the_question(&error) => {
+            Err(error) if input.is_terminal() && is_about_the_question(&error) => {
                 messages.truncate(before);
                 output::error(&error.to_string(), error.hint().as_deref());
             }
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
 fn answer(

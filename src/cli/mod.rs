@@ -5,6 +5,7 @@ mod answering;
 mod benchmark;
 mod cache;
 mod chat;
+mod chat_input;
 mod configuration_file;
 mod doctor;
 mod environment;

@@ -29,9 +29,3 @@ pub(crate) fn error(text: &str, hint: Option<&str>) {
 pub(crate) fn note(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
-
-/// Asks for a line, beside the result.
-pub(crate) fn prompt(text: &str) {
-    let mut err = std::io::stderr().lock();
-    let _ = write!(err, "{text}").and_then(|()| err.flush());
-}

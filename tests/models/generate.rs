@@ -256,7 +256,9 @@ fn a_conversation_goes_on_until_the_input_ends() {
     };
     let [first, second] = chat("hello\nhello\n")[..] else { panic!("two answers") };
     assert!(second > first, "the second question comes with the first and its answer");
-    let [one, two] = chat("hello\n\n/reset\nhello\n/exit\nnot said\n")[..] else { panic!("two answers") };
+    let [one, two] = chat("hello\n\n/help\n/reset\nhello\n/exit\nnot said\n")[..] else {
+        panic!("two answers")
+    };
     assert_eq!(one, two, "nothing is left of the first");
 }
 
