@@ -25,7 +25,7 @@ use olive_core::device::Device;
 use olive_data::{MicroBatch, Sample};
 use olive_decoder::Decoder;
 use olive_kernels::quant::nf4::Code;
-use olive_model::adapter::TargetModules;
+use olive_model::adapter_config::TargetModules;
 use olive_model::{Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
 use olive_runtime::benchmark::peak_memory;
 use olive_train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};

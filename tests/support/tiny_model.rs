@@ -1,11 +1,10 @@
 //! A Llama of two layers with weights made on the spot, and adapters for it.
 
 use half::bf16;
+use olive_model::adapter::LoraPair;
+use olive_model::adapter_config::TargetModules;
 use olive_model::safetensors_file::{Entry, Writer};
-use olive_model::{
-    Adapter, AdapterConfig,
-    adapter::{LoraPair, TargetModules},
-};
+use olive_model::{Adapter, AdapterConfig};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -109,7 +108,7 @@ pub(crate) fn adapter(modules: &[(&str, usize, usize)]) -> Adapter {
             r: RANK,
             revision: None,
             rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            alpha_pattern: Vec::new(),
             target_modules: TargetModules::Names(vec!["q_proj".into()]),
             task_type: Some("CAUSAL_LM".into()),
             use_dora: false,

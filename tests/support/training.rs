@@ -6,7 +6,8 @@ use olive_config::canonical::{EvalStrategy, Saving, Scheduler, Selection, Target
 use olive_core::cancel::CancelFlag;
 use olive_data::{MicroBatch, Sample};
 use olive_model::Adapter;
-use olive_model::adapter::{LoraPair, TargetModules};
+use olive_model::adapter::LoraPair;
+use olive_model::adapter_config::TargetModules;
 use olive_train::{AdamWOptions, LoraShape, Trainer, TrainerOptions, fresh_adapter, targets};
 
 /// All tokens count.

@@ -1,5 +1,6 @@
 //! Training, and merging what was trained.
 
+mod adapter_files;
 mod knobs;
 mod loftq;
 mod merge;

@@ -17,7 +17,7 @@ use olive_core::{Fault, Result};
 use olive_data::{Dataset, MicroBatch, Sample};
 use olive_decoder::Decoder;
 use olive_engine::passes::{LoraOptions, LoraPass};
-use olive_model::adapter::TargetModules;
+use olive_model::adapter_config::TargetModules;
 use olive_model::{Adapter, ModelFolder};
 use olive_train::{
     AdamWOptions, BatchPlan, Checkpoints, Fit, Schedule, TrainError, Trainer, TrainerOptions, fit, targets,

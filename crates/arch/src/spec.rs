@@ -236,8 +236,16 @@ impl Spec {
     /// Name of the final norm weight, `[hidden]`.
     pub const FINAL_NORM: &'static str = "model.norm.weight";
 
+    /// Name of a head of its own, `[vocab, hidden]`.
+    pub const HEAD: &'static str = "lm_head.weight";
+
+    /// Whether a change of this weight would change both embedding and head.
+    pub fn shares(&self, weight: &str) -> bool {
+        self.tied && [Self::EMBEDDING, Self::HEAD].contains(&weight)
+    }
+
     /// Name of the matrix the head multiplies with, `[vocab, hidden]`.
     pub fn head_name(&self) -> &'static str {
-        if self.tied { Self::EMBEDDING } else { "lm_head.weight" }
+        if self.tied { Self::EMBEDDING } else { Self::HEAD }
     }
 }

@@ -4,7 +4,8 @@ use candle_core::Tensor;
 use olive_core::Result;
 use olive_kernels::adamw::sum_of_squares;
 use olive_kernels::residual;
-use olive_model::adapter::{Adapter, AdapterConfig, LoraPair};
+use olive_model::adapter::LoraPair;
+use olive_model::{Adapter, AdapterConfig};
 
 /// The branch of one linear layer: `scale · B·A` is added to its weight.
 #[derive(Debug, Clone)]

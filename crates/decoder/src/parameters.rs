@@ -6,7 +6,8 @@ use super::{Decoder, LoraGradients};
 use candle_core::Tensor;
 use olive_core::Result;
 use olive_kernels::dora;
-use olive_model::adapter::{Adapter, AdapterConfig, WholeTensor};
+use olive_model::adapter::WholeTensor;
+use olive_model::{Adapter, AdapterConfig};
 
 /// Which learning rate a parameter has (LoRA+).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

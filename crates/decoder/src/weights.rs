@@ -115,7 +115,11 @@ impl Decoder {
     /// The adapter names a module that the decoder does not have, or whose shape differs.
     pub fn attach(&mut self, adapter: &Adapter) -> Result<()> {
         let refuse = |reason: String| ModelError::AdapterMismatch { reason };
-        for (name, pair) in &adapter.modules {
+        for (name, pair) in adapter.modules.iter().filter(|(name, _)| !self.is_matrix(name)) {
+            if self.spec.shares(&format!("{name}.weight")) {
+                let what = "which this model uses both as embedding and as head";
+                return Err(refuse(format!("it changes `{name}`, {what}")).into());
+            }
             let Some(linear) = self.linears().find(|l| l.linear.module == *name) else {
                 return Err(refuse(format!("the model has no linear layer `{name}`")).into());
             };
@@ -137,7 +141,7 @@ impl Decoder {
             }
         }
         self.lora = lora;
-        self.attach_whole(adapter.whole.iter())?;
+        self.attach_whole(adapter)?;
         if adapter.config.use_dora {
             self.split_lengths(|name| adapter.modules.get(name).and_then(|pair| pair.magnitude.clone()))?;
         }

@@ -1,26 +1,26 @@
-//! Weights that are trained whole, in the places of a decoder where they are used.
+//! Weights that are trained or replaced whole, in the places of a decoder where they are used.
 
 use super::LoraGradients;
 use super::weights::Decoder;
 use super::whole::{LayerNorm, WholeKind, WholeModule, candidates};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use olive_core::Result;
+use olive_kernels::quant::FloatType;
 use olive_kernels::{FrozenWeight, rms_norm};
-use olive_model::ModelError;
 use olive_model::adapter::WholeTensor;
+use olive_model::{Adapter, ModelError};
+use std::collections::BTreeMap;
 
 impl Decoder {
-    /// Takes trained weights in place of the base's.
-    pub(super) fn attach_whole<'a>(
-        &mut self,
-        modules: impl Iterator<Item = (&'a String, &'a WholeTensor)>,
-    ) -> Result<()> {
+    /// Takes the adapter's weights in place of the base's, also of embedding and head where it has products for them.
+    pub(super) fn attach_whole(&mut self, adapter: &Adapter) -> Result<()> {
         let known = candidates(&self.spec);
         let refuse = |reason: String| ModelError::AdapterMismatch { reason };
         if !self.whole.is_empty() {
             return Err(refuse("the present one has replaced weights of the model".into()).into());
         }
-        let mut given: std::collections::BTreeMap<_, _> = modules.collect();
+        let merged = self.merged_matrices(adapter)?;
+        let mut given: BTreeMap<_, _> = adapter.whole.iter().chain(&merged).collect();
         for (name, kind, shape) in known {
             let Some(tensor) = given.remove(&name) else { continue };
             if tensor.shape != shape {
@@ -36,6 +36,45 @@ impl Decoder {
             return Err(refuse(format!("`{name}` cannot be replaced whole in this model")).into());
         }
         self.place_whole()
+    }
+
+    /// Embedding and head with the adapter's products on them: both are used as they are, so they have no branches.
+    fn merged_matrices(&self, adapter: &Adapter) -> Result<BTreeMap<String, WholeTensor>> {
+        let mut merged = BTreeMap::new();
+        for (name, kind, shape) in candidates(&self.spec) {
+            let (Some(base), Some(pair)) = (self.matrix(kind), adapter.modules.get(&name)) else { continue };
+            let mut values = match adapter.whole.get(&name) {
+                Some(tensor) => tensor.values.clone(),
+                None => {
+                    let rows: Vec<u32> = (0..self.spec.vocab_size as u32).collect();
+                    base.gather(&rows)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?
+                }
+            };
+            if shape != [pair.out_features, pair.in_features]
+                || values.len() != shape.iter().product::<usize>()
+            {
+                let reason = format!("`{name}` is of shape {shape:?}, and the adapter's is another");
+                return Err(ModelError::AdapterMismatch { reason }.into());
+            }
+            pair.merge_rows(0..pair.out_features, &mut values, FloatType::F32);
+            merged.insert(name, WholeTensor { shape, values });
+        }
+        Ok(merged)
+    }
+
+    /// The matrix in this place, if it is one.
+    fn matrix(&self, kind: WholeKind) -> Option<&FrozenWeight> {
+        match kind {
+            WholeKind::Embedding => Some(&self.embedding),
+            WholeKind::Head => Some(&self.head),
+            WholeKind::FinalNorm | WholeKind::LayerNorm(..) => None,
+        }
+    }
+
+    /// Whether an adapter may have products for this module, which is no linear layer of the decoder.
+    pub(super) fn is_matrix(&self, module: &str) -> bool {
+        let known = candidates(&self.spec);
+        known.iter().any(|(name, kind, _)| name == module && self.matrix(*kind).is_some())
     }
 
     /// Puts the weights under training where they are used.

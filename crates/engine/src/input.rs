@@ -4,7 +4,7 @@ use olive_config::InputModel;
 use olive_core::Result;
 use olive_core::event::EventSink;
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_model::{HubModel, ModelError, adapter};
+use olive_model::{HubModel, ModelError, adapter_config};
 use olive_model::{SourceOptions, source};
 use std::path::Path;
 
@@ -37,8 +37,8 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
             let dir = source::resolve(model_path, revision.as_deref(), options, events)?;
             match adapter_path {
                 None => ModelHandle::Hf { dir },
-                Some(path) if !path.join(adapter::CONFIG).is_file() => {
-                    let reason = format!("{} is missing", adapter::CONFIG);
+                Some(path) if !path.join(adapter_config::CONFIG).is_file() => {
+                    let reason = format!("{} is missing", adapter_config::CONFIG);
                     return Err(ModelError::Adapter { path: path.clone(), reason }.into());
                 }
                 Some(path) => ModelHandle::HfWithAdapter { base: dir, adapter: path.clone() },

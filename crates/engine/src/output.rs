@@ -7,7 +7,7 @@ use crate::cache::manifest::{FileEntry, first_changed, list_files};
 use crate::cache::store::remove_if_there;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
-use olive_model::{HubModel, adapter};
+use olive_model::{HubModel, adapter, adapter_config};
 use olive_onnx::ModelBuilderOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -193,7 +193,7 @@ impl Publication<'_> {
         let lies = absolute(base);
         let (base, revision) =
             name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
-        let config = Path::new(below(self.model.kind())).join(adapter::CONFIG);
+        let config = Path::new(below(self.model.kind())).join(adapter_config::CONFIG);
         for file in files.iter_mut().filter(|file| file.path == config) {
             file.bytes = adapter::name_base(&self.output_dir.join(&file.path), base, revision)?;
         }

@@ -1,76 +1,13 @@
 //! LoRA adapters in PEFT's layout: `adapter_config.json` and `adapter_model.safetensors`.
 
 use super::stored_file::{self, read_json};
-use super::{Checkpoint, ModelError, safetensors_file};
+use super::{AdapterConfig, Checkpoint, ModelError, Tensor, safetensors_file};
+use crate::adapter_config::CONFIG;
 use olive_core::{Result, error::IoContext};
-use serde::{Deserialize, Serialize};
+use olive_kernels::quant::FloatType;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-
-/// The keys of `adapter_config.json` that this program writes and honours. Others are ignored, as PEFT's readers
-/// do; those that would change the result are refused by [`Adapter::open`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AdapterConfig {
-    pub base_model_name_or_path: Option<String>,
-    #[serde(default = "none")]
-    pub bias: String,
-    #[serde(default)]
-    pub fan_in_fan_out: bool,
-    pub inference_mode: bool,
-    pub lora_alpha: f64,
-    #[serde(default)]
-    pub lora_dropout: f64,
-    #[serde(default)]
-    pub modules_to_save: Option<Vec<String>>,
-    pub peft_type: String,
-    pub r: usize,
-    /// Branch, tag or commit of a base that is named by its hub id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<String>,
-    #[serde(default)]
-    pub rank_pattern: BTreeMap<String, usize>,
-    #[serde(default)]
-    pub alpha_pattern: BTreeMap<String, f64>,
-    pub target_modules: TargetModules,
-    pub task_type: Option<String>,
-    #[serde(default)]
-    pub use_dora: bool,
-    #[serde(default)]
-    pub use_rslora: bool,
-}
-
-/// A list of module names, or one regular expression over whole module paths.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TargetModules {
-    Names(Vec<String>),
-    Pattern(String),
-}
-
-impl AdapterConfig {
-    /// Factor on `B·A`: `alpha / r`, or `alpha / √r` with rsLoRA.
-    pub fn scale(&self) -> f64 {
-        let rank = self.r as f64;
-        self.lora_alpha / if self.use_rslora { rank.sqrt() } else { rank }
-    }
-
-    /// `lora_alpha`, or what `alpha_pattern` says: its keys are regular expressions for the end of a module's path, from
-    /// a dot on, as in PEFT's `get_pattern_key`.
-    fn alpha_of(&self, module: &str) -> std::result::Result<f64, String> {
-        for (pattern, alpha) in &self.alpha_pattern {
-            let expression = regex::Regex::new(&format!(r"^(?:.*\.)?(?:{pattern})$"))
-                .map_err(|e| format!("`alpha_pattern` holds `{pattern}`, which is not a pattern: {e}"))?;
-            if expression.is_match(module) {
-                return Ok(*alpha);
-            }
-        }
-        Ok(self.lora_alpha)
-    }
-}
-
-fn none() -> String {
-    "none".into()
-}
 
 /// The low-rank pair of one module.
 #[derive(Debug, Clone)]
@@ -86,6 +23,89 @@ pub struct LoraPair {
     pub scale: f64,
     /// DoRA: what the rows of the merged weight are scaled to, `[out]`. `None` in a new adapter: the lengths they have.
     pub magnitude: Option<Vec<f32>>,
+}
+
+impl LoraPair {
+    /// Makes `W + scale · B · A` of the rows `rows` of W, with DoRA their lengths the magnitudes, rounded once.
+    pub fn merge_rows(&self, rows: Range<usize>, out: &mut [f32], float: FloatType) {
+        let width = self.in_features;
+        let mut delta = vec![0.0; TILE * width];
+        let mut start = rows.start / TILE * TILE;
+        while start < rows.end {
+            let end = (start + TILE).min(self.out_features);
+            let delta = &mut delta[..(end - start) * width];
+            product(&self.b[start * self.rank..end * self.rank], &self.a, self.rank, delta);
+            let (from, to) = (start.max(rows.start), end.min(rows.end));
+            let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
+            let delta = &delta[(from - start) * width..(to - start) * width];
+            match &self.magnitude {
+                None => float.add_rounded(target, delta, self.scale as f32),
+                Some(magnitude) => {
+                    FloatType::F32.add_rounded(target, delta, self.scale as f32);
+                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
+                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
+                        let factor = magnitude / norm as f32;
+                        row.iter_mut().for_each(|w| *w *= factor);
+                    });
+                    float.round(target);
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// The pair of the transposed weight.
+    fn transposed(self) -> LoraPair {
+        let LoraPair { a, b, rank, in_features, out_features, .. } = self;
+        LoraPair {
+            a: transpose(&b, rank),
+            b: transpose(&a, in_features),
+            in_features: out_features,
+            out_features: in_features,
+            ..self
+        }
+    }
+}
+
+/// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
+/// depend on which rows it was asked for with.
+const TILE: usize = 64;
+
+/// `out = b · a` with `b [rows, rank]`, `a [rank, width]`, all row-major, on this thread alone.
+fn product(b: &[f32], a: &[f32], rank: usize, out: &mut [f32]) {
+    let (rows, width) = (b.len() / rank, a.len() / rank);
+    assert_eq!((b.len(), a.len(), out.len()), (rows * rank, rank * width, rows * width));
+    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
+    // SAFETY: the assertion above gives the three buffers the sizes that these row and column strides reach, and
+    // `out` overlaps neither of the others.
+    unsafe {
+        gemm::gemm(
+            rows,
+            width,
+            rank,
+            out.as_mut_ptr(),
+            1,
+            width as isize,
+            false,
+            b.as_ptr(),
+            1,
+            rank as isize,
+            a.as_ptr(),
+            1,
+            width as isize,
+            0.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// A row-major matrix of so many columns, by columns.
+fn transpose(matrix: &[f32], columns: usize) -> Vec<f32> {
+    (0..columns).flat_map(|column| matrix.iter().skip(column).step_by(columns)).copied().collect()
 }
 
 /// An adapter in memory, by module path (`model.layers.0.self_attn.q_proj`).
@@ -105,9 +125,6 @@ pub struct WholeTensor {
     pub values: Vec<f32>,
 }
 
-/// The file that describes an adapter.
-pub const CONFIG: &str = "adapter_config.json";
-
 const PREFIX: &str = "base_model.model.";
 
 impl Adapter {
@@ -117,20 +134,7 @@ impl Adapter {
     /// A missing file, a kind of adapter that is not LoRA, a module with only one half, ranks that do not fit.
     pub fn open(dir: &Path) -> Result<Adapter> {
         let refuse = |reason: String| ModelError::Adapter { path: dir.to_owned(), reason };
-        let json =
-            read_json(&dir.join(CONFIG))?.ok_or_else(|| refuse("adapter_config.json is missing".into()))?;
-        let config: AdapterConfig =
-            serde_json::from_value(json).map_err(|e| refuse(format!("adapter_config.json: {e}")))?;
-        if config.peft_type != "LORA" {
-            return Err(refuse(format!("its type is {}, not LORA", config.peft_type)).into());
-        }
-        if config.fan_in_fan_out {
-            return Err(refuse("`fan_in_fan_out` is not supported".into()).into());
-        }
-        // PEFT takes every module whose path ends with one of the names.
-        let saved = config.modules_to_save.as_deref().unwrap_or_default();
-        let is_whole = |module: &str| saved.iter().any(|name| module.ends_with(name.as_str()));
-        let mut whole = BTreeMap::new();
+        let config = AdapterConfig::open(dir)?;
         let weights = dir.join("adapter_model.safetensors");
         if !weights.is_file() {
             if let Some(file) = stored_file::pickle(dir)? {
@@ -138,25 +142,9 @@ impl Adapter {
             }
             return Err(refuse("adapter_model.safetensors is missing".into()).into());
         }
-        let weights = Checkpoint::open_file(&weights)?;
-        let mut halves: BTreeMap<String, [Option<super::Tensor>; 3]> = BTreeMap::new();
-        for tensor in weights.tensors() {
-            let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
-            let (module, half) = if let Some(module) = name.strip_suffix(".lora_A.weight") {
-                (module, 0)
-            } else if let Some(module) = name.strip_suffix(".lora_B.weight") {
-                (module, 1)
-            } else if let Some(module) = name.strip_suffix(".lora_magnitude_vector") {
-                (module, 2)
-            } else if let Some(module) = name.strip_suffix(".weight").filter(|module| is_whole(module)) {
-                let tensor = WholeTensor { shape: tensor.shape.clone(), values: tensor.to_f32()? };
-                whole.insert(module.to_owned(), tensor);
-                continue;
-            } else {
-                return Err(refuse(format!("tensor `{}` is no part of a LoRA adapter", tensor.name)).into());
-            };
-            halves.entry(module.to_owned()).or_default()[half] = Some(tensor.clone());
-        }
+        let Parts { halves, whole } = Parts::of(&Checkpoint::open_file(&weights)?, &config, dir)?;
+        // PEFT takes every module whose path ends with one of the names.
+        let saved = config.modules_to_save.as_deref().unwrap_or_default();
         if let Some(name) =
             saved.iter().find(|name| !whole.keys().any(|module| module.ends_with(name.as_str())))
         {
@@ -167,36 +155,8 @@ impl Adapter {
             return Err(refuse("adapter_model.safetensors holds no LoRA matrices".into()).into());
         }
         let mut modules = BTreeMap::new();
-        for (module, pair) in halves {
-            let [Some(a), Some(b), magnitude] = pair else {
-                return Err(refuse(format!("`{module}` has only one of lora_A and lora_B")).into());
-            };
-            let (&[rank, in_features], &[out_features, rank_b]) = (a.shape.as_slice(), b.shape.as_slice())
-            else {
-                return Err(refuse(format!("`{module}` has matrices of other than two dimensions")).into());
-            };
-            if rank != rank_b {
-                return Err(
-                    refuse(format!("`{module}` has rank {rank} in lora_A and {rank_b} in lora_B")).into()
-                );
-            }
-            let fits = magnitude.as_ref().is_none_or(|m| m.shape.iter().product::<usize>() == out_features);
-            if magnitude.is_some() != config.use_dora || !fits {
-                let what =
-                    format!("`{module}` has no magnitude of {out_features} rows, or one without `use_dora`");
-                return Err(refuse(what).into());
-            }
-            let alpha = config.alpha_of(&module).map_err(refuse)?;
-            let divisor = if config.use_rslora { (rank as f64).sqrt() } else { rank as f64 };
-            let pair = LoraPair {
-                a: a.to_f32()?,
-                b: b.to_f32()?,
-                rank,
-                in_features,
-                out_features,
-                scale: alpha / divisor,
-                magnitude: magnitude.map(|m| m.to_f32()).transpose()?,
-            };
+        for (module, halves) in halves {
+            let pair = halves.join(&module, &config, dir)?;
             modules.insert(module, pair);
         }
         Ok(Adapter { config, modules, whole })
@@ -236,6 +196,132 @@ impl Adapter {
     }
 }
 
+/// The tensors of an adapter, by module.
+#[derive(Default)]
+struct Parts {
+    halves: BTreeMap<String, Halves>,
+    whole: BTreeMap<String, WholeTensor>,
+}
+
+/// The tensors of one module's pair, as they are stored.
+#[derive(Default)]
+struct Halves {
+    a: Option<Tensor>,
+    b: Option<Tensor>,
+    magnitude: Option<Tensor>,
+    layout: Layout,
+}
+
+/// How the two matrices of a pair lie in the file.
+#[derive(Default, Clone, Copy, PartialEq)]
+enum Layout {
+    /// A `[r, in]` and B `[out, r]` of a weight `[out, in]`.
+    #[default]
+    Linear,
+    /// A `[r, rows]` and B `[columns, r]` of a table `[rows, columns]`.
+    Embedding,
+}
+
+/// A tensor of a pair.
+#[derive(Clone, Copy)]
+enum Part {
+    A(Layout),
+    B(Layout),
+    Magnitude,
+}
+
+const SUFFIXES: [(&str, Part); 5] = [
+    (".lora_A.weight", Part::A(Layout::Linear)),
+    (".lora_B.weight", Part::B(Layout::Linear)),
+    (".lora_embedding_A", Part::A(Layout::Embedding)),
+    (".lora_embedding_B", Part::B(Layout::Embedding)),
+    (".lora_magnitude_vector", Part::Magnitude),
+];
+
+/// Modules whose own matrix PEFT stores beside their adapter, or because the vocabulary has changed.
+const STORED_WITH_ADAPTER: [&str; 2] = ["embed_tokens", "lm_head"];
+
+impl Parts {
+    fn of(weights: &Checkpoint, config: &AdapterConfig, dir: &Path) -> Result<Parts> {
+        let saved = config.modules_to_save.as_deref().unwrap_or_default();
+        let is_whole = |module: &str| {
+            let mut names = saved.iter().map(String::as_str).chain(STORED_WITH_ADAPTER);
+            names.any(|name| module.ends_with(name))
+        };
+        let mut parts = Parts::default();
+        for tensor in weights.tensors() {
+            let name = tensor.name.strip_prefix(PREFIX).unwrap_or(&tensor.name);
+            let of_pair =
+                SUFFIXES.iter().find_map(|(suffix, part)| Some((name.strip_suffix(suffix)?, *part)));
+            let of_base = || {
+                let own = name.strip_suffix(".base_layer.weight");
+                own.or_else(|| name.strip_suffix(".weight").filter(|module| is_whole(module)))
+            };
+            if let Some((module, part)) = of_pair {
+                parts.halves.entry(module.to_owned()).or_default().put(part, tensor);
+            } else if let Some(module) = of_base() {
+                let tensor = WholeTensor { shape: tensor.shape.clone(), values: tensor.to_f32()? };
+                parts.whole.insert(module.to_owned(), tensor);
+            } else {
+                let reason = format!("tensor `{}` is no part of a LoRA adapter", tensor.name);
+                return Err(ModelError::Adapter { path: dir.to_owned(), reason }.into());
+            }
+        }
+        Ok(parts)
+    }
+}
+
+impl Halves {
+    fn put(&mut self, part: Part, tensor: &Tensor) {
+        let tensor = Some(tensor.clone());
+        match part {
+            Part::A(layout) => (self.a, self.layout) = (tensor, layout),
+            Part::B(layout) => (self.b, self.layout) = (tensor, layout),
+            Part::Magnitude => self.magnitude = tensor,
+        }
+    }
+
+    fn join(self, module: &str, config: &AdapterConfig, dir: &Path) -> Result<LoraPair> {
+        let refuse = |reason: String| ModelError::Adapter { path: dir.to_owned(), reason };
+        let Halves { a: Some(a), b: Some(b), magnitude, layout } = self else {
+            return Err(refuse(format!("`{module}` has only one of lora_A and lora_B")).into());
+        };
+        let (&[rank, in_features], &[out_features, rank_b]) = (a.shape.as_slice(), b.shape.as_slice()) else {
+            return Err(refuse(format!("`{module}` has matrices of other than two dimensions")).into());
+        };
+        if rank != rank_b {
+            let what = format!("`{module}` has rank {rank} in lora_A and {rank_b} in lora_B");
+            return Err(refuse(what).into());
+        }
+        let fits = magnitude.as_ref().is_none_or(|m| m.shape.iter().product::<usize>() == out_features);
+        if magnitude.is_some() != config.use_dora || !fits {
+            let what =
+                format!("`{module}` has no magnitude of {out_features} rows, or one without `use_dora`");
+            return Err(refuse(what).into());
+        }
+        if magnitude.is_some() && layout == Layout::Embedding {
+            return Err(
+                refuse(format!("`{module}` is an embedding with DoRA, which scales its columns")).into()
+            );
+        }
+        let alpha = config.alpha_of(module).map_err(refuse)?;
+        let (a, b) = (a.to_f32()?, b.to_f32()?);
+        let pair = LoraPair {
+            a,
+            b,
+            rank,
+            in_features,
+            out_features,
+            scale: config.scale_of(alpha, rank),
+            magnitude: magnitude.map(|m| m.to_f32()).transpose()?,
+        };
+        Ok(match layout {
+            Layout::Linear => pair,
+            Layout::Embedding => pair.transposed(),
+        })
+    }
+}
+
 /// Changes which base the adapter of an `adapter_config.json` belongs to, and nothing else. Gives the size of the file.
 ///
 /// # Errors
@@ -251,30 +337,4 @@ pub fn name_base(path: &Path, base: &str, revision: Option<&str>) -> Result<u64>
     let text = serde_json::to_string_pretty(&config).expect("plain data") + "\n";
     std::fs::write(path, &text).at("write", path)?;
     Ok(text.len() as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_of_alpha_is_for_whole_names() {
-        let config = serde_json::json!({
-            "base_model_name_or_path": null, "inference_mode": true, "lora_alpha": 8, "peft_type": "LORA", "r": 4,
-            "target_modules": ["up_proj", "gate_up_proj"], "task_type": null,
-            "alpha_pattern": {"up_proj": 2, r"layers\.1\.self_attn\.[qk]_proj": 3},
-        });
-        let config: AdapterConfig = serde_json::from_value(config).unwrap();
-        for (module, alpha) in [
-            ("model.layers.0.mlp.up_proj", 2.0),
-            ("up_proj", 2.0),
-            ("model.layers.0.mlp.gate_up_proj", 8.0),
-            ("model.layers.1.self_attn.q_proj", 3.0),
-            ("model.layers.11.self_attn.q_proj", 8.0),
-        ] {
-            assert_eq!(config.alpha_of(module).unwrap(), alpha, "{module}");
-        }
-        let wrong = AdapterConfig { alpha_pattern: [("(".to_owned(), 1.0)].into(), ..config };
-        assert!(wrong.alpha_of("up_proj").unwrap_err().contains("`(`"));
-    }
 }

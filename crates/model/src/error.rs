@@ -29,6 +29,9 @@ pub enum ModelError {
     NotFinite { name: String, near: usize },
     #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
     Adapter { path: PathBuf, reason: String },
+    /// `reason` goes on after the key.
+    #[error("the adapter cannot be used: `{key}` in `{}` {reason}", path.display())]
+    AdapterKey { path: PathBuf, key: String, reason: String, hint: Option<&'static str> },
     #[error("the adapter does not fit the model: {reason}")]
     AdapterMismatch { reason: String },
     #[error("the tokenizer in `{}` cannot be used: {reason}", path.display())]
@@ -69,6 +72,7 @@ impl olive_core::Fault for ModelError {
             )),
             ModelError::MissingShards { .. } => Some("the download is not complete: download the rest".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
+            ModelError::AdapterKey { hint, .. } => hint.map(str::to_owned),
             _ => None,
         }
     }

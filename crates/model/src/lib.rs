@@ -1,6 +1,7 @@
 //! The ecosystem's files: Hugging Face folders, safetensors, PEFT adapters, and where models come from.
 
 pub mod adapter;
+pub mod adapter_config;
 pub mod checkpoint;
 pub mod detect;
 pub mod error;
@@ -17,7 +18,8 @@ pub mod source;
 pub mod source_options;
 pub mod stored_file;
 
-pub use adapter::{Adapter, AdapterConfig};
+pub use adapter::Adapter;
+pub use adapter_config::AdapterConfig;
 pub use checkpoint::{Checkpoint, Tensor};
 pub use detect::detect;
 pub use error::ModelError;

@@ -80,10 +80,6 @@ pub struct MergedCheckpoint {
     whole: BTreeMap<String, WholeTensor>,
 }
 
-/// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
-/// depend on which rows it was asked for with.
-const TILE: usize = 64;
-
 impl MergedCheckpoint {
     /// Checks that every module of the adapter has its weight in the base, with the right shape. `tied`: the model
     /// uses its embedding matrix as head. `adapter_dir` is for messages.
@@ -97,10 +93,6 @@ impl MergedCheckpoint {
         adapter_dir: &Path,
     ) -> Result<MergedCheckpoint> {
         let refuse = |reason: String| ModelError::Adapter { path: adapter_dir.to_owned(), reason };
-        let config = &adapter.config;
-        if config.bias != "none" {
-            return Err(refuse(format!("it trained biases (`bias` is \"{}\")", config.bias)).into());
-        }
         let missing: Vec<&str> = adapter
             .modules
             .keys()
@@ -177,47 +169,20 @@ impl WeightSource for MergedCheckpoint {
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let float = rounded_to(self.base.tensor(name)?.dtype);
         if let Some(tensor) = self.whole.get(name) {
             let width: usize = tensor.shape[1..].iter().product();
             out.copy_from_slice(&tensor.values[rows.start * width..rows.end * width]);
-            rounded_to(self.base.tensor(name)?.dtype).round(out);
-            return Ok(());
-        }
-        let float = rounded_to(self.base.tensor(name)?.dtype);
-        match self.quantised(name) {
-            None => self.base.read_rows(name, rows.clone(), out)?,
-            Some(matrix) => {
-                let width = matrix.shape[1];
-                matrix.read_f32(rows.start * width..rows.end * width, out);
-            }
-        }
-        let Some(pair) = self.pairs.get(name) else {
             float.round(out);
-            return Ok(());
-        };
-        let width = pair.in_features;
-        let mut delta = vec![0.0; TILE * width];
-        let mut start = rows.start / TILE * TILE;
-        while start < rows.end {
-            let end = (start + TILE).min(pair.out_features);
-            let delta = &mut delta[..(end - start) * width];
-            product(&pair.b[start * pair.rank..end * pair.rank], &pair.a, pair.rank, delta);
-            let (from, to) = (start.max(rows.start), end.min(rows.end));
-            let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
-            let delta = &delta[(from - start) * width..(to - start) * width];
-            match &pair.magnitude {
-                None => float.add_rounded(target, delta, pair.scale as f32),
-                Some(magnitude) => {
-                    FloatType::F32.add_rounded(target, delta, pair.scale as f32);
-                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
-                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
-                        let factor = magnitude / norm as f32;
-                        row.iter_mut().for_each(|w| *w *= factor);
-                    });
-                    float.round(target);
-                }
-            }
-            start = end;
+        } else if let Some(matrix) = self.quantised(name) {
+            let width = matrix.shape[1];
+            matrix.read_f32(rows.start * width..rows.end * width, out);
+        } else {
+            self.base.read_rows(name, rows.clone(), out)?;
+        }
+        match self.pairs.get(name) {
+            None => float.round(out),
+            Some(pair) => pair.merge_rows(rows, out, float),
         }
         Ok(())
     }
@@ -237,36 +202,4 @@ impl WeightSource for MergedCheckpoint {
 /// The type that merged values are rounded to: that on disk, where it is one that weights are stored in.
 fn rounded_to(dtype: DType) -> FloatType {
     FloatType::of(dtype).unwrap_or(FloatType::F32)
-}
-
-/// `out = b · a` with `b [rows, rank]`, `a [rank, width]`, all row-major, on this thread alone.
-fn product(b: &[f32], a: &[f32], rank: usize, out: &mut [f32]) {
-    let (rows, width) = (b.len() / rank, a.len() / rank);
-    assert_eq!((b.len(), a.len(), out.len()), (rows * rank, rank * width, rows * width));
-    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
-    // SAFETY: the assertion above gives the three buffers the sizes that these row and column strides reach, and
-    // `out` overlaps neither of the others.
-    unsafe {
-        gemm::gemm(
-            rows,
-            width,
-            rank,
-            out.as_mut_ptr(),
-            1,
-            width as isize,
-            false,
-            b.as_ptr(),
-            1,
-            rank as isize,
-            a.as_ptr(),
-            1,
-            width as isize,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
 }

@@ -19,9 +19,6 @@ pub fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
     if let Some(module) = adapter.whole.keys().next() {
         return refuse(format!("it takes the place of `{module}`"));
     }
-    if adapter.config.bias != "none" {
-        return refuse("it trained biases".into());
-    }
     for (module, pair) in &adapter.modules {
         let Some(linear) = spec.all_linears().find(|linear| linear.module == *module) else {
             return refuse(format!("`{module}` is no linear layer of the decoder"));

@@ -3,7 +3,9 @@
 use crate::rng;
 use olive_arch::Linear;
 use olive_kernels::quant::low_rank::LowRank;
-use olive_model::adapter::{Adapter, AdapterConfig, LoraPair, TargetModules};
+use olive_model::adapter::LoraPair;
+use olive_model::adapter_config::TargetModules;
+use olive_model::{Adapter, AdapterConfig};
 use std::collections::BTreeMap;
 
 /// Size and strength of a new adapter.

@@ -6,7 +6,7 @@ use olive_decoder::training_mode::DropoutKey;
 use olive_decoder::{Decoder, LoraGradients, Tokens, TrainingMode};
 use olive_kernels::oracle::{assert_close, without_kernels};
 use olive_model::ModelFolder;
-use olive_model::adapter::TargetModules;
+use olive_model::adapter_config::TargetModules;
 use olive_train::{LoraShape, fresh_adapter};
 use std::path::Path;
 

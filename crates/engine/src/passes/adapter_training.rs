@@ -14,7 +14,7 @@ use olive_data::{Dataset, Sample};
 use olive_decoder::{Decoder, whole};
 use olive_kernels::activation_type;
 use olive_kernels::quant::low_rank::LowRank;
-use olive_model::adapter::TargetModules;
+use olive_model::adapter_config::TargetModules;
 use olive_model::{Adapter, AdapterConfig, Checkpoint, ModelFolder, QuantisedBase};
 use olive_train::metrics::Metrics;
 use olive_train::{

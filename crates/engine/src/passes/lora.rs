@@ -11,7 +11,7 @@ use olive_config::{
 };
 use olive_core::Result;
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_model::{FourBitFormat, ModelFolder, QuantisedBase, adapter};
+use olive_model::{FourBitFormat, ModelFolder, QuantisedBase, adapter_config};
 use olive_train::{MemoryEstimate, targets};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -150,7 +150,7 @@ impl Pass for LoraPass {
     }
 
     fn writes(&self, name: &str) -> bool {
-        [adapter::CONFIG, "adapter_model.safetensors"].contains(&name)
+        [adapter_config::CONFIG, "adapter_model.safetensors"].contains(&name)
     }
 
     fn data(&self) -> Vec<DataUse<'_>> {

@@ -15,7 +15,8 @@ use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::FloatType;
 use olive_model::safetensors_file::{Entry, Writer};
 use olive_model::{
-    Adapter, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor, WeightSource,
+    Adapter, AdapterConfig, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor,
+    WeightSource,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -95,11 +96,18 @@ impl ConfiguredPass for MergePass {
 
 impl Pass for MergePass {
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
         hasher.field("options", &self.options);
+        Ok(())
+    }
+
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(ModelHandle::HfWithAdapter { adapter, .. }) = model {
+            AdapterConfig::open(adapter)?;
+        }
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use olive_core::Result;
 use olive_core::device::Device;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_decoder::Decoder;
-use olive_model::{Adapter, MergedCheckpoint, ModelFolder, QuantisedBase, WeightSource};
+use olive_model::{Adapter, AdapterConfig, MergedCheckpoint, ModelFolder, QuantisedBase, WeightSource};
 use olive_onnx::{Adapters, BuildOptions, Calibration, ModelBuilderOptions, Weights, adapter_file};
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl ConfiguredPass for ModelBuilderPass {
 
 impl Pass for ModelBuilderPass {
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
@@ -80,6 +80,9 @@ impl Pass for ModelBuilderPass {
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
         if let Some(model) = model {
             let folder = ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+            if let ModelHandle::HfWithAdapter { adapter, .. } = model {
+                AdapterConfig::open(adapter)?;
+            }
             if let (ModelHandle::HfWithAdapter { adapter, .. }, Adapters::Separate) =
                 (model, self.options.adapters)
             {
