@@ -12,6 +12,8 @@ mod model_builder;
 mod nf4;
 #[cfg(target_os = "linux")]
 mod ort_library;
+mod rope_settings;
 mod sequences;
 #[path = "../support/mod.rs"]
 mod support;
+mod tied_head;

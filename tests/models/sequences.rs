@@ -1,6 +1,7 @@
 //! Several sequences of one model, whose answers do not depend on each other.
 
 use crate::support::runtime::library;
+use crate::support::tiny_model;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_decoder::{Continuation, Decoder, Feed, LanguageModel, Limits, SamplingOptions, generate};
@@ -34,10 +35,6 @@ fn onnx(model: &Path, adapter: Option<&Adapter>, dir: &Path) {
 
 /// An adapter on the queries of the first layer that changes what the model says.
 fn adapter(model: &Path) -> Adapter {
-    let config = serde_json::json!({
-        "base_model_name_or_path": null, "inference_mode": true, "lora_alpha": 8.0, "peft_type": "LORA",
-        "r": 2, "target_modules": ["q_proj"], "task_type": "CAUSAL_LM",
-    });
     let spec = ModelFolder::open(model).unwrap().spec().unwrap();
     let linear = spec.all_linears().find(|linear| linear.module.ends_with("q_proj")).unwrap();
     let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
@@ -50,8 +47,7 @@ fn adapter(model: &Path) -> Adapter {
         scale: 4.0,
         magnitude: None,
     };
-    let config = serde_json::from_value(config).unwrap();
-    Adapter { config, modules: [(linear.module, pair)].into(), whole: Default::default() }
+    Adapter { modules: [(linear.module, pair)].into(), ..tiny_model::adapter(&[]) }
 }
 
 fn sampled(seed: u64) -> SamplingOptions {

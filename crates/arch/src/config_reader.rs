@@ -1,7 +1,8 @@
 //! Keys of a `config.json` that many families share.
 
 use super::family::{Family, Windows};
-use super::rope::{Rope, RopeScaling};
+use super::rope::Rope;
+use super::rope_reader::RopeObject;
 use super::spec::{Attention, Layer, Mlp, NormLayout, RopeUse, Spec};
 use super::{Activation, ArchError};
 use serde_json::Value;
@@ -42,7 +43,7 @@ impl ConfigReader<'_> {
             },
             mlp: Mlp { packed_gate_up: false, activation: self.activation()?, bias: self.flag("mlp_bias") },
             layers: self.layers(num_layers),
-            rope: self.rope(self.rope_object(), head_dim)?,
+            rope: RopeObject::global(self.config)?.read(self.family, head_dim)?,
             rope_local: None,
             embedding_multiplier: None,
             residual_multiplier: None,
@@ -94,23 +95,13 @@ impl ConfigReader<'_> {
         }
     }
 
-    /// The object that carries the rope settings: transformers 5, nested per layer type, or transformers 4.
-    fn rope_object(&self) -> &Value {
-        let parameters = &self.config["rope_parameters"];
-        if parameters["full_attention"].is_object() {
-            &parameters["full_attention"]
-        } else if parameters.is_object() {
-            parameters
-        } else {
-            &self.config["rope_scaling"]
-        }
-    }
-
     /// Layers with a window rotate by parameters of their own; `unnested` are those of a configuration that has no
     /// object for them.
     pub(crate) fn local_rope(&self, spec: &mut Spec, unnested: Rope) -> Result<(), ArchError> {
-        let nested = &self.config["rope_parameters"]["sliding_attention"];
-        let local = if nested.is_object() { self.rope(nested, spec.attention.head_dim)? } else { unnested };
+        let local = match RopeObject::local(self.config)? {
+            Some(object) => object.read(self.family, spec.attention.head_dim)?,
+            None => unnested,
+        };
         if local != spec.rope {
             spec.rope_local = Some(local);
             for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_some()) {
@@ -120,18 +111,20 @@ impl ConfigReader<'_> {
         Ok(())
     }
 
-    /// A rotation from its object, or from the keys beside it.
-    fn rope(&self, object: &Value, head_dim: usize) -> Result<Rope, ArchError> {
-        let either = |key: &str| object[key].as_f64().or_else(|| self.optional_number(key));
-        let partial = either("partial_rotary_factor").unwrap_or(self.family.partial_rotary_factor);
-        let context = self.size("max_position_embeddings")?;
-        let original = either("original_max_position_embeddings").map_or(context, |n| n as usize);
-        Ok(Rope {
-            theta: either("rope_theta").unwrap_or(self.family.rope_theta),
-            rotary_dim: (partial * head_dim as f64) as usize,
-            interleaved: false,
-            scaling: scaling(object, context, original)?,
-        })
+    /// Refuses settings for layers with a window that the family does not read and that differ from those of all layers.
+    pub(crate) fn check_local_rope(&self, spec: &Spec) -> Result<(), ArchError> {
+        let windowed = spec.layers.iter().any(|layer| layer.window.is_some());
+        let Some(object) = RopeObject::local(self.config)?.filter(|_| windowed && spec.rope_local.is_none())
+        else {
+            return Ok(());
+        };
+        let local = object.read(self.family, spec.attention.head_dim)?;
+        if (Rope { interleaved: spec.rope.interleaved, ..local }) == spec.rope {
+            return Ok(());
+        }
+        let what =
+            format!("`rope_parameters.sliding_attention` is not supported for {}", self.family.architecture);
+        Err(ArchError::Config(what))
     }
 
     pub(crate) fn size(&self, key: &'static str) -> Result<usize, ArchError> {
@@ -161,59 +154,4 @@ impl ConfigReader<'_> {
     pub(crate) fn flag_or(&self, key: &str, default: bool) -> bool {
         self.config[key].as_bool().unwrap_or(default)
     }
-}
-
-/// How a model of `original` positions was stretched to `context`.
-fn scaling(object: &Value, context: usize, original: usize) -> Result<RopeScaling, ArchError> {
-    match object["rope_type"].as_str().or(object["type"].as_str()).unwrap_or("default") {
-        "default" => Ok(RopeScaling::Default),
-        "linear" => Ok(RopeScaling::Linear { factor: needed(object, "factor")? }),
-        "llama3" => Ok(RopeScaling::Llama3 {
-            factor: needed(object, "factor")?,
-            low_freq_factor: needed(object, "low_freq_factor")?,
-            high_freq_factor: needed(object, "high_freq_factor")?,
-            original_context: original,
-        }),
-        "yarn" => yarn(object, original),
-        "longrope" | "su" => long_rope(object, context, original),
-        other => Err(ArchError::Config(format!("rope type `{other}` is not supported"))),
-    }
-}
-
-fn yarn(object: &Value, original_context: usize) -> Result<RopeScaling, ArchError> {
-    let factor = needed(object, "factor")?;
-    let mscale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
-    let both = object["mscale"].as_f64().zip(object["mscale_all_dim"].as_f64());
-    let default = || both.map_or_else(|| mscale(1.0), |(m, all)| mscale(m) / mscale(all));
-    Ok(RopeScaling::Yarn {
-        factor,
-        beta_fast: object["beta_fast"].as_f64().unwrap_or(32.0),
-        beta_slow: object["beta_slow"].as_f64().unwrap_or(1.0),
-        original_context,
-        attention_factor: object["attention_factor"].as_f64().unwrap_or_else(default),
-    })
-}
-
-fn long_rope(object: &Value, context: usize, original: usize) -> Result<RopeScaling, ArchError> {
-    let ratio = context as f64 / original as f64;
-    let default = if ratio <= 1.0 { 1.0 } else { (1.0 + ratio.ln() / (original as f64).ln()).sqrt() };
-    let mscale = |key: &str| object[key].as_f64().filter(|m| *m > 0.0).unwrap_or(default);
-    Ok(RopeScaling::LongRope {
-        short_factor: factors(object, "short_factor")?,
-        long_factor: factors(object, "long_factor")?,
-        original_context: original,
-        short_mscale: mscale("short_mscale"),
-        long_mscale: mscale("long_mscale"),
-    })
-}
-
-fn needed(object: &Value, key: &str) -> Result<f64, ArchError> {
-    object[key].as_f64().ok_or_else(|| ArchError::Config(format!("rope parameter `{key}` is missing")))
-}
-
-fn factors(object: &Value, key: &str) -> Result<Vec<f64>, ArchError> {
-    object[key]
-        .as_array()
-        .and_then(|list| list.iter().map(Value::as_f64).collect())
-        .ok_or_else(|| ArchError::Config(format!("rope parameter `{key}` is not a list of numbers")))
 }

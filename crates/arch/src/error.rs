@@ -4,6 +4,10 @@
 pub enum ArchError {
     #[error("the architecture `{found}` is not supported")]
     Unsupported { found: String, supported: &'static [&'static str] },
+    #[error(
+        "config.json: `{object}.{key}` is {value}, which is not understood with the rope type `{rope_type}`"
+    )]
+    RopeKey { object: &'static str, key: String, value: String, rope_type: String },
     #[error("config.json: {0}")]
     Config(String),
 }
@@ -14,6 +18,10 @@ impl olive_core::Fault for ArchError {
             ArchError::Unsupported { supported, .. } => {
                 Some(format!("supported are {}", supported.join(", ")))
             }
+            ArchError::RopeKey { .. } => Some(
+                "passed over, it could change every answer; take the key out only if the model was trained without it"
+                    .into(),
+            ),
             ArchError::Config(_) => None,
         }
     }

@@ -24,6 +24,7 @@ impl Spec {
         let reader = ConfigReader { config, family: &known.family };
         let mut spec = reader.standard()?;
         (known.differences)(&reader, &mut spec)?;
+        reader.check_local_rope(&spec)?;
         spec.check()?;
         Ok(spec)
     }

@@ -8,6 +8,7 @@ mod family;
 mod from_config;
 mod gguf_family;
 mod rope;
+mod rope_reader;
 mod spec;
 mod torch_math;
 

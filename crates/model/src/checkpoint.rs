@@ -191,6 +191,31 @@ impl Tensor {
         Ok(())
     }
 
+    /// Whether both have the same shape and values, whatever the types they are stored in.
+    ///
+    /// # Errors
+    /// Two types, one of which is not a float type.
+    pub fn equals(&self, other: &Tensor) -> Result<bool> {
+        if self.shape != other.shape {
+            return Ok(false);
+        }
+        if self.dtype == other.dtype {
+            return Ok(self.bytes() == other.bytes());
+        }
+        const RUN: usize = 1 << 16;
+        let (mut a, mut b) = (vec![0.0; RUN], vec![0.0; RUN]);
+        for start in (0..self.element_count()).step_by(RUN) {
+            let end = (start + RUN).min(self.element_count());
+            let (a, b) = (&mut a[..end - start], &mut b[..end - start]);
+            self.read_f32(start..end, a)?;
+            other.read_f32(start..end, b)?;
+            if a != b {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The tensor as a weight for products, if it is a matrix of floats.
     ///
     /// # Errors

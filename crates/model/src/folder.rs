@@ -45,10 +45,32 @@ impl ModelFolder {
         Ok(ModelFolder { dir: dir.to_owned(), config })
     }
 
+    /// What `config.json` describes. Where it says that the head is the embedding matrix, and the weights have a head with
+    /// other values, as after training one of the two, the head is its own: transformers ties equal matrices only.
+    ///
     /// # Errors
     /// See [`Spec::from_config`].
     pub fn spec(&self) -> Result<Spec> {
-        Ok(Spec::from_config(&self.config)?)
+        let mut spec = Spec::from_config(&self.config)?;
+        spec.tied = spec.tied && !self.has_own_head()?;
+        Ok(spec)
+    }
+
+    /// Whether the weights have a head of their own although `config.json` denies it.
+    ///
+    /// # Errors
+    /// See [`Spec::from_config`].
+    pub fn contradicts_tie(&self) -> Result<bool> {
+        Ok(Spec::from_config(&self.config)?.tied && self.has_own_head()?)
+    }
+
+    fn has_own_head(&self) -> Result<bool> {
+        // What is wrong with the weights comes up where they are read; a folder may also do without them.
+        let Ok(checkpoint) = self.checkpoint() else { return Ok(false) };
+        match (checkpoint.get(Spec::EMBEDDING), checkpoint.get(Spec::HEAD)) {
+            (Some(embedding), Some(head)) => Ok(!embedding.equals(head)?),
+            _ => Ok(false),
+        }
     }
 
     /// The model of its first layers, or as it is. Its files are the same.
@@ -70,21 +92,6 @@ impl ModelFolder {
     /// See [`Checkpoint::open`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         Checkpoint::open(&self.dir)
-    }
-
-    /// Copies one of the [`ModelFolder::SIDE_FILES`] into another folder, if it is there. The content only: a copy of
-    /// a read-only file can be replaced.
-    ///
-    /// # Errors
-    /// The file cannot be read or the copy not written.
-    pub fn copy_side_file(&self, name: &str, to: &Path) -> Result<()> {
-        let from = self.dir.join(name);
-        if !from.is_file() {
-            return Ok(());
-        }
-        let content = std::fs::read(&from).at("read", &from)?;
-        let target = to.join(name);
-        std::fs::write(&target, content).at("write", &target)
     }
 
     /// `tokenizer.json`.

@@ -94,7 +94,7 @@ impl ConfiguredPass for LoftqPass {
 
 impl Pass for LoftqPass {
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn check(&self) -> Result<()> {

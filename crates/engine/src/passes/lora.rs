@@ -105,7 +105,7 @@ impl ConfiguredPass for LoraPass {
 
 impl Pass for LoraPass {
     fn version(&self) -> u32 {
-        2
+        3
     }
 
     fn check(&self) -> Result<()> {

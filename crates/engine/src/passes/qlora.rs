@@ -99,7 +99,7 @@ impl ConfiguredPass for QloraPass {
 
 impl Pass for QloraPass {
     fn version(&self) -> u32 {
-        1
+        2
     }
 
     fn check(&self) -> Result<()> {
