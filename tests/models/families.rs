@@ -2,9 +2,10 @@
 //! float decoder, and our fp32 ONNX model in ONNX Runtime. Their int4 weights against the reference builder's, their
 //! gradients against differences of the loss.
 
-use crate::support::binary::{greedy, olive, run_configuration, succeed, text};
+use crate::support::binary::{generated, greedy, olive, run_configuration, succeed, text};
 use crate::support::models::{families as all, family, name};
 use crate::support::onnx::{graph, tensors};
+use crate::support::quickstart::base_model;
 use crate::support::runtime::library;
 use crate::support::training::adapter;
 use candle_core::{Device as Cpu, Tensor};
@@ -14,6 +15,7 @@ use olive_decoder::{Decoder, LanguageModel, LoraGradients, Tokens, TrainingMode}
 use olive_model::ModelFolder;
 use olive_onnx::proto::TensorProto;
 use olive_runtime::{CacheMode, OnnxSession};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -289,6 +291,47 @@ fn configurations_of_transformers_4_mean_the_same() {
         remove(config, "attention_bias");
     });
     assert_eq!((glm.rope.rotary_dim, glm.attention.qkv_bias), (16, true));
+}
+
+/// transformers goes by `model_type`; a class for another task is no model of the next token.
+#[test]
+fn without_a_known_class_the_model_type_tells_the_family() {
+    for folder in all() {
+        let config = ModelFolder::open(&folder).unwrap().config;
+        let known = Spec::from_config(&config).unwrap();
+        let class = known.family.architecture;
+        let named = |architectures: serde_json::Value| {
+            let mut config = config.clone();
+            config["architectures"] = architectures;
+            Spec::from_config(&config)
+        };
+        let nothing = serde_json::Value::Null;
+        for wrapper in
+            [nothing, json!([]), json!([null]), json!(["PeftModelForCausalLM"]), json!(["OptimizedModule"])]
+        {
+            assert_eq!(named(wrapper.clone()).unwrap(), known, "{wrapper}");
+        }
+        let stem = class.trim_end_matches("ForCausalLM");
+        for other in
+            ["Model", "ForSequenceClassification", "ForCausalLMEagle"].map(|task| format!("{stem}{task}"))
+        {
+            let error = named(json!([other])).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{other}` is not supported")), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_without_a_class_is_generated_with() {
+    let temp = tempfile::tempdir().unwrap();
+    let copied = ["model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"];
+    for name in copied.iter().filter(|name| base_model().join(name).is_file()) {
+        std::fs::copy(base_model().join(name), temp.path().join(name)).unwrap();
+    }
+    let mut config = ModelFolder::open(&base_model()).unwrap().config;
+    config.as_object_mut().unwrap().remove("architectures");
+    std::fs::write(temp.path().join("config.json"), config.to_string()).unwrap();
+    assert_eq!(generated(temp.path(), &[]), generated(&base_model(), &[]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Training, and merging what was trained.
 
 mod adapter_files;
+mod code_files;
 mod knobs;
 mod loftq;
 mod merge;

@@ -2,10 +2,39 @@
 
 use super::ArchError;
 use super::config_reader::ConfigReader;
-use super::families::{FAMILIES, SUPPORTED};
+use super::families::{FAMILIES, Known, SUPPORTED};
+use super::family::Family;
 use super::rope::RopeScaling;
 use super::spec::Spec;
 use serde_json::Value;
+
+/// The family by its class; where `architectures` names none that is known, but no other task either, by `model_type`, as
+/// transformers finds it: configurations by themselves, and those of wrapped models, name no class of a family.
+fn known(config: &Value) -> Result<&'static Known, ArchError> {
+    let architecture = config["architectures"][0].as_str().unwrap_or_default();
+    let model_type = config["model_type"].as_str().unwrap_or_default();
+    let of_class = FAMILIES.iter().find(|known| known.family.architecture == architecture);
+    let of_type = || {
+        let known = FAMILIES.iter().find(|known| known.family.model_type == model_type)?;
+        (!is_of_another_task(architecture, &known.family)).then_some(known)
+    };
+    of_class.or_else(of_type).ok_or_else(|| ArchError::Unsupported {
+        found: [architecture, model_type, "none"]
+            .into_iter()
+            .find(|name| !name.is_empty())
+            .unwrap_or_default()
+            .into(),
+        supported: SUPPORTED,
+    })
+}
+
+/// Whether a class is made for something other than the next token: classification, drafts, or the family's layers alone.
+fn is_of_another_task(class: &str, family: &Family) -> bool {
+    match class.rsplit_once("For") {
+        Some((_, task)) => task != "CausalLM",
+        None => class.strip_suffix("Model").is_some_and(|stem| family.architecture.starts_with(stem)),
+    }
+}
 
 impl Spec {
     /// Reads a Hugging Face `config.json`, of transformers 4 (`rope_theta`, `rope_scaling`) or 5
@@ -14,13 +43,7 @@ impl Spec {
     /// # Errors
     /// An architecture or rope type that is not supported, a missing or ill-typed key.
     pub fn from_config(config: &Value) -> Result<Spec, ArchError> {
-        let architecture = config["architectures"][0].as_str().unwrap_or_default();
-        let Some(known) = FAMILIES.iter().find(|known| known.family.architecture == architecture) else {
-            return Err(ArchError::Unsupported {
-                found: if architecture.is_empty() { "none".into() } else { architecture.into() },
-                supported: SUPPORTED,
-            });
-        };
+        let known = known(config)?;
         let reader = ConfigReader { config, family: &known.family };
         let mut spec = reader.standard()?;
         (known.differences)(&reader, &mut spec)?;

@@ -30,11 +30,22 @@ impl ModelFolder {
         "merges.txt",
     ];
 
-    /// Whether a file of this name is part of a model: its weights, or one of [`Self::SIDE_FILES`].
+    const CODE_PREFIXES: [&'static str; 5] =
+        ["configuration_", "modeling_", "tokenization_", "processing_", "generation_"];
+
+    /// Whether a file of this name goes along with a model: one of [`Self::SIDE_FILES`], or code by the names that
+    /// transformers gives it. Code by other names stays behind: in a folder of results it could be anybody's.
+    pub fn is_side_file(name: &str) -> bool {
+        let is_code = name.strip_suffix(".py").is_some_and(|module| {
+            let of_a_name = module.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            of_a_name && Self::CODE_PREFIXES.iter().any(|prefix| module.starts_with(prefix))
+        });
+        is_code || Self::SIDE_FILES.contains(&name)
+    }
+
+    /// Whether a file of this name is part of a model: its weights, or what goes along with it.
     pub fn is_model_file(name: &str) -> bool {
-        Self::SIDE_FILES.contains(&name)
-            || name.ends_with(".safetensors")
-            || name == "model.safetensors.index.json"
+        Self::is_side_file(name) || name.ends_with(".safetensors") || name == "model.safetensors.index.json"
     }
 
     /// # Errors

@@ -14,7 +14,7 @@ pub mod loftq;
 pub mod merged;
 pub mod quantised_base;
 pub mod safetensors_file;
-mod side_files;
+pub mod side_files;
 pub mod source;
 pub mod source_options;
 pub mod stored_file;

@@ -2,6 +2,7 @@
 
 use olive_arch::families::MARKERS;
 use olive_core::{Result, error::IoContext};
+use olive_model::side_files::CODE;
 use olive_model::{ModelError, ModelFolder};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -105,9 +106,12 @@ pub(crate) fn copy(folder: &ModelFolder, context_length: usize, to: &Path) -> Re
     if folder.dir.join(TOKENIZER_CONFIG).is_file() {
         let mut config = folder.tokenizer_config()?;
         config["model_max_length"] = context_length.into();
+        if folder.lacks_code(&config)? {
+            config.as_object_mut().map(|config| config.shift_remove(CODE));
+        }
         let text = serde_json::to_string_pretty(&config).expect("plain data") + "\n";
         let target = to.join(TOKENIZER_CONFIG);
         std::fs::write(&target, text).at("write", &target)?;
     }
-    Ok(())
+    folder.copy_code(to)
 }

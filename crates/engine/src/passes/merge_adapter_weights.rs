@@ -125,9 +125,7 @@ impl Pass for MergePass {
         }
         write_checkpoint(&merged, dir, SHARD, context)?;
         drop(merged);
-        for name in ModelFolder::SIDE_FILES {
-            folder.copy_side_file(name, dir)?;
-        }
+        folder.copy_side_files(dir)?;
         if let Some(quantised) = &quantised {
             let error = merge_error::measure(&folder, quantised, adapter, dir, context)?;
             let weights = match base_weights {

@@ -162,7 +162,7 @@ impl Pass for ModelBuilderPass {
         name.strip_suffix(".data").unwrap_or(name) == self.options.file_name()
             || name == "genai_config.json"
             || (self.options.adapters == Adapters::Separate && name == adapter_file::FILE)
-            || ModelFolder::SIDE_FILES.contains(&name)
+            || ModelFolder::is_side_file(name)
     }
 
     fn data(&self) -> Vec<DataUse<'_>> {
