@@ -12,6 +12,7 @@ mod model_builder;
 mod nf4;
 #[cfg(target_os = "linux")]
 mod ort_library;
+mod prequantised;
 mod rope_settings;
 mod sequences;
 #[path = "../support/mod.rs"]

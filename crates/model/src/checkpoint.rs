@@ -40,9 +40,8 @@ impl Checkpoint {
     /// # Errors
     /// No safetensors in the folder, an unreadable or damaged file, a tensor that two shards hold.
     pub fn open(dir: &Path) -> Result<Checkpoint> {
-        let files = Checkpoint::files(dir)?;
         let mut tensors = BTreeMap::new();
-        for file in &files {
+        for file in &Checkpoint::files(dir)? {
             for tensor in map_file(file)? {
                 if let Some(twice) = tensors.insert(tensor.name.clone(), tensor) {
                     return Err(ModelError::Damaged {
@@ -289,6 +288,20 @@ impl HostMatrix for Matrix {
     }
 }
 
+/// Names and types of all tensors of a folder, also types that [`Checkpoint`] knows nothing of.
+///
+/// # Errors
+/// As [`Checkpoint::open`].
+pub(super) fn stored_types(dir: &Path) -> Result<BTreeMap<String, safetensors::Dtype>> {
+    let mut types = BTreeMap::new();
+    for file in Checkpoint::files(dir)? {
+        let map = map(&file)?;
+        let header = header(&file, &map)?;
+        types.extend(header.tensors().into_iter().map(|(name, view)| (name, view.dtype())));
+    }
+    Ok(types)
+}
+
 fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     let json = read_json(index)?.unwrap_or_default();
     let map = json["weight_map"].as_object().ok_or_else(|| ModelError::Damaged {
@@ -310,21 +323,34 @@ fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|name| dir.join(name)).collect())
 }
 
-fn map_file(path: &Path) -> Result<Vec<Tensor>> {
-    let damaged = |reason: String| ModelError::Damaged { path: path.to_owned(), reason };
+fn map(path: &Path) -> Result<Mmap> {
     let file = File::open(path).at("open", path)?;
     #[expect(unsafe_code, reason = "weights are mapped; a file changed by others during a run is undefined")]
-    // SAFETY: the mapping is read-only and lives as long as the `Arc` that every tensor holds.
-    let map = Arc::new(unsafe { Mmap::map(&file) }.at("map", path)?);
-    stored_file::refuse_pointer(path, &map)?;
-    let header = SafeTensors::deserialize(&map).map_err(|e| damaged(e.to_string()))?;
+    // SAFETY: the mapping is read-only, and whoever reads it holds it.
+    unsafe { Mmap::map(&file) }.at("map", path)
+}
+
+fn header<'a>(path: &Path, map: &'a Mmap) -> Result<SafeTensors<'a>> {
+    let damaged = |e: safetensors::SafeTensorError| ModelError::Damaged {
+        path: path.to_owned(),
+        reason: e.to_string(),
+    };
+    stored_file::refuse_pointer(path, map)?;
+    Ok(SafeTensors::deserialize(map).map_err(damaged)?)
+}
+
+fn map_file(path: &Path) -> Result<Vec<Tensor>> {
+    let map = Arc::new(map(path)?);
+    let header = header(path, &map)?;
     let start = map.as_ptr() as usize;
     header
         .tensors()
         .into_iter()
         .map(|(name, view)| {
-            let dtype = DType::try_from(view.dtype())
-                .map_err(|_| damaged(format!("tensor `{name}` is of type {:?}", view.dtype())))?;
+            let dtype = DType::try_from(view.dtype()).map_err(|_| ModelError::Dtype {
+                name: name.clone(),
+                found: format!("{:?}", view.dtype()),
+            })?;
             Ok(Tensor {
                 name,
                 dtype,

@@ -25,6 +25,8 @@ pub enum ModelError {
     NotAMatrix { name: String, shape: Vec<usize> },
     #[error("tensor `{name}` is of type {found}, which is not a float type")]
     Dtype { name: String, found: String },
+    #[error("the weights in `{}` are quantised already: {statement}, and tensor `{tensor}` is of type {found}", path.display())]
+    PreQuantised { path: PathBuf, statement: String, tensor: String, found: String },
     #[error("tensor `{name}` holds values that are not finite, near element {near}")]
     NotFinite { name: String, near: usize },
     #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
@@ -71,6 +73,12 @@ impl olive_core::Fault for ModelError {
                 path.display()
             )),
             ModelError::MissingShards { .. } => Some("the download is not complete: download the rest".into()),
+            ModelError::PreQuantised { .. } => Some(
+                "take the model in float that it was made from; for an adapter on it, give that model as \
+                 `input_model.model_path`, or with `--base` of `olive generate`"
+                    .into(),
+            ),
+            ModelError::Dtype { .. } => Some("take the model in float (F32, F16 or BF16)".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
             ModelError::AdapterKey { hint, .. } => hint.map(str::to_owned),
             _ => None,

@@ -1,9 +1,9 @@
 //! A Hugging Face model folder: its configuration, tokenizer and weights.
 
 use super::stored_file::read_json;
-use super::{Checkpoint, ModelError};
+use super::{Checkpoint, ModelError, prequantised};
 use olive_arch::Spec;
-use olive_core::{Result, error::IoContext};
+use olive_core::Result;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
@@ -49,10 +49,11 @@ impl ModelFolder {
     }
 
     /// # Errors
-    /// No folder, no `config.json`, or one that is not JSON.
+    /// No folder, no `config.json`, or one that is not JSON; weights that are quantised already.
     pub fn open(dir: &Path) -> Result<ModelFolder> {
         let config = read_json(&dir.join("config.json"))?
             .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
+        prequantised::refuse(dir, &config)?;
         Ok(ModelFolder { dir: dir.to_owned(), config })
     }
 

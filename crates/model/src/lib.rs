@@ -12,6 +12,7 @@ mod hub;
 mod hub_download;
 pub mod loftq;
 pub mod merged;
+mod prequantised;
 pub mod quantised_base;
 pub mod safetensors_file;
 pub mod side_files;

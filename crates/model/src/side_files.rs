@@ -1,7 +1,7 @@
 //! The files that go along when a model's weights are written anew: copies, but for what would not be true of the new
 //! folder.
 
-use super::folder::read_json;
+use super::stored_file::read_json;
 use super::{ModelError, ModelFolder};
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};

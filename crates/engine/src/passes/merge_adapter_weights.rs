@@ -105,7 +105,8 @@ impl Pass for MergePass {
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        if let Some(ModelHandle::HfWithAdapter { adapter, .. }) = model {
+        if let Some(ModelHandle::HfWithAdapter { base, adapter }) = model {
+            ModelFolder::open(base)?;
             AdapterConfig::open(adapter)?;
         }
         Ok(())
