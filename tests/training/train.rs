@@ -1,9 +1,10 @@
 //! Training through the library: exactness, resuming, what is refused, and an adapter that PEFT could load.
 
+use crate::support::binary::{run_configuration, text};
 use crate::support::events::Recorder;
 use crate::support::models::{families, family};
 use crate::support::passes;
-use crate::support::quickstart::base_model;
+use crate::support::quickstart::{Quickstart, base_model};
 use crate::support::rows::{load, options};
 use crate::support::training::{self, adapter, largest, relative_all, sample, weights};
 use olive_config::canonical::{
@@ -22,6 +23,7 @@ use olive_model::{Adapter, ModelFolder};
 use olive_train::{
     AdamWOptions, BatchPlan, Checkpoints, Fit, Schedule, TrainError, Trainer, TrainerOptions, fit, targets,
 };
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,7 +129,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
 
 fn run_fit(folder: &ModelFolder, dir: &Path, sink: &Recorder, save_every: Duration) -> Result<Vec<Vec<f32>>> {
     let mut trainer = trainer(folder, 0.1, false);
-    let (data, eval) = (dataset(&[30, 22, 41, 17, 35, 28, 44]), dataset(&[20, 30, 25]));
+    let (data, eval) = (dataset(&[30, 22, 41, 17, 35, 28, 44, 26, 19]), dataset(&[20, 30, 25]));
     let work = Fit {
         train: &data,
         eval: Some(&eval),
@@ -291,10 +293,67 @@ fn every_epoch_visits_every_sample_once() {
         if group_by_length {
             assert_eq!(lengths[first[0]], 27, "the longest sample comes first");
         }
-        // ⌈2.5 · ⌊batches / 2⌋⌉
-        assert_eq!(plan.total_steps(&args), if dataloader_drop_last { 8 } else { 10 });
+        assert_eq!(plan.total_steps(&args), 10);
         assert_eq!(plan.total_steps(&TrainingArgs { max_steps: Some(77), ..args.clone() }), 77);
     }
+}
+
+/// Steps and epochs as transformers 5.23 counts them: rows, batch, accumulation and epochs give the micro-batches of every
+/// step.
+#[test]
+fn an_epoch_ends_with_a_step_of_what_is_left() {
+    let cases: [(usize, usize, usize, f64, &[usize]); 5] = [
+        (6, 1, 4, 1.0, &[4, 2]),
+        (6, 1, 4, 2.0, &[4, 2, 4, 2]),
+        (6, 2, 2, 3.0, &[2, 1, 2, 1, 2, 1]),
+        (3, 1, 16, 2.0, &[3, 3]),
+        (6, 1, 4, 1.5, &[4, 2, 4]),
+    ];
+    for (rows, batch, accumulation, epochs, expected) in cases {
+        let args = TrainingArgs {
+            per_device_train_batch_size: batch,
+            gradient_accumulation_steps: accumulation,
+            num_train_epochs: epochs,
+            max_steps: None,
+            ..arguments()
+        };
+        let plan = BatchPlan::new(vec![7; rows], &args).expect("a plan");
+        let steps: Vec<_> = (0..plan.total_steps(&args)).map(|step| plan.batches(step)).collect();
+        assert_eq!(steps.iter().map(|batches| batches.len()).collect::<Vec<_>>(), expected);
+        assert_eq!(steps[0].start, 0);
+        assert!(steps.windows(2).all(|pair| pair[0].end == pair[1].start), "no batch is left out");
+        let done = expected.iter().sum::<usize>() as f64 / rows.div_ceil(batch) as f64;
+        assert_eq!(plan.epochs(steps.len()), done);
+    }
+}
+
+#[test]
+fn two_epochs_see_every_row_twice() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let rows = dir.path().join("rows.txt");
+    std::fs::write(&rows, "one\ntwo\nthree\nfour\nfive\nsix\n").expect("a data file");
+    let mut config = Quickstart::configuration(&["lora"]);
+    config["data_configs"][0]["load_dataset_config"] =
+        json!({ "data_name": "text", "data_files": rows, "split": "train" });
+    config["data_configs"][0]["pre_process_data_config"] =
+        json!({ "text_cols": "text", "strategy": "line-by-line", "max_seq_len": 16 });
+    let lora = &mut config["passes"]["lora"]["config"];
+    lora["eval_dataset_size"] = Value::Null;
+    lora["training_args"] = json!({
+        "num_train_epochs": 2, "max_steps": -1, "gradient_accumulation_steps": 4,
+        "per_device_train_batch_size": 1, "lr_scheduler_type": "linear", "learning_rate": 0.001, "warmup_ratio": 0,
+    });
+    config["engine"] = json!({ "cache_dir": dir.path().join("cache"), "output_dir": dir.path().join("out") });
+    let output = run_configuration(dir.path(), &config);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let metrics = std::fs::read_to_string(dir.path().join("out/adapter/metrics.jsonl")).expect("metrics");
+    let steps: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let column =
+        |name: &str| steps.iter().map(|step| step[name].as_f64().expect("a number")).collect::<Vec<_>>();
+    assert_eq!(column("epoch"), [4.0 / 6.0, 1.0, 10.0 / 6.0, 2.0]);
+    assert_eq!(column("learning_rate"), [0.001, 0.00075, 0.0005, 0.00025]);
+    let tokens = column("tokens");
+    assert_eq!(tokens[0] + tokens[1], tokens[2] + tokens[3], "the rows of an epoch");
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use crate::error::TrainError;
 use crate::rng;
 use olive_config::canonical::TrainingArgs;
+use std::ops::Range;
 
 /// The order of the samples over all epochs: a function of the seed, so that a run can go on from any micro-batch.
 ///
-/// Micro-batches are numbered through all epochs. As in transformers 4.41, the era of the seed configurations, an
-/// accumulation window may span two epochs; only an epoch with fewer batches than a window is a step of its own.
+/// Micro-batches are numbered through all epochs. As in transformers since 4.52, every epoch begins with a new optimiser
+/// step, so that the last step of an epoch has the micro-batches that are left.
 #[derive(Debug, Clone)]
 pub struct BatchPlan {
     lengths: Vec<usize>,
@@ -40,7 +41,7 @@ impl BatchPlan {
         Ok(BatchPlan {
             lengths,
             batch_size,
-            accumulation: args.gradient_accumulation_steps.min(per_epoch),
+            accumulation: args.gradient_accumulation_steps,
             seed: args.seed,
             group_by_length: args.group_by_length,
             per_epoch,
@@ -48,28 +49,37 @@ impl BatchPlan {
         })
     }
 
-    /// Micro-batches in an optimiser step.
-    pub fn accumulation(&self) -> usize {
-        self.accumulation
+    /// Optimiser steps of an epoch.
+    fn steps_per_epoch(&self) -> usize {
+        self.per_epoch.div_ceil(self.accumulation)
     }
 
-    /// Optimiser steps of the whole training: `max_steps`, or `⌈num_train_epochs · ⌊batches / accumulation⌋⌉`.
+    /// Numbers of the micro-batches of optimiser step `step`, counted from 0.
+    pub fn batches(&self, step: usize) -> Range<usize> {
+        self.batches_before(step)..self.batches_before(step + 1)
+    }
+
+    /// Micro-batches of the first `steps` optimiser steps.
+    fn batches_before(&self, steps: usize) -> usize {
+        let (epochs, rest) = (steps / self.steps_per_epoch(), steps % self.steps_per_epoch());
+        epochs * self.per_epoch + rest * self.accumulation
+    }
+
+    /// Optimiser steps of the whole training: `max_steps`, or `⌈num_train_epochs · ⌈batches / accumulation⌉⌉`.
     pub fn total_steps(&self, args: &TrainingArgs) -> usize {
-        args.max_steps.filter(|n| *n > 0).unwrap_or_else(|| {
-            let per_epoch = (self.per_epoch / self.accumulation).max(1);
-            (args.num_train_epochs * per_epoch as f64).ceil() as usize
-        })
+        args.max_steps
+            .filter(|n| *n > 0)
+            .unwrap_or_else(|| (args.num_train_epochs * self.steps_per_epoch() as f64).ceil() as usize)
     }
 
     /// Passes over the data after so many steps.
     pub fn epochs(&self, steps: usize) -> f64 {
-        (steps * self.accumulation) as f64 / self.per_epoch as f64
+        self.batches_before(steps) as f64 / self.per_epoch as f64
     }
 
-    /// Whether step `step`, counted from 0, is the last that begins in its epoch.
+    /// Whether step `step`, counted from 0, is the last of its epoch.
     pub(crate) fn ends_epoch(&self, step: usize) -> bool {
-        let epoch = |step: usize| step * self.accumulation / self.per_epoch;
-        epoch(step + 1) > epoch(step)
+        (step + 1).is_multiple_of(self.steps_per_epoch())
     }
 
     /// Numbers of the samples of micro-batch `index`.

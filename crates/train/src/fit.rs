@@ -162,8 +162,7 @@ impl<'a> Training<'a> {
 
     /// The micro-batches of optimiser step `step`, counted from 0.
     fn batches(&mut self, step: usize) -> Vec<MicroBatch> {
-        let first = step * self.plan.accumulation();
-        let indices = first..first + self.plan.accumulation();
+        let indices = self.plan.batches(step);
         let samples = &self.fit.train.samples;
         let batch = |index| {
             let rows = self.plan.rows(index);

@@ -137,6 +137,10 @@ impl Pass for LoraPass {
         if let Some(data) = &mut options.eval_data {
             data_key::feed("eval", data, hasher)?;
         }
+        // Accumulated steps are others since epochs end with a step of their own; without accumulation nothing changed.
+        if options.training.gradient_accumulation_steps > 1 {
+            hasher.field("epoch_ends", &"with a step");
+        }
         hasher.field("lora", &options);
         Ok(())
     }
