@@ -342,6 +342,33 @@ fn null_means_absent_and_free_keys_are_free() {
     assert_eq!(config.warnings, []);
 }
 
+/// What messages and documentation recommend to everybody is no sign of an era.
+#[test]
+fn holding_rows_out_and_evaluating_change_no_default() {
+    let held_out = r#", "eval_dataset_size": 0.1"#;
+    let evaluating = r#", "eval_dataset_size": 0.1, "training_args": {"eval_strategy": "steps"}"#;
+    let old_model = |pass: &str| {
+        let model = r#"{"type": "PyTorchModel", "config": {"hf_config": {"model_name": "org/model"}}}"#;
+        modern(pass, r#""source_max_len": 32, "text_cols": "text""#)
+            .replace(r#"{"type": "HfModel", "model_path": "org/model"}"#, model)
+    };
+    for more in ["", held_out, evaluating] {
+        let new = load(&modern(more, ""), &[]);
+        assert_eq!((new.passes[0].era, lora(&new).lora_dropout), (Era::New, 0.05), "{more}");
+        assert_eq!(lora(&new).training.per_device_train_batch_size, 8, "{more}");
+        let old = load(&old_model(more), &[]);
+        assert_eq!((old.passes[0].era, lora(&old).lora_dropout), (Era::Old, 0.0), "{more}");
+        assert_eq!(lora(&old).training.gradient_accumulation_steps, 16, "{more}");
+    }
+    let renamed =
+        modern(r#", "eval_dataset_size": 0.1, "training_args": {"evaluation_strategy": "steps"}"#, "");
+    assert_eq!(
+        lora(&load(&renamed, &[])).training.gradient_accumulation_steps,
+        16,
+        "a name of old files only"
+    );
+}
+
 #[test]
 fn an_evaluation_set_of_a_new_file_is_used() {
     let eval = modern(r#", "eval_data_config": "train""#, "");

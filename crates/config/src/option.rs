@@ -186,6 +186,12 @@ impl Opt {
         self
     }
 
+    /// Today's name says nothing of the era, as messages and documentation recommend it to everybody.
+    pub const fn any_era(mut self) -> Opt {
+        self.vote = None;
+        self
+    }
+
     /// Other spellings.
     pub const fn also(mut self, names: &'static [&'static str]) -> Opt {
         self.other_names = names;

@@ -81,7 +81,8 @@ options! {
             #[serde(skip)]
             pub logging_steps: usize = POSITIVE, defaults(Json("10"), Json("500"));
             /// When to evaluate.
-            pub eval_strategy: EvalStrategy, was(&["evaluation_strategy"]), defaults(Json("\"no\""), Null);
+            pub eval_strategy: EvalStrategy, was(&["evaluation_strategy"]), any_era(),
+                defaults(Json("\"no\""), Null);
             /// Steps between evaluations, below 1 a share of all; null: `logging_steps`.
             pub eval_steps: Option<f64> = POSITIVE;
             /// Put blocks of like length together.

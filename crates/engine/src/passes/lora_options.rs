@@ -40,7 +40,7 @@ options! {
             /// Dataset to evaluate on.
             pub eval_data as "eval_data_config": Option<DataConfig>;
             /// Hold out this many blocks (1 or more) or this share of them (below 1) for evaluation.
-            pub eval_dataset_size: Option<EvalSize>, only(Era::Old);
+            pub eval_dataset_size: Option<EvalSize>;
             /// How to train.
             pub training as "training_args": TrainingArgs;
             /// Use TF32 on a GPU.
