@@ -1,9 +1,10 @@
 //! What configurations mean: both grammars, eras, defaults, overrides.
 
+use crate::support::binary::root;
 use crate::support::shared::shared;
 use olive_config::{
-    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LossOn, Origin, Ramp, SaveStrategy,
-    Scheduler, Strategy, SystemKind, Targets, TextSource,
+    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LossOn, Origin, Ramp, Sampling,
+    SaveStrategy, Scheduler, Strategy, SystemKind, Targets, TextSource,
 };
 use olive_engine::passes::{LoraOptions, QloraOptions};
 use olive_engine::{REGISTRY, RunConfig};
@@ -73,7 +74,7 @@ fn the_documented_lora_pipeline_reads_verbatim() {
     assert_eq!(lora.target_modules, Some(Targets::Names(vec!["o_proj".into(), "qkv_proj".into()])));
     assert_eq!(lora.eval_dataset_size, Some(EvalSize::Fraction(0.1)));
     let training = &lora.training;
-    assert_eq!((training.max_steps, training.logging_steps), (Some(100), 100));
+    assert_eq!((training.max_steps, training.logging_steps), (Some(100), 100.0));
     assert_eq!(training.eval_strategy, EvalStrategy::Steps);
     assert_eq!(training.eval_steps, Some(187.0));
     assert_eq!(training.optim, "paged_adamw_32bit", "Olive's default of the time");
@@ -367,6 +368,48 @@ fn holding_rows_out_and_evaluating_change_no_default() {
         16,
         "a name of old files only"
     );
+}
+
+fn trained_with(arguments: &str) -> RunConfig {
+    load(&modern(&format!(r#", "training_args": {{{arguments}}}"#), ""), &[])
+}
+
+#[test]
+fn the_names_of_transformers_5_mean_what_the_older_ones_do() {
+    for (new, old) in [
+        (r#""warmup_steps": 0.25"#, r#""warmup_ratio": 0.25"#),
+        (r#""warmup_steps": 12.0, "warmup_ratio": null"#, r#""warmup_steps": 12"#),
+        (r#""activation_checkpointing": false"#, r#""gradient_checkpointing": false"#),
+        (r#""train_sampling_strategy": "group_by_length""#, r#""group_by_length": true"#),
+        (r#""train_sampling_strategy": "random""#, r#""group_by_length": false"#),
+        (r#""train_sampling_strategy": "batch_rebalance""#, r#""group_by_length": false"#),
+        (r#""use_cache": false, "activation_checkpointing_kwargs": {"offload": true}"#, ""),
+    ] {
+        let (new, old) = (trained_with(new), trained_with(old));
+        assert_eq!(lora(&new).training, lora(&old).training);
+        assert_eq!(new.warnings, []);
+    }
+    let both = trained_with(r#""gradient_checkpointing": false, "activation_checkpointing": true"#);
+    assert!(lora(&both).training.gradient_checkpointing, "the newer name wins");
+    assert_eq!(both.warnings.len(), 1);
+    let sequential = trained_with(r#""train_sampling_strategy": "sequential", "group_by_length": true"#);
+    assert_eq!(lora(&sequential).training.sampling, Sampling::Sequential);
+    assert_eq!(sequential.warnings.len(), 1, "two names that say different things");
+    assert_eq!(lora(&trained_with(r#""logging_steps": 0.5"#)).training.logging_steps, 0.5);
+    let fraction = load_as("c.json", &modern(r#", "training_args": {"logging_steps": 2.5}"#, ""), &[]);
+    assert!(fraction.expect_err("half a step").to_string().contains("a whole number of steps"));
+}
+
+/// `TrainingArguments("x").to_dict()` of transformers 5.24.
+#[test]
+fn all_arguments_of_transformers_5_are_known() {
+    let arguments = std::fs::read_to_string(root().join("tests/fixtures/train/training_arguments.json"));
+    let arguments = arguments.expect("the arguments are read");
+    let config =
+        load(&modern(&format!(r#", "eval_dataset_size": 2, "training_args": {arguments}"#), ""), &[]);
+    let training = &lora(&config).training;
+    assert_eq!((training.warmup_steps, training.gradient_checkpointing), (0, false));
+    assert_eq!((training.sampling, training.logging_steps), (Sampling::Random, 500.0));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::shared::say;
 use olive_arch::Spec;
-use olive_config::canonical::{EvalStrategy, Saving, Scheduler, Selection, Targets, TrainingArgs};
+use olive_config::canonical::{EvalStrategy, Sampling, Saving, Scheduler, Selection, Targets, TrainingArgs};
 use olive_core::cancel::CancelFlag;
 use olive_data::{MicroBatch, Sample};
 use olive_model::Adapter;
@@ -51,10 +51,10 @@ pub fn arguments(change: impl FnOnce(&mut TrainingArgs)) -> TrainingArgs {
         neftune_noise_alpha: None,
         warmup_ratio: 0.0,
         warmup_steps: 0,
-        logging_steps: 100,
+        logging_steps: 100.0,
         eval_strategy: EvalStrategy::Steps,
         eval_steps: Some(2.0),
-        group_by_length: false,
+        sampling: Sampling::Random,
         dataloader_drop_last: false,
         saving: Saving::default(),
         selection: Selection::default(),

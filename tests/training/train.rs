@@ -8,7 +8,8 @@ use crate::support::quickstart::{Quickstart, base_model};
 use crate::support::rows::{load, options};
 use crate::support::training::{self, adapter, largest, relative_all, sample, weights};
 use olive_config::canonical::{
-    DataConfig, Era, EvalSize, Scheduler, Strategy, Targets, TextGeneration, TextSource, TrainingArgs,
+    DataConfig, Era, EvalSize, Sampling, Scheduler, Strategy, Targets, TextGeneration, TextSource,
+    TrainingArgs,
 };
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
@@ -45,9 +46,9 @@ fn arguments() -> TrainingArgs {
         max_steps: Some(10),
         lr_scheduler_type: Scheduler::Cosine,
         warmup_ratio: 0.2,
-        logging_steps: 4,
+        logging_steps: 4.0,
         eval_steps: Some(3.0),
-        group_by_length: true,
+        sampling: Sampling::GroupByLength,
         ..training::arguments(|_| ())
     }
 }
@@ -276,8 +277,9 @@ fn schedules_are_those_of_transformers() {
 #[test]
 fn every_epoch_visits_every_sample_once() {
     let lengths: Vec<usize> = (0..23).map(|i| 5 + i * 7 % 23).collect();
-    for (group_by_length, dataloader_drop_last) in [(false, false), (true, false), (false, true)] {
-        let args = TrainingArgs { group_by_length, dataloader_drop_last, max_steps: None, ..arguments() };
+    use Sampling::{GroupByLength, Random};
+    for (sampling, dataloader_drop_last) in [(Random, false), (GroupByLength, false), (Random, true)] {
+        let args = TrainingArgs { sampling, dataloader_drop_last, max_steps: None, ..arguments() };
         let args = TrainingArgs { num_train_epochs: 2.5, per_device_train_batch_size: 3, ..args };
         let mut plan = BatchPlan::new(lengths.clone(), &args).expect("a plan");
         let per_epoch = if dataloader_drop_last { 7 } else { 8 };
@@ -290,7 +292,7 @@ fn every_epoch_visits_every_sample_once() {
             assert_eq!(distinct.len(), order.len());
             assert_eq!(order.len(), if dataloader_drop_last { 21 } else { 23 });
         }
-        if group_by_length {
+        if sampling == GroupByLength {
             assert_eq!(lengths[first[0]], 27, "the longest sample comes first");
         }
         assert_eq!(plan.total_steps(&args), 10);
@@ -327,33 +329,60 @@ fn an_epoch_ends_with_a_step_of_what_is_left() {
     }
 }
 
-#[test]
-fn two_epochs_see_every_row_twice() {
+/// The steps of a training on six rows of different lengths, and what the run told.
+fn trained_on_six_rows(arguments: Value) -> (Vec<Value>, String) {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let rows = dir.path().join("rows.txt");
-    std::fs::write(&rows, "one\ntwo\nthree\nfour\nfive\nsix\n").expect("a data file");
+    std::fs::write(&rows, "o\noo\nooo\noooo\nooooo\noooooo\n").expect("a data file");
     let mut config = Quickstart::configuration(&["lora"]);
     config["data_configs"][0]["load_dataset_config"] =
         json!({ "data_name": "text", "data_files": rows, "split": "train" });
-    config["data_configs"][0]["pre_process_data_config"] =
-        json!({ "text_cols": "text", "strategy": "line-by-line", "max_seq_len": 16 });
+    config["data_configs"][0]["pre_process_data_config"] = json!({
+        "text_cols": "text", "strategy": "line-by-line", "max_seq_len": 16, "pad_to_max_len": false,
+    });
     let lora = &mut config["passes"]["lora"]["config"];
     lora["eval_dataset_size"] = Value::Null;
     lora["training_args"] = json!({
-        "num_train_epochs": 2, "max_steps": -1, "gradient_accumulation_steps": 4,
-        "per_device_train_batch_size": 1, "lr_scheduler_type": "linear", "learning_rate": 0.001, "warmup_ratio": 0,
+        "max_steps": -1, "per_device_train_batch_size": 1, "lr_scheduler_type": "linear", "learning_rate": 0.001,
     });
+    for (name, value) in arguments.as_object().expect("arguments") {
+        lora["training_args"][name] = value.clone();
+    }
     config["engine"] = json!({ "cache_dir": dir.path().join("cache"), "output_dir": dir.path().join("out") });
     let output = run_configuration(dir.path(), &config);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let metrics = std::fs::read_to_string(dir.path().join("out/adapter/metrics.jsonl")).expect("metrics");
-    let steps: Vec<Value> = metrics.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let column =
-        |name: &str| steps.iter().map(|step| step[name].as_f64().expect("a number")).collect::<Vec<_>>();
-    assert_eq!(column("epoch"), [4.0 / 6.0, 1.0, 10.0 / 6.0, 2.0]);
-    assert_eq!(column("learning_rate"), [0.001, 0.00075, 0.0005, 0.00025]);
-    let tokens = column("tokens");
+    let steps = metrics.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    (steps, text(&output.stderr))
+}
+
+fn column(steps: &[Value], name: &str) -> Vec<f64> {
+    steps.iter().map(|step| step[name].as_f64().expect("a number")).collect()
+}
+
+#[test]
+fn two_epochs_see_every_row_twice() {
+    let (steps, _) = trained_on_six_rows(
+        json!({ "num_train_epochs": 2, "gradient_accumulation_steps": 4, "warmup_ratio": 0 }),
+    );
+    assert_eq!(column(&steps, "epoch"), [4.0 / 6.0, 1.0, 10.0 / 6.0, 2.0]);
+    assert_eq!(column(&steps, "learning_rate"), [0.001, 0.00075, 0.0005, 0.00025]);
+    let tokens = column(&steps, "tokens");
     assert_eq!(tokens[0] + tokens[1], tokens[2] + tokens[3], "the rows of an epoch");
+}
+
+#[test]
+fn shares_of_all_steps_and_the_order_are_followed() {
+    let (steps, told) = trained_on_six_rows(json!({
+        "num_train_epochs": 1, "gradient_accumulation_steps": 1, "warmup_steps": 0.5, "logging_steps": 0.5,
+        "train_sampling_strategy": "sequential",
+    }));
+    let rates = column(&steps, "learning_rate").into_iter().map(|rate| (rate * 3000.0).round());
+    assert_eq!(rates.collect::<Vec<_>>(), [0.0, 1.0, 2.0, 3.0, 2.0, 1.0]);
+    assert!(column(&steps, "tokens").is_sorted(), "the rows come as they stand in the file");
+    let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| line.starts_with("step ")).collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    assert!(lines[0].starts_with("step 3/6") && lines[1].starts_with("step 6/6"), "{told}");
 }
 
 #[test]

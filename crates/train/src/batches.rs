@@ -2,7 +2,7 @@
 
 use crate::error::TrainError;
 use crate::rng;
-use olive_config::canonical::TrainingArgs;
+use olive_config::canonical::{Sampling, TrainingArgs};
 use std::ops::Range;
 
 /// The order of the samples over all epochs: a function of the seed, so that a run can go on from any micro-batch.
@@ -15,7 +15,7 @@ pub struct BatchPlan {
     batch_size: usize,
     accumulation: usize,
     seed: u64,
-    group_by_length: bool,
+    sampling: Sampling,
     per_epoch: usize,
     /// The last epoch that was asked for, and its order.
     current: Option<(usize, Vec<usize>)>,
@@ -43,7 +43,7 @@ impl BatchPlan {
             batch_size,
             accumulation: args.gradient_accumulation_steps,
             seed: args.seed,
-            group_by_length: args.group_by_length,
+            sampling: args.sampling,
             per_epoch,
             current: None,
         })
@@ -95,8 +95,11 @@ impl BatchPlan {
 
     fn order(&self, epoch: usize) -> Vec<usize> {
         let n = self.lengths.len();
+        if self.sampling == Sampling::Sequential {
+            return (0..n).collect();
+        }
         let mut order = rng::permutation(&mut rng::stream(self.seed, "shuffle", &[&epoch]), n);
-        if self.group_by_length {
+        if self.sampling == Sampling::GroupByLength {
             // transformers' `get_length_grouped_indices`: sort within mega-batches, the longest sample first of all, so
             // that a run that does not fit in memory fails at once.
             let batch = self.batch_size * self.accumulation;

@@ -193,7 +193,8 @@ impl<'a> Training<'a> {
             tokens,
             seconds,
         })?;
-        let log = step.is_multiple_of(self.fit.args.logging_steps.max(1)) || step == self.total_steps;
+        let every = steps_between(self.fit.args.logging_steps, self.total_steps);
+        let log = step.is_multiple_of(every) || step == self.total_steps;
         let losses = &mut self.state.losses_since_log;
         let mean_loss = losses.iter().sum::<f64>() / losses.len() as f64;
         if log {
@@ -233,7 +234,7 @@ impl<'a> Training<'a> {
                 EvalStrategy::No => false,
                 EvalStrategy::Epoch => self.plan.ends_epoch(step - 1),
                 EvalStrategy::Steps => {
-                    let every = args.eval_steps.unwrap_or(args.logging_steps as f64);
+                    let every = args.eval_steps.unwrap_or(args.logging_steps);
                     step.is_multiple_of(steps_between(every, self.total_steps))
                 }
             }

@@ -4,11 +4,11 @@ use super::saving::{SAVING, SELECTION, Saving, Selection};
 use super::schedule::{Scheduler, SchedulerOptions};
 use super::unused::UNUSED;
 use crate::option::DefaultValue::{Json, Null};
-use crate::option::{BELOW_ONE, Block, Kind, NOT_NEGATIVE, POSITIVE, SHARE, at_least};
+use crate::option::{BELOW_ONE, BOOL, Block, Kind, NOT_NEGATIVE, POSITIVE, SHARE, at_least};
 use crate::statement::OptionValue;
 use crate::values::Setting;
 use crate::{choice, options};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// All of these mean AdamW with decoupled weight decay; state is kept in float32.
 const OPTIMISERS: Kind = Kind::Choice(&[
@@ -45,6 +45,8 @@ options! {
             pub gradient_accumulation_steps: usize = at_least(1), defaults(Json("16"), Json("1")), searchable();
             /// Recompute activations to save memory.
             pub gradient_checkpointing: bool, default("true");
+            /// The same by its name since transformers 5.23, which wins.
+            - "activation_checkpointing" = BOOL;
             /// Peak learning rate.
             pub learning_rate: f64 = NOT_NEGATIVE, default("0.0002"), searchable();
             /// Decoupled weight decay.
@@ -75,18 +77,21 @@ options! {
         COURSE {
             /// Share of the steps over which the learning rate rises.
             pub warmup_ratio: f64 = SHARE, default("0.03"), searchable();
-            /// Steps over which the learning rate rises; overrides the ratio.
-            pub warmup_steps: usize = at_least(0), default("0"), searchable();
+            /// Steps over which the learning rate rises, below 1 a share of all; overrides the ratio.
+            pub warmup_steps: usize = NOT_NEGATIVE, default("0"), searchable() => whole_steps;
             /// A loss line every so many steps; below 1, a share of all steps.
             #[serde(skip)]
-            pub logging_steps: usize = POSITIVE, defaults(Json("10"), Json("500"));
+            pub logging_steps: f64 = POSITIVE, defaults(Json("10"), Json("500"));
             /// When to evaluate.
             pub eval_strategy: EvalStrategy, was(&["evaluation_strategy"]), any_era(),
                 defaults(Json("\"no\""), Null);
             /// Steps between evaluations, below 1 a share of all; null: `logging_steps`.
             pub eval_steps: Option<f64> = POSITIVE;
-            /// Put blocks of like length together.
-            pub group_by_length: bool, defaults(Json("true"), Json("false"));
+            /// Put blocks of like length together: `train_sampling_strategy` in transformers 5.
+            - "group_by_length" = BOOL, defaults(Json("true"), Json("false"));
+            /// Order of the blocks; null is what `group_by_length` says.
+            #[serde(rename = "group_by_length")]
+            pub sampling as "train_sampling_strategy": Sampling;
             /// Drop an incomplete last batch.
             pub dataloader_drop_last: bool, default("false");
             /// Which states are written.
@@ -95,6 +100,36 @@ options! {
             nested selection: Selection;
         }
     }
+}
+
+/// Order of the blocks in an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    Random,
+    /// As in the data.
+    Sequential,
+    /// At random, with blocks of like length side by side.
+    GroupByLength,
+}
+
+// transformers' `batch_rebalance` moves rows within an optimiser step only, whose loss is the mean over all of them.
+choice!(Sampling: "random|batch_rebalance", "sequential", "group_by_length");
+
+/// In cache keys it is the option that it once was.
+impl Serialize for Sampling {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Sampling::Random => serializer.serialize_bool(false),
+            Sampling::GroupByLength => serializer.serialize_bool(true),
+            Sampling::Sequential => serializer.serialize_str("sequential"),
+        }
+    }
+}
+
+/// A number of steps that is no share; what transformers does with a fraction.
+fn whole_steps(setting: &Setting) -> Option<usize> {
+    Some(setting.json.as_f64().unwrap_or_default() as usize)
 }
 
 /// Zero and less are `None`, as -1 in transformers.

@@ -7,7 +7,7 @@ mod schedule;
 mod targets;
 mod unused;
 
-pub use args::{EvalStrategy, TRAINING_ARGS, TrainingArgs};
+pub use args::{EvalStrategy, Sampling, TRAINING_ARGS, TrainingArgs};
 pub use read::{TrainingRead, read};
 pub use saving::{SaveStrategy, Saving, Selection};
 pub use schedule::{Ramp, Scheduler, SchedulerOptions};

@@ -1,6 +1,6 @@
 //! `training_args`: transformers' TrainingArguments.
 
-use super::args::{EvalStrategy, TRAINING_ARGS, TrainingArgs};
+use super::args::{EvalStrategy, Sampling, TRAINING_ARGS, TrainingArgs};
 use super::saving::SaveStrategy;
 use super::schedule::{SCHEDULER, Scheduler, SchedulerOptions};
 use crate::fields::Fields;
@@ -41,20 +41,12 @@ pub fn read(
     }
 
     let max_steps = values.positive("max_steps");
-    let logging = values.f64("logging_steps");
-    let logging_steps = match max_steps {
-        _ if logging >= 1.0 => logging as usize,
-        Some(steps) => ((steps as f64 * logging).ceil() as usize).max(1),
-        None => {
-            values.error("logging_steps", "a share of all steps needs `max_steps`", None, findings);
-            1
-        }
-    };
     let eval_steps = values.get("eval_steps").json.as_f64();
-    if let Some(steps) = eval_steps.filter(|steps| *steps >= 1.0 && steps.fract() != 0.0) {
-        let message = format!("expected a whole number of steps, or a share below 1, found {steps}");
-        values.error("eval_steps", message, None, findings);
-    }
+    check_interval("logging_steps", &values, findings);
+    check_interval("eval_steps", &values, findings);
+    resolve_warmup(&mut values);
+    resolve_checkpointing(&mut values, findings);
+    resolve_sampling(&mut values, findings);
     let asked = values.choice::<EvalStrategy>("eval_strategy");
     let eval_strategy = match (asked, evaluates) {
         (Some(EvalStrategy::Steps | EvalStrategy::Epoch), false) => {
@@ -86,8 +78,59 @@ pub fn read(
         let message = "a plateau is one of evaluations, and there are none on the way";
         values.error("lr_scheduler_type", message, Some(hint), findings);
     }
-    let args = TrainingArgs::read(&values).map(|args| TrainingArgs { logging_steps, ..args });
-    (args, values)
+    (TrainingArgs::read(&values), values)
+}
+
+/// An interval is a whole number of steps, or a share of all.
+fn check_interval(name: &str, values: &Values, findings: &mut Findings) {
+    let steps = values.f64(name);
+    if steps >= 1.0 && steps.fract() != 0.0 {
+        let message = format!("expected a whole number of steps, or a share below 1, found {steps}");
+        values.error(name, message, None, findings);
+    }
+}
+
+/// `warmup_steps` below 1 is what was `warmup_ratio` before transformers 5.
+fn resolve_warmup(values: &mut Values) {
+    let steps = values.f64("warmup_steps");
+    if steps > 0.0 && steps < 1.0 {
+        let share = values.get("warmup_steps").clone();
+        values.override_with("warmup_ratio", &share);
+        values.set("warmup_steps", json!(0));
+    }
+}
+
+/// As in transformers, the newer name wins where the file has both.
+fn resolve_checkpointing(values: &mut Values, findings: &mut Findings) {
+    let (older, newer) = ("gradient_checkpointing", "activation_checkpointing");
+    if values.given(newer) {
+        if values.given(older) && values.bool(older) != values.bool(newer) {
+            let message = "`gradient_checkpointing` is not used: `activation_checkpointing` is given";
+            values.warn(older, message, findings);
+        }
+        let setting = values.get(newer).clone();
+        values.override_with(older, &setting);
+    }
+    values.hide(&[newer]);
+}
+
+/// The order of the blocks has an option in transformers 5, and another one before.
+fn resolve_sampling(values: &mut Values, findings: &mut Findings) {
+    let grouped = |values: &Values| values.bool("group_by_length");
+    match values.choice::<Sampling>("train_sampling_strategy") {
+        None => {
+            let strategy = if grouped(values) { "group_by_length" } else { "random" };
+            values.set("train_sampling_strategy", json!(strategy));
+            values.hide(&["train_sampling_strategy"]);
+        }
+        Some(sampling) => {
+            if values.given("group_by_length") && grouped(values) != (sampling == Sampling::GroupByLength) {
+                let message = "`group_by_length` is not used: `train_sampling_strategy` is given";
+                values.warn("group_by_length", message, findings);
+            }
+            values.hide(&["group_by_length"]);
+        }
+    }
 }
 
 /// The scheduler's arguments, if they say all that it needs.
@@ -143,11 +186,7 @@ fn resolve_saving(values: &mut Values, findings: &mut Findings) {
         None if values.given("save_steps") => SaveStrategy::Steps,
         None => SaveStrategy::No,
     };
-    let steps = values.f64("save_steps");
-    if steps >= 1.0 && steps.fract() != 0.0 {
-        let message = format!("expected a whole number of steps, or a share below 1, found {steps}");
-        values.error("save_steps", message, None, findings);
-    }
+    check_interval("save_steps", values, findings);
     if strategy == SaveStrategy::No {
         values.hide(&["save_steps"]);
     }

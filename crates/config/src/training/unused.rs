@@ -39,6 +39,8 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("save_on_each_node", Kind::Bool, "Checkpoints of several machines.").quiet(),
     Opt::new("save_only_model", Kind::Bool, "Content of checkpoints.").quiet(),
     Opt::new("restore_callback_states_from_checkpoint", Kind::Bool, "Content of checkpoints.").quiet(),
+    Opt::new("enable_jit_checkpoint", Kind::Bool, "Save when the machine is taken away.")
+        .ignored_unless("false", CHECKPOINTS),
     Opt::new("ignore_data_skip", Kind::Bool, "Begin the data anew on resuming.")
         .ignored_unless("false", CHECKPOINTS),
     Opt::new("greater_is_better", Kind::Bool, "What the best state is.")
@@ -47,8 +49,8 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("report_to", Kind::Any, "Services that get the log.")
         .ignored_unless("\"none\"", "`metrics.jsonl` and TensorBoard's `runs/` are always written"),
     Opt::new("run_name", Kind::Text, "Name in the log.").quiet(),
-    Opt::new("disable_tqdm", Kind::Bool, "No progress bar.").ignored(LOGS),
-    Opt::new("log_level", Kind::Any, "Verbosity.").ignored(LOGS),
+    Opt::new("disable_tqdm", Kind::Bool, "No progress bar.").ignored_unless("false", LOGS),
+    Opt::new("log_level", Kind::Any, "Verbosity.").ignored_unless("\"passive\"", LOGS),
     Opt::new("log_level_replica", Kind::Any, "Verbosity.").quiet(),
     Opt::new("log_on_each_node", Kind::Bool, "Verbosity.").quiet(),
     Opt::new("logging_dir", Kind::Text, "Folder of the log.").ignored("it is `runs` beside the adapter"),
@@ -62,6 +64,8 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("include_num_input_tokens_seen", Kind::Any, "Count tokens.").quiet(),
     Opt::new("project", Kind::Any, "Name in a tracker.").quiet(),
     Opt::new("trackio_space_id", Kind::Any, "Name in a tracker.").quiet(),
+    Opt::new("trackio_bucket_id", Kind::Any, "Name in a tracker.").quiet(),
+    Opt::new("trackio_static_space_id", Kind::Any, "Name in a tracker.").quiet(),
     // Evaluation.
     Opt::new("eval_accumulation_steps", Kind::Any, "Memory of an evaluation.").quiet(),
     Opt::new("eval_delay", Kind::Any, "Steps before the first evaluation.")
@@ -82,13 +86,17 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("dataloader_prefetch_factor", Kind::Any, "Batches read ahead.").quiet(),
     Opt::new("dataloader_pin_memory", Kind::Bool, "Kind of memory.").quiet(),
     Opt::new("dataloader_persistent_workers", Kind::Bool, "Processes that read data.").quiet(),
+    Opt::new("dataloader_multiprocessing_context", Kind::Any, "Processes that read data.").quiet(),
+    Opt::new("dataloader_in_order", Kind::Bool, "Processes that read data.").quiet(),
     Opt::new("remove_unused_columns", Kind::Bool, "Drop other columns, as is always done here.").quiet(),
     Opt::new("label_names", Kind::Any, "Names of labels.").quiet(),
     Opt::new("length_column_name", Kind::Text, "Column of lengths.").quiet(),
-    Opt::new("train_sampling_strategy", Kind::Any, "Order of the data.").ignored("`group_by_length` decides"),
     Opt::new("past_index", Kind::Any, "For other architectures.").quiet(),
     // Memory and speed.
-    Opt::new("gradient_checkpointing_kwargs", Kind::Any, "Arguments of torch.").quiet(),
+    Opt::new("gradient_checkpointing_kwargs", Kind::Any, "Arguments of torch.")
+        .also(&["activation_checkpointing_kwargs"])
+        .quiet(),
+    Opt::new("use_cache", Kind::Bool, "Keep keys and values in training, which nothing reads.").quiet(),
     Opt::new("torch_empty_cache_steps", Kind::Any, "Memory of torch.").quiet(),
     Opt::new("auto_find_batch_size", Kind::Bool, "Look for a batch size that fits.")
         .ignored_unless("false", "the batch size is as given"),
@@ -119,6 +127,7 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("ddp_backend", Kind::Any, "Option of distributed training.").quiet(),
     Opt::new("ddp_find_unused_parameters", Kind::Any, "Option of distributed training.").quiet(),
     Opt::new("ddp_bucket_cap_mb", Kind::Any, "Option of distributed training.").quiet(),
+    Opt::new("ddp_static_graph", Kind::Any, "Option of distributed training.").quiet(),
     Opt::new("ddp_broadcast_buffers", Kind::Any, "Option of distributed training.").quiet(),
     Opt::new("ddp_timeout", Kind::Any, "Option of distributed training.").quiet(),
     Opt::new("mp_parameters", Kind::Any, "Option of distributed training.").quiet(),
@@ -135,9 +144,9 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("push_to_hub_organization", Kind::Any, "Upload the result.").ignored(HUB),
     Opt::new("push_to_hub_token", Kind::Any, "Upload the result.").ignored(HUB),
     Opt::new("hub_model_id", Kind::Any, "Upload the result.").ignored(HUB),
-    Opt::new("hub_strategy", Kind::Any, "Upload the result.").ignored(HUB),
-    Opt::new("hub_token", Kind::Any, "Upload the result.").ignored(HUB),
+    Opt::new("hub_strategy", Kind::Any, "Upload the result.").ignored_unless("\"every_save\"", HUB),
+    Opt::new("hub_token", Kind::Any, "Upload the result.").ignored_unless("\"<HUB_TOKEN>\"", HUB),
     Opt::new("hub_private_repo", Kind::Any, "Upload the result.").ignored(HUB),
-    Opt::new("hub_always_push", Kind::Any, "Upload the result.").ignored(HUB),
+    Opt::new("hub_always_push", Kind::Any, "Upload the result.").ignored_unless("false", HUB),
     Opt::new("hub_revision", Kind::Any, "Upload the result.").ignored(HUB),
 ];
