@@ -12,7 +12,6 @@ use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
 use olive_core::event_hub::{EventHub, EventListener};
 use olive_engine::Environment;
-use std::io::IsTerminal;
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
@@ -68,13 +67,15 @@ impl Drop for Session {
     }
 }
 
-/// Where events go: bars on a terminal, lines elsewhere, JSON if asked for.
+/// Where events go: bars on a terminal that can draw them, lines elsewhere, JSON if asked for.
 pub(crate) fn sink(globals: &Globals) -> Arc<EventHub> {
     let listener: Arc<dyn EventListener> = match globals.log_format {
         LogFormat::Json => Arc::new(JsonLines),
         LogFormat::Text if globals.quiet => Arc::new(Plain { quiet: true }),
-        LogFormat::Text if std::io::stderr().is_terminal() => Arc::new(Bars::default()),
-        LogFormat::Text => Arc::new(Plain { quiet: false }),
+        LogFormat::Text => match Bars::on_stderr() {
+            Some(bars) => Arc::new(bars),
+            None => Arc::new(Plain { quiet: false }),
+        },
     };
     Arc::new(EventHub::new(listener))
 }

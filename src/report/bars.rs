@@ -14,15 +14,6 @@ pub(crate) struct Bars {
     current: Mutex<Option<ProgressBar>>,
 }
 
-impl Default for Bars {
-    fn default() -> Bars {
-        Bars {
-            screen: MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)),
-            current: Mutex::new(None),
-        }
-    }
-}
-
 impl EventListener for Bars {
     fn on_event(&self, event: &TimedEvent) {
         let event = &event.event;
@@ -40,10 +31,7 @@ impl EventListener for Bars {
             Event::PhaseFinished { .. } | Event::PassFinished { .. } => self.end(),
             _ => {}
         }
-        // The steps are on the bar already.
-        if !matches!(event, Event::TrainStep { .. })
-            && let Some(line) = plain::line(event)
-        {
+        if let Some(line) = plain::line(event) {
             // A terminal that is gone is no reason to stop.
             let _ = self.screen.println(line);
         }
@@ -55,6 +43,12 @@ impl EventListener for Bars {
 }
 
 impl Bars {
+    /// Bars, if stderr is a terminal that can move its cursor: with `TERM` unset or `dumb` it is not.
+    pub(crate) fn on_stderr() -> Option<Bars> {
+        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        (!screen.is_hidden()).then(|| Bars { screen, current: Mutex::new(None) })
+    }
+
     fn begin(&self, phase: &str, total: Option<u64>, unit: Unit) {
         let count = match unit {
             Unit::Bytes => "{bytes}/{total_bytes}",

@@ -8,4 +8,5 @@ mod run;
 mod run_record;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 mod validate;

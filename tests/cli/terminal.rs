@@ -1,0 +1,52 @@
+//! What a run says on a terminal, which `script` of util-linux makes.
+#![cfg(target_os = "linux")]
+
+use crate::support::binary::{root, text};
+use crate::support::quickstart::Quickstart;
+use std::process::{Command, Stdio};
+
+const STEPS: [&str; 2] = ["step 2/4  loss ", "step 4/4  loss "];
+
+/// Everything that reaches a terminal of this kind from four steps of the quickstart.
+fn told(terminal: Option<&str>) -> String {
+    let quickstart = Quickstart::new(4);
+    let arguments = [
+        "passes.lora.config.training_args.logging_steps=2",
+        "passes.lora.config.training_args.eval_steps=4",
+        "passes.lora.config.training_args.fp16=true",
+    ];
+    let run = format!(
+        "'{}' run --config configs/quickstart/olive-config.json {}",
+        assert_cmd::cargo::cargo_bin("olive").display(),
+        quickstart.arguments(&arguments).join(" "),
+    );
+    let mut command = Command::new("script");
+    command.args(["-qec", &run, "/dev/null"]).current_dir(root()).stdin(Stdio::null()).env_remove("TERM");
+    command.envs(terminal.map(|name| ("TERM", name)));
+    let output = command.output().expect("`script` starts");
+    assert!(output.status.success(), "{}", text(&output.stdout));
+    text(&output.stdout)
+}
+
+#[test]
+fn a_terminal_without_a_cursor_gets_the_lines_of_a_pipe() {
+    for terminal in [Some("dumb"), None] {
+        let told = told(terminal);
+        for line in ["[1/3] lora (LoRA)", STEPS[0], STEPS[1], "step 4: eval loss", "warning: "] {
+            assert!(told.contains(line), "{terminal:?}: {line}: {told}");
+        }
+        assert!(!told.contains('\u{1b}'), "nothing moves the cursor");
+    }
+}
+
+#[test]
+fn losses_stay_above_the_bar() {
+    let told = told(Some("xterm"));
+    assert!(told.contains('\u{1b}') && told.contains("train ━"), "a bar was drawn: {told}");
+    for line in STEPS {
+        let position = told.find(line).unwrap_or_else(|| panic!("{line}: {told}"));
+        let rest = &told[position..];
+        assert!(rest[..rest.find("left").expect("the rest of the line")].contains("  lr "), "{told}");
+    }
+    assert!(!told.contains("step 1/4  loss") && told.contains("warning: "), "{told}");
+}
