@@ -12,8 +12,12 @@ pub(crate) fn describe(prospects: &Prospects) -> Vec<Vec<String>> {
 fn state(state: &StepState) -> String {
     match state {
         StepState::Cached { output } => format!("cached, {}", output.display()),
-        StepState::ToRun { memory: None } => "to run".to_owned(),
-        StepState::ToRun { memory: Some(estimate) } => format!("to run; {}", memory(estimate)),
+        StepState::ToRun { changed, memory } => {
+            let changed =
+                changed.as_ref().map(|file| format!(", as `{}` was changed or removed", file.display()));
+            let memory = memory.as_ref().map(|estimate| format!("; {}", self::memory(estimate)));
+            format!("to run{}{}", changed.unwrap_or_default(), memory.unwrap_or_default())
+        }
         StepState::NoInput => {
             "unknown: the input model is not on this machine yet, or not yet converted".to_owned()
         }

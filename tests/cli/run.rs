@@ -3,6 +3,8 @@
 use crate::support::binary::{olive, root, succeed, text};
 use crate::support::quickstart::Quickstart;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::time::Duration;
 
 /// `run` or `cached` per pass, from the closing table on stdout.
 fn states(stdout: &str) -> Vec<(String, String)> {
@@ -41,6 +43,51 @@ fn the_cache_re_runs_just_what_changed() {
     assert_eq!(run(&quickstart, &["passes.lora.config.lora_r=4"]), ["run", "run", "run"]);
     // Where things lie, and how loud the log is, is not part of a key.
     assert_eq!(run(&quickstart, &["engine.log_severity_level=2"]), ["cached", "cached", "cached"]);
+}
+
+/// Copies a folder with new times, as `cp -r` does, the youngest last.
+fn copy_folder(from: &Path, to: &Path, youngest: &str) {
+    std::fs::create_dir_all(to).unwrap();
+    let mut entries: Vec<_> = std::fs::read_dir(from).unwrap().flatten().map(|entry| entry.path()).collect();
+    entries.sort_by_key(|path| path.ends_with(youngest));
+    for path in entries {
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target, youngest);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+            // The time stamps of files are as coarse as the kernel's clock.
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_copied_cache_is_used_and_a_changed_file_is_named_once() {
+    let quickstart = Quickstart::new(1);
+    run(&quickstart, &[]);
+    let (cache, moved) = (quickstart.cache(), quickstart.dir.path().join("moved"));
+    for youngest in ["output", "manifest.json"] {
+        std::fs::rename(&cache, &moved).unwrap();
+        copy_folder(&moved, &cache, youngest);
+        std::fs::remove_dir_all(&moved).unwrap();
+        let again = succeed(&mut quickstart.run(&[]));
+        assert_eq!(states(&text(&again.stdout)).iter().filter(|(_, state)| state == "cached").count(), 3);
+        assert!(!text(&again.stderr).contains("changed"), "{}", text(&again.stderr));
+    }
+    let file = quickstart.artefact("MergeAdapterWeights").join("config.json");
+    let right = std::fs::read(&file).unwrap();
+    std::fs::write(&file, vec![b' '; right.len()]).unwrap();
+    let mut validate = olive();
+    validate.args(["validate", "configs/quickstart/olive-config.json"]).args(quickstart.arguments(&[]));
+    let plan = text(&succeed(&mut validate).stdout);
+    assert!(plan.contains(&format!("to run, as `{}` was changed", file.display())), "{plan}");
+    let repaired = succeed(&mut quickstart.run(&[]));
+    let told = text(&repaired.stderr);
+    let warnings: Vec<&str> = told.lines().filter(|line| line.contains("changed")).collect();
+    assert_eq!(warnings.len(), 1, "{told}");
+    assert!(warnings[0].starts_with(&format!("warning: `{}`", file.display())), "{told}");
+    assert_eq!(std::fs::read(&file).unwrap(), right);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
         events: Arc::default(),
     };
     let state = || prospects(&config, &plan, &environment).flows;
-    assert_eq!(state(), [[StepState::ToRun { memory: None }]]);
+    assert_eq!(state(), [[StepState::ToRun { changed: None, memory: None }]]);
     let outcome = run_workflow(&config, &plan, &environment).unwrap();
     assert_eq!(passes(&outcome), ["alone"]);
     let output = outcome.flows[0].steps[0].path.clone();

@@ -3,7 +3,7 @@
 
 use super::plan::Step;
 use super::{EngineError, StepOutcome, record};
-use crate::cache::manifest::{FileEntry, first_changed, list_files};
+use crate::cache::manifest::{FileEntry, are_as_listed, list_files};
 use crate::cache::store::remove_if_there;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
@@ -144,7 +144,7 @@ impl Publication<'_> {
         let earlier = read_history(&history);
         if let Some(earlier) = &earlier
             && earlier.key == key
-            && first_changed(&earlier.files, self.output_dir, &history).is_none()
+            && are_as_listed(&earlier.files, self.output_dir, &history)
         {
             return Ok(false);
         }
@@ -154,7 +154,7 @@ impl Publication<'_> {
         let config = model_config(self.model, below(self.model.kind()));
         let config_path = PathBuf::from(MODEL_CONFIG);
         let bytes = write_json(&self.output_dir.join(&config_path), &config)?;
-        files.push(FileEntry { path: config_path, bytes });
+        files.push(FileEntry::new(config_path, bytes));
         if let Some(earlier) = &earlier {
             self.remove_stale(&earlier.files, &files)?;
         }
@@ -180,7 +180,7 @@ impl Publication<'_> {
             }
             let target = below.join(&file.path);
             place(&self.model.dir().join(&file.path), &self.output_dir.join(&target), file.bytes)?;
-            files.push(FileEntry { path: target, bytes: file.bytes });
+            files.push(FileEntry::new(target, file.bytes));
         }
         Ok(files)
     }

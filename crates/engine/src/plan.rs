@@ -130,7 +130,7 @@ impl Flow {
     ) -> Result<()> {
         for (number, step) in self.steps.iter().enumerate() {
             let key = keys.and_then(|keys| keys.get(number));
-            if key.is_some_and(|key| store.look_up(&key.artefact_id(step)).is_some()) {
+            if key.is_some_and(|key| store.look_up(&key.artefact_id(step)).is_ok()) {
                 continue;
             }
             step.pass.check_input(model).map_err(|source| step.refused(source))?;

@@ -3,6 +3,7 @@
 use super::plan::{Flow, StepKey};
 use super::{Environment, Plan, input};
 use crate::cache::Store;
+use crate::cache::store::Unusable;
 use crate::passes::RunConfig;
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelHandle;
@@ -23,8 +24,9 @@ pub struct Prospects {
 pub enum StepState {
     /// Its artefact is there: the folder.
     Cached { output: PathBuf },
-    /// It has to be made. The peak of memory is predicted for the first step of a flow, where that is possible.
-    ToRun { memory: Option<MemoryEstimate> },
+    /// It has to be made, perhaps because a file of what is there was `changed`. The peak of memory is predicted for the
+    /// first step of a flow, where that is possible.
+    ToRun { changed: Option<PathBuf>, memory: Option<MemoryEstimate> },
     /// Its key is not known, as the input model is not on this machine yet, or not yet converted.
     NoInput,
     /// Its key is not known, as something that enters it cannot be read.
@@ -58,15 +60,15 @@ fn states(flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>, stor
         Some((model, Ok(keys))) => {
             let steps = flow.steps.iter().zip(&keys).enumerate();
             let state = |(number, (step, key)): (usize, (&super::Step, &StepKey))| {
-                match store.look_up(&key.artefact_id(step)) {
-                    Some(artefact) => StepState::Cached { output: artefact.output },
-                    // Only the first step works on a model that is there. One that cannot be read is an error of the run,
-                    // not of the plan.
-                    None if number == 0 => {
-                        StepState::ToRun { memory: step.pass.memory(model).ok().flatten() }
-                    }
-                    None => StepState::ToRun { memory: None },
-                }
+                let changed = match store.look_up(&key.artefact_id(step)) {
+                    Ok(artefact) => return StepState::Cached { output: artefact.output },
+                    Err(Unusable::Changed { file }) => Some(file),
+                    Err(Unusable::Absent) => None,
+                };
+                // Only the first step works on a model that is there. One that cannot be read is an error of the run, not of
+                // the plan.
+                let memory = if number == 0 { step.pass.memory(model).ok().flatten() } else { None };
+                StepState::ToRun { changed, memory }
             };
             steps.map(state).collect()
         }

@@ -1,9 +1,14 @@
 //! `manifest.json`: what an artefact of the cache is and how it came to be, for people and for the next run.
 
+use olive_core::content::ContentHashes;
 use olive_core::handle::ModelKind;
 use olive_core::{Result, error::IoContext};
 use serde::{Deserialize, Serialize};
+use std::fs::{Metadata, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -24,7 +29,7 @@ pub struct Manifest {
     /// Seconds since 1970 at the start.
     pub started: u64,
     pub seconds: f64,
-    /// The files below `output/`, with their sizes: a hit is only a hit while they are there.
+    /// The files below `output/`: a hit is only a hit while they are there, with the same content.
     pub files: Vec<FileEntry>,
 }
 
@@ -32,6 +37,59 @@ pub struct Manifest {
 pub struct FileEntry {
     pub path: PathBuf,
     pub bytes: u64,
+    /// Known of the files of an artefact, unless an older version made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+}
+
+/// What is in a file, and when that was known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// blake3, in hex.
+    hash: String,
+    /// Time of the last change, in nanoseconds since 1970: a file that has it is not read again.
+    modified: i64,
+}
+
+/// What became of a file since it was listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FileState {
+    Same,
+    /// The same content, with this time: it is a copy.
+    Copied {
+        modified: i64,
+    },
+    /// Missing, or another content.
+    Changed,
+}
+
+impl FileEntry {
+    pub fn new(path: PathBuf, bytes: u64) -> FileEntry {
+        FileEntry { path, bytes, content: None }
+    }
+
+    /// Compares the file below `dir` with the entry. Contents decide; times say whether they must be looked at. An entry
+    /// without content only has the time of its list: a file that was written to later may have changed.
+    fn state(&self, dir: &Path, listed: Option<SystemTime>) -> FileState {
+        let path = dir.join(&self.path);
+        let Some(meta) = path.metadata().ok().filter(|meta| meta.len() == self.bytes) else {
+            return FileState::Changed;
+        };
+        let modified = modified(&meta);
+        match &self.content {
+            None if meta.modified().ok() > listed => FileState::Changed,
+            None => FileState::Same,
+            Some(content) if content.modified == modified => FileState::Same,
+            Some(content) => match ContentHashes::default().file(&path) {
+                Ok(hash) if hash == content.hash => FileState::Copied { modified },
+                _ => FileState::Changed,
+            },
+        }
+    }
+}
+
+fn modified(meta: &Metadata) -> i64 {
+    meta.mtime() * 1_000_000_000 + meta.mtime_nsec()
 }
 
 impl Manifest {
@@ -47,30 +105,66 @@ impl Manifest {
     /// The file cannot be written.
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(Self::NAME);
-        let text = serde_json::to_string_pretty(self).expect("plain data");
-        std::fs::write(&path, text + "\n").at("write", &path)
+        let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
+        // Others may read the cache, as far as the umask lets them.
+        let permissions = Permissions::from_mode(0o666);
+        let mut file =
+            tempfile::Builder::new().permissions(permissions).tempfile_in(dir).at("write", &path)?;
+        file.write_all(text.as_bytes()).at("write", &path)?;
+        file.persist(&path).map_err(|error| error.error).at("write", &path).map(drop)
     }
 
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// The first file that is not as it was when this manifest was written to `dir`.
-    pub fn first_damaged<'a>(&'a self, dir: &Path, output: &Path) -> Option<&'a FileEntry> {
-        first_changed(&self.files, output, &dir.join(Self::NAME))
+    /// The first file in `output` that is not as this manifest, which lies in `dir`, lists it. The times of files that
+    /// were copied with their content are noted, so that the next look need not read them.
+    pub fn first_changed(&mut self, dir: &Path, output: &Path) -> Option<PathBuf> {
+        let listed = time_of(&dir.join(Self::NAME));
+        let mut copied = false;
+        for file in &mut self.files {
+            match (file.state(output, listed), &mut file.content) {
+                (FileState::Changed, _) => return Some(output.join(&file.path)),
+                (FileState::Copied { modified }, Some(content)) => {
+                    content.modified = modified;
+                    copied = true;
+                }
+                (FileState::Same | FileState::Copied { .. }, _) => {}
+            }
+        }
+        if copied && let Err(error) = self.write(dir) {
+            // It only saves time; a cache that may be read but not written is a cache.
+            tracing::debug!("the times of copied files are not noted: {error}");
+        }
+        None
     }
 }
 
-/// The first of `files`, below `dir`, that is missing, has another size, or was written to after `list`, the file that
-/// lists them. The cache and the output folder share large files: one that is edited in place changes in both, and
-/// often keeps its size.
-pub fn first_changed<'a>(files: &'a [FileEntry], dir: &Path, list: &Path) -> Option<&'a FileEntry> {
-    let modified = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
-    let listed = modified(list);
-    files.iter().find(|file| {
+/// Whether all of `files`, below `dir`, are as `list`, the file that lists them, says. The cache and the output folder share
+/// large files: one that is edited in place changes in both, and often keeps its size.
+pub fn are_as_listed(files: &[FileEntry], dir: &Path, list: &Path) -> bool {
+    let listed = time_of(list);
+    files.iter().all(|file| file.state(dir, listed) != FileState::Changed)
+}
+
+fn time_of(path: &Path) -> Option<SystemTime> {
+    path.metadata().and_then(|meta| meta.modified()).ok()
+}
+
+/// All files below `dir`, sorted, with their contents.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn list_contents(dir: &Path) -> Result<Vec<FileEntry>> {
+    let hashes = ContentHashes::default();
+    let mut files = list_files(dir)?;
+    for file in &mut files {
         let path = dir.join(&file.path);
-        path.metadata().map_or(true, |meta| meta.len() != file.bytes) || modified(&path) > listed
-    })
+        let modified = modified(&path.metadata().at("read", &path)?);
+        file.content = Some(Content { hash: hashes.file(&path)?, modified });
+    }
+    Ok(files)
 }
 
 /// All files below `dir`, sorted, relative to it.
@@ -88,7 +182,7 @@ pub fn list_files(dir: &Path) -> Result<Vec<FileEntry>> {
                 folders.push(path);
             } else {
                 let relative = path.strip_prefix(dir).expect("below it").to_owned();
-                files.push(FileEntry { path: relative, bytes: meta.len() });
+                files.push(FileEntry::new(relative, meta.len()));
             }
         }
     }

@@ -14,7 +14,7 @@
 //! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`].
 
 use super::CacheError;
-use super::manifest::{FileEntry, Manifest, list_files};
+use super::manifest::{FileEntry, Manifest, list_contents};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelKind;
@@ -63,6 +63,16 @@ pub struct Artefact {
     pub cached: bool,
 }
 
+/// Why there is no artefact to use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    Absent,
+    /// This file is missing, or its content is not what the pass wrote.
+    Changed {
+        file: PathBuf,
+    },
+}
+
 /// What identifies an artefact before it exists.
 pub struct ArtefactId<'a> {
     pub pass_type: &'a str,
@@ -75,15 +85,17 @@ impl Store {
     }
 
     /// The artefact, if it is there and whole.
-    pub fn look_up(&self, id: &ArtefactId) -> Option<Artefact> {
+    ///
+    /// # Errors
+    /// [`Unusable`].
+    pub fn look_up(&self, id: &ArtefactId) -> Result<Artefact, Unusable> {
         let dir = self.path(id, "");
-        let manifest = Manifest::read(&dir)?;
+        let mut manifest = Manifest::read(&dir).ok_or(Unusable::Absent)?;
         let output = dir.join(OUTPUT);
-        if let Some(file) = manifest.first_damaged(&dir, &output) {
-            tracing::warn!(artefact = %dir.display(), file = %file.path.display(), "cached artefact is damaged, not used");
-            return None;
+        match manifest.first_changed(&dir, &output) {
+            Some(file) => Err(Unusable::Changed { file }),
+            None => Ok(Artefact { manifest, output, cached: true }),
         }
-        Some(Artefact { manifest, output, cached: true })
     }
 
     /// The artefact from the cache, or made by `work`, which gets an empty folder (but for [`RESUME`]) and says what
@@ -100,12 +112,22 @@ impl Store {
         events: &dyn EventSink,
         work: impl FnOnce(&Path) -> Result<(ModelKind, Manifest)>,
     ) -> Result<Artefact> {
-        if !again && let Some(found) = self.use_cached(id) {
+        if !again && let Ok(found) = self.use_cached(id) {
             return Ok(found);
         }
         let _lock = self.lock(id, cancel, events)?;
-        if !again && let Some(found) = self.use_cached(id) {
-            return Ok(found);
+        if !again {
+            match self.use_cached(id) {
+                Ok(found) => return Ok(found),
+                Err(Unusable::Absent) => {}
+                Err(Unusable::Changed { file }) => events.emit(Event::Warning {
+                    message: format!(
+                        "`{}` in the cache was changed or removed: {} runs again",
+                        file.display(),
+                        id.pass_type
+                    ),
+                }),
+            }
         }
         let partial = self.path(id, PARTIAL);
         let output = partial.join(OUTPUT);
@@ -113,7 +135,7 @@ impl Store {
         let (kind, mut manifest) = work(&output)?;
         remove_if_there(&output.join(RESUME))?;
         manifest.output = kind;
-        manifest.files = list_files(&output)?;
+        manifest.files = list_contents(&output)?;
         manifest.write(&partial)?;
         sync_all(&partial, &manifest.files)?;
         let finished = self.path(id, "");
@@ -205,10 +227,10 @@ impl Store {
     }
 
     /// The artefact, if it is there and will stay.
-    fn use_cached(&self, id: &ArtefactId) -> Option<Artefact> {
+    fn use_cached(&self, id: &ArtefactId) -> Result<Artefact, Unusable> {
         self.look_up(id)?;
         // Another process may have been about to remove it.
-        if self.mark_used(id) { self.look_up(id) } else { None }
+        if self.mark_used(id) { self.look_up(id) } else { Err(Unusable::Absent) }
     }
 
     /// False if another process is removing the artefact. A cache that may only be read is used without a lock.
@@ -353,10 +375,21 @@ mod tests {
         std::fs::write(second.output.join("file"), "less").unwrap();
         let third = store.get_or_run(&id, false, &cancel, &(), write).unwrap();
         assert!(!third.cached);
-        // An edit in place that keeps the size.
-        let file = File::options().write(true).open(third.output.join("file")).unwrap();
-        file.set_modified(std::time::SystemTime::now() + Duration::from_secs(2)).unwrap();
-        assert!(!store.get_or_run(&id, false, &cancel, &(), write).unwrap().cached);
+        // An edit in place that keeps the size, and a copy with a time of its own, either after the other.
+        for later in [2, 4] {
+            let path = third.output.join("file");
+            let touch = || {
+                let file = File::options().write(true).open(&path).unwrap();
+                file.set_modified(std::time::SystemTime::now() + Duration::from_secs(later)).unwrap();
+            };
+            touch();
+            assert!(store.get_or_run(&id, false, &cancel, &(), write).unwrap().cached);
+            std::fs::write(&path, "CONTENT").unwrap();
+            touch();
+            let changed = store.look_up(&id).err();
+            assert_eq!(changed, Some(Unusable::Changed { file: path.clone() }));
+            assert!(!store.get_or_run(&id, false, &cancel, &(), write).unwrap().cached);
+        }
     }
 
     #[test]
@@ -372,7 +405,7 @@ mod tests {
             Err(Interrupted.into())
         });
         assert!(failed.is_err_and(|error| error.is_interruption()));
-        assert!(store.look_up(&id).is_none());
+        assert_eq!(store.look_up(&id).err(), Some(Unusable::Absent));
         let resumed = store.get_or_run(&id, false, &cancel, &(), |output| {
             assert!(!output.join("half").exists());
             assert_eq!(std::fs::read_to_string(output.join(RESUME).join("state")).unwrap(), "7");
