@@ -1,8 +1,10 @@
 //! What `olive run` does to the output folder, and what it leaves alone.
 
-use crate::support::binary::{olive, root, succeed, text};
+use crate::support::binary::{generated, olive, root, succeed, text};
 use crate::support::models::read_json;
 use crate::support::quickstart::{Quickstart, base_model};
+use olive_core::handle::ModelHandle;
+use olive_model::SourceOptions;
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Output;
@@ -81,7 +83,7 @@ fn files_of_an_earlier_run_go_unless_they_are_the_input_and_others_stay() {
     std::fs::write(&history, listed.to_string()).unwrap();
 
     run_well(&quickstart, &["lora", "merge_adapter_weights"], &base_model());
-    assert!(!output.join("adapter/adapter_model.safetensors").exists());
+    assert!(output.join("model/model.safetensors").is_file());
     assert!(output.join("notes.txt").is_file() && outside.is_file());
 
     // The merged model of the last run is now the input: it must outlive the run.
@@ -89,6 +91,100 @@ fn files_of_an_earlier_run_go_unless_they_are_the_input_and_others_stay() {
     run_well(&quickstart, &["builder"], &merged);
     assert!(output.join("model.onnx").is_file());
     assert!(merged.join("model.safetensors").is_file());
+    assert!(!output.join("adapter").exists(), "what this run has not made goes with its folders");
+}
+
+#[test]
+fn what_every_step_made_lies_beside_the_result() {
+    let quickstart = Quickstart::new(1);
+    let (output, passes) = (quickstart.output(), ["lora", "merge_adapter_weights", "builder"]);
+    run_well(&quickstart, &passes, &base_model());
+    for file in
+        ["model.onnx", "adapter/adapter_model.safetensors", "adapter/metrics.jsonl", "merged/config.json"]
+    {
+        assert!(output.join(file).is_file(), "{file}");
+    }
+    assert_eq!(std::fs::read_dir(output.join("adapter/runs")).unwrap().count(), 1, "the curves");
+    let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&path.metadata().unwrap());
+    let cached = quickstart.artefact("MergeAdapterWeights").join("model.safetensors");
+    assert_eq!(inode(&output.join("merged/model.safetensors")), inode(&cached), "weights are not copied");
+    let again = run(&quickstart, &passes, &base_model());
+    assert!(text(&again.stderr).contains("is up to date"), "{}", text(&again.stderr));
+
+    // An output folder of an older version has no stages yet, and one without artefacts has none.
+    let history = output.join("run_history.json");
+    let mut listed = read_json(&history);
+    let files = listed["files"].as_array_mut().unwrap();
+    files.retain(|file| !file["path"].as_str().unwrap().contains('/'));
+    std::fs::write(&history, listed.to_string()).unwrap();
+    for folder in ["adapter", "merged"] {
+        std::fs::remove_dir_all(output.join(folder)).unwrap();
+    }
+    run_well(&quickstart, &passes, &base_model());
+    assert!(output.join("merged/config.json").is_file() && output.join("adapter/runs").is_dir());
+    let mut bare = command(&quickstart, &passes, &base_model());
+    succeed(bare.args(["--set", "engine.no_artifacts=true"]));
+    assert!(output.join("model.onnx").is_file() && !history.exists());
+    assert!(!output.join("adapter").exists() && !output.join("merged").exists());
+}
+
+#[test]
+fn an_adapter_beside_a_merged_result_is_not_applied_again() {
+    let quickstart = Quickstart::new(1);
+    run_well(&quickstart, &["lora", "merge_adapter_weights"], &base_model());
+    let (output, model) = (quickstart.output(), quickstart.output().join("model"));
+    assert!(output.join("adapter/adapter_config.json").is_file());
+    assert_eq!(generated(&output, &[]), generated(&model, &[]));
+    let found = olive_model::detect(&output, None, &SourceOptions::default(), &()).unwrap();
+    assert_eq!(found, ModelHandle::Hf { dir: model });
+}
+
+#[test]
+fn stages_of_one_kind_are_named_for_their_passes() {
+    let quickstart = Quickstart::new(1);
+    let mut config = Quickstart::configuration(&["lora", "merge_adapter_weights"]);
+    let passes = config["passes"].as_object_mut().unwrap();
+    for name in ["lora", "merge_adapter_weights"] {
+        let mut again = passes[name].clone();
+        if name == "lora" {
+            again["config"]["training_args"]["max_steps"] = json!(1);
+        }
+        passes.insert(format!("{name}_2"), again);
+    }
+    let path = quickstart.dir.path().join("config.json");
+    std::fs::write(&path, config.to_string()).unwrap();
+    succeed(olive().args(["run", "--config"]).arg(&path).args(quickstart.arguments(&[RANK])));
+    let folders = || {
+        let entries = std::fs::read_dir(quickstart.output()).unwrap().flatten();
+        let folders = entries.filter(|entry| entry.path().is_dir() && entry.file_name() != ".olive");
+        let mut names: Vec<_> = folders.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(folders(), ["adapter-lora", "adapter-lora_2", "merged", "model"]);
+    config["passes"].as_object_mut().unwrap().remove("merge_adapter_weights_2");
+    std::fs::write(&path, config.to_string()).unwrap();
+    succeed(olive().args(["run", "--config"]).arg(&path).args(quickstart.arguments(&[RANK])));
+    assert_eq!(folders(), ["adapter", "adapter-lora", "merged"]);
+}
+
+#[test]
+fn a_stage_takes_the_place_of_nothing() {
+    let quickstart = Quickstart::new(1);
+    let (output, passes) = (quickstart.output(), ["lora", "merge_adapter_weights", "builder"]);
+    std::fs::create_dir_all(output.join("adapter")).unwrap();
+    std::fs::write(output.join("adapter/adapter_config.json"), "mine").unwrap();
+    let first = run(&quickstart, &passes, &base_model());
+    let told = text(&first.stderr);
+    let line = told.lines().find(|line| line.contains("stays as it is")).unwrap_or_else(|| panic!("{told}"));
+    assert!(line.contains("output/adapter") && line.contains("/passes-v1/LoRA/"), "{line}");
+    assert_eq!(std::fs::read_to_string(output.join("adapter/adapter_config.json")).unwrap(), "mine");
+
+    // The merged model of one run as the input of the next.
+    let merged = output.join("merged");
+    let weights = std::fs::read(merged.join("model.safetensors")).unwrap();
+    run_well(&quickstart, &passes, &merged);
+    assert!(std::fs::read(merged.join("model.safetensors")).unwrap() == weights);
 }
 
 #[test]

@@ -33,6 +33,17 @@ impl ModelHandle {
         }
     }
 
+    /// The model of this kind that a pass made of this one in the folder `output`.
+    pub fn made_into(&self, kind: ModelKind, output: PathBuf) -> ModelHandle {
+        match kind {
+            ModelKind::Hf => ModelHandle::Hf { dir: output },
+            ModelKind::Onnx => ModelHandle::Onnx { dir: output },
+            ModelKind::HfWithAdapter => {
+                ModelHandle::HfWithAdapter { base: self.base().to_owned(), adapter: output }
+            }
+        }
+    }
+
     /// The folder that the newest pass wrote.
     pub fn dir(&self) -> &Path {
         match self {

@@ -13,6 +13,7 @@ pub mod plan;
 mod presence;
 mod prospects;
 pub mod record;
+mod stages;
 mod workflow;
 
 pub use environment::Environment;

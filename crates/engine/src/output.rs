@@ -1,13 +1,16 @@
 //! The user's output folder, in the layout of today's Olive: ONNX files lie directly in it, a Hugging Face model in
-//! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be.
+//! `model/`, an adapter in `adapter/`; `model_config.json` says which it is, `run_history.json` how it came to be. Beside
+//! them lies what the steps before the last made: an adapter with its curves in `adapter/`, a merged model in `merged/`.
 
 use super::plan::Step;
 use super::{EngineError, StepOutcome, record};
 use crate::cache::manifest::{FileEntry, are_as_listed, list_files};
 use crate::cache::store::remove_if_there;
+use crate::stages::Stage;
+use olive_core::event::{Event, EventSink};
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
-use olive_model::{HubModel, adapter, adapter_config};
+use olive_model::{HubModel, MODEL_CONFIG, adapter, adapter_config};
 use olive_onnx::ModelBuilderOptions;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,8 +20,10 @@ use std::path::{Component, Path, PathBuf};
 /// `genai_config.json` is.
 const LINK_FROM: u64 = 1 << 20;
 
+/// Files of an earlier step that cannot be linked are copied below this size; of others there is a symbolic link.
+const COPY_BELOW: u64 = 1_000_000_000;
+
 const HISTORY: &str = "run_history.json";
-const MODEL_CONFIG: &str = "model_config.json";
 
 #[derive(Serialize, Deserialize)]
 struct History {
@@ -121,14 +126,24 @@ pub struct Publication<'a> {
     pub model: &'a ModelHandle,
     pub steps: &'a [StepOutcome],
     pub history: HistoryFile,
+    pub events: &'a dyn EventSink,
 }
 
 /// What is left of how the folder came to be.
 pub enum HistoryFile {
     /// Nothing (`no_artifacts`).
     Absent,
-    /// `run_history.json`, which leads to the record of the run, by a path relative to the folder.
-    Written { record: PathBuf },
+    /// `run_history.json`, which leads to the record of the run, by a path relative to the folder, and the results of the
+    /// steps before the last.
+    Written { record: PathBuf, stages: Vec<Stage> },
+}
+
+/// What becomes of a large file that cannot be linked.
+#[derive(Clone, Copy)]
+enum Unlinked {
+    Copied,
+    /// A symbolic link leads to it.
+    PointedTo,
 }
 
 impl Publication<'_> {
@@ -142,15 +157,22 @@ impl Publication<'_> {
         let key = self.steps.last().map_or("input", |step| step.key.as_str());
         let history = self.output_dir.join(HISTORY);
         let earlier = read_history(&history);
+        let ours = earlier.as_ref().map_or(&[][..], |earlier| &earlier.files);
+        let stages = self.free_stages(ours)?;
+        let has = |stage: &&Stage| ours.iter().any(|file| file.path.starts_with(&stage.folder));
         if let Some(earlier) = &earlier
+            && matches!(self.history, HistoryFile::Written { .. })
             && earlier.key == key
+            && stages.iter().all(has)
             && are_as_listed(&earlier.files, self.output_dir, &history)
         {
             return Ok(false);
         }
         std::fs::create_dir_all(self.output_dir).at("create", self.output_dir)?;
-        let mut files = self.place_model()?;
-        self.name_base(&mut files)?;
+        let mut files = self.place_model(self.model, below(self.model.kind()), Unlinked::Copied)?;
+        for stage in stages {
+            files.extend(self.place_model(&stage.model, &stage.folder, Unlinked::PointedTo)?);
+        }
         let config = model_config(self.model, below(self.model.kind()));
         let config_path = PathBuf::from(MODEL_CONFIG);
         let bytes = write_json(&self.output_dir.join(&config_path), &config)?;
@@ -160,7 +182,7 @@ impl Publication<'_> {
         }
         match &self.history {
             HistoryFile::Absent => remove_if_there(&history)?,
-            HistoryFile::Written { record } => {
+            HistoryFile::Written { record, .. } => {
                 let steps = serde_json::to_value(self.steps).expect("plain data");
                 let value = History { key: key.into(), files, steps, record: Some(record.clone()) };
                 write_json(&history, &serde_json::to_value(value).expect("plain data"))?;
@@ -169,31 +191,59 @@ impl Publication<'_> {
         Ok(true)
     }
 
-    /// Puts the model's files in place, and gives them as they lie in the folder.
-    fn place_model(&self) -> Result<Vec<FileEntry>> {
-        let below = Path::new(below(self.model.kind()));
+    /// The stages that can be put into the folder without taking the place of the input model, or of a file that no run
+    /// of `ours` wrote; says where the others are.
+    fn free_stages(&self, ours: &[FileEntry]) -> Result<Vec<&Stage>> {
+        let HistoryFile::Written { stages, .. } = &self.history else { return Ok(Vec::new()) };
+        let inputs = folders(self.input);
+        let mut free = Vec::new();
+        for stage in stages {
+            let target = self.output_dir.join(&stage.folder);
+            let holds_input =
+                target.canonicalize().is_ok_and(|target| inputs.iter().any(|dir| dir.starts_with(&target)));
+            let overwrites = |file: &FileEntry| {
+                let path = Path::new(&stage.folder).join(&file.path);
+                self.output_dir.join(&path).exists() && !ours.iter().any(|file| file.path == path)
+            };
+            if holds_input || list_files(stage.model.dir())?.iter().any(overwrites) {
+                let (target, dir) = (target.display(), stage.model.dir().display());
+                let message =
+                    format!("`{target}` is not of an earlier run, and stays as it is; this run's is {dir}");
+                self.events.emit(Event::Info { message });
+            } else {
+                free.push(stage);
+            }
+        }
+        Ok(free)
+    }
+
+    /// Puts a model's files in place, in the folder `below`, and gives them as they lie in the output folder.
+    fn place_model(&self, model: &ModelHandle, below: &str, unlinked: Unlinked) -> Result<Vec<FileEntry>> {
+        let below = Path::new(below);
         let mut files = Vec::new();
-        for file in list_files(self.model.dir())? {
+        for file in list_files(model.dir())? {
             // An input model may lie in an output folder of ours, with its records.
             if file.path.starts_with(record::FOLDER) {
                 continue;
             }
             let target = below.join(&file.path);
-            place(&self.model.dir().join(&file.path), &self.output_dir.join(&target), file.bytes)?;
+            let (from, to) = (model.dir().join(&file.path), self.output_dir.join(&target));
+            place(&from, &to, file.bytes, unlinked)?;
             files.push(FileEntry::new(target, file.bytes));
+        }
+        if let ModelHandle::HfWithAdapter { base, .. } = model {
+            self.name_base(base, &below.join(adapter_config::CONFIG), &mut files)?;
         }
         Ok(files)
     }
 
     /// Says in an adapter's configuration where its base lies now: the cached adapter may have been trained when it lay
     /// elsewhere, or had another name.
-    fn name_base(&self, files: &mut [FileEntry]) -> Result<()> {
-        let ModelHandle::HfWithAdapter { base, .. } = self.model else { return Ok(()) };
+    fn name_base(&self, base: &Path, config: &Path, files: &mut [FileEntry]) -> Result<()> {
         let name = self.name.filter(|_| base == self.input.base());
         let lies = absolute(base);
         let (base, revision) =
             name.map_or((lies.as_str(), None), |name| (name.id.as_str(), name.revision.as_deref()));
-        let config = Path::new(below(self.model.kind())).join(adapter_config::CONFIG);
         for file in files.iter_mut().filter(|file| file.path == config) {
             file.bytes = adapter::name_base(&self.output_dir.join(&file.path), base, revision)?;
         }
@@ -210,6 +260,11 @@ impl Publication<'_> {
                 path.canonicalize().is_ok_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
             if inside && !is_input && !files.iter().any(|file| file.path == old.path) {
                 remove_if_there(&path)?;
+                // The folders that this leaves empty; others stay, as they cannot be removed.
+                let below = old.path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+                let _ = below
+                    .into_iter()
+                    .try_for_each(|folder| std::fs::remove_dir(self.output_dir.join(folder)));
             }
         }
         Ok(())
@@ -246,14 +301,18 @@ fn read_history(path: &Path) -> Option<History> {
 }
 
 /// Puts a file in place under a temporary name and renames it, so that a reader never sees half of it.
-fn place(from: &Path, to: &Path, bytes: u64) -> Result<()> {
+fn place(from: &Path, to: &Path, bytes: u64, unlinked: Unlinked) -> Result<()> {
     let folder = to.parent().expect("a file in a folder");
     std::fs::create_dir_all(folder).at("create", folder)?;
     let temporary = to.with_extension("olive-partial");
     remove_if_there(&temporary)?;
     let linked = bytes >= LINK_FROM && std::fs::hard_link(from, &temporary).is_ok();
-    if !linked {
-        std::fs::copy(from, &temporary).at("copy", from)?;
+    match unlinked {
+        _ if linked => {}
+        Unlinked::PointedTo if bytes >= COPY_BELOW => {
+            std::os::unix::fs::symlink(absolute(from), &temporary).at("link", from)?;
+        }
+        _ => std::fs::copy(from, &temporary).at("copy", from).map(drop)?,
     }
     std::fs::rename(&temporary, to).at("write", to)?;
     // Renaming one link of a file over another does nothing.
@@ -264,4 +323,29 @@ fn write_json(path: &Path, value: &serde_json::Value) -> Result<u64> {
     let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
     std::fs::write(path, &text).at("write", path)?;
     Ok(text.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only where memory is mounted as a second file system.
+    #[test]
+    fn what_cannot_be_linked_is_copied_or_pointed_to() {
+        let here = tempfile::tempdir().unwrap();
+        let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
+        let (from, to) = (here.path().join("weights"), elsewhere.path().join("weights"));
+        let file = std::fs::File::create(&from).unwrap();
+        file.set_len(COPY_BELOW).unwrap();
+        if std::fs::hard_link(&from, &to).is_ok() {
+            return;
+        }
+        place(&from, &to, COPY_BELOW, Unlinked::PointedTo).unwrap();
+        assert_eq!(std::fs::read_link(&to).unwrap(), from.canonicalize().unwrap());
+        file.set_len(2 * LINK_FROM).unwrap();
+        for unlinked in [Unlinked::PointedTo, Unlinked::Copied] {
+            place(&from, &to, 2 * LINK_FROM, unlinked).unwrap();
+            assert!(to.symlink_metadata().unwrap().is_file());
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::executor::{Execution, Executors, LocalExecutor};
 use crate::output::{HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
+use crate::stages::stages;
 use olive_core::Result;
 use olive_core::content::ContentHashes;
 use olive_core::event::{self, Event, EventSink};
@@ -203,15 +204,18 @@ impl Workflow<'_> {
             jobs: record.map(|id| JobNotes::new(&self.config.engine.output_dir, id)),
         };
         let model = executors.run_flow(flow, keys, input, name.as_ref(), &execution)?;
+        let steps = outcome.borrow().flows[number].steps.clone();
         let publication = Publication {
             output_dir: dir,
             input,
             name: name.as_ref(),
             model: &model,
-            steps: &outcome.borrow().flows[number].steps.clone(),
+            steps: &steps,
             history: record.map_or(HistoryFile::Absent, |id| HistoryFile::Written {
                 record: record::runs_dir(&self.way_up(dir)).join(id),
+                stages: stages(&flow.steps, &steps, input),
             }),
+            events: &*self.environment.events,
         };
         let (state, message) = if publication.write()? {
             (OutputState::Written, format!("wrote {}", dir.display()))

@@ -9,6 +9,9 @@ use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use std::path::{Path, PathBuf};
 
+/// The file in an `output_dir` that says what its result is.
+pub const MODEL_CONFIG: &str = "model_config.json";
+
 /// Recognises a Hugging Face folder, an adapter folder, an ONNX folder, or an `output_dir` of `olive run` (which
 /// holds one of these, or its parts in `model/` and `adapter/`).
 ///
@@ -38,7 +41,10 @@ pub fn detect(
         return Ok(ModelHandle::Hf { dir: dir.to_owned() });
     }
     let (model, adapter) = (dir.join("model"), dir.join("adapter"));
-    if adapter.join("adapter_config.json").is_file() {
+    // The adapter beside a result may be one that the result already has in it.
+    let merged =
+        read_json(&dir.join(MODEL_CONFIG))?.is_some_and(|result| result["config"]["adapter_path"].is_null());
+    if !merged && adapter.join("adapter_config.json").is_file() {
         let beside = model.join("config.json").is_file().then_some(model);
         return detect(&adapter, base.or(beside.as_deref()), options, events);
     }
@@ -105,6 +111,11 @@ mod tests {
             let ModelHandle::HfWithAdapter { base, .. } = found(&dir.join(name)).unwrap() else { panic!() };
             assert_eq!(base, dir.join("hf"));
         }
+        let result = r#"{"type": "HfModel", "config": {"model_path": "model"}}"#;
+        write(dir, &[("merged/adapter/adapter_config.json", &base), ("merged/model_config.json", result)]);
+        write(dir, &[("merged/model/config.json", "{}"), ("merged/model/model.safetensors", "")]);
+        let merged = ModelHandle::Hf { dir: dir.join("merged/model") };
+        assert_eq!(found(&dir.join("merged")).unwrap(), merged, "the adapter is in it already");
         write(dir, &[("run/model/config.json", "{}"), ("run/model/model.safetensors", "")]);
         assert_eq!(found(&dir.join("run")).unwrap(), ModelHandle::Hf { dir: dir.join("run/model") });
     }

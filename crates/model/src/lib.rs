@@ -23,7 +23,7 @@ pub mod stored_file;
 pub use adapter::Adapter;
 pub use adapter_config::AdapterConfig;
 pub use checkpoint::{Checkpoint, Tensor};
-pub use detect::detect;
+pub use detect::{MODEL_CONFIG, detect};
 pub use error::ModelError;
 pub use folder::ModelFolder;
 pub use four_bit::{FourBitFormat, FourBitMatrix};

@@ -45,7 +45,7 @@ options! {
             - "plot_pareto_frontier" = BOOL, ignored_unless("false", "nothing is searched");
             /// Pack the result into an archive.
             - "packaging_config" = Kind::Any, ignored("the result is a folder, ready to be copied");
-            /// Write the model only, no footprints and no history.
+            /// Write the model only: no footprints, no history, no results of the steps before the last.
             pub no_artifacts: bool, default("false");
             /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.
             pub log_severity_level: u8 = SEVERITY, default("1");

@@ -11,7 +11,7 @@ use olive_core::device::Device;
 use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_model::HubModel;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 /// Runs steps in this process.
@@ -72,7 +72,7 @@ impl Executor for LocalExecutor {
                 path: outcome.path.clone(),
             });
             (execution.on_step)(&outcome);
-            model = handle(artefact.manifest.output, artefact.output, &model);
+            model = model.made_into(artefact.manifest.output, artefact.output);
         }
         Ok(model)
     }
@@ -119,16 +119,5 @@ impl LocalExecutor {
             files: Vec::new(),
         };
         Ok((step.output, manifest))
-    }
-}
-
-/// The model that an artefact stands for, given what it was made from.
-fn handle(kind: ModelKind, output: PathBuf, input: &ModelHandle) -> ModelHandle {
-    match kind {
-        ModelKind::Hf => ModelHandle::Hf { dir: output },
-        ModelKind::Onnx => ModelHandle::Onnx { dir: output },
-        ModelKind::HfWithAdapter => {
-            ModelHandle::HfWithAdapter { base: input.base().to_owned(), adapter: output }
-        }
     }
 }
