@@ -6,7 +6,7 @@ use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
-use olive_engine::{Plan, REGISTRY, RunConfig, missing_inputs, prospects};
+use olive_engine::{Plan, REGISTRY, RunConfig, prospects};
 
 #[derive(Args)]
 pub(crate) struct ValidateArgs {
@@ -29,7 +29,7 @@ pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
 /// Warnings to stderr, the plan to stdout; then, as an error, what would stop it.
 pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<()> {
     let events = session::sink(globals);
-    for warning in config.warnings.iter().chain(&missing_inputs(config)) {
+    for warning in &config.warnings {
         events.emit(Event::Warning { message: warning.render(&config.path) });
     }
     let prospects = prospects(config, plan, &environment::of_the_engine(globals)?);

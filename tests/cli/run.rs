@@ -243,7 +243,7 @@ fn a_failure_has_a_message_a_hint_and_an_exit_code() {
         .arg("--offline")
         .output()
         .unwrap();
-    assert_eq!(no_model.status.code(), Some(1));
+    assert_eq!(no_model.status.code(), Some(2));
     assert!(text(&no_model.stderr).contains("no-such-model"), "{}", text(&no_model.stderr));
     assert!(no_model.stdout.is_empty());
 }

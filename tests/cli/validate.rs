@@ -1,6 +1,7 @@
 //! `olive validate` and `olive schema`: what a person sees.
 
 use crate::support::binary::{olive as program, root};
+use crate::support::quickstart::base_model;
 use std::path::Path;
 
 struct Outcome {
@@ -21,6 +22,7 @@ fn olive(folder: &Path, arguments: &[&str]) -> Outcome {
 fn validate(name: &str, text: &str, arguments: &[&str]) -> Outcome {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join(name), text).expect("the configuration is written");
+    std::fs::write(folder.path().join("rows.jsonl"), "{\"q\": \"a\"}\n").expect("the data is written");
     olive(folder.path(), &[&["validate", name], arguments].concat())
 }
 
@@ -63,13 +65,76 @@ fn the_plan_shows_values_and_where_they_come_from() {
     assert_eq!(line("training_args.max_steps"), "training_args.max_steps 5 c.json:15");
     assert_eq!(line("precision"), "precision fp32 command line");
     assert_eq!(line("host"), "host here (LocalSystem)");
-    assert!(outcome.err.contains("no file matches `rows.jsonl`"), "{}", outcome.err);
+}
+
+/// What a run refuses before its first step is the same error of all that only look.
+#[test]
+fn what_a_run_would_refuse_is_refused_by_looking() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let model = |name: &str, files: &[(&str, Option<&str>)]| {
+        let dir = folder.path().join(name);
+        std::fs::create_dir(&dir).expect("a folder");
+        for (file, text) in files {
+            let (from, to) = (base_model().join(file), dir.join(file));
+            match text {
+                Some(text) => std::fs::write(to, text).expect("written"),
+                None => std::fs::copy(from, to).map(drop).expect("copied"),
+            }
+        }
+    };
+    let (config, tokenizer, weights) = ("config.json", "tokenizer.json", "model.safetensors");
+    let pointer = Some("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n");
+    model("sound", &[(config, None), (tokenizer, None), (weights, None)]);
+    model("no-tokenizer", &[(config, None), (weights, None)]);
+    model("pointer", &[(config, None), (tokenizer, None), (weights, pointer)]);
+    std::fs::write(folder.path().join("rows.jsonl"), "{\"q\": \"a\"}\n{\"q\": \"b\"}\n").expect("written");
+    std::fs::write(folder.path().join("c.json"), SOUND.replace("org/model", "sound")).expect("written");
+    let chat = "data_configs.rows.pre_process_data_config";
+    let chat = [format!("{chat}.chat_template=true"), format!("{chat}.message_col=q")];
+    for (set, expected) in [
+        (&["input_model.model_path=nope"][..], "the model `nope` cannot be found"),
+        (&["input_model.model_path=gone.gguf"], "the model `gone.gguf` cannot be found"),
+        (&["data_configs.rows.load_dataset_config.data_files=gone.jsonl"], "`gone.jsonl` does not exist"),
+        (&["data_configs.rows.load_dataset_config.split=test"], "there is no split `test`"),
+        (&["input_model.model_path=no-tokenizer"], "tokenizer.json is missing"),
+        (&["input_model.model_path=pointer"], "model.safetensors` is damaged"),
+        (&[&chat[0], &chat[1]], "has no chat template"),
+        (&["output_dir=."], "would overwrite"),
+    ] {
+        if set == ["output_dir=."] {
+            std::fs::write(folder.path().join("genai_config.json"), "{}").expect("written");
+        }
+        let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+        let verbs = [
+            &["validate", "c.json"][..],
+            &["run", "--dry-run", "--config", "c.json"],
+            &["run", "--config", "c.json"],
+        ];
+        let outcomes = verbs.map(|verb| olive(folder.path(), &[verb, &set].concat()));
+        for outcome in &outcomes {
+            let error = |outcome: &Outcome| {
+                outcome
+                    .err
+                    .lines()
+                    .skip_while(|line| !line.starts_with("error"))
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(outcome.code, Some(2), "{set:?}: {}", outcome.err);
+            assert!(outcome.err.contains(expected), "{set:?}: {}", outcome.err);
+            assert_eq!(error(outcome), error(&outcomes[2]), "the same text");
+        }
+        assert!(
+            !folder.path().join("cache/passes-v1").exists() && !folder.path().join(".olive-cache").exists()
+        );
+    }
 }
 
 #[test]
 fn the_file_is_named_as_for_a_run_or_without_the_flag() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("olive.json"), SOUND).expect("the configuration is written");
+    std::fs::write(folder.path().join("rows.jsonl"), "{\"q\": \"a\"}\n").expect("the data is written");
     let plain = olive(folder.path(), &["validate", "olive.json"]);
     let named = olive(folder.path(), &["validate", "--config", "olive.json"]);
     assert_eq!((plain.code, &plain.out), (named.code, &named.out));

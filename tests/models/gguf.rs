@@ -129,7 +129,7 @@ fn damage_is_named() {
         assert!(error.contains(what) && error.contains(name), "{error}");
     }
     let missing = olive().args(["generate", "gone.gguf", "--prompt", "x"]).output().unwrap();
-    assert_eq!(missing.status.code(), Some(1));
+    assert_eq!(missing.status.code(), Some(2));
     assert!(text(&missing.stderr).contains("there is no such folder or file"), "{}", text(&missing.stderr));
 }
 

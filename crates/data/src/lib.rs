@@ -35,7 +35,7 @@ pub use error::{DataError, Location, Numbering};
 pub use files::inputs;
 pub use hold_out::hold_out;
 pub use micro_batch::MicroBatch;
-pub use prepare::{check, check_columns, prepare};
+pub use prepare::{check, check_columns, check_model, prepare};
 pub use readers::RowReader;
 pub use rows::{Rows, load_rows};
 pub use sample::{Dataset, IGNORED, Sample};

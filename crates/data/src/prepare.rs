@@ -110,6 +110,29 @@ pub fn check_columns(config: &DataConfig) -> Result<()> {
     Ok(())
 }
 
+/// Whether the model can make tokens of texts: its tokenizer, its chat template if that is asked for, what it pads with.
+///
+/// # Errors
+/// The tokenizer is missing or cannot be used so.
+pub fn check_model(options: &TextGeneration, model: &ModelFolder) -> Result<()> {
+    let tokenizer = model.tokenizer()?;
+    let tokens = SpecialTokens::from_folder(model)?;
+    if let TextSource::ChatTemplate { source, .. } = &options.source {
+        texts::chat_template(source.as_deref(), &tokens, model)?;
+    }
+    check_padding(options, tokens.pad_id(&tokenizer), model)
+}
+
+/// Padded rows need a token to pad with.
+fn check_padding(options: &TextGeneration, pad_id: Option<u32>, model: &ModelFolder) -> Result<()> {
+    let by_line = matches!(options.strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
+    if by_line && options.pad_to_max_len && pad_id.is_none() {
+        let reason = "it has neither a padding token nor an end of text to pad with";
+        return Err(tokenizer_error(model, reason));
+    }
+    Ok(())
+}
+
 fn prepare_rows(
     rows: &Rows,
     options: &TextGeneration,
@@ -138,11 +161,7 @@ fn prepare_rows(
     };
     let pad_id = tokens.pad_id(&tokenizer);
     let padding = options.pad_to_max_len.then(|| options.padding_side.unwrap_or(tokens.padding_side));
-    let line_strategy = matches!(options.strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
-    if line_strategy && padding.is_some() && pad_id.is_none() {
-        let reason = "it has neither a padding token nor an end of text to pad with";
-        return Err(tokenizer_error(model, reason));
-    }
+    check_padding(options, pad_id, model)?;
 
     let corpus = Corpus { rows, texts: &texts, tokenizer: &tokenizer, joiner, events, cancel };
     let mut samples = Vec::new();

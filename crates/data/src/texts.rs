@@ -66,6 +66,19 @@ pub(super) fn columns(source: &TextSource) -> std::result::Result<Vec<(String, &
     Ok(names.into_iter().map(|name| (name, wanted_by)).collect())
 }
 
+/// The chat template of this source, or the tokenizer's own.
+pub(super) fn chat_template(
+    source: Option<&str>,
+    tokens: &SpecialTokens,
+    model: &ModelFolder,
+) -> Result<ChatTemplate> {
+    let own = || DataError::NoChatTemplate { dir: model.dir.clone() };
+    match source {
+        Some(source) => Ok(ChatTemplate::new(source, tokens)?),
+        None => ChatTemplate::from_folder(model)?.ok_or_else(|| own().into()),
+    }
+}
+
 /// Olive puts the tokens' texts around the row's, with spaces between; a token that the tokenizer lacks is skipped.
 fn surround(text: String, tokens: &SpecialTokens) -> String {
     let parts = [tokens.bos.as_deref(), Some(text.as_str()), tokens.eos.as_deref()];
@@ -88,11 +101,7 @@ impl CompiledSource {
     ) -> Result<CompiledSource> {
         Ok(match source {
             TextSource::ChatTemplate { source, message_col } => {
-                let template = match source {
-                    Some(source) => ChatTemplate::new(source, tokens)?,
-                    None => ChatTemplate::from_folder(model)?
-                        .ok_or_else(|| DataError::NoChatTemplate { dir: model.dir.clone() })?,
-                };
+                let template = chat_template(source.as_deref(), tokens, model)?;
                 let column = rows.require(message_col, "the chat template")?;
                 CompiledSource::Chat { template: Box::new(template), column }
             }

@@ -1,9 +1,9 @@
 //! The model that a pipeline starts from, on this machine.
 
 use olive_config::InputModel;
-use olive_core::Result;
 use olive_core::event::EventSink;
 use olive_core::handle::{ModelHandle, ModelKind};
+use olive_core::{Error, Result};
 use olive_model::{HubModel, ModelError, adapter_config};
 use olive_model::{SourceOptions, source};
 use std::path::Path;
@@ -37,6 +37,10 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
             let dir = source::resolve(model_path, revision.as_deref(), options, events)?;
             match adapter_path {
                 None => ModelHandle::Hf { dir },
+                Some(path) if !path.is_dir() => {
+                    let path = path.display().to_string();
+                    return Err(ModelError::NotFound { path, why: "there is no such adapter" }.into());
+                }
                 Some(path) if !path.join(adapter_config::CONFIG).is_file() => {
                     let reason = format!("{} is missing", adapter_config::CONFIG);
                     return Err(ModelError::Adapter { path: path.clone(), reason }.into());
@@ -48,6 +52,20 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
             let dir = model_path.parent().filter(|dir| !dir.as_os_str().is_empty());
             ModelHandle::Onnx { dir: dir.unwrap_or(Path::new(".")).to_owned() }
         }
+        InputModel::Onnx { model_path } if !model_path.is_dir() => {
+            let path = model_path.display().to_string();
+            return Err(ModelError::NotFound { path, why: "there is no such folder or file" }.into());
+        }
         InputModel::Onnx { model_path } => ModelHandle::Onnx { dir: model_path.clone() },
     })
+}
+
+/// Whether a model that was looked for by `options`, without fetching or converting, will not be found by a run either:
+/// models of the hub may be fetched, and GGUF files converted.
+pub fn stays_missing(error: &Error, options: &SourceOptions) -> bool {
+    match error.downcast_ref() {
+        Some(ModelError::Hub { .. }) => options.offline,
+        Some(ModelError::Gguf { .. }) => false,
+        _ => true,
+    }
 }

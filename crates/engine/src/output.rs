@@ -57,16 +57,24 @@ pub fn check_input(output_dir: &Path, input: &ModelHandle, last: &Step) -> Resul
     Ok(())
 }
 
+/// Finds out whether the result would take the place of `config`, or of a file in the working folder that no run made.
+///
+/// # Errors
+/// [`EngineError::OverFile`].
+pub fn check_files(output_dir: &Path, config: &Path, last: &Step) -> Result<()> {
+    match in_the_way(output_dir, config, last) {
+        Some(path) => Err(EngineError::OverFile { path }.into()),
+        None => Ok(()),
+    }
+}
+
 /// Makes the folder and finds out, before the work begins, whether its result can be put there. `config` is the
 /// configuration of the run, `last` its last step.
 ///
 /// # Errors
-/// [`EngineError::OverFile`]: the result would take the place of `config`, or of a file in the working folder that no run
-/// made. Or the folder cannot be made or written to.
+/// As [`check_files`]. Or the folder cannot be made or written to.
 pub fn prepare(output_dir: &Path, config: &Path, last: &Step) -> Result<()> {
-    if let Some(path) = in_the_way(output_dir, config, last) {
-        return Err(EngineError::OverFile { path }.into());
-    }
+    check_files(output_dir, config, last)?;
     std::fs::create_dir_all(output_dir).at("create", output_dir)?;
     tempfile::NamedTempFile::new_in(output_dir).map(drop).at("write into", output_dir)
 }

@@ -1,7 +1,7 @@
 //! What a plan would find in the cache, and what would stop it, without doing anything.
 
 use super::plan::{Flow, StepKey};
-use super::{Environment, Plan, input};
+use super::{Environment, Plan, input, output};
 use crate::cache::Store;
 use crate::cache::store::Unusable;
 use crate::passes::RunConfig;
@@ -33,12 +33,17 @@ pub enum StepState {
     NoKey { reason: String },
 }
 
-/// Looks a plan up in the cache, and its names in the model and in the data. Nothing is fetched.
+/// Looks a plan up in the cache, and for what would stop a run before its first step, in the order of a run. Nothing is
+/// fetched.
 pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> Prospects {
     let store = Store::new(&config.engine.cache_dir);
     let contents = ContentHashes::open(&config.engine.cache_dir);
-    let input = input::resolve(&config.input_model, &environment.looking(), &()).ok();
-    let mut problem = None;
+    let (input, missing) = match input::resolve(&config.input_model, &environment.looking(), &()) {
+        Ok(input) => (Some(input), None),
+        Err(error) => (None, Some(error).filter(|error| input::stays_missing(error, &environment.source))),
+    };
+    let outputs = || check_outputs(config, plan, input.as_ref()).err();
+    let mut problem = plan.check().err().or_else(outputs).or(missing);
     let mut flows = Vec::with_capacity(plan.flows.len());
     for flow in &plan.flows {
         let keys = input.as_ref().map(|model| flow.keys(model, environment.device, &contents));
@@ -49,6 +54,17 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
         flows.push(states(flow, input.as_ref().zip(keys), &store));
     }
     Prospects { flows, problem }
+}
+
+/// Whether the results can be put where they belong.
+fn check_outputs(config: &RunConfig, plan: &Plan, input: Option<&ModelHandle>) -> Result<()> {
+    for flow in &plan.flows {
+        let dir = plan.output_dir(flow, &config.engine.output_dir);
+        let Some(last) = flow.steps.last() else { continue };
+        input.map_or(Ok(()), |input| output::check_input(&dir, input, last))?;
+        output::check_files(&dir, &config.path, last)?;
+    }
+    Ok(())
 }
 
 /// The state of every step, given the input model and the keys, if they are known.

@@ -84,4 +84,9 @@ impl olive_core::Fault for ModelError {
             _ => None,
         }
     }
+
+    /// 2 where the call or the configuration names what is not there, else 1.
+    fn exit_code(&self) -> u8 {
+        if matches!(self, ModelError::NotFound { .. }) { 2 } else { 1 }
+    }
 }

@@ -118,13 +118,16 @@ impl Pass for LoraPass {
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        let data = [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten();
         if let Some(model) = model {
-            let spec = ModelFolder::open(model.base())?.spec()?;
+            let folder = ModelFolder::open(model.base())?;
+            let spec = folder.spec()?;
             targets::select(&spec, self.options.target_modules.as_ref())?;
             targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
+            data.clone().try_for_each(|data| olive_data::check_model(&data.pre_process, &folder))?;
+            folder.checkpoint()?;
         }
-        let data = [Some(&self.options.train_data), self.options.eval_data.as_ref()];
-        data.into_iter().flatten().try_for_each(olive_data::check_columns)
+        data.clone().try_for_each(olive_data::check_columns)
     }
 
     fn uses_device(&self) -> bool {

@@ -99,16 +99,17 @@ impl Pass for MergePass {
         2
     }
 
-    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        if let Some(ModelHandle::HfWithAdapter { base, adapter }) = model {
+            let folder = ModelFolder::open(base)?;
+            let tied = folder.spec()?.tied;
+            MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
+        }
         Ok(())
     }
 
-    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        if let Some(ModelHandle::HfWithAdapter { base, adapter }) = model {
-            ModelFolder::open(base)?;
-            AdapterConfig::open(adapter)?;
-        }
+    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.field("options", &self.options);
         Ok(())
     }
 

@@ -80,8 +80,14 @@ impl Pass for ModelBuilderPass {
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
         if let Some(model) = model {
             let folder = ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+            if model.kind() != ModelKind::Onnx && !self.options.metadata_only {
+                folder.checkpoint()?;
+            }
             if let ModelHandle::HfWithAdapter { adapter, .. } = model {
                 AdapterConfig::open(adapter)?;
+            }
+            if let Some(data) = &self.options.calibration {
+                olive_data::check_model(&data.pre_process, &folder)?;
             }
             if let (ModelHandle::HfWithAdapter { adapter, .. }, Adapters::Separate) =
                 (model, self.options.adapters)
