@@ -15,8 +15,7 @@ use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::FloatType;
 use olive_model::safetensors_file::{Entry, Writer};
 use olive_model::{
-    Adapter, AdapterConfig, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor,
-    WeightSource,
+    Adapter, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor, WeightSource,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
