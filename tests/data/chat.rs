@@ -69,7 +69,7 @@ fn the_template_of_smollm2_prints_what_transformers_prints() {
 #[test]
 fn the_template_of_phi3_prints_what_transformers_prints() {
     let Some(path) = shared("data/phi3-tokenizer") else { return };
-    let model = ModelFolder { dir: path, config: json!({}) };
+    let model = ModelFolder::new(path, json!({}));
     let template = ChatTemplate::from_folder(&model).unwrap().unwrap();
     let chat = "<|user|>\nHello?<|end|>\n<|assistant|>\nHi.<|end|>\n<|user|>\nBye<|end|>\n<|assistant|>\n";
     assert_eq!(template.render(&turns(), GenerationPrompt::Add).unwrap(), chat);

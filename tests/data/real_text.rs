@@ -68,7 +68,7 @@ fn phi3_tokens_equal_those_of_transformers() {
     let (Some(dir), Some(data)) = (shared("data/phi3-tokenizer"), shared("data/truthfulqa.jsonl")) else {
         return;
     };
-    let model = ModelFolder { dir, config: Value::Null };
+    let model = ModelFolder::new(dir, Value::Null);
     let template = "<|user|>\n{Question}<|end|>\n<|assistant|>\n{Best Answer}\n<|end|>";
     let options =
         TextGeneration { add_special_tokens: true, ..options(Era::Old, Strategy::Join, 2048, template) };

@@ -18,3 +18,4 @@ mod sequences;
 #[path = "../support/mod.rs"]
 mod support;
 mod tied_head;
+mod tokenizers;

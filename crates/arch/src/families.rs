@@ -603,6 +603,10 @@ pub const PRE_TOKENIZERS: &[PreTokenizerNames] = &[
     },
 ];
 
+/// Classes of tokenizers whose files are a vocabulary and its merges, and the name of their pre-tokenizer.
+pub const VOCABULARY_CLASSES: &[(&str, &str)] =
+    &[("GPT2Tokenizer", "gpt-2"), ("CodeGenTokenizer", "gpt-2"), ("Qwen2Tokenizer", "qwen2")];
+
 /// SentencePiece tokenizers of GGUF files that cannot be read, and whose they are.
 pub const UNREADABLE_PRE_TOKENIZERS: &[(&str, &str)] = &[("chatglm-spm", "ChatGLM 3")];
 

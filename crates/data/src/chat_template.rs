@@ -9,7 +9,7 @@ use crate::value::Value;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Environment, ErrorKind, context, escape_formatter};
-use olive_core::{Result, error::IoContext};
+use olive_core::Result;
 use olive_model::ModelFolder;
 use regex::Regex;
 use std::sync::LazyLock;
@@ -50,19 +50,12 @@ static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 impl ChatTemplate {
-    /// The template of a model folder: `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`, the one
-    /// named `default` if there are several.
+    /// The template of a model folder: see [`ModelFolder::chat_template`].
     ///
     /// # Errors
     /// The template or one of the tokenizer's files is damaged.
     pub fn from_folder(model: &ModelFolder) -> Result<Option<ChatTemplate>> {
-        let path = model.dir.join("chat_template.jinja");
-        let source = match std::fs::read_to_string(&path) {
-            Ok(source) => Some(source),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => source_of(&model.tokenizer_config()?),
-            Err(e) => return Err(e).at("read", &path),
-        };
-        let Some(source) = source else { return Ok(None) };
+        let Some(source) = model.chat_template()? else { return Ok(None) };
         Ok(Some(ChatTemplate::new(&source, &SpecialTokens::from_folder(model)?)?))
     }
 
@@ -133,17 +126,6 @@ impl ChatTemplate {
             })
             .map_err(fail)
     }
-}
-
-/// `chat_template` of a tokenizer's configuration: a text, or a list of named ones.
-fn source_of(config: &serde_json::Value) -> Option<String> {
-    let template = config.get("chat_template")?;
-    if let Some(list) = template.as_array() {
-        let named = |t: &&serde_json::Value| t.get("name").and_then(|n| n.as_str()) == Some("default");
-        let default = list.iter().find(named).or(list.first())?;
-        return default.get("template")?.as_str().map(str::to_owned);
-    }
-    template.as_str().map(str::to_owned)
 }
 
 fn describe(error: &minijinja::Error) -> String {

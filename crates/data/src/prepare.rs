@@ -140,10 +140,7 @@ fn prepare_rows(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> Result<Dataset> {
-    let mut tokenizer = model.tokenizer()?;
-    // What the file says about lengths is for other uses of the tokenizer.
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|e| tokenizer_error(model, &e.to_string()))?;
+    let tokenizer = model.tokenizer()?;
     let tokens = SpecialTokens::from_folder(model)?;
     let texts = texts::texts(rows, options, &tokens, model)?;
     if texts.is_empty() {

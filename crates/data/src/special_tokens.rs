@@ -2,7 +2,7 @@
 
 use olive_config::canonical::PaddingSide;
 use olive_core::Result;
-use olive_model::{ModelFolder, stored_file::read_json};
+use olive_model::ModelFolder;
 use serde_json::Value;
 use tokenizers::Tokenizer;
 
@@ -30,12 +30,12 @@ impl SpecialTokens {
     /// One of the files is not JSON.
     pub fn from_folder(model: &ModelFolder) -> Result<SpecialTokens> {
         let config = model.tokenizer_config()?;
-        let map = read_json(&model.dir.join("special_tokens_map.json"))?.unwrap_or(Value::Null);
+        let map = model.special_tokens_map()?;
         let text = |name: &str| token_text(config.get(name)).or_else(|| token_text(map.get(name)));
         let mut named: Vec<(String, String)> =
             NAMES.iter().filter_map(|&name| Some((name.to_owned(), text(name)?))).collect();
-        let unnamed = map.is_null() && !model.dir.join("tokenizer_config.json").is_file();
-        if unnamed && model.dir.join("tokenizer.json").is_file() {
+        let naming = ["tokenizer_config.json", "special_tokens_map.json"];
+        if naming.iter().all(|name| model.side_file(name).is_none()) && model.has_tokenizer() {
             let tokenizer = model.tokenizer()?;
             for name in ["bos_token", "eos_token", "pad_token"] {
                 let id = model.config.get(format!("{name}_id"));

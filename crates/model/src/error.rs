@@ -1,6 +1,6 @@
 //! What can be wrong with a model folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -49,6 +49,10 @@ pub enum ModelError {
 impl olive_core::Fault for ModelError {
     fn hint(&self) -> Option<String> {
         match self {
+            ModelError::NotAModel { path, missing } if missing == "tokenizer.json" => Some(save_tokenizer(path)),
+            ModelError::Tokenizer { path, .. } if !path.join("tokenizer.json").is_file() => {
+                Some(save_tokenizer(path))
+            }
             ModelError::NotAModel { .. } => Some(
                 "a model folder holds config.json, tokenizer.json and *.safetensors; `huggingface-cli download` and \
                  `save_pretrained` write such folders"
@@ -89,4 +93,13 @@ impl olive_core::Fault for ModelError {
     fn exit_code(&self) -> u8 {
         if matches!(self, ModelError::NotFound { .. }) { 2 } else { 1 }
     }
+}
+
+/// How transformers writes the file that says all about a tokenizer.
+fn save_tokenizer(dir: &Path) -> String {
+    let dir = dir.display();
+    format!(
+        "python -c \"from transformers import AutoTokenizer; \
+         AutoTokenizer.from_pretrained('{dir}').save_pretrained('{dir}')\" writes a tokenizer.json"
+    )
 }

@@ -1,18 +1,23 @@
 //! A Hugging Face model folder: its configuration, tokenizer and weights.
 
 use super::stored_file::read_json;
-use super::{Checkpoint, ModelError, prequantised};
+use super::{Checkpoint, ModelError, prequantised, tokenizer};
 use olive_arch::Spec;
-use olive_core::Result;
+use olive_core::{Result, error::IoContext};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
+
+const CHAT_TEMPLATE: &str = "chat_template.jinja";
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
 /// A folder with `config.json`.
 #[derive(Debug, Clone)]
 pub struct ModelFolder {
     pub dir: PathBuf,
     pub config: Value,
+    /// An adapter on the model, which may bring files of its own.
+    adapter: Option<PathBuf>,
 }
 
 impl ModelFolder {
@@ -23,9 +28,9 @@ impl ModelFolder {
         "tokenizer.json",
         "tokenizer.model",
         "tokenizer_config.json",
-        "special_tokens_map.json",
+        SPECIAL_TOKENS_MAP,
         "added_tokens.json",
-        "chat_template.jinja",
+        CHAT_TEMPLATE,
         "vocab.json",
         "merges.txt",
     ];
@@ -43,9 +48,24 @@ impl ModelFolder {
         is_code || Self::SIDE_FILES.contains(&name)
     }
 
+    /// What an adapter may bring along instead of the base's.
+    fn is_tokenizer_file(name: &str) -> bool {
+        Self::SIDE_FILES.contains(&name) && !["config.json", "generation_config.json"].contains(&name)
+    }
+
     /// Whether a file of this name is part of a model: its weights, or what goes along with it.
     pub fn is_model_file(name: &str) -> bool {
         Self::is_side_file(name) || name.ends_with(".safetensors") || name == "model.safetensors.index.json"
+    }
+
+    /// Whether a file of this name is part of an adapter: its weights and configuration, or what it brings along.
+    pub fn is_adapter_file(name: &str) -> bool {
+        name.starts_with("adapter_") || Self::is_tokenizer_file(name)
+    }
+
+    /// A folder with this configuration, whatever it says itself.
+    pub fn new(dir: PathBuf, config: Value) -> ModelFolder {
+        ModelFolder { dir, config, adapter: None }
     }
 
     /// # Errors
@@ -54,7 +74,13 @@ impl ModelFolder {
         let config = read_json(&dir.join("config.json"))?
             .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
         prequantised::refuse(dir, &config)?;
-        Ok(ModelFolder { dir: dir.to_owned(), config })
+        Ok(ModelFolder::new(dir.to_owned(), config))
+    }
+
+    /// The model under this adapter: the tokenizer and the chat template are the adapter's, where it brings its own.
+    pub fn with_adapter(mut self, adapter: &Path) -> ModelFolder {
+        self.adapter = Some(adapter.to_owned());
+        self
     }
 
     /// What `config.json` describes. Where it says that the head is the embedding matrix, and the weights have a head with
@@ -106,19 +132,43 @@ impl ModelFolder {
         Checkpoint::open(&self.dir)
     }
 
-    /// `tokenizer.json`.
+    /// Where one of the [`ModelFolder::SIDE_FILES`] lies, if it is there.
+    pub fn side_file(&self, name: &str) -> Option<PathBuf> {
+        let dir = match name {
+            CHAT_TEMPLATE => self.chat_template_dir(),
+            name if Self::is_tokenizer_file(name) => self.tokenizer_dir(),
+            _ => &self.dir,
+        };
+        Some(dir.join(name)).filter(|path| path.is_file())
+    }
+
+    fn tokenizer_dir(&self) -> &Path {
+        self.adapter.as_deref().filter(|dir| tokenizer::is_in(dir)).unwrap_or(&self.dir)
+    }
+
+    fn chat_template_dir(&self) -> &Path {
+        self.adapter.as_deref().filter(|dir| dir.join(CHAT_TEMPLATE).is_file()).unwrap_or(&self.dir)
+    }
+
+    /// The encoder, of whichever files it is made.
     ///
     /// # Errors
-    /// The file is missing or not a tokenizer.
+    /// There is no tokenizer, or none that can be used.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let path = self.dir.join("tokenizer.json");
-        if !path.is_file() {
-            return Err(
-                ModelError::NotAModel { path: self.dir.clone(), missing: "tokenizer.json".into() }.into()
-            );
-        }
-        Tokenizer::from_file(&path)
-            .map_err(|e| ModelError::Tokenizer { path: self.dir.clone(), reason: e.to_string() }.into())
+        tokenizer::open(self.tokenizer_dir())
+    }
+
+    /// The text of a `tokenizer.json` that says all by itself, if there is a tokenizer.
+    ///
+    /// # Errors
+    /// The tokenizer cannot be used.
+    pub fn tokenizer_json(&self) -> Result<Option<Vec<u8>>> {
+        tokenizer::json(self.tokenizer_dir())
+    }
+
+    /// Whether there is a tokenizer.
+    pub fn has_tokenizer(&self) -> bool {
+        tokenizer::is_in(self.tokenizer_dir())
     }
 
     /// `tokenizer_config.json`, or an empty object.
@@ -126,8 +176,31 @@ impl ModelFolder {
     /// # Errors
     /// The file is there but not JSON.
     pub fn tokenizer_config(&self) -> Result<Value> {
-        Ok(read_json(&self.dir.join("tokenizer_config.json"))?
-            .unwrap_or_else(|| Value::Object(Default::default())))
+        tokenizer::config(self.tokenizer_dir())
+    }
+
+    /// `special_tokens_map.json`, or null.
+    ///
+    /// # Errors
+    /// The file is there but not JSON.
+    pub fn special_tokens_map(&self) -> Result<Value> {
+        Ok(read_json(&self.tokenizer_dir().join(SPECIAL_TOKENS_MAP))?.unwrap_or(Value::Null))
+    }
+
+    /// `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`, the one named `default` if there are
+    /// several; an adapter's goes before that of its base.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn chat_template(&self) -> Result<Option<String>> {
+        let mut dirs = vec![self.dir.as_path()];
+        dirs.extend(self.adapter.as_deref());
+        for dir in dirs.into_iter().rev() {
+            if let Some(template) = chat_template_in(dir)? {
+                return Ok(Some(template));
+            }
+        }
+        Ok(None)
     }
 
     /// `generation_config.json`, if there is one.
@@ -137,4 +210,22 @@ impl ModelFolder {
     pub fn generation_config(&self) -> Result<Option<Value>> {
         read_json(&self.dir.join("generation_config.json"))
     }
+}
+
+fn chat_template_in(dir: &Path) -> Result<Option<String>> {
+    let path = dir.join(CHAT_TEMPLATE);
+    match std::fs::read_to_string(&path) {
+        Ok(source) => return Ok(Some(source)),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+        Err(e) => return Err(e).at("read", &path),
+    }
+    let config = tokenizer::config(dir)?;
+    let template = match &config["chat_template"] {
+        Value::Array(list) => {
+            let default = list.iter().find(|template| template["name"] == "default").or(list.first());
+            default.map_or(&Value::Null, |template| &template["template"])
+        }
+        other => other,
+    };
+    Ok(template.as_str().map(str::to_owned))
 }

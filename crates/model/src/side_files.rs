@@ -39,10 +39,7 @@ impl ModelFolder {
     /// # Errors
     /// The file cannot be read or the copy not written.
     pub fn copy_side_file(&self, name: &str, to: &Path) -> Result<()> {
-        let from = self.dir.join(name);
-        if !from.is_file() {
-            return Ok(());
-        }
+        let Some(from) = self.side_file(name) else { return Ok(()) };
         let mut content = std::fs::read(&from).at("read", &from)?;
         if name == "config.json" && self.contradicts_tie()? {
             content = edited(&from, &content, |config| {
@@ -82,10 +79,9 @@ impl ModelFolder {
 
     /// The configuration of that name, if it names code.
     fn naming_code(&self, name: &str) -> Result<Option<Value>> {
-        let path = self.dir.join(name);
-        if !WITH_CODE.contains(&name) || !path.is_file() {
+        let Some(path) = self.side_file(name).filter(|_| WITH_CODE.contains(&name)) else {
             return Ok(None);
-        }
+        };
         let text = std::fs::read(&path).at("read", &path)?;
         if !String::from_utf8_lossy(&text).contains(CODE) {
             return Ok(None);

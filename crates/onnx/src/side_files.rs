@@ -20,6 +20,7 @@ pub(crate) struct GenaiTokens {
     pub(crate) markers: Vec<(&'static str, u32)>,
 }
 
+const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 
 #[derive(Deserialize)]
@@ -38,13 +39,11 @@ impl GenaiTokens {
     /// # Errors
     /// A tokenizer file that is not JSON.
     pub(crate) fn read(folder: &ModelFolder) -> Result<GenaiTokens> {
-        let path = folder.dir.join("tokenizer.json");
-        if !path.is_file() {
-            return Ok(GenaiTokens::default());
-        }
-        let text = std::fs::read(&path).at("read", &path)?;
-        let damaged =
-            |e: serde_json::Error| ModelError::Damaged { path: path.clone(), reason: e.to_string() };
+        let Some(text) = folder.tokenizer_json()? else { return Ok(GenaiTokens::default()) };
+        let damaged = |e: serde_json::Error| {
+            let path = folder.dir.join(TOKENIZER);
+            ModelError::Damaged { path, reason: e.to_string() }
+        };
         let file: TokenizerFile = serde_json::from_slice(&text).map_err(damaged)?;
         let mut ids: HashMap<String, u32> =
             file.added_tokens.into_iter().map(|token| (token.content, token.id)).collect();
@@ -94,16 +93,20 @@ fn vocabulary(text: &[u8]) -> serde_json::Result<HashMap<String, u32>> {
     })
 }
 
-/// Copies everything beside the weights. In `tokenizer_config.json` the length limit becomes the model's context:
+/// Copies everything beside the weights, and makes a `tokenizer.json` that says all by itself. In `tokenizer_config.json` the length limit becomes the model's context:
 /// transformers writes 10³⁰ for "none", which is no integer to other readers.
 ///
 /// # Errors
 /// A file that cannot be read or written.
 pub(crate) fn copy(folder: &ModelFolder, context_length: usize, to: &Path) -> Result<()> {
-    for name in ModelFolder::SIDE_FILES.iter().filter(|name| **name != TOKENIZER_CONFIG) {
+    for name in ModelFolder::SIDE_FILES.iter().filter(|name| ![TOKENIZER, TOKENIZER_CONFIG].contains(*name)) {
         folder.copy_side_file(name, to)?;
     }
-    if folder.dir.join(TOKENIZER_CONFIG).is_file() {
+    if let Some(text) = folder.tokenizer_json()? {
+        let target = to.join(TOKENIZER);
+        std::fs::write(&target, text).at("write", &target)?;
+    }
+    if folder.side_file(TOKENIZER_CONFIG).is_some() {
         let mut config = folder.tokenizer_config()?;
         config["model_max_length"] = context_length.into();
         if folder.lacks_code(&config)? {

@@ -63,7 +63,7 @@ impl Generator {
             }
             ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, None, device),
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let folder = ModelFolder::open(base)?;
+                let folder = ModelFolder::open(base)?.with_adapter(adapter);
                 let quantised = QuantisedBase::beside(adapter, &folder.spec()?)?;
                 Self::float(&folder, quantised.as_ref(), Some(&Adapter::open(adapter)?), device)
             }
@@ -89,7 +89,7 @@ impl Generator {
 
     fn onnx(dir: &Path, session: OnnxSession) -> Result<Generator> {
         // Such a folder need not have a config.json.
-        let folder = ModelFolder { dir: dir.to_owned(), config: Value::Null };
+        let folder = ModelFolder::new(dir.to_owned(), Value::Null);
         let search = &session.config().search;
         let defaults = SamplingOptions::with_defaults(
             search.do_sample,

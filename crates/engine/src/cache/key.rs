@@ -50,7 +50,7 @@ impl<'a> KeyHasher<'a> {
             ModelHandle::Onnx { dir } => self.folder("onnx", dir, |_| true),
             ModelHandle::HfWithAdapter { base, adapter } => {
                 self.folder("hf", base, ModelFolder::is_model_file)?;
-                self.folder("adapter", adapter, |name| name.starts_with("adapter_"))
+                self.folder("adapter", adapter, ModelFolder::is_adapter_file)
             }
         }
     }

@@ -116,7 +116,7 @@ impl Pass for MergePass {
         let ModelHandle::HfWithAdapter { base, adapter } = input else {
             unreachable!("`output_kind` refuses models without an adapter before anything runs")
         };
-        let folder = ModelFolder::open(base)?;
+        let folder = ModelFolder::open(base)?.with_adapter(adapter);
         let tied = folder.spec()?.tied;
         let quantised = self.quantised(&folder, adapter, context)?;
         let base_weights = self.base_weights(adapter)?;

@@ -124,7 +124,7 @@ impl Pass for ModelBuilderPass {
                 olive_onnx::write_metadata(&open(base)?, &options, dir)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } if options.metadata_only => {
-                let folder = open(base)?;
+                let folder = open(base)?.with_adapter(adapter);
                 olive_onnx::write_metadata(&folder, &options, dir)?;
                 if separate {
                     let adapter = within(&Adapter::open(adapter)?, folder.spec()?.num_layers());
@@ -137,7 +137,7 @@ impl Pass for ModelBuilderPass {
                 build(&folder, &folder.checkpoint()?, None, None)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let whole = ModelFolder::open(base)?;
+                let whole = ModelFolder::open(base)?.with_adapter(adapter);
                 let quantised = QuantisedBase::beside(adapter, &whole.spec()?)?;
                 let folder = whole.with_layers(options.num_hidden_layers)?;
                 let (tied, layers) = (folder.spec()?.tied, folder.spec()?.num_layers());

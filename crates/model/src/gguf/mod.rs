@@ -4,7 +4,6 @@ mod config;
 mod file;
 mod import;
 mod names;
-mod pre_tokenizer;
 mod rope;
 mod tokenizer;
 
@@ -12,15 +11,13 @@ pub use file::Gguf;
 pub use import::import;
 
 use super::ModelError;
+use super::tokenizer::Found;
 use std::path::Path;
 
 /// Whether `path` names a GGUF file, by its ending.
 pub fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"))
 }
-
-/// What is wrong with a file; `import` adds which one.
-type Found<T> = std::result::Result<T, String>;
 
 fn refuse(path: &Path, reason: String) -> olive_core::Error {
     ModelError::Gguf { path: path.to_owned(), reason }.into()

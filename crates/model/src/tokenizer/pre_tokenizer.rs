@@ -6,16 +6,27 @@ use olive_arch::families::PRE_TOKENIZERS;
 use serde_json::{Value, json};
 
 /// Cuts of byte-level tokenizers. The patterns are those of the models' own `tokenizer.json`.
-pub(super) struct PreTokenizer {
+pub(crate) struct PreTokenizer {
     /// `pre_tokenizer` of a `tokenizer.json`.
-    pub(super) value: Value,
+    pub(crate) value: Value,
     /// A word that is a token of itself is not merged.
-    pub(super) ignore_merges: bool,
+    pub(crate) ignore_merges: bool,
     /// Texts are brought to Unicode's composed form first.
-    pub(super) compose: bool,
+    pub(crate) compose: bool,
     /// Whether texts begin with the begin-of-text token if the file does not say; `None` if they never do, whatever it
     /// says.
-    pub(super) add_bos: Option<bool>,
+    pub(crate) add_bos: Option<bool>,
+}
+
+impl PreTokenizer {
+    /// Texts that do not begin with a space are given one.
+    pub(crate) fn add_prefix_space(&mut self) {
+        let byte_level = match self.value["pretokenizers"].as_array_mut().and_then(|all| all.last_mut()) {
+            Some(last) => last,
+            None => &mut self.value,
+        };
+        byte_level["add_prefix_space"] = true.into();
+    }
 }
 
 const CONTRACTIONS: &str = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
@@ -26,7 +37,7 @@ const LOWER: &str = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]";
 
 /// # Errors
 /// A name that is not known: guessing would give wrong tokens in silence.
-pub(super) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
+pub(crate) fn pre_tokenizer(name: Option<&str>) -> Found<PreTokenizer> {
     let name = name.unwrap_or("default");
     let known = PRE_TOKENIZERS.iter().find(|known| known.names.contains(&name));
     let known = known.ok_or_else(|| format!("its pre-tokenizer `{name}` is not known"))?;

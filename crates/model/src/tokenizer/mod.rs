@@ -1,0 +1,126 @@
+//! The encoder of a folder, whichever files it is made of.
+
+mod added;
+pub(crate) mod parts;
+pub(crate) mod pieces;
+pub(crate) mod pre_tokenizer;
+mod sentence_piece;
+mod vocabulary;
+
+use super::ModelError;
+use super::stored_file::read_json;
+use olive_core::{Result, error::IoContext};
+use parts::Ends;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tokenizers::{PostProcessorWrapper, Tokenizer};
+
+/// What is wrong with a file; callers add which one.
+pub(crate) type Found<T> = std::result::Result<T, String>;
+
+const JSON: &str = "tokenizer.json";
+
+/// The form in which a folder has its tokenizer.
+enum Form {
+    /// `tokenizer.json`.
+    Json(PathBuf),
+    /// `vocab.json` and `merges.txt`.
+    Vocabulary,
+    /// `tokenizer.model` of SentencePiece.
+    SentencePiece(PathBuf),
+}
+
+impl Form {
+    fn of(dir: &Path) -> Option<Form> {
+        let file = |name: &str| Some(dir.join(name)).filter(|path| path.is_file());
+        if let Some(path) = file(JSON) {
+            return Some(Form::Json(path));
+        }
+        if vocabulary::is_in(dir) {
+            return Some(Form::Vocabulary);
+        }
+        file("tokenizer.model").map(Form::SentencePiece)
+    }
+}
+
+/// Whether there is a tokenizer of any form.
+pub(crate) fn is_in(dir: &Path) -> bool {
+    Form::of(dir).is_some()
+}
+
+/// `tokenizer_config.json`, or an empty object.
+///
+/// # Errors
+/// The file is there but not JSON.
+pub(crate) fn config(dir: &Path) -> Result<Value> {
+    Ok(read_json(&dir.join("tokenizer_config.json"))?.unwrap_or_else(|| Value::Object(Default::default())))
+}
+
+/// The encoder, with the tokens that files beside it declare. Texts are encoded as they are: the lengths to which a file
+/// was set when it was saved are those of another use.
+///
+/// # Errors
+/// There is no tokenizer, or one of its files is damaged or of a kind that is not known.
+pub(crate) fn open(dir: &Path) -> Result<Tokenizer> {
+    let unusable = |reason: String| ModelError::Tokenizer { path: dir.to_owned(), reason };
+    let form =
+        Form::of(dir).ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: JSON.into() })?;
+    let config = config(dir)?;
+    let mut tokenizer = match &form {
+        Form::Json(path) => Tokenizer::from_file(path).map_err(|e| unusable(e.to_string()))?,
+        Form::Vocabulary => from_value(vocabulary::read(dir, &config)).map_err(unusable)?,
+        Form::SentencePiece(path) => {
+            let content = std::fs::read(path).at("read", path)?;
+            from_value(sentence_piece::read(&content, &config)).map_err(unusable)?
+        }
+    };
+    tokenizer.with_padding(None);
+    tokenizer.with_truncation(None).map_err(|e| unusable(e.to_string()))?;
+    let known = tokenizer.get_added_tokens_decoder().into_iter().collect();
+    let missing = added::missing(dir, config.clone(), &known)?;
+    tokenizer.add_tokens(missing).map_err(|e| unusable(e.to_string()))?;
+    if !matches!(form, Form::Json(_)) {
+        surround(&mut tokenizer, &config).map_err(unusable)?;
+    }
+    Ok(tokenizer)
+}
+
+/// The text of a `tokenizer.json` that says all by itself: that of the file, if it does, or a new one. `None`: there is no
+/// tokenizer.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn json(dir: &Path) -> Result<Option<Vec<u8>>> {
+    match Form::of(dir) {
+        None => return Ok(None),
+        Some(Form::Json(path)) => {
+            let text = std::fs::read(&path).at("read", &path)?;
+            let known = added::listed(&text)
+                .map_err(|e| ModelError::Damaged { path: path.clone(), reason: e.to_string() })?;
+            if added::missing(dir, config(dir)?, &known)?.is_empty() {
+                return Ok(Some(text));
+            }
+        }
+        Some(Form::Vocabulary | Form::SentencePiece(_)) => {}
+    }
+    let text = open(dir)?.to_string(true);
+    let text = text.map_err(|e| ModelError::Tokenizer { path: dir.to_owned(), reason: e.to_string() })?;
+    Ok(Some(text.into_bytes()))
+}
+
+fn from_value(file: Found<Value>) -> Found<Tokenizer> {
+    serde_json::from_value(file?).map_err(|e| e.to_string())
+}
+
+/// Puts begin and end around texts as `add_bos_token` and `add_eos_token` say.
+fn surround(tokenizer: &mut Tokenizer, config: &Value) -> Found<()> {
+    let end = |wanted: &str, name: &str| {
+        let text = added::text(&config[name]).filter(|_| config[wanted] == Value::Bool(true))?;
+        Some((text, tokenizer.token_to_id(text)? as usize))
+    };
+    let ends = Ends { bos: end("add_bos_token", "bos_token"), eos: end("add_eos_token", "eos_token") };
+    let processor: PostProcessorWrapper =
+        serde_json::from_value(ends.post_processor()).map_err(|e| e.to_string())?;
+    tokenizer.with_post_processor(Some(processor));
+    Ok(())
+}
