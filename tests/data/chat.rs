@@ -135,3 +135,113 @@ fn datasets_of_conversations_become_blocks() {
         "{kind}"
     );
 }
+
+#[test]
+fn keys_that_are_null_are_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    let render = |source: &str, messages: serde_json::Value| {
+        let tokens = SpecialTokens::from_folder(&model).unwrap();
+        let template = ChatTemplate::new(source, &tokens).unwrap();
+        template.render_value(&Value::from(&messages), GenerationPrompt::Omit).unwrap()
+    };
+    let message = json!([{"role": "user", "content": null, "tool_calls": null, "name": "n"}]);
+    let keys = "{% for m in messages %}{{ m.keys()|list }} {{ 'content' in m }} {{ m.tool_calls is defined }} \
+                {{ m.content or 'x' }}|{{ m.content }}{% endfor %}";
+    assert_eq!(render(keys, message), "['role', 'name'] False False x|");
+    let nested = json!([{"role": "user", "content": [{"text": null}]}]);
+    assert_eq!(render("{{ messages[0].content }}", nested), "[{'text': None}]", "only keys of messages");
+
+    // What was thought has one of three names in data, and two in templates.
+    let names = "{% for m in messages %}{{ m.reasoning_content }} {{ m.thinking }};{% endfor %}";
+    let thoughts = json!([
+        {"role": "assistant", "reasoning": "a"}, {"role": "assistant", "thinking": "b", "reasoning": "c"},
+        {"role": "assistant", "reasoning_content": "d", "thinking": null}, {"role": "user"},
+    ]);
+    assert_eq!(render(names, thoughts), "a a;b b;d d; ;");
+}
+
+#[test]
+fn templates_ask_for_kinds_as_in_jinja2() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = SpecialTokens::from_folder(&toy_model(dir.path())).unwrap();
+    // Columns: `is iterable`, `is sequence`, `is mapping`, `is string`, `is number`.
+    for (value, expected) in [
+        ("none", "False False False False False"),
+        ("'a'", "True True False True False"),
+        ("[1]", "True True False False False"),
+        ("{'a': 1}", "True True True False False"),
+        ("1", "False False False False True"),
+        ("1.5", "False False False False True"),
+        ("true", "False False False False True"),
+        ("range(2)", "True True False False False"),
+        ("missing", "True True False False False"),
+    ] {
+        let asked = ["iterable", "sequence", "mapping", "string", "number"];
+        let asked = asked.map(|kind| format!("{{{{ ({value}) is {kind} }}}}")).join(" ");
+        let template = ChatTemplate::new(&asked, &tokens).unwrap();
+        assert_eq!(template.render(&turns(), GenerationPrompt::Omit).unwrap(), expected, "{value}");
+    }
+    let idiom = "{% if tools is iterable and tools | length > 0 %}tools{% else %}none{% endif %}";
+    let template = ChatTemplate::new(idiom, &tokens).unwrap();
+    assert_eq!(template.render(&turns(), GenerationPrompt::Add).unwrap(), "none");
+}
+
+/// A value of JSON as a literal of Jinja.
+fn literal(value: &serde_json::Value) -> String {
+    use serde_json::Value as Json;
+    match value {
+        Json::Null => "none".into(),
+        Json::Array(items) => format!("[{}]", items.iter().map(literal).collect::<Vec<_>>().join(", ")),
+        Json::Object(entries) => {
+            let entries = entries.iter().map(|(key, value)| format!("{}: {}", json!(key), literal(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn published_templates_print_what_transformers_prints() {
+    let Some(golden) = shared("goldens/chat") else { return };
+    let lines = |path: &Path| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let conversations = lines(&golden.join("data/messages.jsonl"));
+    let templates = crate::support::models::read_json(&golden.join("templates.json"));
+    let (mut wrong, mut cases) = (Vec::new(), 0);
+    for (name, facts) in templates.as_object().unwrap() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = json!({"bos_token": facts["bos_token"], "eos_token": facts["eos_token"]});
+        let tokens = SpecialTokens::from_folder(&folder(dir.path(), config)).unwrap();
+        let source = std::fs::read_to_string(golden.join(format!("templates/{name}.jinja"))).unwrap();
+        let expected = lines(&golden.join(format!("expected/{name}.jsonl")));
+        for (conversation, expected) in conversations.iter().zip(&expected) {
+            assert_eq!(conversation["id"], expected["id"]);
+            cases += 1;
+            // The clock stood still, and every row has what else the template is given.
+            let mut given = "{%- macro strftime_now(format) -%}07 Mar 2026{%- endmacro -%}".to_owned();
+            let mut give = |key: &str, value: &serde_json::Value| {
+                given += &format!("{{%- set {key} = {} -%}}", literal(value));
+            };
+            for of in [&facts["template_kwargs"], &conversation["chat_template_kwargs"]] {
+                of.as_object().into_iter().flatten().for_each(|(key, value)| give(key, value));
+            }
+            match &conversation["tools"] {
+                serde_json::Value::Null => {}
+                serde_json::Value::Array(none) if none.is_empty() => {}
+                serde_json::Value::String(text) => give("tools", &serde_json::from_str(text).unwrap()),
+                tools => give("tools", tools),
+            }
+            let template = ChatTemplate::new(&(given + &source), &tokens).unwrap();
+            let messages = Value::from(&conversation["messages"]);
+            let ours = template.render_value(&messages, GenerationPrompt::Omit);
+            if ours.as_ref().ok().map(String::as_str) != expected["text"].as_str() {
+                wrong.push(format!("{name} on {}: {ours:?}", conversation["id"]));
+            }
+        }
+    }
+    assert!(cases >= 400, "{cases} conversations");
+    assert!(wrong.is_empty(), "{} of {cases} differ:\n{}", wrong.len(), wrong.join("\n"));
+}

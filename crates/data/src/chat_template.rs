@@ -1,7 +1,9 @@
 //! Chat templates: Jinja sources that come with tokenizers, rendered as Python's jinja2 would.
 
 use crate::calendar;
+use crate::conversation;
 use crate::error::DataError;
+use crate::jinja_tests;
 use crate::jinja_value::{from_jinja, to_jinja};
 use crate::python_text;
 use crate::special_tokens::SpecialTokens;
@@ -79,6 +81,7 @@ impl ChatTemplate {
         });
         environment.add_function("strftime_now", |format: &str| calendar::strftime_now(format));
         environment.add_filter("tojson", tojson);
+        jinja_tests::add(&mut environment);
         environment
             .add_template_owned(NAME, source.into_owned())
             .map_err(|e| DataError::ChatTemplate { reason: describe(&e) })?;
@@ -98,7 +101,7 @@ impl ChatTemplate {
         self.render_jinja(messages.iter().map(Message::to_jinja).collect(), prompt)
     }
 
-    /// Like [`ChatTemplate::render`], for messages with whatever keys a dataset has.
+    /// Like [`ChatTemplate::render`], for messages with whatever keys a dataset has; those that are null are left out.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
@@ -107,7 +110,7 @@ impl ChatTemplate {
         messages: &Value,
         prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(to_jinja(messages), prompt)
+        self.render_jinja(to_jinja(&conversation::prepared(messages)), prompt)
     }
 
     fn render_jinja(

@@ -6,11 +6,13 @@
 mod calendar;
 pub mod chat_template;
 mod completion;
+mod conversation;
 mod corpus;
 mod error;
 pub mod files;
 mod format_spec;
 mod hold_out;
+mod jinja_tests;
 mod jinja_value;
 mod joining;
 mod lines;
