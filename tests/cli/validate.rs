@@ -183,6 +183,22 @@ fn each_mistake_is_one_located_error() {
             r#""row""#,
             "did you mean `rows`?",
         ),
+        (
+            r#""split": "train""#,
+            r#""split": "train", "delimiter": ";;""#,
+            r#"";;""#,
+            "expected one ASCII character",
+        ),
+        (r#""split": "train""#, r#""split": "train", "skiprows": -1"#, "-1", "a whole number or a list"),
+        (r#""split": "train""#, r#""split": "train", "header": 1"#, "1", "expected `infer` or 0"),
+        (r#""split": "train""#, r#""split": "train", "encoding": "cp1252""#, r#""cp1252""#, "one of utf-8"),
+        (r#""split": "train""#, r#""split": "train", "nrows": 3"#, r#""nrows""#, "`nrows` is not supported"),
+        (
+            r#""split": "train""#,
+            r#""split": "train", "sep": ";", "delimiter": "|""#,
+            r#""delimiter""#,
+            "the same option as `sep`",
+        ),
         (r#""type": "LoRA""#, r#""type": "LoRAA""#, r#""LoRAA""#, "did you mean `LoRA`?"),
         (r#""type": "LoRA", "#, "", r#"{"#, "the pass needs `type`"),
         (

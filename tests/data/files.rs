@@ -2,7 +2,9 @@
 
 use super::setup::{complaint, fixture, fixture_json, ids, prepare, toy_model, write};
 use crate::support::rows::{load, options};
-use olive_config::canonical::{DataFiles, Era, LoadDataset, Strategy};
+use olive_config::canonical::{
+    AsciiChar, DataFiles, Era, Header, LoadDataset, ReaderOptions, SampleBy, SkipRows, Strategy,
+};
 use olive_data as data;
 use olive_data::files::SplitFiles;
 use olive_data::{Rows, Value, python_text};
@@ -152,6 +154,74 @@ fn text_has_a_row_per_line() {
         (&["text".to_owned()][..], vec!["a".into(), "".into(), "b{c}".into()])
     );
     assert_eq!(rows.location(2).to_string().split("`, ").nth(1), Some("line 3"));
+}
+
+/// The rows of a file as a reader with these options makes them, the columns first.
+fn read_with(loader: &str, name: &str, content: &str, reader: ReaderOptions) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), name, content);
+    let rows = rows(&LoadDataset { reader, ..load(loader, &[&path]) });
+    [vec![rows.columns.join("|")], printed(&rows)].concat()
+}
+
+/// What pandas makes of the same text with the same arguments.
+#[test]
+fn csv_is_read_as_the_options_say() {
+    let text = "q;a\nx, y;1\n\n\"z;\nw\";2\nlast;3\n";
+    let semicolon = || ReaderOptions { delimiter: Some(AsciiChar(b';')), ..Default::default() };
+    let csv = |options: ReaderOptions| read_with("csv", "rows.csv", text, options);
+    assert_eq!(csv(semicolon()), ["q|a", "x, y|1", "z;\nw|2", "last|3"]);
+    let named = || ReaderOptions { column_names: Some(vec!["c".into(), "d".into()]), ..semicolon() };
+    assert_eq!(csv(named()), ["c|d", "q|a", "x, y|1", "z;\nw|2", "last|3"]);
+    let headed = |header| csv(ReaderOptions { header: Some(header), ..named() });
+    assert_eq!(headed(Header::Infer), csv(named()));
+    assert_eq!(headed(Header::First), ["c|d", "x, y|1", "z;\nw|2", "last|3"]);
+    let skipped = |skip| csv(ReaderOptions { skiprows: Some(skip), ..semicolon() });
+    assert_eq!(skipped(SkipRows::First(1)), ["x, y|1", "z;\nw|2", "last|3"]);
+    assert_eq!(skipped(SkipRows::First(0)), csv(semicolon()));
+    assert_eq!(skipped(SkipRows::These(vec![1])), ["q|a", "z;\nw|2", "last|3"]);
+    assert_eq!(skipped(SkipRows::These(vec![2])), csv(semicolon()), "the empty line is counted");
+    assert_eq!(skipped(SkipRows::These(vec![3])), ["q|a", "x, y|1", "last|3"], "two lines in quotes are one");
+    assert_eq!(skipped(SkipRows::These(vec![4])), ["q|a", "x, y|1", "z;\nw|2"]);
+    let quoted = ReaderOptions { quotechar: Some(AsciiChar(b'\'')), ..semicolon() };
+    let rows = read_with("csv", "rows.csv", "q;a\n'x;1';2\n\"y\";3\n", quoted);
+    assert_eq!(rows, ["q|a", "x;1|2", "\"y\"|3"]);
+    let tab = ReaderOptions { delimiter: Some(AsciiChar(b'\t')), ..Default::default() };
+    assert_eq!(read_with("csv", "rows.tsv", "q\ta\nx, y\t1\n", tab), ["q|a", "x, y|1"]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "rows.csv", "q;a\nx;1\n");
+    let complaint = |rows: &LoadDataset, template: &str| {
+        let model = toy_model(dir.path());
+        complaint(prepare(rows.clone(), options(Era::New, Strategy::Join, 4, template), &model))
+    };
+    let error = complaint(&load("csv", &[&path]), "{q}");
+    assert!(error.contains("there is `q;a` | the header looks as if \";\" stood between"), "{error}");
+    assert!(error.contains("set `delimiter` to \";\""), "{error}");
+    let path = write(dir.path(), "commas.csv", "q;a\nx, y, z;1\n");
+    let error = complaint(&load("csv", &[&path]), "{q}");
+    assert!(error.contains("3 values where the header has 1 columns | the header looks as if"), "{error}");
+}
+
+#[test]
+fn text_is_cut_as_the_options_say() {
+    let by = |sample_by| ReaderOptions { sample_by: Some(sample_by), ..Default::default() };
+    let text = |sample_by| read_with("text", "rows.txt", "a\r\nb\n\nc\n\n\nd\n", by(sample_by));
+    assert_eq!(text(SampleBy::Line), ["text", "a", "b", "", "c", "", "", "d"]);
+    assert_eq!(text(SampleBy::Paragraph), ["text", "a\nb", "c", "\nd\n"]);
+    assert_eq!(text(SampleBy::Document), ["text", "a\nb\n\nc\n\n\nd\n"]);
+}
+
+#[test]
+fn options_of_another_reader_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "rows.jsonl", "{\"a\": 1}\n");
+    let reader = ReaderOptions { delimiter: Some(AsciiChar(b';')), ..Default::default() };
+    let wrong = LoadDataset { reader, ..load("json", &[&path]) };
+    let error = complaint(data::inputs(&wrong));
+    assert_eq!(error, "the reader `json` has no option `delimiter` | `delimiter` is an option of `csv`");
+    let wrong = LoadDataset { field: Some("a".into()), ..load("text", &[&path]) };
+    assert!(complaint(data::load_rows(&wrong)).contains("`field` is an option of `json`"));
 }
 
 /// A folder with one row per file, which says where it is from.

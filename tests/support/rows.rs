@@ -14,6 +14,7 @@ pub fn load(data_name: &str, files: &[&str]) -> LoadDataset {
         data_files: DataFiles::Local(files.iter().map(|f| (*f).to_owned()).collect()),
         col_filters: BTreeMap::new(),
         field: None,
+        reader: Default::default(),
     }
 }
 

@@ -67,6 +67,10 @@ pub enum DataError {
     AllFiltered { rows: usize },
     #[error("the data file `{}` is empty", path.display())]
     EmptyFile { path: PathBuf },
+    #[error("the reader `{reader}` has no option `{option}`")]
+    ReaderOption { reader: &'static str, option: String, owner: &'static str },
+    #[error("{location}: {found} values where the header has {} columns", header.len())]
+    TooManyValues { location: Location, found: usize, header: Vec<String> },
     #[error("{location}: {reason}")]
     Malformed { location: Location, reason: String },
     #[error("`{}`: {reason}", path.display())]
@@ -141,9 +145,10 @@ impl olive_core::Fault for DataError {
             DataError::MissingField { field, known, .. } => {
                 nearest(field, known).map(|n| format!("did you mean `{n}`?"))?
             }
-            DataError::MissingColumn { column, known, .. } => {
-                nearest(column, known).map(|n| format!("did you mean `{n}`?"))?
-            }
+            DataError::ReaderOption { option, owner, .. } => format!("`{option}` is an option of `{owner}`"),
+            DataError::TooManyValues { header, .. } => other_delimiter(header)?,
+            DataError::MissingColumn { column, known, .. } => other_delimiter(known)
+                .or_else(|| nearest(column, known).map(|n| format!("did you mean `{n}`?")))?,
             DataError::ColumnType { column, expected: "text", .. } => {
                 format!("`text_template` with `{{{column}}}` prints any value")
             }
@@ -187,6 +192,16 @@ impl olive_core::Fault for DataError {
             | DataError::NoEvaluationLabels { .. } => return None,
         })
     }
+}
+
+/// What to do about a header that is one column because another character stands between the names.
+fn other_delimiter(header: &[String]) -> Option<String> {
+    let [header] = header else { return None };
+    let delimiter = [';', '\t', '|', ','].into_iter().find(|delimiter| header.contains(*delimiter))?;
+    let delimiter = serde_json::Value::from(delimiter.to_string());
+    Some(format!(
+        "the header looks as if {delimiter} stood between its columns: set `delimiter` to {delimiter}"
+    ))
 }
 
 /// The known name that `name` was likely meant to be.

@@ -21,8 +21,14 @@ const OTHER_LOADERS: [&str; 8] =
 /// Every split that `load` describes, in a fixed order.
 ///
 /// # Errors
-/// The data has no reader, a file does not exist, or a pattern matches nothing.
+/// The data has no reader, or options of another one; a file does not exist, or a pattern matches nothing.
 pub(crate) fn resolve(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
+    let (reader, splits) = find(load)?;
+    reader.check(load)?;
+    Ok((reader, splits))
+}
+
+fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     let named = RowReader::named(&load.data_name);
     let folder = Path::new(&load.data_name);
     if let DataFiles::Remote { kind, description } = &load.data_files {

@@ -84,7 +84,7 @@ pub fn load_rows(load: &LoadDataset) -> Result<Rows> {
     for SplitFiles { split, files } in used {
         let mut rows = Rows::default();
         for path in files {
-            let table = reader.read(path, load.field.as_deref())?;
+            let table = reader.read(path, load)?;
             append(&mut rows, table, path.clone());
         }
         loaded.push((split, rows));

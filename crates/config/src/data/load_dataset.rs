@@ -1,5 +1,6 @@
 //! Which rows.
 
+use super::reader_options::ReaderOptions;
 use crate::option::{BOOL, Kind, Special, at_least, texts_schema};
 use crate::options;
 use crate::origin::Era;
@@ -30,6 +31,9 @@ options! {
             pub col_filters: BTreeMap<String, Json> = Kind::Any, only(Era::New);
             /// Key under which the rows lie in a JSON file.
             pub field: Option<String>;
+            /// How the reader makes rows of files.
+            #[serde(flatten)]
+            nested reader: ReaderOptions;
             /// Accepted; no code of a dataset is ever run.
             - "trust_remote_code" = BOOL, quiet();
             /// Token for the Hub.

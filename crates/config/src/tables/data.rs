@@ -1,6 +1,6 @@
 //! `data_configs`: which rows, and how they become token blocks.
 
-use crate::data::{BLOCKS, LENGTH, LOAD, SOURCE, STRATEGY, UNUSED};
+use crate::data::{BLOCKS, LENGTH, LOAD, READER, READER_UNUSED, SOURCE, STRATEGY, UNUSED};
 use crate::option::{Block, Kind, Opt, Special};
 use crate::origin::Era;
 use serde_json::json;
@@ -43,7 +43,7 @@ pub(crate) static LEGACY_PARAMS: Block = Block {
         Kind::Any,
         "Options by component: `load_dataset`, `pre_process_data`, …",
     )],
-    parts: &[LOAD],
+    parts: &[LOAD, READER, READER_UNUSED],
     open: Some("it is an argument of a Python loader"),
 };
 
@@ -57,7 +57,7 @@ pub(crate) static LOAD_DATASET: Block = Block {
     doc: "Which rows.",
     wrapper: Some("params"),
     outer: COMPONENT_TYPE,
-    parts: &[LOAD],
+    parts: &[LOAD, READER, READER_UNUSED],
     open: Some("it is an argument of a Python loader"),
 };
 

@@ -3,7 +3,9 @@
 use super::table::Table;
 use crate::error::{DataError, Location, Numbering};
 use crate::value::Value;
+use olive_config::canonical::{Header, ReaderOptions, SkipRows};
 use olive_core::Result;
+use std::borrow::Cow;
 use std::path::Path;
 
 /// What pandas takes for "no value".
@@ -12,9 +14,16 @@ const MISSING: [&str; 19] = [
     "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 ];
 
-pub(super) fn read(path: &Path, text: &str, delimiter: u8) -> Result<Table> {
+/// `delimiter` is that of the format, where `options` name none.
+pub(super) fn read(path: &Path, text: &str, delimiter: u8, options: &ReaderOptions) -> Result<Table> {
+    let quote = options.quotechar.map_or(b'"', |character| character.0);
+    let text = match &options.skiprows {
+        Some(skip) => Cow::Owned(without(text, skip, quote)),
+        None => Cow::Borrowed(text),
+    };
     let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
+        .delimiter(options.delimiter.map_or(delimiter, |character| character.0))
+        .quote(quote)
         .has_headers(false)
         .flexible(true)
         .from_reader(text.as_bytes());
@@ -23,10 +32,14 @@ pub(super) fn read(path: &Path, text: &str, delimiter: u8) -> Result<Table> {
         let location = Location { path: path.to_owned(), number: line, numbering: Numbering::Lines };
         DataError::Malformed { location, reason }
     };
-    let Some(header) = records.next() else {
-        return Err(DataError::EmptyFile { path: path.to_owned() }.into());
+    let header = match (options.header, &options.column_names) {
+        (None | Some(Header::Infer), Some(_)) => None,
+        _ => match records.next() {
+            Some(header) => Some(names(&header.map_err(|e| malformed(1, e.to_string()))?)),
+            None => return Err(DataError::EmptyFile { path: path.to_owned() }.into()),
+        },
     };
-    let columns = names(&header.map_err(|e| malformed(1, e.to_string()))?);
+    let columns = options.column_names.clone().or(header).unwrap_or_default();
 
     let mut cells: Vec<Vec<String>> = vec![Vec::new(); columns.len()];
     let mut lines = Vec::new();
@@ -35,10 +48,8 @@ pub(super) fn read(path: &Path, text: &str, delimiter: u8) -> Result<Table> {
             record.map_err(|e| malformed(e.position().map_or(1, csv::Position::line), e.to_string()))?;
         let line = record.position().map_or(0, csv::Position::line);
         if record.len() > columns.len() {
-            let (found, expected) = (record.len(), columns.len());
-            return Err(
-                malformed(line, format!("{found} values where the header has {expected} columns")).into()
-            );
+            let location = Location { path: path.to_owned(), number: line, numbering: Numbering::Lines };
+            return Err(DataError::TooManyValues { location, found: record.len(), header: columns }.into());
         }
         lines.push(line);
         for (i, column) in cells.iter_mut().enumerate() {
@@ -51,6 +62,19 @@ pub(super) fn read(path: &Path, text: &str, delimiter: u8) -> Result<Table> {
         .map(|line| (line, typed.iter_mut().map(|c| c.next().unwrap_or(Value::None)).collect()))
         .collect();
     Ok(Table { columns, rows, numbering: Numbering::Lines })
+}
+
+/// The text with empty lines, which are no rows, in place of what is skipped, so that lines keep their numbers. A line
+/// goes on in the next one where it ends inside quotes.
+fn without(text: &str, skip: &SkipRows, quote: u8) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let (mut number, mut quoted) = (0, false);
+    for line in text.split_inclusive('\n') {
+        kept.push_str(if skip.skips(number) { "\n" } else { line });
+        quoted ^= line.bytes().filter(|byte| *byte == quote).count() % 2 == 1;
+        number += u64::from(!quoted);
+    }
+    kept
 }
 
 /// Column names: repeated ones are numbered, empty ones are named by their place.

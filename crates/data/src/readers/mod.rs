@@ -9,6 +9,7 @@ mod text;
 pub(crate) use table::Table;
 
 use crate::error::{DataError, Location, Numbering};
+use olive_config::canonical::LoadDataset;
 use olive_core::{Result, error::IoContext};
 use std::path::Path;
 
@@ -21,8 +22,9 @@ pub struct RowReader {
     pub(crate) extensions: &'static [&'static str],
     /// Stands for the reader in cache keys, so it must never change.
     pub key: &'static str,
-    /// Reads a file; the text is the `field` of a configuration.
-    read: fn(&Path, Option<&str>) -> Result<Table>,
+    /// The options that decide how rows are made of its files, beside those that all formats have.
+    pub(crate) options: &'static [&'static str],
+    read: fn(&Path, &LoadDataset) -> Result<Table>,
 }
 
 /// All formats. Of readers that can read equally many files of a folder, the first is taken.
@@ -31,33 +33,40 @@ pub(crate) static READERS: [RowReader; 5] = [
         name: "json",
         extensions: &["json", "jsonl", "ndjson"],
         key: "Json",
-        read: |path, field| json::read(path, &read_text(path)?, field),
+        options: &["field"],
+        read: |path, load| json::read(path, &read_text(path)?, load.field.as_deref()),
     },
     RowReader {
         name: "csv",
         extensions: &["csv"],
         key: "Csv { delimiter: 44 }",
-        read: |path, _| csv::read(path, &read_text(path)?, b','),
+        options: CSV_OPTIONS,
+        read: |path, load| csv::read(path, &read_text(path)?, b',', &load.reader),
     },
     RowReader {
         name: "csv",
         extensions: &["tsv"],
         key: "Csv { delimiter: 9 }",
-        read: |path, _| csv::read(path, &read_text(path)?, b'\t'),
+        options: CSV_OPTIONS,
+        read: |path, load| csv::read(path, &read_text(path)?, b'\t', &load.reader),
     },
     RowReader {
         name: "parquet",
         extensions: &["parquet"],
         key: "Parquet",
+        options: &[],
         read: |path, _| parquet::read(path),
     },
     RowReader {
         name: "text",
         extensions: &["txt"],
         key: "Text",
-        read: |path, _| Ok(text::read(&read_text(path)?)),
+        options: &["sample_by"],
+        read: |path, load| Ok(text::read(&read_text(path)?, load.reader.sample_by.unwrap_or_default())),
     },
 ];
+
+const CSV_OPTIONS: &[&str] = &["delimiter", "quotechar", "column_names", "header", "skiprows"];
 
 impl RowReader {
     /// The reader that a configuration names.
@@ -71,12 +80,27 @@ impl RowReader {
         self.extensions.iter().any(|e| e.eq_ignore_ascii_case(extension))
     }
 
-    /// The rows of a file. `field` is the key under which the rows of a JSON file lie; other formats have none.
+    /// Refuses options of other formats, which `datasets` does not take either.
+    ///
+    /// # Errors
+    /// [`DataError::ReaderOption`].
+    pub(crate) fn check(&self, load: &LoadDataset) -> Result<()> {
+        let given = serde_json::to_value(&load.reader).expect("options are plain data");
+        let given = given.as_object().into_iter().flatten().map(|(option, _)| option.as_str());
+        let foreign =
+            given.chain(load.field.as_ref().map(|_| "field")).find(|option| !self.options.contains(option));
+        let Some(option) = foreign.map(str::to_owned) else { return Ok(()) };
+        let owner = READERS.iter().find(|reader| reader.options.contains(&option.as_str()));
+        let owner = owner.map_or("no reader", |reader| reader.name);
+        Err(DataError::ReaderOption { reader: self.name, option, owner }.into())
+    }
+
+    /// The rows of a file.
     ///
     /// # Errors
     /// What is wrong with the file, with its line where it has lines.
-    pub(crate) fn read(&self, path: &Path, field: Option<&str>) -> Result<Table> {
-        (self.read)(path, field)
+    pub(crate) fn read(&self, path: &Path, load: &LoadDataset) -> Result<Table> {
+        (self.read)(path, load)
     }
 }
 

@@ -1,21 +1,24 @@
-//! Plain text: every line is a row of the column `text`.
+//! Plain text: every line, paragraph or file is a row of the column `text`.
 
 use super::table::Table;
 use crate::error::Numbering;
 use crate::value::Value;
+use olive_config::canonical::SampleBy;
 
-/// Lines end at `\n`, `\r\n` or `\r`; an empty line is an empty row.
-pub(super) fn read(text: &str) -> Table {
-    let text = text.replace("\r\n", "\n");
-    let mut rows: Vec<_> = (1..)
-        .zip(text.split(['\n', '\r']))
-        .map(|(number, line)| (number, vec![Value::Str(line.to_owned())]))
-        .collect();
-    if text.ends_with(['\n', '\r']) {
+/// Lines end at `\n`, `\r\n` or `\r`; an empty line is an empty row. Paragraphs have an empty line between them and are
+/// not empty; what is left over of several lies in the next one.
+pub(super) fn read(text: &str, sample_by: SampleBy) -> Table {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    let (texts, numbering): (Vec<&str>, _) = match sample_by {
         // The last line end ends a line, it does not begin one.
-        rows.pop();
-    }
-    Table { columns: vec!["text".into()], rows, numbering: Numbering::Lines }
+        SampleBy::Line => (text.strip_suffix('\n').unwrap_or(&text).split('\n').collect(), Numbering::Lines),
+        SampleBy::Paragraph => {
+            (text.split("\n\n").filter(|text| !text.is_empty()).collect(), Numbering::Rows)
+        }
+        SampleBy::Document => (vec![&text], Numbering::Rows),
+    };
+    let rows = (1..).zip(texts).map(|(number, text)| (number, vec![Value::Str(text.to_owned())])).collect();
+    Table { columns: vec!["text".into()], rows, numbering }
 }
 
 #[cfg(test)]
@@ -23,7 +26,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &str) -> Vec<Value> {
-        read(text).rows.into_iter().map(|(_, mut row)| row.remove(0)).collect()
+        read(text, SampleBy::Line).rows.into_iter().map(|(_, mut row)| row.remove(0)).collect()
     }
 
     #[test]
