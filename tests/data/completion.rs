@@ -5,10 +5,53 @@ use crate::support::binary::root;
 use crate::support::events::Recorder;
 use crate::support::quickstart::base_model;
 use crate::support::rows::{load, options};
-use olive_config::canonical::{Era, LossOn, Strategy, TextGeneration, TextSource};
+use olive_config::canonical::{Era, LoadDataset, LossOn, Strategy, TextGeneration, TextSource};
 use olive_data::{Dataset, IGNORED};
 use olive_model::ModelFolder;
 use std::path::Path;
+
+/// What is said about rows that are too long.
+fn said(data: LoadDataset, options: TextGeneration, model: &ModelFolder) -> Vec<String> {
+    let recorder = Recorder::default();
+    prepare_with(data, options, model, &recorder).unwrap();
+    recorder.warnings()
+}
+
+#[test]
+fn rows_that_lose_their_end_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    let texts = ["10 20 21 11 12 13 14", "20 21 15", "16 17 18 19 30 20 21 40", "20 21 22 23 24 25 26 27 28"];
+    let rows = || rows(dir.path(), &texts);
+    let line = after("20 21", Strategy::LineByLine, 5);
+    // Of the third nothing is left to learn, which is said apart.
+    let cut = "2 of 4 samples are longer than `max_seq_len` (5) and are cut; the longest has 9 tokens";
+    let warnings = said(rows(), line.clone(), &model);
+    assert_eq!(warnings[0], cut);
+    assert!(warnings[1].contains("1 of 4 samples have no completion"), "{warnings:?}");
+    let padded = TextGeneration { pad_to_max_len: true, ..line.clone() };
+    assert_eq!(said(rows(), padded, &model)[0], cut);
+
+    let all = |strategy, length| options(Era::New, strategy, length, "{t}");
+    let warnings = said(rows(), all(Strategy::LineByLine, 7), &model);
+    assert_eq!(
+        warnings,
+        ["2 of 4 samples are longer than `max_seq_len` (7) and are cut; the longest has 9 tokens"]
+    );
+    assert_eq!(said(rows(), all(Strategy::LineByLine, 9), &model), [""; 0], "none is cut");
+    let warnings = said(rows(), all(Strategy::Pack, 8), &model);
+    assert_eq!(
+        warnings,
+        ["1 of 4 rows are longer than `max_seq_len` (8) and are cut; the longest has 9 tokens"]
+    );
+    let random = TextGeneration { max_samples: Some(20), ..all(Strategy::LineByLineRandom, 2) };
+    let warnings = said(rows(), random, &model);
+    assert_eq!(
+        warnings,
+        ["20 of 20 samples are longer than `max_seq_len` (2) and are cut; the longest has 9 tokens"]
+    );
+    assert_eq!(said(rows(), all(Strategy::Join, 4), &model), [""; 0], "joined rows lose nothing");
+}
 
 fn labels(dataset: &Dataset) -> Vec<Vec<i32>> {
     dataset.samples.iter().map(|s| s.labels.clone()).collect()
@@ -23,7 +66,7 @@ fn after(marker: &str, strategy: Strategy, length: usize) -> TextGeneration {
     }
 }
 
-fn rows(dir: &Path, texts: &[&str]) -> olive_config::canonical::LoadDataset {
+fn rows(dir: &Path, texts: &[&str]) -> LoadDataset {
     let lines: String = texts.iter().map(|t| serde_json::json!({"t": t}).to_string() + "\n").collect();
     load("json", &[&write(dir, "rows.jsonl", lines)])
 }

@@ -30,10 +30,25 @@ impl Truncation {
 /// Lengths of the rows, for messages.
 #[derive(Default)]
 pub(super) struct RowLengths {
-    /// Tokens of the longest row, after it was cut.
+    /// Rows that were looked at.
+    pub rows: usize,
+    /// Tokens of the longest row, before it was cut.
     pub longest: usize,
+    /// Rows that were cut and still have something to learn.
+    pub cut: usize,
     /// Rows without a single token, which make no sample.
     pub empty: usize,
+}
+
+impl RowLengths {
+    /// Counts a row that had `whole` tokens, of which these are left.
+    pub(super) fn count(&mut self, whole: usize, left: &[Token]) {
+        self.rows += 1;
+        self.longest = self.longest.max(whole);
+        // The first label is never predicted.
+        let counts = left.iter().skip(1).any(|token| token.counts);
+        self.cut += usize::from(whole > left.len() && counts);
+    }
 }
 
 /// Every row in turn.
@@ -50,9 +65,10 @@ pub(super) fn in_order(
             if sampler.is_full() {
                 break;
             }
-            let whole = truncation.cut(&mut ids, length);
-            lengths.longest = lengths.longest.max(ids.len());
-            if whole || !truncation.drop_short {
+            let tokens = ids.len();
+            let fills_block = truncation.cut(&mut ids, length);
+            lengths.count(tokens, &ids);
+            if fills_block || !truncation.drop_short {
                 lengths.empty += usize::from(!sampler.push_row(&ids));
             }
         }
@@ -73,13 +89,15 @@ pub(super) fn at_random(
 ) -> Result<RowLengths> {
     let length = sampler.length();
     let mut rows = corpus.all(options.processing_batch_size)?;
-    let whole: Vec<bool> = rows.iter_mut().map(|ids| truncation.cut(ids, length)).collect();
-    let mut lengths = RowLengths { longest: rows.iter().map(Vec::len).max().unwrap_or(0), empty: 0 };
+    let whole: Vec<usize> = rows.iter().map(Vec::len).collect();
+    let fills_block: Vec<bool> = rows.iter_mut().map(|ids| truncation.cut(ids, length)).collect();
+    let mut lengths = RowLengths { longest: whole.iter().copied().max().unwrap_or(0), ..Default::default() };
     let tries = if truncation.drop_short { options.random_retries } else { 1 };
     for _ in 0..samples {
         for attempt in 1..=tries {
             let row = random.below(rows.len() as u64) as usize;
-            if whole[row] || attempt == tries {
+            if fills_block[row] || attempt == tries {
+                lengths.count(whole[row], &rows[row]);
                 lengths.empty += usize::from(!sampler.push_row(&rows[row]));
                 break;
             }

@@ -21,8 +21,9 @@ pub(super) fn pack(
     let mut open: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     corpus.for_batches(batch, |rows| {
         for mut row in rows {
+            let tokens = row.len();
             truncation.cut(&mut row, length);
-            lengths.longest = lengths.longest.max(row.len());
+            lengths.count(tokens, &row);
             if row.is_empty() {
                 lengths.empty += 1;
                 continue;

@@ -4,7 +4,7 @@ use crate::corpus::{self, Corpus};
 use crate::error::DataError;
 use crate::files::inputs;
 use crate::joining;
-use crate::lines::{self, Truncation};
+use crate::lines::{self, RowLengths, Truncation};
 use crate::packing;
 use crate::python_random::PythonRandom;
 use crate::rows::{Rows, load_rows};
@@ -238,13 +238,26 @@ fn cut(
             lines::at_random(corpus, sampler, &truncation, samples, &mut random, options)?
         }
     };
-    if lengths.empty > 0 {
-        warn(corpus.events, format!("{} samples have not a single token and are left out", lengths.empty));
-    }
+    warn_of_lengths(&lengths, options, corpus.events);
     match (sampler.samples.is_empty(), lengths.longest) {
         (false, _) => Ok(()),
         (true, 0) => Err(DataError::AllEmpty { rows }.into()),
         (true, longest) => Err(DataError::AllShort { rows, block, longest }.into()),
+    }
+}
+
+/// What was lost of rows that are empty or too long.
+fn warn_of_lengths(lengths: &RowLengths, options: &TextGeneration, events: &dyn EventSink) {
+    let RowLengths { rows, longest, cut, empty } = *lengths;
+    if empty > 0 {
+        warn(events, format!("{empty} samples have not a single token and are left out"));
+    }
+    if cut > 0 {
+        let what = if options.strategy == Strategy::Pack { "rows" } else { "samples" };
+        let limit = options.max_seq_len;
+        let lost =
+            format!("longer than `max_seq_len` ({limit}) and are cut; the longest has {longest} tokens");
+        warn(events, format!("{cut} of {rows} {what} are {lost}"));
     }
 }
 
