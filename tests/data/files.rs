@@ -8,6 +8,7 @@ use olive_config::canonical::{
 use olive_data as data;
 use olive_data::files::SplitFiles;
 use olive_data::{Rows, Value, python_text};
+use std::io::Write;
 use std::path::Path;
 
 fn rows(load: &LoadDataset) -> Rows {
@@ -133,7 +134,7 @@ fn csv_has_the_types_of_pandas() {
 #[test]
 fn parquet_prints_what_pyarrow_holds() {
     let expected = fixture_json("parquet.json");
-    for codec in ["none", "snappy", "zstd"] {
+    for codec in ["none", "snappy", "zstd", "gzip", "brotli", "lz4"] {
         let path = fixture(&format!("rows-{codec}.parquet"));
         let rows = rows(&load("parquet", &[path.to_str().unwrap()]));
         assert_eq!(
@@ -154,6 +155,99 @@ fn text_has_a_row_per_line() {
         (&["text".to_owned()][..], vec!["a".into(), "".into(), "b{c}".into()])
     );
     assert_eq!(rows.location(2).to_string().split("`, ").nth(1), Some("line 3"));
+}
+
+/// `{"n": 1}` and `{"n": 2}`, each on a line.
+const GZIP: &str = "1f8b0800000000000203ab56ca53b25230ace5aa06338c6ab9001d257cb912000000";
+const BZIP2: &str = "425a6839314159265359c21d865300000759800010500030100001000a200021280d3420c9886238668810df8bb922\
+                     9c2848610ec32980";
+const XZ: &str = "fd377a585a0000016922de360200210116000000742fe5a30100117b226e223a20317d0a7b226e223a20327d0a0000001d2\
+                  57cb9000126124747e1109042990d010000000001595a";
+const ZSTD: &str = "28b52ffd04589100007b226e223a20317d0a7b226e223a20327d0abe3b7246";
+
+fn bytes(hex: &str) -> Vec<u8> {
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+}
+
+fn zip(members: &[(&str, &str)]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, content) in members {
+        archive.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(content.as_bytes()).unwrap();
+    }
+    archive.finish().unwrap().into_inner()
+}
+
+#[test]
+fn compressed_files_are_known_by_their_content() {
+    for packed in [GZIP, BZIP2, XZ, ZSTD] {
+        let content = bytes(packed);
+        // The name need not say it.
+        for name in ["rows.jsonl.packed", "rows.jsonl"] {
+            assert_eq!(printed(&read("json", name, &content).unwrap()), ["1", "2"], "{packed}");
+        }
+        // Several streams one after another are one file.
+        let twice = [&content[..], &content[..]].concat();
+        assert_eq!(printed(&read("json", "rows.jsonl", twice).unwrap()), ["1", "2", "1", "2"], "{packed}");
+        let error = complaint(read("json", "rows.jsonl", &content[..content.len() - 9]));
+        assert!(
+            error.contains("rows.jsonl`: its ") && error.contains("content cannot be unpacked"),
+            "{error}"
+        );
+    }
+    let rows = read("json", "rows.jsonl.gz", bytes(GZIP)).unwrap();
+    assert!(rows.location(1).to_string().ends_with("rows.jsonl.gz`, line 2"));
+    assert_eq!(printed(&read("text", "rows.txt", "BZh is no mark").unwrap()), ["BZh is no mark"]);
+
+    let archive = zip(&[
+        ("in/b.jsonl", "{\"n\": 2}\n"),
+        ("a.jsonl", "{\"n\": 1}\n{\"n\": x}\n"),
+        ("__MACOSX/a.jsonl", "x"),
+        ("in/.hidden.jsonl", "x"),
+        ("README.md", "x"),
+    ]);
+    let error = complaint(read("json", "rows.zip", archive));
+    assert!(error.contains("rows.zip/a.jsonl`, line 2: not valid JSON"), "{error}");
+    let archive = zip(&[("b.json", "[{\"n\": 2}]"), ("a.jsonl", "{\"n\": 1}\n"), ("c.csv", "n\n3\n")]);
+    assert_eq!(printed(&read("json", "rows.zip", archive).unwrap()), ["1", "2"]);
+    assert_eq!(printed(&read("csv", "rows.zip", zip(&[("rows", "n\n3\n")])).unwrap()), ["3"]);
+}
+
+#[test]
+fn what_is_not_unpacked_is_called_by_its_name() {
+    let tar = [&[b'x'; 257][..], b"ustar\x0000", &[0; 300][..]].concat();
+    for (content, format) in [
+        (&b"7z\xbc\xaf\x27\x1c\0\x04"[..], "a 7z archive"),
+        (b"Rar!\x1a\x07\x01\0", "a RAR archive"),
+        (&tar, "a tar archive"),
+        (b"\x04\x22\x4d\x18\x64\x40", "lz4-compressed"),
+    ] {
+        let error = complaint(read("json", "rows.jsonl", content));
+        assert!(error.contains(&format!("rows.jsonl` is {format}, which is not unpacked here")), "{error}");
+        assert!(error.contains("use gzip, bzip2, xz, zstd or zip"), "{error}");
+    }
+    // The same inside of what is unpacked: a `.tar.gz`, for example.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    packed.write_all(&tar).unwrap();
+    let error = complaint(read("json", "rows.tar.gz", packed.finish().unwrap()));
+    assert!(error.contains("is a tar archive, which is not unpacked here"), "{error}");
+}
+
+#[test]
+fn a_folder_may_hold_compressed_files() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "train-0.jsonl.gz", bytes(GZIP));
+    write(dir.path(), "train-1.JSONL.ZST", bytes(ZSTD));
+    write(dir.path(), "test.jsonl", "{\"n\": 9}\n");
+    write(dir.path(), "README.md", "x");
+    assert_eq!(printed(&rows(&of(dir.path()))), ["1", "2", "1", "2"]);
+    let parquet = std::fs::read(fixture("rows-none.parquet")).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+    packed.write_all(&parquet).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "rows.parquet.gz", packed.finish().unwrap());
+    let path = fixture("rows-none.parquet");
+    assert_eq!(printed(&rows(&of(dir.path()))), printed(&rows(&load("parquet", &[path.to_str().unwrap()]))));
 }
 
 /// The rows of a file as a reader with these options makes them, the columns first.

@@ -75,6 +75,8 @@ pub enum DataError {
     Malformed { location: Location, reason: String },
     #[error("`{}`: {reason}", path.display())]
     Unreadable { path: PathBuf, reason: String },
+    #[error("`{}` is {format}, which is not unpacked here", path.display())]
+    Packed { path: PathBuf, format: &'static str },
     #[error("{location}: the text is not UTF-8")]
     NotUtf8 { location: Location },
     #[error("`{}` has no field `{field}`; it has {}", path.display(), list(known))]
@@ -141,6 +143,7 @@ impl olive_core::Fault for DataError {
                     "files given as a path or a list are all in the split `train`".into()
                 })
             }
+            DataError::Packed { .. } => "unpack it, or use gzip, bzip2, xz, zstd or zip".into(),
             DataError::NotUtf8 { .. } => "convert the file to UTF-8".into(),
             DataError::MissingField { field, known, .. } => {
                 nearest(field, known).map(|n| format!("did you mean `{n}`?"))?

@@ -2,7 +2,7 @@
 
 use crate::error::{DataError, Location, Numbering};
 use crate::files::{self, SplitFiles};
-use crate::readers::Table;
+use crate::readers::{Source, Table};
 use crate::split;
 use crate::value::Value;
 use olive_config::canonical::LoadDataset;
@@ -84,8 +84,10 @@ pub fn load_rows(load: &LoadDataset) -> Result<Rows> {
     for SplitFiles { split, files } in used {
         let mut rows = Rows::default();
         for path in files {
-            let table = reader.read(path, load)?;
-            append(&mut rows, table, path.clone());
+            for source in Source::open(path, &|name| reader.reads(name))? {
+                let table = reader.read(&source, load)?;
+                append(&mut rows, table, source.path);
+            }
         }
         loaded.push((split, rows));
     }

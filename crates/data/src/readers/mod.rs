@@ -3,14 +3,16 @@
 mod csv;
 mod json;
 mod parquet;
+mod source;
 mod table;
 mod text;
 
+pub(crate) use source::Source;
 pub(crate) use table::Table;
 
-use crate::error::{DataError, Location, Numbering};
+use crate::error::DataError;
 use olive_config::canonical::LoadDataset;
-use olive_core::{Result, error::IoContext};
+use olive_core::Result;
 use std::path::Path;
 
 /// Reads the files of one format.
@@ -24,7 +26,7 @@ pub struct RowReader {
     pub key: &'static str,
     /// The options that decide how rows are made of its files, beside those that all formats have.
     pub(crate) options: &'static [&'static str],
-    read: fn(&Path, &LoadDataset) -> Result<Table>,
+    read: fn(&Source, &LoadDataset) -> Result<Table>,
 }
 
 /// All formats. Of readers that can read equally many files of a folder, the first is taken.
@@ -34,35 +36,35 @@ pub(crate) static READERS: [RowReader; 5] = [
         extensions: &["json", "jsonl", "ndjson"],
         key: "Json",
         options: &["field"],
-        read: |path, load| json::read(path, &read_text(path)?, load.field.as_deref()),
+        read: |source, load| json::read(&source.path, &source.text()?, load.field.as_deref()),
     },
     RowReader {
         name: "csv",
         extensions: &["csv"],
         key: "Csv { delimiter: 44 }",
         options: CSV_OPTIONS,
-        read: |path, load| csv::read(path, &read_text(path)?, b',', &load.reader),
+        read: |source, load| csv::read(&source.path, &source.text()?, b',', &load.reader),
     },
     RowReader {
         name: "csv",
         extensions: &["tsv"],
         key: "Csv { delimiter: 9 }",
         options: CSV_OPTIONS,
-        read: |path, load| csv::read(path, &read_text(path)?, b'\t', &load.reader),
+        read: |source, load| csv::read(&source.path, &source.text()?, b'\t', &load.reader),
     },
     RowReader {
         name: "parquet",
         extensions: &["parquet"],
         key: "Parquet",
         options: &[],
-        read: |path, _| parquet::read(path),
+        read: |source, _| parquet::read(source),
     },
     RowReader {
         name: "text",
         extensions: &["txt"],
         key: "Text",
         options: &["sample_by"],
-        read: |path, load| Ok(text::read(&read_text(path)?, load.reader.sample_by.unwrap_or_default())),
+        read: |source, load| Ok(text::read(&source.text()?, load.reader.sample_by.unwrap_or_default())),
     },
 ];
 
@@ -74,9 +76,9 @@ impl RowReader {
         READERS.iter().find(|reader| reader.name.eq_ignore_ascii_case(name))
     }
 
-    /// Whether a file of this name is of its format.
+    /// Whether a file of this name is of its format, compressed or not.
     pub(crate) fn reads(&self, path: &Path) -> bool {
-        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        let extension = source::unpacked_name(path).extension().and_then(|e| e.to_str()).unwrap_or("");
         self.extensions.iter().any(|e| e.eq_ignore_ascii_case(extension))
     }
 
@@ -99,28 +101,9 @@ impl RowReader {
     ///
     /// # Errors
     /// What is wrong with the file, with its line where it has lines.
-    pub(crate) fn read(&self, path: &Path, load: &LoadDataset) -> Result<Table> {
-        (self.read)(path, load)
+    pub(crate) fn read(&self, source: &Source, load: &LoadDataset) -> Result<Table> {
+        (self.read)(source, load)
     }
-}
-
-/// The text of a file, without its byte order mark.
-fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).at("read", path)?;
-    if bytes.iter().all(u8::is_ascii_whitespace) {
-        return Err(DataError::EmptyFile { path: path.to_owned() }.into());
-    }
-    let mut text = String::from_utf8(bytes).map_err(|e| {
-        let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
-        let number = 1 + before.iter().filter(|&&b| b == b'\n').count() as u64;
-        DataError::NotUtf8 {
-            location: Location { path: path.to_owned(), number, numbering: Numbering::Lines },
-        }
-    })?;
-    if text.starts_with('\u{feff}') {
-        text.drain(..'\u{feff}'.len_utf8());
-    }
-    Ok(text)
 }
 
 #[cfg(test)]

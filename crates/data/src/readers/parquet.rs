@@ -1,21 +1,28 @@
 //! Parquet, by rows.
 
+use super::source::Source;
 use super::table::{Table, TableBuilder};
 use crate::error::{DataError, Numbering};
 use crate::value::Value;
 use crate::{calendar, python_text};
 use olive_core::{Result, error::IoContext};
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::Field;
 use std::path::Path;
 
-pub(super) fn read(path: &Path) -> Result<Table> {
+pub(super) fn read(source: &Source) -> Result<Table> {
+    match source.unpacked() {
+        Some(content) => rows(&source.path, content),
+        None => rows(&source.path, std::fs::File::open(&source.path).at("read", &source.path)?),
+    }
+}
+
+fn rows<F: ChunkReader + 'static>(path: &Path, file: F) -> Result<Table> {
     let fail = |e: parquet::errors::ParquetError| DataError::Unreadable {
         path: path.to_owned(),
         reason: format!("not a readable parquet file: {e}"),
     };
-    let file = std::fs::File::open(path).at("read", path)?;
-    if file.metadata().at("read", path)?.len() == 0 {
+    if file.len() == 0 {
         return Err(DataError::EmptyFile { path: path.to_owned() }.into());
     }
     let reader = SerializedFileReader::new(file).map_err(fail)?;
