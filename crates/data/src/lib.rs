@@ -43,3 +43,7 @@ pub use rows::{Rows, load_rows};
 pub use sample::{Dataset, IGNORED, Sample};
 pub use special_tokens::SpecialTokens;
 pub use value::Value;
+
+/// Part of the cache keys of passes that learn from data. To be raised when the same files, options and tokenizer give
+/// other tokens than before.
+pub const VERSION: u32 = 2;

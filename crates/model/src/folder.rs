@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
-const CHAT_TEMPLATE: &str = "chat_template.jinja";
+pub(crate) const CHAT_TEMPLATE: &str = "chat_template.jinja";
 const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
 
 /// A folder with `config.json`.
@@ -134,11 +134,7 @@ impl ModelFolder {
 
     /// Where one of the [`ModelFolder::SIDE_FILES`] lies, if it is there.
     pub fn side_file(&self, name: &str) -> Option<PathBuf> {
-        let dir = match name {
-            CHAT_TEMPLATE => self.chat_template_dir(),
-            name if Self::is_tokenizer_file(name) => self.tokenizer_dir(),
-            _ => &self.dir,
-        };
+        let dir = if Self::is_tokenizer_file(name) { self.tokenizer_dir() } else { &self.dir };
         Some(dir.join(name)).filter(|path| path.is_file())
     }
 
@@ -146,8 +142,10 @@ impl ModelFolder {
         self.adapter.as_deref().filter(|dir| tokenizer::is_in(dir)).unwrap_or(&self.dir)
     }
 
-    fn chat_template_dir(&self) -> &Path {
-        self.adapter.as_deref().filter(|dir| dir.join(CHAT_TEMPLATE).is_file()).unwrap_or(&self.dir)
+    /// Whether the adapter brings a tokenizer or a chat template.
+    pub(crate) fn is_overridden(&self) -> Result<bool> {
+        let Some(adapter) = &self.adapter else { return Ok(false) };
+        Ok(tokenizer::is_in(adapter) || chat_template_in(adapter)?.is_some())
     }
 
     /// The encoder, of whichever files it is made.

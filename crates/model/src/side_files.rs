@@ -1,6 +1,7 @@
 //! The files that go along when a model's weights are written anew: copies, but for what would not be true of the new
 //! folder.
 
+use super::folder::CHAT_TEMPLATE;
 use super::stored_file::read_json;
 use super::{ModelError, ModelFolder};
 use jsonc_parser::ParseOptions;
@@ -39,6 +40,12 @@ impl ModelFolder {
     /// # Errors
     /// The file cannot be read or the copy not written.
     pub fn copy_side_file(&self, name: &str, to: &Path) -> Result<()> {
+        let target = to.join(name);
+        if name == CHAT_TEMPLATE && self.is_overridden()? {
+            // The files of a tokenizer and of a template may come from two folders.
+            let template = self.chat_template()?;
+            return template.map_or(Ok(()), |text| std::fs::write(&target, text).at("write", &target));
+        }
         let Some(from) = self.side_file(name) else { return Ok(()) };
         let mut content = std::fs::read(&from).at("read", &from)?;
         if name == "config.json" && self.contradicts_tie()? {
@@ -57,7 +64,6 @@ impl ModelFolder {
                 config.get(CODE).into_iter().for_each(CstObjectProp::remove)
             })?;
         }
-        let target = to.join(name);
         std::fs::write(&target, content).at("write", &target)
     }
 

@@ -13,6 +13,7 @@ use olive_core::Result;
 /// # Errors
 /// A file that cannot be found or read.
 pub(super) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) -> Result<()> {
+    hasher.field("data_version", &olive_data::VERSION);
     let (reader, splits) = olive_data::inputs(&data.load)?;
     data.load.data_name = reader.key.to_owned();
     for split in splits {
