@@ -215,6 +215,13 @@ fn a_tokenizer_that_cannot_be_made_is_refused_with_the_way_to_make_it() {
     write(dir.path(), "merges.txt", "ab\n");
     assert!(refusal(dir.path()).contains("merges.txt: `ab` is not a merge"));
     std::fs::remove_file(dir.path().join("merges.txt")).unwrap();
+    let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n";
+    for name in ["tokenizer.json", "tokenizer.model"] {
+        write(dir.path(), name, pointer);
+        let error = refusal(dir.path());
+        assert!(error.contains(name) && error.contains("git lfs pull"), "{error}");
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
     write(dir.path(), "tokenizer.model", "no protocol buffer");
     let error = refusal(dir.path());
     assert!(error.contains("tokenizer.model is damaged") && error.contains(&way), "{error}");

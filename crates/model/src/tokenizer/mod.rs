@@ -8,7 +8,7 @@ mod sentence_piece;
 mod vocabulary;
 
 use super::ModelError;
-use super::stored_file::read_json;
+use super::stored_file::{read_json, refuse_pointer};
 use olive_core::{Result, error::IoContext};
 use parts::Ends;
 use serde_json::Value;
@@ -67,11 +67,10 @@ pub(crate) fn open(dir: &Path) -> Result<Tokenizer> {
         Form::of(dir).ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: JSON.into() })?;
     let config = config(dir)?;
     let mut tokenizer = match &form {
-        Form::Json(path) => Tokenizer::from_file(path).map_err(|e| unusable(e.to_string()))?,
+        Form::Json(path) => Tokenizer::from_bytes(read(path)?).map_err(|e| unusable(e.to_string()))?,
         Form::Vocabulary => from_value(vocabulary::read(dir, &config)).map_err(unusable)?,
         Form::SentencePiece(path) => {
-            let content = std::fs::read(path).at("read", path)?;
-            from_value(sentence_piece::read(&content, &config)).map_err(unusable)?
+            from_value(sentence_piece::read(&read(path)?, &config)).map_err(unusable)?
         }
     };
     tokenizer.with_padding(None);
@@ -94,7 +93,7 @@ pub(crate) fn json(dir: &Path) -> Result<Option<Vec<u8>>> {
     match Form::of(dir) {
         None => return Ok(None),
         Some(Form::Json(path)) => {
-            let text = std::fs::read(&path).at("read", &path)?;
+            let text = read(&path)?;
             let known = added::listed(&text)
                 .map_err(|e| ModelError::Damaged { path: path.clone(), reason: e.to_string() })?;
             if added::missing(dir, config(dir)?, &known)?.is_empty() {
@@ -106,6 +105,12 @@ pub(crate) fn json(dir: &Path) -> Result<Option<Vec<u8>>> {
     let text = open(dir)?.to_string(true);
     let text = text.map_err(|e| ModelError::Tokenizer { path: dir.to_owned(), reason: e.to_string() })?;
     Ok(Some(text.into_bytes()))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let content = std::fs::read(path).at("read", path)?;
+    refuse_pointer(path, &content)?;
+    Ok(content)
 }
 
 fn from_value(file: Found<Value>) -> Found<Tokenizer> {
