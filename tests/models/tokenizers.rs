@@ -379,4 +379,10 @@ fn an_adapter_brings_its_tokenizer_and_its_template() {
     assert_eq!(run(), "c {{ messages[0].content }}");
     write(folder.path(), "chat_template.jinja", "d {{ messages[0].content }}");
     assert_eq!(run(), "d {{ messages[0].content }}", "not what the cache has");
+    std::fs::remove_file(folder.path().join("chat_template.jinja")).unwrap();
+    assert_eq!(run(), "a {{ messages[0].content }}", "the base's, as the adapter has none");
+    let mut config = read_json(&folder.path().join("tokenizer_config.json"));
+    config["chat_template"] = "e {{ messages[0].content }}".into();
+    write(folder.path(), "tokenizer_config.json", config.to_string());
+    assert_eq!(run(), "e {{ messages[0].content }}");
 }

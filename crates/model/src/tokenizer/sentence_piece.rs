@@ -64,9 +64,9 @@ mod model_type {
 /// # Errors
 /// No such file, or a kind of model that has no counterpart.
 pub(super) fn read(content: &[u8], config: &Value) -> Found<Value> {
-    let file = ModelProto::decode(content).map_err(|e| format!("tokenizer.model is damaged: {e}"))?;
+    let file = ModelProto::decode(content).unwrap_or_default();
     if file.pieces.is_empty() {
-        return Err("tokenizer.model is no model of SentencePiece".into());
+        return Err("tokenizer.model is damaged, or no model of SentencePiece".into());
     }
     let pieces = Pieces {
         tokens: file.pieces.iter().map(|piece| piece.text.as_str()).collect(),
