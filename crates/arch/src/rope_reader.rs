@@ -33,9 +33,8 @@ impl<'a> RopeObject<'a> {
         let parameters = match parameters.as_object().filter(|object| object.contains_key(FULL)) {
             None => RopeObject::at(config, PARAMETERS, parameters)?,
             Some(nested) => {
-                if let Some((key, value)) =
-                    nested.iter().find(|(key, _)| ![FULL, SLIDING].contains(&key.as_str()))
-                {
+                let mut said = nested.iter().filter(|(_, value)| !value.is_null());
+                if let Some((key, value)) = said.find(|(key, _)| ![FULL, SLIDING].contains(&key.as_str())) {
                     let what =
                         format!("`{PARAMETERS}.{key}` is {value}, which is not understood beside `{FULL}`");
                     return Err(ArchError::Config(what));

@@ -4,9 +4,7 @@ use super::stored_file::{self, read_json};
 use super::{AdapterConfig, Checkpoint, ModelError, Tensor, safetensors_file};
 use crate::adapter_config::CONFIG;
 use olive_core::{Result, error::IoContext};
-use olive_kernels::quant::FloatType;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 
 /// The low-rank pair of one module.
@@ -26,34 +24,6 @@ pub struct LoraPair {
 }
 
 impl LoraPair {
-    /// Makes `W + scale · B · A` of the rows `rows` of W, with DoRA their lengths the magnitudes, rounded once.
-    pub fn merge_rows(&self, rows: Range<usize>, out: &mut [f32], float: FloatType) {
-        let width = self.in_features;
-        let mut delta = vec![0.0; TILE * width];
-        let mut start = rows.start / TILE * TILE;
-        while start < rows.end {
-            let end = (start + TILE).min(self.out_features);
-            let delta = &mut delta[..(end - start) * width];
-            product(&self.b[start * self.rank..end * self.rank], &self.a, self.rank, delta);
-            let (from, to) = (start.max(rows.start), end.min(rows.end));
-            let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
-            let delta = &delta[(from - start) * width..(to - start) * width];
-            match &self.magnitude {
-                None => float.add_rounded(target, delta, self.scale as f32),
-                Some(magnitude) => {
-                    FloatType::F32.add_rounded(target, delta, self.scale as f32);
-                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
-                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
-                        let factor = magnitude / norm as f32;
-                        row.iter_mut().for_each(|w| *w *= factor);
-                    });
-                    float.round(target);
-                }
-            }
-            start = end;
-        }
-    }
-
     /// The pair of the transposed weight.
     fn transposed(self) -> LoraPair {
         let LoraPair { a, b, rank, in_features, out_features, .. } = self;
@@ -64,42 +34,6 @@ impl LoraPair {
             out_features: in_features,
             ..self
         }
-    }
-}
-
-/// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
-/// depend on which rows it was asked for with.
-const TILE: usize = 64;
-
-/// `out = b · a` with `b [rows, rank]`, `a [rank, width]`, all row-major, on this thread alone.
-fn product(b: &[f32], a: &[f32], rank: usize, out: &mut [f32]) {
-    let (rows, width) = (b.len() / rank, a.len() / rank);
-    assert_eq!((b.len(), a.len(), out.len()), (rows * rank, rank * width, rows * width));
-    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
-    // SAFETY: the assertion above gives the three buffers the sizes that these row and column strides reach, and
-    // `out` overlaps neither of the others.
-    unsafe {
-        gemm::gemm(
-            rows,
-            width,
-            rank,
-            out.as_mut_ptr(),
-            1,
-            width as isize,
-            false,
-            b.as_ptr(),
-            1,
-            rank as isize,
-            a.as_ptr(),
-            1,
-            width as isize,
-            0.0f32,
-            1.0f32,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
     }
 }
 
@@ -292,6 +226,9 @@ impl Halves {
         if rank != rank_b {
             let what = format!("`{module}` has rank {rank} in lora_A and {rank_b} in lora_B");
             return Err(refuse(what).into());
+        }
+        if rank == 0 {
+            return Err(refuse(format!("`{module}` has rank 0")).into());
         }
         let fits = magnitude.as_ref().is_none_or(|m| m.shape.iter().product::<usize>() == out_features);
         if magnitude.is_some() != config.use_dora || !fits {

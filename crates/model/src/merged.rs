@@ -203,3 +203,69 @@ impl WeightSource for MergedCheckpoint {
 fn rounded_to(dtype: DType) -> FloatType {
     FloatType::of(dtype).unwrap_or(FloatType::F32)
 }
+
+/// Rows that are merged together. Requests are served from whole tiles, so that the result of a row does not
+/// depend on which rows it was asked for with.
+const TILE: usize = 64;
+
+impl LoraPair {
+    /// Makes `W + scale · B · A` of the rows `rows` of W, with DoRA their lengths the magnitudes, rounded once.
+    pub fn merge_rows(&self, rows: Range<usize>, out: &mut [f32], float: FloatType) {
+        let width = self.in_features;
+        let mut delta = vec![0.0; TILE * width];
+        let mut start = rows.start / TILE * TILE;
+        while start < rows.end {
+            let end = (start + TILE).min(self.out_features);
+            let delta = &mut delta[..(end - start) * width];
+            product(&self.b[start * self.rank..end * self.rank], &self.a, self.rank, delta);
+            let (from, to) = (start.max(rows.start), end.min(rows.end));
+            let target = &mut out[(from - rows.start) * width..(to - rows.start) * width];
+            let delta = &delta[(from - start) * width..(to - start) * width];
+            match &self.magnitude {
+                None => float.add_rounded(target, delta, self.scale as f32),
+                Some(magnitude) => {
+                    FloatType::F32.add_rounded(target, delta, self.scale as f32);
+                    target.chunks_exact_mut(width).zip(&magnitude[from..to]).for_each(|(row, magnitude)| {
+                        let norm = row.iter().map(|w| f64::from(*w) * f64::from(*w)).sum::<f64>().sqrt();
+                        let factor = magnitude / norm as f32;
+                        row.iter_mut().for_each(|w| *w *= factor);
+                    });
+                    float.round(target);
+                }
+            }
+            start = end;
+        }
+    }
+}
+
+/// `out = b · a` with `b [rows, rank]`, `a [rank, width]`, all row-major, on this thread alone.
+fn product(b: &[f32], a: &[f32], rank: usize, out: &mut [f32]) {
+    let (rows, width) = (b.len() / rank, a.len() / rank);
+    assert_eq!((b.len(), a.len(), out.len()), (rows * rank, rank * width, rows * width));
+    #[expect(unsafe_code, reason = "the matrix product takes pointers")]
+    // SAFETY: the assertion above gives the three buffers the sizes that these row and column strides reach, and
+    // `out` overlaps neither of the others.
+    unsafe {
+        gemm::gemm(
+            rows,
+            width,
+            rank,
+            out.as_mut_ptr(),
+            1,
+            width as isize,
+            false,
+            b.as_ptr(),
+            1,
+            rank as isize,
+            a.as_ptr(),
+            1,
+            width as isize,
+            0.0f32,
+            1.0f32,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
