@@ -97,7 +97,7 @@ fn what_a_run_would_refuse_is_refused_by_looking() {
         (&["data_configs.rows.load_dataset_config.data_files=gone.jsonl"], "`gone.jsonl` does not exist"),
         (&["data_configs.rows.load_dataset_config.split=test"], "there is no split `test`"),
         (&["input_model.model_path=no-tokenizer"], "tokenizer.json is missing"),
-        (&["input_model.model_path=pointer"], "model.safetensors` is damaged"),
+        (&["input_model.model_path=pointer"], "model.safetensors` is a Git LFS pointer"),
         (&[&chat[0], &chat[1]], "has no chat template"),
         (&["output_dir=."], "would overwrite"),
     ] {
