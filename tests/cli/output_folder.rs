@@ -341,6 +341,10 @@ fn the_configuration_of_the_run_is_never_overwritten() {
     let set = format!("engine.output_dir={}", quickstart.dir.path().display());
     let refused = command.args(["--set", &set]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stderr));
-    assert!(text(&refused.stderr).contains("config.json"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("config.json`, which is the configuration of this run"),
+        "{}",
+        text(&refused.stderr)
+    );
     assert_eq!(std::fs::read(&config).unwrap(), written);
 }

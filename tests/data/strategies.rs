@@ -40,6 +40,21 @@ fn with(era: Era, strategy: Strategy, length: usize) -> TextGeneration {
 }
 
 #[test]
+fn a_token_without_an_embedding_is_named_with_its_row() {
+    let mut bench = bench();
+    for at_top in [true, false] {
+        let size = serde_json::json!({"vocab_size": 50});
+        bench.model.config = if at_top { size } else { serde_json::json!({"text_config": size}) };
+        for strategy in [Strategy::LineByLine, Strategy::Join] {
+            let error = complaint(bench.prepare(&["10 49", "11 50"], with(Era::New, strategy, 2)));
+            assert!(error.contains("rows.jsonl`, line 2: the token `50` (50) is beyond"), "{error}");
+            assert!(error.contains("vocabulary of 50") && error.contains("was not resized"), "{error}");
+            assert!(bench.prepare(&["10 49", "11 48"], with(Era::New, strategy, 2)).is_ok());
+        }
+    }
+}
+
+#[test]
 fn too_little_data_says_how_much_there_is() {
     let bench = bench();
     let error = complaint(bench.prepare(&["10 11", "12"], with(Era::Old, Strategy::Join, 64)));

@@ -17,6 +17,8 @@ pub(super) struct Corpus<'a> {
     pub rows: &'a Rows,
     pub texts: &'a [Text],
     pub tokenizer: &'a Tokenizer,
+    /// Rows of the model's embedding, if its configuration tells.
+    pub vocabulary: Option<usize>,
     /// After every row of the joining strategies.
     pub joiner: Vec<Token>,
     pub events: &'a dyn EventSink,
@@ -61,12 +63,28 @@ impl Corpus<'_> {
 
     fn encode(&self, range: Range<usize>) -> Result<Vec<Vec<Token>>> {
         let encode = |text: &Text| {
-            tokens_of(self.tokenizer, text)
-                .map_err(|reason| DataError::Tokenise { location: self.rows.location(text.row), reason })
+            let tokens = tokens_of(self.tokenizer, text)
+                .map_err(|reason| DataError::Tokenise { location: self.rows.location(text.row), reason })?;
+            self.check_vocabulary(text, &tokens)?;
+            Ok(tokens)
         };
         let encoded: Vec<_> = self.texts[range].par_iter().map(encode).collect();
-        let tokens: std::result::Result<Vec<_>, _> = encoded.into_iter().collect();
+        let tokens: std::result::Result<Vec<_>, DataError> = encoded.into_iter().collect();
         Ok(tokens?)
+    }
+
+    /// Refuses a token that the model has no embedding for.
+    fn check_vocabulary(&self, text: &Text, tokens: &[Token]) -> std::result::Result<(), DataError> {
+        let Some(vocabulary) = self.vocabulary else { return Ok(()) };
+        match tokens.iter().find(|token| token.id as usize >= vocabulary) {
+            None => Ok(()),
+            Some(&Token { id, .. }) => Err(DataError::BeyondVocabulary {
+                location: self.rows.location(text.row),
+                token: self.tokenizer.id_to_token(id).unwrap_or_default(),
+                id,
+                vocabulary,
+            }),
+        }
     }
 }
 

@@ -93,6 +93,8 @@ pub enum DataError {
     ChatTemplate { reason: String },
     #[error("the chat template refuses {}: {reason}", location.as_ref().map_or("the messages".into(), |l| l.to_string()))]
     Render { location: Option<Location>, reason: String },
+    #[error("{location}: the token `{token}` ({id}) is beyond the model's vocabulary of {vocabulary}")]
+    BeyondVocabulary { location: Location, token: String, id: u32, vocabulary: usize },
     #[error("the tokenizer in `{}` has no chat template", dir.display())]
     NoChatTemplate { dir: PathBuf },
     #[error("{location}: the text cannot be tokenised: {reason}")]
@@ -144,6 +146,9 @@ impl olive_core::Fault for DataError {
                 })
             }
             DataError::Packed { .. } => "unpack it, or use gzip, bzip2, xz, zstd or zip".into(),
+            DataError::BeyondVocabulary { .. } => "the token was added to the tokenizer, and the model's embedding was not resized: \
+                 take the tokenizer that the model was trained with, or leave such tokens out of the data"
+                .into(),
             DataError::NotUtf8 { .. } => "convert the file to UTF-8".into(),
             DataError::MissingField { field, known, .. } => {
                 nearest(field, known).map(|n| format!("did you mean `{n}`?"))?

@@ -160,7 +160,10 @@ fn prepare_rows(
     let padding = options.pad_to_max_len.then(|| options.padding_side.unwrap_or(tokens.padding_side));
     check_padding(options, pad_id, model)?;
 
-    let corpus = Corpus { rows, texts: &texts, tokenizer: &tokenizer, joiner, events, cancel };
+    let vocabulary = [&model.config["vocab_size"], &model.config["text_config"]["vocab_size"]]
+        .into_iter()
+        .find_map(|size| usize::try_from(size.as_u64()?).ok());
+    let corpus = Corpus { rows, texts: &texts, tokenizer: &tokenizer, vocabulary, joiner, events, cancel };
     let mut samples = Vec::new();
     let mut sampler = Sampler {
         samples: &mut samples,

@@ -14,6 +14,8 @@ pub enum EngineError {
     Host { host: String },
     #[error("the result would overwrite the input model in `{}`", path.display())]
     OverInput { path: PathBuf },
+    #[error("the result would overwrite `{}`, which is the configuration of this run", path.display())]
+    OverConfiguration { path: PathBuf },
     #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
     OverFile { path: PathBuf },
 }
@@ -25,6 +27,9 @@ impl olive_core::Fault for EngineError {
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::Host { .. } => Some("run every pass on this machine with --local".into()),
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
+            EngineError::OverConfiguration { .. } => {
+                Some("move the configuration, or choose another `output_dir`".into())
+            }
             EngineError::OverFile { .. } => Some(
                 "give a folder for the result in `output_dir`, which is the working folder unless it is given".into(),
             ),
@@ -38,6 +43,7 @@ impl olive_core::Fault for EngineError {
             | EngineError::Check { .. }
             | EngineError::Host { .. }
             | EngineError::OverInput { .. }
+            | EngineError::OverConfiguration { .. }
             | EngineError::OverFile { .. } => 2,
             EngineError::Pass { source, .. } => source.exit_code(),
         }

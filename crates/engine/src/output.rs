@@ -60,9 +60,10 @@ pub fn check_input(output_dir: &Path, input: &ModelHandle, last: &Step) -> Resul
 /// Finds out whether the result would take the place of `config`, or of a file in the working folder that no run made.
 ///
 /// # Errors
-/// [`EngineError::OverFile`].
+/// [`EngineError::OverConfiguration`] or [`EngineError::OverFile`].
 pub fn check_files(output_dir: &Path, config: &Path, last: &Step) -> Result<()> {
     match in_the_way(output_dir, config, last) {
+        Some(path) if same(&path, config) => Err(EngineError::OverConfiguration { path }.into()),
         Some(path) => Err(EngineError::OverFile { path }.into()),
         None => Ok(()),
     }
@@ -84,10 +85,14 @@ pub fn record_of(output_dir: &Path) -> Option<PathBuf> {
     read_history(&output_dir.join(HISTORY))?.record
 }
 
+/// Whether both are the same file or folder.
+fn same(a: &Path, b: &Path) -> bool {
+    a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+}
+
 /// A file that the result would overwrite, though it is nobody's to overwrite. A folder that is given for results may be
 /// filled anew; the working folder, which is the default, is full of other things.
 fn in_the_way(output_dir: &Path, config: &Path, last: &Step) -> Option<PathBuf> {
-    let same = |a: &Path, b: &Path| a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
     let history = read_history(&output_dir.join(HISTORY));
     let free = match &history {
         _ if !same(output_dir, Path::new(".")) => true,
