@@ -5,8 +5,11 @@ use crate::value::Value;
 /// The names under which datasets have what a model thinks before it answers; the first is the usual one.
 const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// A conversation without the keys that are null, which files with one schema for all messages are full of, and with
-/// reasoning under the names that templates ask for.
+/// What ShareGPT's files call a role and a content.
+const SHARE_GPT: [&str; 2] = ["from", "value"];
+
+/// A conversation without the keys that are null, which files with one schema for all messages are full of, with
+/// reasoning under the names that templates ask for, and with roles and contents where messages have ShareGPT's names.
 pub(super) fn prepared(messages: &Value) -> Value {
     match messages {
         Value::List(messages) => Value::List(messages.iter().map(message).collect()),
@@ -17,6 +20,7 @@ pub(super) fn prepared(messages: &Value) -> Value {
 fn message(message: &Value) -> Value {
     let Value::Dict(entries) = message else { return message.clone() };
     let mut entries: Vec<_> = entries.iter().filter(|(_, value)| *value != Value::None).cloned().collect();
+    entries.extend(share_gpt(&entries).into_iter().flatten());
     let value = |name: &str| entries.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
     let Some(reasoning) = REASONING.iter().find_map(|name| value(name)) else {
         return Value::Dict(entries);
@@ -30,4 +34,23 @@ fn message(message: &Value) -> Value {
         entries.push((usual.into(), reasoning));
     }
     Value::Dict(entries)
+}
+
+/// Role and content of a message that has them under ShareGPT's names alone.
+fn share_gpt(entries: &[(String, Value)]) -> Option<[(String, Value); 2]> {
+    let text = |name: &str| match entries.iter().find(|(key, _)| key == name) {
+        Some((_, Value::Str(text))) => Some(text.as_str()),
+        _ => None,
+    };
+    if entries.iter().any(|(key, _)| key == "role" || key == "content") {
+        return None;
+    }
+    let [from, value] = SHARE_GPT.map(text);
+    let role = match from? {
+        "human" => "user",
+        "gpt" | "chatgpt" | "bing" | "bard" | "model" => "assistant",
+        "observation" | "function_response" => "tool",
+        other => other,
+    };
+    Some([("role".into(), Value::Str(role.into())), ("content".into(), Value::Str(value?.into()))])
 }

@@ -2,6 +2,7 @@
 
 use crate::chat_template::{ChatTemplate, GenerationPrompt};
 use crate::completion;
+use crate::conversation;
 use crate::error::DataError;
 use crate::rows::Rows;
 use crate::special_tokens::SpecialTokens;
@@ -136,8 +137,10 @@ impl CompiledSource {
                 "give `response_template`, or use `chat_template`",
             ));
         };
-        let Value::List(messages) = &rows.values(row)[*column] else { return Ok(Vec::new()) };
-        completion::assistant(template, messages, text)
+        let Value::List(messages) = conversation::prepared(&rows.values(row)[*column]) else {
+            return Ok(Vec::new());
+        };
+        completion::assistant(template, &messages, text)
     }
 
     fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {
