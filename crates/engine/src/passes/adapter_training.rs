@@ -60,7 +60,6 @@ pub(super) fn train(
     let ModelHandle::Hf { dir: base } = input else {
         unreachable!("`output_kind` admits Hugging Face models only")
     };
-    check_options(options)?;
     let training = AdapterTraining::prepare(options, base, context)?;
     training.check_memory()?;
     let (decoder, config) = training.decoder(dir, quantise)?;
@@ -69,21 +68,6 @@ pub(super) fn train(
     training.fit(&mut trainer, &config, &checkpoints)?;
     publish(&trainer, config, checkpoints, dir)?;
     Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
-}
-
-/// What can be wrong with the options alone.
-///
-/// # Errors
-/// [`TrainError::BadOption`].
-pub(super) fn check_options(options: &LoraOptions) -> Result<(), TrainError> {
-    let refuse = |name, value: String, expected| Err(TrainError::BadOption { name, value, expected });
-    if options.r == 0 {
-        return refuse("r", "0".into(), "it must be at least 1");
-    }
-    if !(0.0..1.0).contains(&options.lora_dropout) {
-        return refuse("lora_dropout", options.lora_dropout.to_string(), "it must be in [0, 1)");
-    }
-    Ok(())
 }
 
 /// What the memory of the training depends on, with `weights` bytes of base weights and `tokens` tokens in the largest

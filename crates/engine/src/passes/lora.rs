@@ -109,7 +109,6 @@ impl Pass for LoraPass {
     }
 
     fn check(&self) -> Result<()> {
-        adapter_training::check_options(&self.options)?;
         for data in [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten() {
             olive_data::check(&data.pre_process)?;
             olive_data::inputs(&data.load)?;
