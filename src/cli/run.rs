@@ -42,11 +42,21 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
     match globals.log_format {
         LogFormat::Text => {
             output::result(&table::render(outcome))?;
-            output::result(&format!("output: {}", output_dir.display()))
+            output::result(&format!("output: {}", output_dir.display()))?;
+            if !globals.quiet {
+                output::note(&format!("try it: olive chat {}", quoted(&output_dir.display().to_string())));
+            }
+            Ok(())
         }
         LogFormat::Json => {
             let steps: Vec<&StepOutcome> = outcome.steps().collect();
             output::result(&serde_json::json!({"output_dir": output_dir, "steps": steps}).to_string())
         }
     }
+}
+
+/// As a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }

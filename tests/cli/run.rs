@@ -38,6 +38,8 @@ fn the_cache_re_runs_just_what_changed() {
     let again = quickstart.run(&[]).output().unwrap();
     assert_eq!(states(&text(&again.stdout)).iter().filter(|(_, s)| s == "cached").count(), 3);
     assert!(text(&again.stderr).contains("is up to date"), "{}", text(&again.stderr));
+    let next = format!("try it: olive chat {}", quickstart.output().display());
+    assert!(text(&again.stderr).contains(&next), "{}", text(&again.stderr));
 
     assert_eq!(run(&quickstart, &["passes.builder.config.int4_block_size=64"]), ["cached", "cached", "run"]);
     assert_eq!(run(&quickstart, &["passes.lora.config.lora_r=4"]), ["run", "run", "run"]);
