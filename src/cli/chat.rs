@@ -1,7 +1,7 @@
 //! `olive chat`.
 
 use super::answering::{AnsweringArgs, Notes, message};
-use super::chat_input::{ChatInput, Line};
+use super::chat_input::{COMMANDS, ChatInput, Line};
 use super::{Globals, output};
 use clap::Args;
 use olive_core::cancel::CancelFlag;
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
     }
     let mut input = ChatInput::open()?;
     if input.is_terminal() && !globals.quiet {
-        output::note(ChatInput::help());
+        output::note(COMMANDS);
     }
     let interrupt = Interrupt::install();
     let mut messages = args.answering.conversation("");
@@ -46,11 +46,11 @@ pub(crate) fn run(args: &ChatArgs, globals: &Globals) -> Result<()> {
                 continue;
             }
             Line::Help => {
-                input.reply(ChatInput::help(), &notes);
+                input.reply(COMMANDS, &notes);
                 continue;
             }
             Line::Unknown(command) => {
-                input.reply(&format!("there is no command {command}; {}", ChatInput::help()), &notes);
+                input.reply(&format!("there is no command {command}; {}", COMMANDS), &notes);
                 continue;
             }
             Line::Said(text) => messages.push(message("user", &text)),

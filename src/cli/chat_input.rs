@@ -10,7 +10,8 @@ use rustyline::history::MemHistory;
 use std::io::{BufRead, IsTerminal, Stdin};
 use std::path::Path;
 
-const COMMANDS: &str = "/reset starts anew, /exit or Ctrl-D ends; Ctrl-C stops an answer.";
+/// Which commands there are.
+pub(super) const COMMANDS: &str = "/reset starts anew, /exit or Ctrl-D ends; Ctrl-C stops an answer.";
 
 /// Lines of stdin; on a terminal they can be edited, and the arrow keys bring earlier ones back.
 pub(super) enum ChatInput {
@@ -82,11 +83,6 @@ impl ChatInput {
             ChatInput::Terminal(_) => output::note(message),
             ChatInput::Lines(_) => notes.info(message),
         }
-    }
-
-    /// Which commands there are.
-    pub(super) fn help() -> &'static str {
-        COMMANDS
     }
 }
 

@@ -109,7 +109,7 @@ impl Pass for LoraPass {
     }
 
     fn check(&self) -> Result<()> {
-        for data in [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten() {
+        for DataUse { config: data, .. } in self.data() {
             olive_data::check(&data.pre_process)?;
             olive_data::inputs(&data.load)?;
         }
@@ -117,16 +117,17 @@ impl Pass for LoraPass {
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        let data = [Some(&self.options.train_data), self.options.eval_data.as_ref()].into_iter().flatten();
         if let Some(model) = model {
             let folder = ModelFolder::open(model.base())?;
             let spec = folder.spec()?;
             targets::select(&spec, self.options.target_modules.as_ref())?;
             targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
-            data.clone().try_for_each(|data| olive_data::check_model(&data.pre_process, &folder))?;
+            self.data()
+                .iter()
+                .try_for_each(|data| olive_data::check_model(&data.config.pre_process, &folder))?;
             folder.checkpoint()?;
         }
-        data.clone().try_for_each(olive_data::check_columns)
+        self.data().iter().try_for_each(|data| olive_data::check_columns(data.config))
     }
 
     fn uses_device(&self) -> bool {
@@ -138,10 +139,6 @@ impl Pass for LoraPass {
         data_key::feed("train", &mut options.train_data, hasher)?;
         if let Some(data) = &mut options.eval_data {
             data_key::feed("eval", data, hasher)?;
-        }
-        // Accumulated steps are others since epochs end with a step of their own; without accumulation nothing changed.
-        if options.training.gradient_accumulation_steps > 1 {
-            hasher.field("epoch_ends", &"with a step");
         }
         hasher.field("lora", &options);
         Ok(())

@@ -100,9 +100,7 @@ impl Pass for MergePass {
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
         if let Some(ModelHandle::HfWithAdapter { base, adapter }) = model {
-            let folder = ModelFolder::open(base)?;
-            let tied = folder.spec()?.tied;
-            MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
+            open_merged(&ModelFolder::open(base)?, adapter)?;
         }
         Ok(())
     }
@@ -117,10 +115,9 @@ impl Pass for MergePass {
             unreachable!("`output_kind` refuses models without an adapter before anything runs")
         };
         let folder = ModelFolder::open(base)?.with_adapter(adapter);
-        let tied = folder.spec()?.tied;
         let quantised = self.quantised(&folder, adapter, context)?;
         let base_weights = self.base_weights(adapter)?;
-        let mut merged = MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, tied, adapter)?;
+        let mut merged = open_merged(&folder, adapter)?;
         if let (BaseWeights::Quantised, Some(quantised)) = (base_weights, &quantised) {
             merged = merged.onto(quantised.clone());
         }
@@ -274,6 +271,11 @@ fn shards<'a, 'b>(tensors: &'b [&'a Tensor], limit: usize) -> Vec<&'b [&'a Tenso
     }
     shards.push(&tensors[start..]);
     shards
+}
+
+/// The weights of a model with an adapter on them, computed as they are read.
+fn open_merged(folder: &ModelFolder, adapter: &Path) -> Result<MergedCheckpoint> {
+    MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, folder.spec()?.tied, adapter)
 }
 
 fn entry(merged: &MergedCheckpoint, tensor: &Tensor) -> Result<Entry> {
