@@ -150,7 +150,13 @@ impl ModelArgs {
 impl AnsweringArgs {
     /// See [`ModelArgs::open`].
     pub(crate) fn open(&self, globals: &Globals, notes: &Notes) -> Result<Generator> {
-        self.model.open(globals, notes)
+        let generator = self.model.open(globals, notes)?;
+        if let [_, ..] = generator.ignored_settings() {
+            let settings = generator.ignored_settings().join(", ");
+            let message = format!("the model's configuration asks for what is not done here: {settings}");
+            notes.events.emit(Event::Warning { message });
+        }
+        Ok(generator)
     }
 
     /// A conversation that begins with `--system`, if given, and this.

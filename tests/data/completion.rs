@@ -53,6 +53,24 @@ fn rows_that_lose_their_end_are_counted() {
     assert_eq!(said(rows(), all(Strategy::Join, 4), &model), [""; 0], "joined rows lose nothing");
 }
 
+#[test]
+fn texts_that_bring_the_special_tokens_themselves_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = toy_model(dir.path());
+    let texts = ["<s>10 11</s>", "12 <s> 13", "14 15 </s>", "16"];
+    let around = |add_special_tokens: bool| TextGeneration {
+        add_special_tokens,
+        ..options(Era::New, Strategy::LineByLine, 9, "{t}")
+    };
+    let warnings = said(rows(dir.path(), &texts), around(true), &model);
+    assert!(
+        warnings[0].starts_with("2 of 4 texts begin with `<s>` or end with `</s>` already"),
+        "{warnings:?}"
+    );
+    assert_eq!(said(rows(dir.path(), &texts), around(false), &model), [""; 0]);
+    assert_eq!(said(rows(dir.path(), &["12 <s> 13", "16"]), around(true), &model), [""; 0]);
+}
+
 fn labels(dataset: &Dataset) -> Vec<Vec<i32>> {
     dataset.samples.iter().map(|s| s.labels.clone()).collect()
 }

@@ -204,6 +204,25 @@ fn a_seed_repeats_an_answer_and_another_changes_it() {
 }
 
 #[test]
+fn settings_of_the_model_that_are_not_honoured_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(base_model()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let said = |settings: Value| {
+        std::fs::write(dir.path().join("generation_config.json"), settings.to_string()).unwrap();
+        let output =
+            succeed(olive().args(["generate", "--max-new-tokens", "1", "--prompt", "Hello"]).arg(dir.path()));
+        text(&output.stderr)
+    };
+    let named = said(json!({"eos_token_id": 0, "num_beams": 4, "no_repeat_ngram_size": 3, "min_length": 0}));
+    assert!(named.contains("not done here: num_beams: 4, no_repeat_ngram_size: 3"), "{named}");
+    let silent = said(json!({"eos_token_id": 0, "num_beams": 1, "repetition_penalty": 1.1, "min_p": 0.2}));
+    assert!(!silent.contains("not done here"), "{silent}");
+}
+
+#[test]
 fn the_chat_template_writes_the_prompt_and_the_answer_streams_to_stdout_alone() {
     let dir = onnx(fp32());
     let dir = dir.path();

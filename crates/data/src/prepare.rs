@@ -150,6 +150,16 @@ fn prepare_rows(
     if left_out > 0 {
         warn(events, format!("{left_out} of {} rows have an empty text and are left out", rows.len()));
     }
+    let doubly_marked = texts::doubly_marked(&texts, &tokens);
+    if options.add_special_tokens && doubly_marked > 0 {
+        let (bos, eos) = (tokens.bos.as_deref().unwrap_or(""), tokens.eos.as_deref().unwrap_or(""));
+        let message = format!(
+            "{doubly_marked} of {} texts begin with `{bos}` or end with `{eos}` already, and `add_special_tokens` puts these \
+             around every text once more: set it to false, or leave them out of the text",
+            texts.len()
+        );
+        warn(events, message);
+    }
     let joiner = match &options.joiner {
         Some(text) => {
             corpus::joiner(&tokenizer, text, options.loss_on).map_err(|e| tokenizer_error(model, &e))?

@@ -51,6 +51,19 @@ pub(super) fn texts(
     Ok(texts.into_iter().collect::<std::result::Result<_, _>>()?)
 }
 
+/// How many of the texts have one of the special tokens around them twice, as their rows bring it themselves.
+pub(super) fn doubly_marked(texts: &[Text], tokens: &SpecialTokens) -> usize {
+    let begins =
+        |text: &str, bos: &str| text.strip_prefix(bos).is_some_and(|rest| rest.trim_start().starts_with(bos));
+    let ends =
+        |text: &str, eos: &str| text.strip_suffix(eos).is_some_and(|rest| rest.trim_end().ends_with(eos));
+    let doubly = |text: &&Text| {
+        tokens.bos.as_ref().is_some_and(|bos| begins(&text.text, bos))
+            || tokens.eos.as_ref().is_some_and(|eos| ends(&text.text, eos))
+    };
+    texts.iter().filter(doubly).count()
+}
+
 /// The columns that texts are made of, and who needs them.
 ///
 /// # Errors

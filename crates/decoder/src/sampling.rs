@@ -40,6 +40,9 @@ impl SamplingOptions {
         )
     }
 
+    /// `top_k` of transformers and onnxruntime-genai for a model that samples and does not say.
+    const TOP_K: usize = 50;
+
     /// Greedy unless `do_sample`; the repetition penalty holds either way.
     pub fn with_defaults(
         do_sample: bool,
@@ -51,6 +54,7 @@ impl SamplingOptions {
         let repetition_penalty = repetition_penalty.filter(|p| *p > 0.0).unwrap_or(1.0);
         if do_sample {
             let temperature = temperature.unwrap_or(1.0);
+            let top_k = Some(top_k.unwrap_or(Self::TOP_K));
             SamplingOptions { temperature, top_k, top_p, repetition_penalty, seed: 0 }
         } else {
             SamplingOptions { repetition_penalty, ..Self::GREEDY }
@@ -251,5 +255,7 @@ mod tests {
         let config = serde_json::json!({"do_sample": true, "top_k": 20});
         let options = SamplingOptions::from_generation_config(Some(&config));
         assert_eq!((options.temperature, options.top_k), (1.0, Some(20)));
+        let options = SamplingOptions::from_generation_config(Some(&serde_json::json!({"do_sample": true})));
+        assert_eq!(options.top_k, Some(50));
     }
 }

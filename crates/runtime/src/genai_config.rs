@@ -83,6 +83,9 @@ pub struct SearchDefaults {
     pub repetition_penalty: Option<f64>,
     #[serde(default)]
     pub past_present_share_buffer: bool,
+    /// What else is there.
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, serde_json::Value>,
 }
 
 impl GenaiConfig {

@@ -9,6 +9,7 @@ use olive_core::handle::ModelHandle;
 use olive_data::chat_template::{ChatTemplate, GenerationPrompt, Message};
 use olive_decoder::{
     Decoder, GenerateError, Generation, LanguageModel, Limits, SamplingOptions, TextStream, generate,
+    ignored_settings,
 };
 use olive_model::{Adapter, ModelFolder, QuantisedBase};
 use serde_json::Value;
@@ -23,7 +24,14 @@ pub struct Generator {
     model: LoadedModel,
     stop: BTreeSet<u32>,
     context_length: usize,
-    defaults: SamplingOptions,
+    defaults: Defaults,
+}
+
+/// What the model's own configuration says about generation.
+struct Defaults {
+    sampling: SamplingOptions,
+    /// See [`ignored_settings`].
+    ignored: Vec<String>,
 }
 
 /// What to answer.
@@ -83,7 +91,10 @@ impl Generator {
         let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"]));
         let stop =
             eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
-        let defaults = SamplingOptions::from_generation_config(generation.as_ref());
+        let defaults = Defaults {
+            sampling: SamplingOptions::from_generation_config(generation.as_ref()),
+            ignored: generation.as_ref().and_then(Value::as_object).map_or_else(Vec::new, ignored_settings),
+        };
         Self::new(folder, LoadedModel::Float(Box::new(decoder)), stop, context_length, defaults)
     }
 
@@ -91,13 +102,16 @@ impl Generator {
         // Such a folder need not have a config.json.
         let folder = ModelFolder::new(dir.to_owned(), Value::Null);
         let search = &session.config().search;
-        let defaults = SamplingOptions::with_defaults(
+        let sampling = SamplingOptions::with_defaults(
             search.do_sample,
             search.temperature,
             search.top_k,
             search.top_p,
             search.repetition_penalty,
         );
+        let mut settings = search.others.clone();
+        settings.insert("do_sample".into(), search.do_sample.into());
+        let defaults = Defaults { sampling, ignored: ignored_settings(&settings) };
         let described = &session.config().model;
         let (stop, context_length) = (described.eos_token_id.clone(), described.context_length);
         Self::new(&folder, LoadedModel::Onnx(Box::new(session)), stop, context_length, defaults)
@@ -108,7 +122,7 @@ impl Generator {
         model: LoadedModel,
         stop: Vec<u32>,
         context_length: usize,
-        defaults: SamplingOptions,
+        defaults: Defaults,
     ) -> Result<Generator> {
         let tokenizer = folder.tokenizer()?;
         let mut stop: BTreeSet<u32> = stop.into_iter().collect();
@@ -130,7 +144,12 @@ impl Generator {
 
     /// What the model's own configuration says about sampling.
     pub fn defaults(&self) -> SamplingOptions {
-        self.defaults
+        self.defaults.sampling
+    }
+
+    /// Settings of the model's own configuration that would change its answers elsewhere and do not here, as `key: value`.
+    pub fn ignored_settings(&self) -> &[String] {
+        &self.defaults.ignored
     }
 
     /// Whether the model comes with a chat template; without one, only [`Prompt::Raw`] makes sense.
