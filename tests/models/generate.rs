@@ -203,13 +203,39 @@ fn a_seed_repeats_an_answer_and_another_changes_it() {
     assert_eq!(one["ids"], greedy["ids"]);
 }
 
-#[test]
-fn settings_of_the_model_that_are_not_honoured_are_named() {
+/// A copy of the quickstart's model, to be changed.
+fn copy_of_base_model() -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(base_model()).unwrap() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
     }
+    dir
+}
+
+#[test]
+fn a_token_that_the_embedding_lacks_is_named() {
+    let float = copy_of_base_model();
+    let onnx = onnx(fp32());
+    for dir in [float.path(), onnx.path()] {
+        let path = dir.join("tokenizer.json");
+        let mut tokenizer = read_json(&path);
+        let token = json!({"id": 100_000, "content": "<new>", "special": true, "single_word": false, "lstrip": false,
+                           "rstrip": false, "normalized": false});
+        tokenizer["added_tokens"].as_array_mut().unwrap().push(token);
+        std::fs::write(&path, tokenizer.to_string()).unwrap();
+        let output =
+            olive().args(["generate", "--raw", "--prompt", "What <new> is it?"]).arg(dir).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("the prompt's token `<new>`"), "{said}");
+        assert!(said.contains("beyond the model's vocabulary"), "{said}");
+    }
+}
+
+#[test]
+fn settings_of_the_model_that_are_not_honoured_are_named() {
+    let dir = copy_of_base_model();
     let said = |settings: Value| {
         std::fs::write(dir.path().join("generation_config.json"), settings.to_string()).unwrap();
         let output =

@@ -9,6 +9,8 @@ pub enum GenerateError {
     EmptyPrompt,
     #[error("the prompt has {tokens} tokens, and the model's context holds {context}")]
     PromptTooLong { tokens: usize, context: usize },
+    #[error("the prompt's token `{token}` ({id}) is beyond the model's vocabulary of {vocabulary}")]
+    BeyondVocabulary { token: String, id: u32, vocabulary: usize },
     #[error("the tokenizer failed: {0}")]
     Tokenizer(String),
 }
@@ -23,6 +25,11 @@ impl olive_core::Fault for GenerateError {
             GenerateError::PromptTooLong { .. } => {
                 Some("shorten the prompt, or start the conversation anew".into())
             }
+            GenerateError::BeyondVocabulary { .. } => Some(
+                "the token was added to the tokenizer, and the model's embedding was not resized: take the tokenizer that the \
+                 model was trained with, or leave such tokens out of the prompt"
+                    .into(),
+            ),
             GenerateError::Tokenizer(_) => None,
         }
     }

@@ -24,6 +24,16 @@ pub struct Generator {
     model: LoadedModel,
     stop: BTreeSet<u32>,
     context_length: usize,
+    vocabulary: usize,
+    defaults: Defaults,
+}
+
+/// What a model's files say about it.
+struct Facts {
+    stop: Vec<u32>,
+    context_length: usize,
+    /// Rows of the embedding.
+    vocabulary: usize,
     defaults: Defaults,
 }
 
@@ -84,7 +94,7 @@ impl Generator {
         adapter: Option<&Adapter>,
         device: &Device,
     ) -> Result<Generator> {
-        let context_length = folder.spec()?.context_length;
+        let spec = folder.spec()?;
         let decoder = Decoder::load(folder, quantised, adapter, device)?;
         let generation = folder.generation_config()?;
         // `generation_config.json` goes before `config.json`, as in transformers.
@@ -95,7 +105,9 @@ impl Generator {
             sampling: SamplingOptions::from_generation_config(generation.as_ref()),
             ignored: generation.as_ref().and_then(Value::as_object).map_or_else(Vec::new, ignored_settings),
         };
-        Self::new(folder, LoadedModel::Float(Box::new(decoder)), stop, context_length, defaults)
+        let facts =
+            Facts { stop, context_length: spec.context_length, vocabulary: spec.vocab_size, defaults };
+        Self::new(folder, LoadedModel::Float(Box::new(decoder)), facts)
     }
 
     fn onnx(dir: &Path, session: OnnxSession) -> Result<Generator> {
@@ -113,17 +125,17 @@ impl Generator {
         settings.insert("do_sample".into(), search.do_sample.into());
         let defaults = Defaults { sampling, ignored: ignored_settings(&settings) };
         let described = &session.config().model;
-        let (stop, context_length) = (described.eos_token_id.clone(), described.context_length);
-        Self::new(&folder, LoadedModel::Onnx(Box::new(session)), stop, context_length, defaults)
+        let facts = Facts {
+            stop: described.eos_token_id.clone(),
+            context_length: described.context_length,
+            vocabulary: described.vocab_size,
+            defaults,
+        };
+        Self::new(&folder, LoadedModel::Onnx(Box::new(session)), facts)
     }
 
-    fn new(
-        folder: &ModelFolder,
-        model: LoadedModel,
-        stop: Vec<u32>,
-        context_length: usize,
-        defaults: Defaults,
-    ) -> Result<Generator> {
+    fn new(folder: &ModelFolder, model: LoadedModel, facts: Facts) -> Result<Generator> {
+        let Facts { stop, context_length, vocabulary, defaults } = facts;
         let tokenizer = folder.tokenizer()?;
         let mut stop: BTreeSet<u32> = stop.into_iter().collect();
         // A chat model may end its turns with a token that its configuration forgets.
@@ -131,7 +143,7 @@ impl Generator {
         let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
         stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
         let template = ChatTemplate::from_folder(folder)?;
-        Ok(Generator { tokenizer, template, model, stop, context_length, defaults })
+        Ok(Generator { tokenizer, template, model, stop, context_length, vocabulary, defaults })
     }
 
     /// An empty sequence, for one conversation.
@@ -160,7 +172,7 @@ impl Generator {
     /// The tokens of a prompt. A chat template writes special tokens itself, so none are added to its text.
     ///
     /// # Errors
-    /// The template refuses the conversation, or the tokenizer fails.
+    /// The template refuses the conversation, the tokenizer fails, or gives a token that the model does not have.
     pub fn encode(&self, prompt: Prompt<'_>) -> Result<Vec<u32>> {
         let (text, add_special_tokens) = match prompt {
             Prompt::Raw(text) => (text.to_owned(), true),
@@ -173,7 +185,12 @@ impl Generator {
             .tokenizer
             .encode(text, add_special_tokens)
             .map_err(|e| GenerateError::Tokenizer(e.to_string()))?;
-        Ok(encoding.get_ids().to_vec())
+        let (ids, vocabulary) = (encoding.get_ids(), self.vocabulary);
+        if let Some(place) = ids.iter().position(|&id| id as usize >= vocabulary) {
+            let token = encoding.get_tokens()[place].clone();
+            return Err(GenerateError::BeyondVocabulary { token, id: ids[place], vocabulary }.into());
+        }
+        Ok(ids.to_vec())
     }
 
     /// Most tokens that the model can look at.
