@@ -9,7 +9,12 @@ mod report;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let command = cli::parse();
+    // Before there is a second thread: what a process is denied, only threads that it starts later are denied, too.
+    if let Err(code) = command.enter_sandbox() {
+        return code;
+    }
     // On a thread of the pool that computes: work that is given to the pool from outside puts the giver to sleep and wakes
     // it again, thousands of times in a step of training.
-    rayon::scope(|_| cli::main())
+    rayon::scope(|_| command.run())
 }

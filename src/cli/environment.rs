@@ -33,6 +33,11 @@ pub(crate) fn own_cache() -> Option<PathBuf> {
     user_cache().map(|dir| dir.join("olive"))
 }
 
+/// `--offline`, which `--sandbox` implies.
+fn offline(globals: &Globals) -> bool {
+    globals.offline || globals.sandbox
+}
+
 /// Where ONNX Runtime may be.
 pub(crate) fn library_search(globals: &Globals) -> LibrarySearch {
     LibrarySearch {
@@ -41,9 +46,17 @@ pub(crate) fn library_search(globals: &Globals) -> LibrarySearch {
         exe_dir: std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())),
         cache: own_cache(),
         python_prefixes: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(path).collect(),
-        ask_python: true,
-        offline: globals.offline,
+        ask_python: !globals.sandbox,
+        offline: offline(globals),
     }
+}
+
+/// Folders that the library may be loaded from.
+pub(crate) fn library_folders(globals: &Globals) -> Vec<PathBuf> {
+    let LibrarySearch { env, option, exe_dir, cache, python_prefixes, .. } = library_search(globals);
+    let of_file = |path: PathBuf| if path.is_dir() { Some(path) } else { Some(path.parent()?.to_owned()) };
+    let named = env.into_iter().chain(option).filter_map(of_file);
+    named.chain(exe_dir).chain(cache).chain(python_prefixes).collect()
 }
 
 /// How the hub may be used, by the variables that all its tools know.
@@ -59,7 +72,7 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         Some(text.trim().to_owned()).filter(|token| !token.is_empty())
     };
     SourceOptions {
-        offline: globals.offline || flag("HF_HUB_OFFLINE"),
+        offline: offline(globals) || flag("HF_HUB_OFFLINE"),
         cache: cache.unwrap_or_else(|| home.join("hub")),
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),

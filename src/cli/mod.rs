@@ -14,6 +14,7 @@ mod output;
 mod plan_state;
 mod plan_text;
 mod run;
+mod sandbox;
 mod schema;
 mod session;
 mod table;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 /// Fine-tune, merge and quantise a language model from an Olive configuration.
 #[derive(Parser)]
 #[command(name = "olive", version, max_term_width = 100, propagate_version = true)]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten, next_help_heading = "Options of every command")]
@@ -47,6 +48,10 @@ pub(crate) struct Globals {
     /// Never use the network: models and libraries must be on this machine.
     #[arg(long, global = true)]
     pub(crate) offline: bool,
+    /// Let the files that are read decide nothing outside the working folder: other files are out of reach, and so is the
+    /// network (Linux).
+    #[arg(long, global = true)]
+    pub(crate) sandbox: bool,
     /// The ONNX Runtime library to use (libonnxruntime.so).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ort_lib: Option<PathBuf>,
@@ -87,38 +92,54 @@ enum Verb {
     Schema(schema::SchemaArgs),
 }
 
-/// Runs the program.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let globals = &cli.globals;
-    let result = match &cli.verb {
-        Verb::Run(args) => run::run(args, globals),
-        Verb::Validate(args) => validate::run(args, globals),
-        Verb::Generate(args) => generate::run(args, globals),
-        Verb::Chat(args) => chat::run(args, globals),
-        Verb::Benchmark(args) => benchmark::run(args, globals),
-        Verb::Cache(args) => cache::run(args, globals),
-        Verb::Doctor(args) => doctor::run(args, globals),
-        Verb::Schema(args) => schema::run(args, globals),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error, globals.log_format),
+/// What the command line asks for; where it cannot be read, the process ends here.
+pub(crate) fn parse() -> Cli {
+    Cli::parse()
+}
+
+impl Cli {
+    /// `--sandbox`; the exit code where this machine cannot do it.
+    pub(crate) fn enter_sandbox(&self) -> Result<(), ExitCode> {
+        if !self.globals.sandbox {
+            return Ok(());
+        }
+        sandbox::enter(&self.globals).map_err(|error| fail(&error, &self.globals))
+    }
+
+    /// Does what was asked for.
+    pub(crate) fn run(&self) -> ExitCode {
+        let globals = &self.globals;
+        let result = match &self.verb {
+            Verb::Run(args) => run::run(args, globals),
+            Verb::Validate(args) => validate::run(args, globals),
+            Verb::Generate(args) => generate::run(args, globals),
+            Verb::Chat(args) => chat::run(args, globals),
+            Verb::Benchmark(args) => benchmark::run(args, globals),
+            Verb::Cache(args) => cache::run(args, globals),
+            Verb::Doctor(args) => doctor::run(args, globals),
+            Verb::Schema(args) => schema::run(args, globals),
+        };
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&error, globals),
+        }
     }
 }
 
 /// Prints an error, its causes and its hint.
-fn fail(error: &Error, format: LogFormat) -> ExitCode {
+fn fail(error: &Error, globals: &Globals) -> ExitCode {
     if let Some(IoFault { source, .. }) = error.downcast_ref()
         && source.kind() == std::io::ErrorKind::BrokenPipe
     {
         return ExitCode::SUCCESS; // The reader of a pipe has seen enough.
     }
     let text = error.with_causes();
-    match format {
-        LogFormat::Text => output::error(&text, error.hint().as_deref()),
+    let denied = globals.sandbox && text.contains("Permission denied");
+    let hint = if denied { Some(sandbox::HINT.to_owned()) } else { error.hint() };
+    match globals.log_format {
+        LogFormat::Text => output::error(&text, hint.as_deref()),
         LogFormat::Json => {
-            JsonLines.on_event(&TimedEvent::now(Event::Error { message: text, hint: error.hint() }));
+            JsonLines.on_event(&TimedEvent::now(Event::Error { message: text, hint }));
         }
     }
     ExitCode::from(error.exit_code())

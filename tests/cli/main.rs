@@ -6,6 +6,7 @@ mod doctor;
 mod output_folder;
 mod run;
 mod run_record;
+mod sandbox;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(init: olive_fuzz::start(), |data: &[u8]| olive_fuzz::gguf(data));
