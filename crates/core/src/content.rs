@@ -1,10 +1,11 @@
 //! Hashes of file contents, remembered by (path, size, mtime, inode), so that a second run does not read the
 //! weights again.
 
-use crate::{Result, error::IoContext};
+use crate::{Result, error::IoContext, file};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,31 @@ pub struct ContentHashes {
     file: Option<PathBuf>,
     known: RefCell<BTreeMap<PathBuf, Known>>,
     dirty: RefCell<bool>,
+    /// What this process was told of files, and what they looked like then.
+    told: RefCell<BTreeMap<PathBuf, (Stamp, String)>>,
+}
+
+/// What changes with a file's content, as far as the file system notices.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    /// Also of its permissions and links.
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Stamp {
+        Stamp {
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.size(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -33,11 +59,9 @@ impl ContentHashes {
     /// What an earlier run remembered in `cache_dir`. A file that cannot be read counts as empty: it only costs time.
     pub fn open(cache_dir: &Path) -> ContentHashes {
         let file = cache_dir.join("content-hashes-v1.json");
-        let known = std::fs::read(&file)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default();
-        ContentHashes { file: Some(file), known: RefCell::new(known), dirty: RefCell::new(false) }
+        let known =
+            file::read(&file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+        ContentHashes { file: Some(file), known: RefCell::new(known), ..ContentHashes::default() }
     }
 
     /// blake3 of the file's content, in hex.
@@ -47,6 +71,26 @@ impl ContentHashes {
     pub fn file(&self, path: &Path) -> Result<String> {
         let canonical = path.canonicalize().at("read", path)?;
         let meta = canonical.metadata().at("read", path)?;
+        let hash = self.hash(path, canonical, &meta)?;
+        self.told.borrow_mut().entry(path.to_owned()).or_insert_with(|| (Stamp::of(&meta), hash.clone()));
+        Ok(hash)
+    }
+
+    /// The first of the files asked for whose content is not what was said of it any more. Those that look the same are not
+    /// read again.
+    pub fn first_changed(&self) -> Option<PathBuf> {
+        for (path, (stamp, hash)) in self.told.borrow_mut().iter_mut() {
+            let now = path.metadata().map(|meta| Stamp::of(&meta));
+            let looks_the_same = now.as_ref().is_ok_and(|now| now == stamp);
+            if !looks_the_same && hash_file(path).ok().as_ref() != Some(hash) {
+                return Some(path.clone());
+            }
+            *stamp = now.unwrap_or(*stamp);
+        }
+        None
+    }
+
+    fn hash(&self, path: &Path, canonical: PathBuf, meta: &Metadata) -> Result<String> {
         let stamp = (meta.size(), (meta.mtime(), meta.mtime_nsec()), meta.ino());
         if let Some(known) = self.known.borrow().get(&canonical)
             && (known.size, known.mtime, known.inode) == stamp
@@ -73,16 +117,16 @@ impl ContentHashes {
     /// # Errors
     /// The cache folder cannot be written.
     pub fn save(&self) -> Result<()> {
-        let Some(file) = self.file.as_ref().filter(|_| *self.dirty.borrow()) else {
+        let Some(path) = self.file.as_ref().filter(|_| *self.dirty.borrow()) else {
             return Ok(());
         };
         let mut known = self.known.borrow_mut();
         known.retain(|path, _| path.exists());
-        let folder = file.parent().expect("a file in the cache folder");
+        let folder = path.parent().expect("a file in the cache folder");
         std::fs::create_dir_all(folder).at("create", folder)?;
-        let temporary = tempfile::NamedTempFile::new_in(folder).at("write", file)?;
-        serde_json::to_writer(&temporary, &*known).map_err(std::io::Error::from).at("write", file)?;
-        temporary.persist(file).map_err(|e| e.error).at("write", file)?;
+        file::remove_partial(folder);
+        let text = serde_json::to_vec(&*known).map_err(std::io::Error::from).at("write", path)?;
+        file::replace(path, &text).at("write", path)?;
         *self.dirty.borrow_mut() = false;
         Ok(())
     }
@@ -91,7 +135,7 @@ impl ContentHashes {
 /// Read in pieces: a mapping would count as memory of this process, as much as the whole file.
 fn hash_file(path: &Path) -> std::io::Result<String> {
     const PIECE: usize = 1 << 24;
-    let mut file = std::fs::File::open(path)?;
+    let mut file = file::open(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE.min(usize::try_from(file.metadata()?.len()).unwrap_or(PIECE).max(1))];
     loop {
@@ -115,6 +159,27 @@ mod tests {
         let before = hashes.file(&path).unwrap();
         std::fs::write(&path, "two").unwrap();
         assert_ne!(before, hashes.file(&path).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_is_told_from_one_that_was_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let hashes = ContentHashes::default();
+        std::fs::write(&path, "one").unwrap();
+        hashes.file(&path).unwrap();
+        let time = path.metadata().unwrap().modified().unwrap();
+        let touch =
+            |time| std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        touch(time + Duration::from_secs(3));
+        assert_eq!(hashes.first_changed(), None);
+        // Of the same size, with the old time.
+        std::thread::sleep(Duration::from_millis(50));
+        std::fs::write(&path, "two").unwrap();
+        touch(time + Duration::from_secs(3));
+        assert_eq!(hashes.first_changed(), Some(path.clone()));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(hashes.first_changed(), Some(path));
     }
 
     #[test]

@@ -7,6 +7,9 @@ pub mod device;
 pub mod error;
 pub mod event;
 pub mod event_hub;
+pub mod file;
 pub mod handle;
+pub mod inner_path;
 
 pub use error::{Error, Fault, Result};
+pub use inner_path::InnerPath;

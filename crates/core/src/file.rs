@@ -1,0 +1,157 @@
+//! Files that others may have put something else in the place of: links, pipes, devices.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// Opens a file for reading. A pipe or a device is refused at once, where opening it could wait for ever.
+///
+/// # Errors
+/// It is not there, may not be read, or is no regular file.
+pub fn open(path: &Path) -> Result<File> {
+    regular(OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?)
+}
+
+/// The content of a regular file.
+///
+/// # Errors
+/// As [`open`].
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// The text in a regular file.
+///
+/// # Errors
+/// As [`open`], or it is not UTF-8.
+pub fn read_to_string(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens the file that stands for a lock, made if need be. What is in it stays, and a link is not followed.
+///
+/// # Errors
+/// It cannot be made or opened, or is no regular file.
+pub fn open_lock(path: &Path) -> Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let options = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).open(path);
+    match options {
+        // What Linux says of a link is meant for those who follow them.
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            Err(Error::other("it is a symbolic link, which could lead to any file"))
+        }
+        opened => regular(opened?),
+    }
+}
+
+/// Gives a file this content by way of another name: a reader sees the old one or the new one, and a link of that name is
+/// replaced, not followed.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = partial(folder)?;
+    file.write_all(content)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// A file on its way into the folder. It is locked, so that [`remove_partial`] lets it be.
+///
+/// # Errors
+/// The folder cannot be written.
+pub fn partial(folder: &Path) -> Result<NamedTempFile> {
+    // Others may read it, as far as the umask lets them.
+    let permissions = Permissions::from_mode(0o666);
+    loop {
+        let made =
+            tempfile::Builder::new().prefix(PARTIAL).permissions(permissions.clone()).tempfile_in(folder)?;
+        match made.as_file().try_lock() {
+            Err(TryLockError::WouldBlock) => {}
+            // Where files cannot be locked, none is removed either.
+            Ok(()) | Err(TryLockError::Error(_)) if made.as_file().metadata()?.nlink() > 0 => {
+                return Ok(made);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Removes the files on their way into the folder whose writers were killed. What cannot be removed takes up space and does
+/// no harm.
+pub fn remove_partial(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_abandoned = || open(&path).map_or(true, |file| file.try_lock().is_ok());
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) && (path.is_symlink() || is_abandoned()) {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// The name under which a file comes into its folder, for those who keep others from doing the same.
+pub fn partial_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(PARTIAL);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// How the names of files on their way begin.
+const PARTIAL: &str = ".olive-partial-";
+
+fn regular(file: File) -> Result<File> {
+    let kind = file.metadata()?.file_type();
+    let what = match kind {
+        _ if kind.is_file() => return Ok(file),
+        _ if kind.is_dir() => "a folder",
+        _ if kind.is_fifo() => "a pipe",
+        _ if kind.is_socket() => "a socket",
+        _ => "a device",
+    };
+    Err(Error::new(ErrorKind::InvalidInput, format!("it is {what}, not a file")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn devices_and_folders_are_no_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("config.json");
+        symlink("/dev/zero", &link).unwrap();
+        assert!(read(&link).unwrap_err().to_string().contains("a device"));
+        assert!(read(dir.path()).unwrap_err().to_string().contains("a folder"));
+    }
+
+    #[test]
+    fn files_on_their_way_go_when_nobody_writes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let alive = partial(dir.path()).unwrap();
+        std::fs::write(dir.path().join(format!("{PARTIAL}dead")), "half").unwrap();
+        remove_partial(dir.path());
+        assert!(alive.path().exists() && std::fs::read_dir(dir.path()).unwrap().count() == 1);
+    }
+
+    #[test]
+    fn links_are_replaced_and_locks_on_them_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (link, theirs) = (dir.path().join("link"), dir.path().join("theirs"));
+        std::fs::write(&theirs, "theirs").unwrap();
+        symlink(&theirs, &link).unwrap();
+        assert!(open_lock(&link).unwrap_err().to_string().contains("symbolic link"));
+        replace(&link, b"ours").unwrap();
+        assert_eq!((read(&link).unwrap(), read(&theirs).unwrap()), (b"ours".to_vec(), b"theirs".to_vec()));
+        open_lock(&link).unwrap();
+        assert_eq!(read_to_string(&link).unwrap(), "ours");
+    }
+}
