@@ -5,7 +5,7 @@ use clap::Args;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Fault, Result, device};
 use olive_runtime::library_file::PINNED;
-use olive_runtime::{LibrarySearch, RuntimeError, fetch, preflight, threads};
+use olive_runtime::{LibrarySearch, RuntimeError, preflight, threads};
 use olive_train::memory;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<()> {
         finding("threads", "threads", threads_found()),
         finding("memory", "memory", memory()),
         finding("onnxruntime", "ONNX Runtime", onnx_runtime(globals)),
-        finding("pip", "pip", pip()),
+        finding("pip", "pip", pip(globals)),
         finding("cuda", "CUDA", cuda()),
         finding("hub_cache", "hub cache", hub_cache(globals)),
         finding("hub_token", "hub token", hub_token(globals)),
@@ -135,18 +135,16 @@ fn onnx_runtime(globals: &Globals) -> String {
 }
 
 fn not_found(search: &LibrarySearch) -> String {
-    if !search.offline && fetch::available_pip().is_some() {
+    if !search.offline && search.wheel.is_some() && search.programs.pip().is_some() {
         return format!("not found; {PINNED} is fetched with pip when it is first needed");
     }
     let ways = RuntimeError::Offline.hint().unwrap_or_default();
     format!("not found (1.{} or newer is needed); {ways}", preflight::NEEDED_MINOR)
 }
 
-fn pip() -> String {
-    match fetch::available_pip() {
-        Some(command) => format!("`{}`", command.join(" ")),
-        None => "not found".into(),
-    }
+fn pip(globals: &Globals) -> String {
+    let pip = environment::library_search(globals).programs.pip();
+    pip.map_or_else(|| "not found".into(), |pip| format!("`{pip}`"))
 }
 
 fn cuda() -> String {

@@ -6,7 +6,7 @@ use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
 use olive_engine::Environment;
 use olive_model::SourceOptions;
-use olive_runtime::{LibrarySearch, RuntimeError};
+use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -24,8 +24,18 @@ fn flag(name: &str) -> bool {
     var(name).is_some_and(|value| matches!(value.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
 }
 
+/// Folders that a variable names whatever the working folder is: relative ones would be anybody's.
+fn absolute(name: &str) -> Option<PathBuf> {
+    path(name).filter(|path| path.is_absolute())
+}
+
+/// The folder of the user.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
+}
+
 fn user_cache() -> Option<PathBuf> {
-    path("XDG_CACHE_HOME").or_else(|| Some(std::env::home_dir()?.join(".cache")))
+    absolute("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache")))
 }
 
 /// Where this program keeps what it fetches for itself.
@@ -40,13 +50,17 @@ fn offline(globals: &Globals) -> bool {
 
 /// Where ONNX Runtime may be.
 pub(crate) fn library_search(globals: &Globals) -> LibrarySearch {
+    // In the sandbox nothing else is started.
+    let path_of_programs = std::env::var_os("PATH").filter(|_| !globals.sandbox).unwrap_or_default();
+    let programs = Programs::of_path(&path_of_programs);
     LibrarySearch {
         env: path("ORT_DYLIB_PATH"),
         option: globals.ort_lib.clone(),
         exe_dir: std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())),
         cache: own_cache(),
-        python_prefixes: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(path).collect(),
-        ask_python: !globals.sandbox,
+        python_prefixes: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(absolute).collect(),
+        programs,
+        wheel: Wheel::of_this_machine(),
         offline: offline(globals),
     }
 }

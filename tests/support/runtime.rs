@@ -1,6 +1,6 @@
 //! ONNX Runtime.
 
-use olive_runtime::{Library, LibrarySearch};
+use olive_runtime::{Library, LibrarySearch, Programs, Wheel};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -14,7 +14,8 @@ pub fn library() -> Library {
             let search = LibrarySearch {
                 env: std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from),
                 cache: cache.map(|dir| dir.join("olive")),
-                ask_python: true,
+                programs: Programs::of_path(&std::env::var_os("PATH").unwrap_or_default()),
+                wheel: Wheel::of_this_machine(),
                 ..Default::default()
             };
             search.find_or_fetch(&()).expect("ONNX Runtime can be found or fetched")

@@ -1,115 +1,112 @@
 //! Taking the library out of the `onnxruntime` wheel, which pip downloads as this machine is set up to.
 
-use super::RuntimeError;
 use super::library_file::is_library;
+use super::wheel::Wheel;
+use super::{Programs, RuntimeError};
 use olive_core::event::{Event, EventSink};
+use olive_core::file;
+use sha2::{Digest, Sha256};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-/// Ways to call pip; the first that starts is used.
-const PIPS: &[&[&str]] = &[&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
+/// Begins the names of folders in which a wheel is unpacked.
+const PARTIAL: &str = "onnxruntime-partial-";
 
-/// Downloads the wheel of `version` and publishes its library as the folder `target`, inside `cache`.
+/// Downloads a wheel and publishes its library as the folder `target`, inside `cache`, which is absolute.
 ///
 /// A second process that wants the same waits for the first and finds the folder there.
 ///
 /// # Errors
-/// No pip, no wheel for this machine, no space.
-pub fn fetch(version: &str, cache: &Path, target: &Path, events: &dyn EventSink) -> Result<(), RuntimeError> {
+/// No pip, no such wheel, one with another content, no space.
+pub(crate) fn fetch(
+    wheel: &Wheel,
+    programs: &Programs,
+    cache: &Path,
+    target: &Path,
+    events: &dyn EventSink,
+) -> Result<(), RuntimeError> {
     let failed =
         |what: &str, e: &dyn std::fmt::Display| RuntimeError::Fetch { reason: format!("{what}: {e}") };
     std::fs::create_dir_all(cache).map_err(|e| failed("the cache folder cannot be made", &e))?;
-    let lock =
-        File::create(cache.join("onnxruntime.lock")).map_err(|e| failed("the lock cannot be made", &e))?;
+    let lock = file::open_lock(&cache.join("onnxruntime.lock"))
+        .map_err(|e| failed("the lock cannot be made", &e))?;
     lock.lock().map_err(|e| failed("the lock cannot be taken", &e))?;
     if target.is_dir() {
         return Ok(());
     }
+    remove_left_overs(cache);
+    let version = wheel.version;
     events.emit(Event::Info {
         message: format!("ONNX Runtime was not found; fetching onnxruntime {version} with pip, once"),
     });
-    let work = tempfile::tempdir_in(cache).map_err(|e| failed("no temporary folder", &e))?;
-    let wheel = download(version, work.path())?;
+    let work = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(cache);
+    let work = work.map_err(|e| failed("no temporary folder", &e))?;
+    let downloaded = download(wheel, programs, work.path())?;
     let staged = work.path().join("library");
     std::fs::create_dir(&staged).map_err(|e| failed("no temporary folder", &e))?;
-    unpack(&wheel, &staged).map_err(|e| failed("the wheel cannot be unpacked", &e))?;
+    unpack(&downloaded, &staged).map_err(|e| failed("the wheel cannot be unpacked", &e))?;
     std::fs::rename(&staged, target).map_err(|e| failed("the library cannot be put into the cache", &e))?;
     Ok(())
 }
 
-/// Runs pip until one call leaves a wheel in `dir`.
-fn download(version: &str, dir: &Path) -> Result<PathBuf, RuntimeError> {
+/// Removes what runs that were killed left; the lock says that nobody is at work.
+fn remove_left_overs(cache: &Path) {
+    for entry in std::fs::read_dir(cache).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+            // What cannot be removed takes up space and does no harm.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Has pip put the wheel into `dir`. The library does not depend on Python, so it need not be the wheel of the Python that
+/// pip runs on.
+fn download(wheel: &Wheel, programs: &Programs, dir: &Path) -> Result<PathBuf, RuntimeError> {
     let failed = |reason: String| RuntimeError::Fetch { reason };
-    let pip = available_pip().ok_or_else(|| failed("there is no pip".into()))?;
-    let mut complaint = String::new();
-    for foreign in [None, foreign_tags()] {
-        let Some(tags) = foreign.map_or_else(|| Some(Vec::new()), Some) else { continue };
-        let output = Command::new(pip[0])
-            .args(&pip[1..])
-            .args(["download", "--quiet", "--no-input", "--disable-pip-version-check"])
-            .args(["--no-deps", "--only-binary=:all:"])
-            .args(tags)
-            .arg("--dest")
-            .arg(dir)
-            .arg(format!("onnxruntime=={version}"))
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|e| failed(format!("pip does not start: {e}")))?;
-        if let Some(wheel) = wheel_in(dir).filter(|_| output.status.success()) {
-            return Ok(wheel);
-        }
-        if complaint.is_empty() {
-            complaint = last_error(&String::from_utf8_lossy(&output.stderr));
-        }
-    }
-    Err(failed(format!("`{} download onnxruntime=={version}` says: {complaint}", pip.join(" "))))
-}
-
-/// The command of a pip that works.
-pub fn available_pip() -> Option<&'static [&'static str]> {
-    PIPS.iter().copied().find(|pip| {
-        Command::new(pip[0])
-            .args(&pip[1..])
-            .args(["--version", "--disable-pip-version-check"])
-            .stdin(Stdio::null())
-            .output()
-            .is_ok_and(|output| output.status.success())
-    })
-}
-
-/// The library does not depend on Python: when the default Python is too old or too new for a wheel, the wheel of
-/// another one does.
-fn foreign_tags() -> Option<Vec<String>> {
-    let arch = std::env::consts::ARCH;
-    let platforms: Vec<String> = match std::env::consts::OS {
-        "linux" => (24..=39).rev().map(|minor| format!("manylinux_2_{minor}_{arch}")).collect(),
-        "macos" => {
-            let arch = if arch == "aarch64" { "arm64" } else { arch };
-            (11..=15).rev().map(|major| format!("macosx_{major}_0_{arch}")).collect()
-        }
-        _ => return None,
+    let pip = programs.pip().ok_or_else(|| failed("there is no pip".into()))?;
+    let release = format!("onnxruntime=={}", wheel.version);
+    let mut arguments: Vec<&OsStr> = [
+        "download",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary=:all:",
+    ]
+    .map(OsStr::new)
+    .into();
+    arguments
+        .extend(["--implementation", "cp", "--python-version", "3.12", "--abi", "cp312"].map(OsStr::new));
+    arguments.extend(["--platform", wheel.platform, "--dest"].map(OsStr::new));
+    arguments.extend([dir.as_os_str(), OsStr::new(&release)]);
+    let output = pip.run(arguments).map_err(|e| failed(format!("pip does not start: {e}")))?;
+    let Some(path) = wheel_in(dir).filter(|_| output.status.success()) else {
+        let complaint = last_error(&String::from_utf8_lossy(&output.stderr));
+        return Err(failed(format!("`{pip} download {release}` says: {complaint}")));
     };
-    let mut tags: Vec<String> =
-        ["--python-version", "3.12", "--implementation", "cp", "--abi", "cp312"].map(String::from).into();
-    for platform in platforms.into_iter().filter(|name| glibc_allows(name)) {
-        tags.extend(["--platform".into(), platform]);
+    let found = sha256(&path).map_err(|e| failed(format!("the wheel cannot be read: {e}")))?;
+    if found != wheel.sha256 {
+        return Err(failed(format!(
+            "the wheel of {release} that `{pip}` gives has the SHA-256 {found}, not {}: it is another file",
+            wheel.sha256
+        )));
     }
-    Some(tags)
+    Ok(path)
 }
 
-/// Whether this machine's glibc is as new as `manylinux_2_NN_…` promises.
-fn glibc_allows(platform: &str) -> bool {
-    let Some(needed) = platform.strip_prefix("manylinux_2_").and_then(|rest| rest.split('_').next()) else {
-        return true;
-    };
-    let Ok(output) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else { return true };
-    let text = String::from_utf8_lossy(&output.stdout);
-    let have = text.trim().rsplit('.').next().and_then(|minor| minor.parse::<u32>().ok());
-    match (have, needed.parse::<u32>()) {
-        (Some(have), Ok(needed)) => needed <= have,
-        _ => true,
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut piece)? {
+            0 => break,
+            read => hasher.update(&piece[..read]),
+        }
     }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn wheel_in(dir: &Path) -> Option<PathBuf> {

@@ -1,10 +1,9 @@
 //! Where the ONNX Runtime library is on this machine.
 
-use super::library_file::{PINNED, cache_folder, library_in};
-use super::{RuntimeError, fetch, preflight};
+use super::library_file::{cache_folder, library_in};
+use super::{Programs, RuntimeError, Wheel, fetch, preflight};
 use olive_core::event::{Event, EventSink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// What the search may look at. The environment is read by `cli`.
 #[derive(Debug, Clone, Default)]
@@ -19,8 +18,10 @@ pub struct LibrarySearch {
     pub cache: Option<PathBuf>,
     /// Active Python environments (`VIRTUAL_ENV`, `CONDA_PREFIX`).
     pub python_prefixes: Vec<PathBuf>,
-    /// Whether the default `python3` may be asked where its onnxruntime is.
-    pub ask_python: bool,
+    /// Where Python and pip may be: the default `python3` is asked where its onnxruntime is, and pip fetches it.
+    pub programs: Programs,
+    /// What may be fetched.
+    pub wheel: Option<Wheel>,
     pub offline: bool,
 }
 
@@ -83,9 +84,7 @@ impl LibrarySearch {
                 return Ok(Some(found));
             }
         }
-        if self.ask_python
-            && let Some(package) = python_package()
-        {
+        if let Some(package) = self.programs.python_package() {
             return Ok(usable(&package.join("capi"), LibrarySource::Python, events));
         }
         Ok(None)
@@ -105,8 +104,11 @@ impl LibrarySearch {
         let Some(cache) = &self.cache else {
             return Err(RuntimeError::Fetch { reason: "there is no home folder to keep it in".into() });
         };
+        let Some(wheel) = &self.wheel else {
+            return Err(RuntimeError::Fetch { reason: "there is no wheel of it for this machine".into() });
+        };
         let folder = cache_folder(cache);
-        fetch::fetch(PINNED, cache, &folder, events)?;
+        fetch::fetch(wheel, &self.programs, cache, &folder, events)?;
         let path = library_in(&folder)
             .ok_or_else(|| RuntimeError::Fetch { reason: "the wheel holds no library".into() })?;
         let version = preflight::version(&path)?;
@@ -133,22 +135,6 @@ fn site_packages(prefix: &Path) -> Vec<PathBuf> {
         }
     }
     all
-}
-
-/// Where the default Python keeps the `onnxruntime` package, without importing it.
-fn python_package() -> Option<PathBuf> {
-    const ASK: &str = "import importlib.util as u\ns = u.find_spec('onnxruntime')\n\
-                       print(s.submodule_search_locations[0] if s else '')";
-    for python in ["python3", "python"] {
-        let Ok(answer) = Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).output() else {
-            continue;
-        };
-        let path = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-        if answer.status.success() && !path.is_empty() {
-            return Some(path.into());
-        }
-    }
-    None
 }
 
 #[cfg(test)]
