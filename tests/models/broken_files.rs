@@ -30,6 +30,67 @@ fn refusal(model: &Path) -> String {
     text(&output.stderr)
 }
 
+/// Somebody who starts reading a pipe waits for a writer that never comes, and a device never ends.
+#[test]
+fn pipes_and_devices_are_refused_at_once() {
+    let files = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "model.safetensors",
+        "chat_template.jinja",
+    ];
+    for file in files.into_iter().chain(["generation_config.json"]) {
+        let model = model();
+        let path = model.path().join(file);
+        let pipe = || assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let device = || std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        for put in [&pipe as &dyn Fn(), &device] {
+            let _ = std::fs::remove_file(&path);
+            put();
+            let said = refusal(model.path());
+            assert!(said.contains("error: ") && said.contains(file), "{file}: {said}");
+        }
+    }
+}
+
+#[test]
+fn names_in_a_model_lead_nowhere_else() {
+    let outside = model();
+    let model = model();
+    let weights = model.path().join("model.safetensors");
+    let theirs = outside.path().join("model.safetensors");
+    let index = model.path().join("model.safetensors.index.json");
+    std::fs::remove_file(&weights).unwrap();
+    let relative = format!("../{}/model.safetensors", outside.path().file_name().unwrap().display());
+    for name in [theirs.to_str().unwrap(), &relative, "a/../../x", "", "..", "a\nb"] {
+        let map = serde_json::json!({"weight_map": {"model.norm.weight": name}});
+        std::fs::write(&index, map.to_string()).unwrap();
+        let said = refusal(model.path());
+        assert!(
+            said.contains("index.json` is damaged: `weight_map` names a file whose name"),
+            "{name}: {said}"
+        );
+    }
+    let genai = |name: &str| {
+        serde_json::json!({"model": {
+            "type": "llama", "context_length": 8, "vocab_size": 9, "eos_token_id": 2,
+            "decoder": {
+                "filename": name, "head_size": 1, "num_hidden_layers": 1, "num_key_value_heads": 1,
+                "inputs": {
+                    "input_ids": "i", "past_key_names": "p.%d.key", "past_value_names": "p.%d.value",
+                },
+                "outputs": {"logits": "l", "present_key_names": "k.%d", "present_value_names": "v.%d"},
+            },
+        }})
+    };
+    for name in ["../model.onnx", "/etc/passwd", ""] {
+        std::fs::write(model.path().join("genai_config.json"), genai(name).to_string()).unwrap();
+        let said = refusal(model.path());
+        assert!(said.contains("`model.decoder.filename`"), "{name}: {said}");
+    }
+}
+
 #[test]
 fn a_git_lfs_pointer_is_told_from_a_damaged_file() {
     for file in ["model.safetensors", "config.json", "tokenizer_config.json"] {

@@ -428,6 +428,27 @@ fn a_server_cannot_write_outside_the_cache() {
 }
 
 #[test]
+fn a_reference_in_the_cache_leads_to_a_commit_only() {
+    let cache = tempfile::tempdir().unwrap();
+    let elsewhere = cache.path().join("models--tiny--llama/elsewhere");
+    std::fs::create_dir_all(&elsewhere).unwrap();
+    for (name, content) in model() {
+        let path = elsewhere.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    let refs = cache.path().join("models--tiny--llama/refs");
+    std::fs::create_dir_all(&refs).unwrap();
+    std::fs::create_dir_all(cache.path().join("models--tiny--llama/snapshots")).unwrap();
+    for commit in ["../elsewhere", elsewhere.to_str().unwrap(), ""] {
+        std::fs::write(refs.join("main"), commit).unwrap();
+        let options = SourceOptions { offline: true, cache: cache.path().into(), ..Default::default() };
+        let error = resolve(ID, None, &options, &()).unwrap_err();
+        assert!(error.to_string().contains("it is not in the cache"), "{commit}: {error}");
+    }
+}
+
+#[test]
 fn the_token_stays_with_the_hub() {
     let files = model();
     let store = Hub::serve(files.clone(), Behaviour::default());

@@ -5,7 +5,7 @@ use super::stored_file::{self, read_json};
 use candle_core::DType;
 use half::f16;
 use memmap2::Mmap;
-use olive_core::{Result, error::IoContext};
+use olive_core::{InnerPath, Result, error::IoContext};
 use olive_kernels::{Decode, HostMatrix, Stored};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
@@ -310,7 +310,16 @@ fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     })?;
     let names: std::collections::BTreeSet<&str> =
         map.values().filter_map(serde_json::Value::as_str).collect();
-    let missing: Vec<&str> = names.iter().copied().filter(|name| !dir.join(name).is_file()).collect();
+    let mut files = Vec::with_capacity(names.len());
+    for name in &names {
+        let name = InnerPath::parse(name).map_err(|refusal| ModelError::Damaged {
+            path: index.to_owned(),
+            reason: format!("`weight_map` names a file whose name {refusal}"),
+        })?;
+        files.push(name.below(dir));
+    }
+    let missing: Vec<&str> =
+        names.iter().zip(&files).filter(|(_, path)| !path.is_file()).map(|(name, _)| *name).collect();
     if let Some(first) = missing.first() {
         return Err(ModelError::MissingShards {
             path: index.to_owned(),
@@ -320,7 +329,7 @@ fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
         }
         .into());
     }
-    Ok(names.into_iter().map(|name| dir.join(name)).collect())
+    Ok(files)
 }
 
 fn map(path: &Path) -> Result<Mmap> {

@@ -3,7 +3,7 @@
 use super::stored_file::read_json;
 use super::{Checkpoint, ModelError, prequantised, tokenizer};
 use olive_arch::Spec;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
@@ -212,7 +212,7 @@ impl ModelFolder {
 
 fn chat_template_in(dir: &Path) -> Result<Option<String>> {
     let path = dir.join(CHAT_TEMPLATE);
-    match std::fs::read_to_string(&path) {
+    match file::read_to_string(&path) {
         Ok(source) => return Ok(Some(source)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e).at("read", &path),

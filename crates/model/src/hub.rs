@@ -6,7 +6,7 @@ use super::source_options::SourceOptions;
 use super::stored_file::read_json;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
-use olive_core::{Error, Result};
+use olive_core::{Error, InnerPath, Result, file};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -129,7 +129,8 @@ fn cached_snapshot(id: &str, revision: &str, cache: &Path) -> Option<PathBuf> {
     let commit = if is_commit(revision) {
         revision.to_owned()
     } else {
-        std::fs::read_to_string(repo.join("refs").join(revision)).ok()?.trim().to_owned()
+        let noted = file::read_to_string(&repo.join("refs").join(revision)).ok()?.trim().to_owned();
+        is_commit(&noted).then_some(noted)?
     };
     let dir = repo.join("snapshots").join(commit);
     (dir.is_dir() && missing_file(&dir).is_none()).then_some(dir)
@@ -158,7 +159,8 @@ fn missing_file(dir: &Path) -> Option<String> {
     match read_json(&dir.join("model.safetensors.index.json")) {
         Ok(Some(index)) => {
             let shards = index["weight_map"].as_object()?.values().filter_map(|name| name.as_str());
-            shards.map(str::to_owned).find(|name| !dir.join(name).is_file())
+            let is_there = |name: &str| InnerPath::parse(name).is_ok_and(|name| name.below(dir).is_file());
+            shards.map(str::to_owned).find(|name| !is_there(name))
         }
         _ => Some("model.safetensors (or model.safetensors.index.json)".into()),
     }

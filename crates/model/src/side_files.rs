@@ -6,7 +6,7 @@ use super::stored_file::read_json;
 use super::{ModelError, ModelFolder};
 use jsonc_parser::ParseOptions;
 use jsonc_parser::cst::{CstInputValue, CstObject, CstObjectProp, CstRootNode};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -47,7 +47,7 @@ impl ModelFolder {
             return template.map_or(Ok(()), |text| std::fs::write(&target, text).at("write", &target));
         }
         let Some(from) = self.side_file(name) else { return Ok(()) };
-        let mut content = std::fs::read(&from).at("read", &from)?;
+        let mut content = file::read(&from).at("read", &from)?;
         if name == "config.json" && self.contradicts_tie()? {
             content = edited(&from, &content, |config| {
                 let untied = CstInputValue::Bool(false);
@@ -76,7 +76,7 @@ impl ModelFolder {
             let Some(config) = self.naming_code(config)? else { continue };
             for name in self.code(&config)?.into_iter().flatten() {
                 let (from, target) = (self.dir.join(&name), to.join(&name));
-                let content = std::fs::read(&from).at("read", &from)?;
+                let content = file::read(&from).at("read", &from)?;
                 std::fs::write(&target, content).at("write", &target)?;
             }
         }
@@ -88,7 +88,7 @@ impl ModelFolder {
         let Some(path) = self.side_file(name).filter(|_| WITH_CODE.contains(&name)) else {
             return Ok(None);
         };
-        let text = std::fs::read(&path).at("read", &path)?;
+        let text = file::read(&path).at("read", &path)?;
         if !String::from_utf8_lossy(&text).contains(CODE) {
             return Ok(None);
         }
@@ -117,7 +117,7 @@ impl ModelFolder {
             if !ModelFolder::is_side_file(&name) || !path.is_file() {
                 return Ok(None);
             }
-            let text = std::fs::read(&path).at("read", &path)?;
+            let text = file::read(&path).at("read", &path)?;
             modules.extend(imports(&String::from_utf8_lossy(&text)));
             found.insert(name);
         }

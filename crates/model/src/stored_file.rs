@@ -1,7 +1,7 @@
 //! Reading files that may not be what their names say.
 
 use super::ModelError;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use serde_json::Value;
 use std::fs::File;
 use std::io::Read;
@@ -59,7 +59,7 @@ pub(crate) fn pickle(dir: &Path) -> Result<Option<String>> {
 /// # Errors
 /// It cannot be read, or is not JSON.
 pub fn read_json(path: &Path) -> Result<Option<Value>> {
-    let text = match std::fs::read_to_string(path) {
+    let text = match file::read_to_string(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.at("read", path)?,
     };

@@ -11,7 +11,7 @@ use super::side_files::{self, GenaiTokens};
 use super::synced_file::write_synced;
 use super::weights::Weights;
 use olive_arch::Spec;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use olive_model::ModelFolder;
 use prost::Message;
 use std::collections::BTreeSet;
@@ -41,7 +41,7 @@ pub fn add_metadata(model: &Path, options: &BuildOptions, dir: &Path) -> Result<
     let folder = ModelFolder::open(model)?.with_layers(options.num_hidden_layers)?;
     let path = find_graph(model, options)?;
     let damaged = |reason: String| OnnxError::Graph { path: path.clone(), reason };
-    let bytes = std::fs::read(&path).at("read", &path)?;
+    let bytes = file::read(&path).at("read", &path)?;
     let graph = ModelProto::decode(&*bytes)
         .map_err(|e| damaged(format!("it is not an ONNX model ({e})")))?
         .graph

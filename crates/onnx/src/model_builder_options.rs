@@ -2,9 +2,9 @@
 
 use olive_config::option::{BOOL, Block, Kind, Opt, TEXTS, at_least, option_of};
 use olive_config::{DataConfig, Era, Fields, Findings, PASS, Setting, choice, options};
+use olive_core::InnerPath;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
-use std::path::{Component, Path};
 
 /// Weights per scale for which ONNX Runtime has kernels.
 pub(crate) const BLOCK_SIZES: &[i64] = &[16, 32, 64, 128, 256];
@@ -203,8 +203,7 @@ impl ModelBuilderOptions {
 
     /// The name of a file in the same folder.
     pub fn is_file_name(name: &str) -> bool {
-        let mut parts = Path::new(name).components();
-        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && !name.ends_with('/')
+        InnerPath::name(name).is_ok()
     }
 }
 

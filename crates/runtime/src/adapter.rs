@@ -2,6 +2,7 @@
 
 use super::RuntimeError;
 use half::{bf16, f16};
+use olive_core::file;
 use olive_onnx::adapter_file::{self, AdapterParameter};
 use olive_onnx::proto::data_type;
 use ort::session::Session;
@@ -54,7 +55,7 @@ impl OnnxAdapter {
 
 fn inputs(file: &Path, session: &Session) -> Result<Vec<(String, DynTensor)>, RuntimeError> {
     let refuse = |reason: String| RuntimeError::Adapter { path: file.to_owned(), reason };
-    let bytes = std::fs::read(file).map_err(|e| refuse(e.to_string()))?;
+    let bytes = file::read(file).map_err(|e| refuse(e.to_string()))?;
     let parameters = adapter_file::decode(&bytes).map_err(|reason| refuse(reason.to_owned()))?;
     drop(bytes);
     let optional = session.overridable_initializers();

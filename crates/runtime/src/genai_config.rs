@@ -2,6 +2,7 @@
 
 use super::RuntimeError;
 use olive_arch::families;
+use olive_core::{InnerPath, file};
 use olive_model::ModelFolder;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -95,13 +96,17 @@ impl GenaiConfig {
     /// The file is missing, not JSON, or not that of a single decoder.
     pub fn load(dir: &Path) -> Result<GenaiConfig, RuntimeError> {
         let unusable = |reason: String| RuntimeError::GenaiConfig { path: dir.to_owned(), reason };
-        let text = match std::fs::read_to_string(dir.join(Self::FILE)) {
+        let text = match file::read_to_string(&dir.join(Self::FILE)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 return Err(RuntimeError::NotAModel { path: dir.to_owned(), missing: Self::FILE.into() });
             }
             other => other.map_err(|e| unusable(e.to_string()))?,
         };
-        serde_json::from_str(&text).map_err(|e| unusable(e.to_string()))
+        let config: GenaiConfig = serde_json::from_str(&text).map_err(|e| unusable(e.to_string()))?;
+        if let Err(refusal) = InnerPath::parse(&config.model.decoder.filename) {
+            return Err(unusable(format!("`model.decoder.filename`: {refusal}")));
+        }
+        Ok(config)
     }
 
     /// The length from which on sequences are rotated with other factors (LongRoPE), if there is one: what the

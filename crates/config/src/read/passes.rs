@@ -13,6 +13,7 @@ use crate::origin::Origin;
 use crate::place::{At, join};
 use crate::run_config::PassConfig;
 use crate::tables::{FOREIGN_PASSES, PassSurroundings};
+use olive_core::InnerPath;
 
 /// What every pass may refer to.
 pub(super) struct Surroundings<'a, 'n> {
@@ -62,6 +63,10 @@ pub(super) fn read<P: ?Sized>(
     let mut foreign = Vec::new();
     for entry in entries.iter().filter(|entry| !entry.key.starts_with("x-")) {
         let path = join(&found.path, &entry.key);
+        if let Err(refusal) = InnerPath::name(&entry.key) {
+            let hint = "folders are named for passes: letters, digits, `-` and `_` will do";
+            findings.error(entry.at, &path, format!("the name {refusal}"), Some(hint.into()));
+        }
         let (node, path) = first_alternative(entry, path, findings);
         let pass = match definition(&entry.key, node, &path, registry, &mut foreign, findings) {
             Some(definition) => {

@@ -9,7 +9,7 @@ mod vocabulary;
 
 use super::ModelError;
 use super::stored_file::{read_json, refuse_pointer};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use parts::Ends;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -108,7 +108,7 @@ pub(crate) fn json(dir: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
-    let content = std::fs::read(path).at("read", path)?;
+    let content = file::read(path).at("read", path)?;
     refuse_pointer(path, &content)?;
     Ok(content)
 }

@@ -5,6 +5,7 @@ use super::parts::{Ends, Parts};
 use super::pieces::split_merge;
 use super::pre_tokenizer::pre_tokenizer;
 use olive_arch::families::VOCABULARY_CLASSES;
+use olive_core::file;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -29,7 +30,7 @@ pub(super) fn read(dir: &Path, config: &Value) -> Found<Value> {
     if config["add_prefix_space"] == Value::Bool(true) {
         pre.add_prefix_space();
     }
-    let text = |name: &str| std::fs::read_to_string(dir.join(name)).map_err(|e| format!("{name}: {e}"));
+    let text = |name: &str| file::read_to_string(&dir.join(name)).map_err(|e| format!("{name}: {e}"));
     let words: Map<String, Value> =
         serde_json::from_str(&text(VOCABULARY)?).map_err(|e| format!("{VOCABULARY}: {e}"))?;
     let merges = text(MERGES)?;
