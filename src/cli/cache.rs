@@ -83,7 +83,7 @@ fn explain(store: &Store, key: &str) -> Result<()> {
 fn clean(store: &Store, notes: &Notes) -> Result<()> {
     let cleaned = store.clean()?;
     for kept in &cleaned.kept {
-        notes.info(&format!("{} is left: another process works on it or uses it", kept.display()));
+        notes.info(&kept.to_string());
     }
     notes.info(&format!("removed {} artefacts, {}", cleaned.removed, number::bytes(cleaned.bytes)));
     Ok(())

@@ -4,7 +4,7 @@ use super::Globals;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
-use olive_engine::Environment;
+use olive_engine::{Environment, ForeignFiles};
 use olive_model::SourceOptions;
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
 use std::path::PathBuf;
@@ -120,6 +120,8 @@ pub(crate) fn of_the_engine(globals: &Globals) -> Result<Environment> {
         source: source_options(globals),
         device: device(globals)?,
         host: host(),
+        home: home(),
+        foreign_files: ForeignFiles::default(),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     })

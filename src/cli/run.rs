@@ -6,7 +6,7 @@ use super::{Globals, LogFormat, output, table, validate};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
-use olive_engine::{Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
+use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -18,6 +18,9 @@ pub(crate) struct RunArgs {
     /// Override a value of the configuration, for example `passes.lora.config.lora_r=16`. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Replace files in `output_dir` that no run wrote.
+    #[arg(long)]
+    pub(crate) overwrite: bool,
     /// Print the plan and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -27,11 +30,13 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
     let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
     let plan = Plan::new(&config)?;
+    let foreign_files = if args.overwrite { ForeignFiles::Replaced } else { ForeignFiles::Kept };
     if args.dry_run {
-        return validate::print_plan(&config, &plan, globals);
+        return validate::print_plan(&config, &plan, foreign_files, globals);
     }
     let session = Session::start(globals, config.engine.log_severity_level)?;
-    let outcome = olive_engine::run_workflow(&config, &plan, &session.environment(globals));
+    let environment = Environment { foreign_files, ..session.environment(globals) };
+    let outcome = olive_engine::run_workflow(&config, &plan, &environment);
     // Bars must be gone before anything is printed to stdout.
     drop(session);
     print_outcome(&outcome?, globals)

@@ -11,7 +11,7 @@ use olive_core::device::DeviceChoice;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
 use olive_core::event_hub::{EventHub, EventListener};
-use olive_engine::Environment;
+use olive_engine::{Environment, ForeignFiles};
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
 
@@ -54,6 +54,8 @@ impl Session {
             source: environment::source_options(globals),
             device: self.device,
             host: environment::host(),
+            home: environment::home(),
+            foreign_files: ForeignFiles::default(),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
         }

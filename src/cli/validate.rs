@@ -6,7 +6,7 @@ use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
-use olive_engine::{Plan, REGISTRY, RunConfig, prospects};
+use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, prospects};
 
 #[derive(Args)]
 pub(crate) struct ValidateArgs {
@@ -23,16 +23,22 @@ pub(crate) struct ValidateArgs {
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
     let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
-    print_plan(&config, &Plan::new(&config)?, globals)
+    print_plan(&config, &Plan::new(&config)?, ForeignFiles::Kept, globals)
 }
 
 /// Warnings to stderr, the plan to stdout; then, as an error, what would stop it.
-pub(super) fn print_plan(config: &RunConfig, plan: &Plan, globals: &Globals) -> Result<()> {
+pub(super) fn print_plan(
+    config: &RunConfig,
+    plan: &Plan,
+    foreign_files: ForeignFiles,
+    globals: &Globals,
+) -> Result<()> {
     let events = session::sink(globals);
     for warning in &config.warnings {
         events.emit(Event::Warning { message: warning.render(&config.path) });
     }
-    let prospects = prospects(config, plan, &environment::of_the_engine(globals)?);
+    let environment = Environment { foreign_files, ..environment::of_the_engine(globals)? };
+    let prospects = prospects(config, plan, &environment);
     output::result(&plan_text::render(config, &plan_state::describe(&prospects)))?;
     prospects.problem.map_or(Ok(()), Err)
 }

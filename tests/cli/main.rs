@@ -3,6 +3,7 @@
 mod cache_key;
 mod config;
 mod doctor;
+mod hostile_folders;
 mod output_folder;
 mod run;
 mod run_record;

@@ -154,6 +154,8 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
         source: SourceOptions::default(),
         device: DeviceChoice::Cpu,
         host: Some("here".into()),
+        home: None,
+        foreign_files: Default::default(),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     };

@@ -1,9 +1,11 @@
 //! What a workflow may use of the world around it. Nothing in this crate reads environment variables or prints.
 
+use crate::output::ForeignFiles;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::event_hub::EventHub;
 use olive_model::SourceOptions;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Made by whoever starts workflows: the command line, a test, a search.
@@ -14,6 +16,10 @@ pub struct Environment {
     pub device: DeviceChoice,
     /// The machine's name, for records.
     pub host: Option<String>,
+    /// The user's folder, which is no place for results itself.
+    pub home: Option<PathBuf>,
+    /// What becomes of files in output folders that no run wrote.
+    pub foreign_files: ForeignFiles,
     /// Raised to stop at the next safe point.
     pub cancel: CancelFlag,
     /// Where the workflow says what it does.

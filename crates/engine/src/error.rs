@@ -18,6 +18,10 @@ pub enum EngineError {
     OverConfiguration { path: PathBuf },
     #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
     OverFile { path: PathBuf },
+    #[error("the result would go through the symbolic link `{}`", path.display())]
+    OutputLink { path: PathBuf },
+    #[error("`{}` is no folder for a result: it is {what}", path.display())]
+    OutputPlace { path: PathBuf, what: &'static str },
 }
 
 impl olive_core::Fault for EngineError {
@@ -31,8 +35,14 @@ impl olive_core::Fault for EngineError {
                 Some("move the configuration, or choose another `output_dir`".into())
             }
             EngineError::OverFile { .. } => Some(
-                "give a folder for the result in `output_dir`, which is the working folder unless it is given".into(),
+                "give a folder for the result in `output_dir`, which is the working folder unless it is given; \
+                 `olive run --overwrite` replaces such files"
+                    .into(),
             ),
+            EngineError::OutputLink { .. } => {
+                Some("remove the link, or give the folder that it leads to as `output_dir`".into())
+            }
+            EngineError::OutputPlace { .. } => Some("give a folder of its own in `output_dir`".into()),
         }
     }
 
@@ -44,7 +54,9 @@ impl olive_core::Fault for EngineError {
             | EngineError::Host { .. }
             | EngineError::OverInput { .. }
             | EngineError::OverConfiguration { .. }
-            | EngineError::OverFile { .. } => 2,
+            | EngineError::OverFile { .. }
+            | EngineError::OutputLink { .. }
+            | EngineError::OutputPlace { .. } => 2,
             EngineError::Pass { source, .. } => source.exit_code(),
         }
     }

@@ -19,6 +19,7 @@ pub use environment::Environment;
 pub use error::EngineError;
 pub use host::Host;
 pub use outcome::{FlowOutcome, OutputState, StepOutcome, WorkflowOutcome};
+pub use output::ForeignFiles;
 pub use passes::{REGISTRY, RunConfig};
 pub use plan::{Plan, Step};
 pub use prospects::{Prospects, StepState, prospects};

@@ -1,7 +1,8 @@
 //! What a plan would find in the cache, and what would stop it, without doing anything.
 
 use super::plan::{Flow, StepKey};
-use super::{Environment, Plan, input, output};
+use super::workflow::destination;
+use super::{Environment, Plan, input};
 use crate::cache::Store;
 use crate::cache::store::Unusable;
 use crate::passes::RunConfig;
@@ -42,7 +43,7 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
         Ok(input) => (Some(input), None),
         Err(error) => (None, Some(error).filter(|error| input::stays_missing(error, &environment.source))),
     };
-    let outputs = || check_outputs(config, plan, input.as_ref()).err();
+    let outputs = || check_outputs(config, plan, environment, input.as_ref()).err();
     let mut problem = plan.check().err().or_else(outputs).or(missing);
     let mut flows = Vec::with_capacity(plan.flows.len());
     for flow in &plan.flows {
@@ -57,12 +58,17 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
 }
 
 /// Whether the results can be put where they belong.
-fn check_outputs(config: &RunConfig, plan: &Plan, input: Option<&ModelHandle>) -> Result<()> {
+fn check_outputs(
+    config: &RunConfig,
+    plan: &Plan,
+    environment: &Environment,
+    input: Option<&ModelHandle>,
+) -> Result<()> {
     for flow in &plan.flows {
         let dir = plan.output_dir(flow, &config.engine.output_dir);
-        let Some(last) = flow.steps.last() else { continue };
-        input.map_or(Ok(()), |input| output::check_input(&dir, input, last))?;
-        output::check_files(&dir, &config.path, last)?;
+        let Some(destination) = destination(config, flow, &dir, environment) else { continue };
+        input.map_or(Ok(()), |input| destination.check_input(input))?;
+        destination.check_files()?;
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use super::plan::{Flow, StepKey};
 use super::{Environment, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, output};
-use crate::cache::Store;
+use crate::cache::{CacheError, Store};
 use crate::executor::{Execution, Executors, LocalExecutor};
-use crate::output::{HistoryFile, Publication};
+use crate::output::{Destination, HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::stages::stages;
@@ -58,6 +58,18 @@ struct Workflow<'a> {
     recorder: Option<&'a RunRecorder>,
 }
 
+/// A flow that is about to run.
+struct FlowRun<'a> {
+    /// Its place in the plan.
+    number: usize,
+    keys: &'a [StepKey],
+    input: &'a ModelHandle,
+    /// See [`Execution::unchanged`].
+    unchanged: &'a dyn Fn() -> Result<()>,
+    /// The name of the run's record.
+    record: Option<&'a str>,
+}
+
 impl Workflow<'_> {
     fn run(&self) -> Result<WorkflowOutcome> {
         if self.config.engine.clean_cache {
@@ -68,11 +80,7 @@ impl Workflow<'_> {
         if let Some(input) = &here {
             self.check_output_dirs(input)?;
         }
-        for (flow, dir) in self.flows() {
-            if let Some(last) = flow.steps.last() {
-                output::prepare(dir, &self.config.path, last)?;
-            }
-        }
+        self.destinations().try_for_each(|destination| destination.prepare())?;
         let outcome = RefCell::new(self.pending());
         let record = self.begin_record(&outcome.borrow())?;
         if here.is_none() {
@@ -82,40 +90,39 @@ impl Workflow<'_> {
         let input = input::resolve(model, &environment.fetching(), &*environment.events)?;
         self.check_output_dirs(&input)?;
         let executors = Executors::new(vec![Box::new(LocalExecutor::new(environment.device.open()?))]);
-        let keys = self.keys(&input)?;
+        let contents = ContentHashes::open(&self.config.engine.cache_dir);
+        let keys = self.keys(&input, &contents)?;
         if let Some(recorder) = self.recorder {
             recorder.plan(&self.plan_document(Some(&keys)));
         }
         for (flow, keys) in self.plan.flows.iter().zip(&keys) {
             flow.check_input(Some(&input), Some(keys), self.store)?;
         }
+        let unchanged = || self.check_unchanged(&input, &contents, &keys);
         for (number, keys) in keys.iter().enumerate() {
-            self.run_flow(number, keys, &input, &executors, record.as_deref(), &outcome)?;
+            let run =
+                FlowRun { number, keys, input: &input, unchanged: &unchanged, record: record.as_deref() };
+            self.run_flow(&run, &executors, &outcome)?;
         }
         Ok(outcome.into_inner())
     }
 
-    /// Flows and where their results go.
-    fn flows(&self) -> impl Iterator<Item = (&Flow, &Path)> {
-        self.plan.flows.iter().zip(self.output_dirs.iter().map(PathBuf::as_path))
+    /// Where the results of the flows go.
+    fn destinations(&self) -> impl Iterator<Item = Destination<'_>> {
+        let flows = self.plan.flows.iter().zip(&self.output_dirs);
+        flows.filter_map(|(flow, dir)| destination(self.config, flow, dir, self.environment))
     }
 
     fn clean_cache(&self) -> Result<()> {
         for kept in self.store.clean()?.kept {
-            let message = format!("{} is not cleaned away: another process uses it", kept.display());
-            self.environment.events.emit(Event::Warning { message });
+            self.environment.events.emit(Event::Warning { message: kept.to_string() });
         }
         Ok(())
     }
 
     /// No result may take the place of the input model.
     fn check_output_dirs(&self, input: &ModelHandle) -> Result<()> {
-        for (flow, dir) in self.flows() {
-            if let Some(last) = flow.steps.last() {
-                output::check_input(dir, input, last)?;
-            }
-        }
-        Ok(())
+        self.destinations().try_for_each(|destination| destination.check_input(input))
     }
 
     /// The outcome before anything has run.
@@ -167,9 +174,8 @@ impl Workflow<'_> {
     }
 
     /// The keys of every flow's steps.
-    fn keys(&self, input: &ModelHandle) -> Result<Vec<Vec<StepKey>>> {
-        let contents = ContentHashes::open(&self.config.engine.cache_dir);
-        let keys = self.plan.flows.iter().map(|flow| flow.keys(input, self.environment.device, &contents));
+    fn keys(&self, input: &ModelHandle, contents: &ContentHashes) -> Result<Vec<Vec<StepKey>>> {
+        let keys = self.plan.flows.iter().map(|flow| flow.keys(input, self.environment.device, contents));
         let keys = keys.collect::<Result<_>>()?;
         if let Err(error) = contents.save() {
             // It only saves time; a cache that may be read but not written is a cache.
@@ -178,16 +184,32 @@ impl Workflow<'_> {
         Ok(keys)
     }
 
-    /// Runs the flow of this number and writes its result.
+    /// Whether the model and the data are still what the keys were computed of: they may be replaced during a run, and
+    /// files may come or go.
+    fn check_unchanged(
+        &self,
+        input: &ModelHandle,
+        contents: &ContentHashes,
+        keys: &[Vec<StepKey>],
+    ) -> Result<()> {
+        let changed = |path: PathBuf| Err(CacheError::InputChanged { path }.into());
+        if let Some(path) = contents.first_changed() {
+            return changed(path);
+        }
+        match self.keys(input, contents) {
+            Ok(now) if now == keys => Ok(()),
+            _ => changed(input.dir().to_owned()),
+        }
+    }
+
+    /// Runs a flow and writes its result.
     fn run_flow(
         &self,
-        number: usize,
-        keys: &[StepKey],
-        input: &ModelHandle,
+        run: &FlowRun,
         executors: &Executors,
-        record: Option<&str>,
         outcome: &RefCell<WorkflowOutcome>,
     ) -> Result<()> {
+        let &FlowRun { number, keys, input, unchanged, record } = run;
         let change = |change: &dyn Fn(&mut FlowOutcome)| {
             change(&mut outcome.borrow_mut().flows[number]);
             if let Some(recorder) = self.recorder {
@@ -200,6 +222,7 @@ impl Workflow<'_> {
             store: self.store,
             cancel: &self.environment.cancel,
             events: &*self.environment.events,
+            unchanged,
             on_step: &|step| change(&|flow| flow.steps.push(step.clone())),
             jobs: record.map(|id| JobNotes::new(&self.config.engine.output_dir, id)),
         };
@@ -215,6 +238,8 @@ impl Workflow<'_> {
                 record: record::runs_dir(&self.way_up(dir)).join(id),
                 stages: stages(&flow.steps, &steps, input),
             }),
+            foreign: self.environment.foreign_files,
+            cancel: &self.environment.cancel,
             events: &*self.environment.events,
         };
         let (state, message) = if publication.write()? {
@@ -232,4 +257,21 @@ impl Workflow<'_> {
         let below = dir.strip_prefix(&self.config.engine.output_dir).unwrap_or(Path::new(""));
         below.components().map(|_| "..").collect()
     }
+}
+
+/// Where the result of a flow goes, if it has steps.
+pub(crate) fn destination<'a>(
+    config: &'a RunConfig,
+    flow: &'a Flow,
+    output_dir: &'a Path,
+    environment: &'a Environment,
+) -> Option<Destination<'a>> {
+    Some(Destination {
+        output_dir,
+        config: &config.path,
+        cache_dir: &config.engine.cache_dir,
+        home: environment.home.as_deref(),
+        foreign: environment.foreign_files,
+        last: flow.steps.last()?,
+    })
 }

@@ -5,8 +5,8 @@ use crate::selection::Best;
 use crate::trainer::Trainer;
 use olive_config::canonical::{SaveStrategy, Saving};
 use olive_core::{Result, error::IoContext};
-use olive_model::AdapterConfig;
-use std::path::PathBuf;
+use olive_model::{AdapterConfig, adapter_config};
+use std::path::{Path, PathBuf};
 
 /// Where and when adapters are saved, and how many are kept.
 pub struct Saver<'a> {
@@ -54,11 +54,10 @@ impl Saver<'_> {
         std::fs::create_dir_all(&self.dir).at("create", &self.dir)?;
         // Renamed once it is complete, so that a crash leaves no partial adapter under the final name.
         let partial = self.dir.join(format!(".checkpoint-{step}.partial"));
+        self.remove_partial(step)?;
         adapter.save(&partial)?;
         let target = self.path(step);
-        if target.is_dir() {
-            std::fs::remove_dir_all(&target).at("remove", &target)?;
-        }
+        remove_adapter(&target)?;
         std::fs::rename(&partial, &target).at("publish", &target)?;
         self.prune(step, best.filter(|_| self.keeps_best))
     }
@@ -82,9 +81,33 @@ impl Saver<'_> {
         let limit = limit.max(if best.is_some_and(|best| best != newest) { 2 } else { 1 });
         let surplus = steps.len().saturating_sub(limit);
         for step in steps.iter().filter(|step| **step != newest && Some(**step) != best).take(surplus) {
-            let path = self.path(*step);
-            std::fs::remove_dir_all(&path).at("remove", &path)?;
+            remove_adapter(&self.path(*step))?;
         }
         Ok(())
     }
+
+    /// Removes what a killed training left on its way, up to this step.
+    fn remove_partial(&self, newest: usize) -> Result<()> {
+        for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
+            let path = entry.at("read", &self.dir)?.path();
+            let step = path.file_name().and_then(|name| {
+                name.to_str()?.strip_prefix(".checkpoint-")?.strip_suffix(".partial")?.parse::<usize>().ok()
+            });
+            if step.is_some_and(|step| step <= newest) {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Removes a saved adapter. A folder of that name without one is somebody's, and stays; of a link only the link goes.
+fn remove_adapter(path: &Path) -> Result<()> {
+    if path.is_symlink() || path.join(adapter_config::CONFIG).is_file() { remove(path) } else { Ok(()) }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    let is_folder = path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
+    let removed = if is_folder { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+    removed.at("remove", path)
 }

@@ -18,6 +18,8 @@ pub struct Artefacts<'a> {
     pub store: &'a Store,
     /// Key of the model that the pass works on.
     pub input_key: &'a str,
+    /// Whether what the keys were computed of is still the same.
+    pub unchanged: &'a dyn Fn() -> Result<()>,
 }
 
 /// Something made of a model with some options.
@@ -55,6 +57,7 @@ impl Artefacts<'_> {
             let clock = Instant::now();
             let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
             work(dir)?;
+            (self.unchanged)()?;
             let manifest = Manifest {
                 olive_version: env!("CARGO_PKG_VERSION").into(),
                 pass_type: wanted.kind.into(),

@@ -6,6 +6,10 @@ use std::path::PathBuf;
 pub enum CacheError {
     #[error("the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}", path.display())]
     Lock { path: PathBuf, reason: String },
+    #[error("`{}` in the cache is a symbolic link, which is not followed", path.display())]
+    Link { path: PathBuf },
+    #[error("`{}` changed while it was worked on; what was made of it is not kept", path.display())]
+    InputChanged { path: PathBuf },
     #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
     NoArtefact { key: String, found: usize },
 }
@@ -14,6 +18,8 @@ impl olive_core::Fault for CacheError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             CacheError::Lock { .. } => "use a cache folder on a local file system".into(),
+            CacheError::Link { .. } => "remove the link; a cache elsewhere is given with `cache_dir`".into(),
+            CacheError::InputChanged { .. } => "run again when nobody writes to it".into(),
             CacheError::NoArtefact { .. } => "`olive cache ls` lists the keys".into(),
         })
     }
@@ -21,7 +27,7 @@ impl olive_core::Fault for CacheError {
     /// 2 where the call is to blame, else 1.
     fn exit_code(&self) -> u8 {
         match self {
-            CacheError::Lock { .. } => 1,
+            CacheError::Lock { .. } | CacheError::Link { .. } | CacheError::InputChanged { .. } => 1,
             CacheError::NoArtefact { .. } => 2,
         }
     }

@@ -10,6 +10,9 @@ use std::path::Path;
 /// Version of the cache layout and of what enters a key; part of every key.
 pub const LAYOUT: u32 = 1;
 
+/// Length of a key.
+pub(crate) const KEY_LENGTH: usize = 2 * blake3::OUT_LEN;
+
 /// Collects what a result depends on. Never feed it paths, times or log levels.
 pub struct KeyHasher<'a> {
     hasher: blake3::Hasher,

@@ -2,11 +2,10 @@
 
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelKind;
-use olive_core::{Result, error::IoContext};
+use olive_core::{InnerPath, Result, error::IoContext, file};
 use serde::{Deserialize, Serialize};
-use std::fs::{Metadata, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -68,13 +67,17 @@ impl FileEntry {
         FileEntry { path, bytes, content: None }
     }
 
+    /// Where the file lies in `dir`. A list may have been written by anybody: nothing outside is touched for it.
+    pub fn below(&self, dir: &Path) -> Option<PathBuf> {
+        InnerPath::parse(self.path.to_str()?).ok()?.below_without_links(dir)
+    }
+
     /// Compares the file below `dir` with the entry. Contents decide; times say whether they must be looked at. An entry
     /// without content only has the time of its list: a file that was written to later may have changed.
     fn state(&self, dir: &Path, listed: Option<SystemTime>) -> FileState {
-        let path = dir.join(&self.path);
-        let Some(meta) = path.metadata().ok().filter(|meta| meta.len() == self.bytes) else {
-            return FileState::Changed;
-        };
+        let Some(path) = self.below(dir) else { return FileState::Changed };
+        let whole = |meta: &Metadata| meta.is_file() && meta.len() == self.bytes;
+        let Some(meta) = path.metadata().ok().filter(whole) else { return FileState::Changed };
         let modified = modified(&meta);
         match &self.content {
             None if meta.modified().ok() > listed => FileState::Changed,
@@ -97,7 +100,7 @@ impl Manifest {
 
     /// `None` if there is none, or if it cannot be understood: both mean "not cached".
     pub fn read(dir: &Path) -> Option<Manifest> {
-        let bytes = std::fs::read(dir.join(Self::NAME)).ok()?;
+        let bytes = file::read(&dir.join(Self::NAME)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
@@ -106,12 +109,7 @@ impl Manifest {
     pub fn write(&self, dir: &Path) -> Result<()> {
         let path = dir.join(Self::NAME);
         let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
-        // Others may read the cache, as far as the umask lets them.
-        let permissions = Permissions::from_mode(0o666);
-        let mut file =
-            tempfile::Builder::new().permissions(permissions).tempfile_in(dir).at("write", &path)?;
-        file.write_all(text.as_bytes()).at("write", &path)?;
-        file.persist(&path).map_err(|error| error.error).at("write", &path).map(drop)
+        file::replace(&path, text.as_bytes()).at("write", &path)
     }
 
     pub fn bytes(&self) -> u64 {

@@ -11,14 +11,17 @@
 //! ```
 //!
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
-//! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`].
+//! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`], nor is what
+//! does not look like this, or a link.
 
 use super::CacheError;
+use super::key::KEY_LENGTH;
 use super::manifest::{FileEntry, Manifest, list_contents};
 use olive_core::cancel::CancelFlag;
+use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelKind;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -50,8 +53,35 @@ pub struct Cleaned {
     /// Finished artefacts that are gone.
     pub removed: usize,
     pub bytes: u64,
-    /// Folders of the artefacts that other processes make or use.
-    pub kept: Vec<PathBuf>,
+    pub kept: Vec<Kept>,
+}
+
+/// Something in the cache that [`Store::clean`] leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    pub path: PathBuf,
+    pub reason: KeptReason,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptReason {
+    /// Another process makes or uses the artefact.
+    InUse,
+    /// It is a symbolic link, which may lead out of the cache.
+    Link,
+    /// It is not what this program puts there.
+    Foreign,
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let reason = match self.reason {
+            KeptReason::InUse => "another process works on it or uses it",
+            KeptReason::Link => "it is a symbolic link",
+            KeptReason::Foreign => "it is no artefact of the cache",
+        };
+        write!(f, "{} is left: {reason}", self.path.display())
+    }
 }
 
 /// A finished artefact.
@@ -131,7 +161,10 @@ impl Store {
         }
         let partial = self.path(id, PARTIAL);
         let output = partial.join(OUTPUT);
-        clear_all_but_resume(&output)?;
+        [&partial, &output, &output.join(RESUME)].into_iter().try_for_each(|path| remove_if_link(path))?;
+        std::fs::create_dir_all(&output).at("create", &output)?;
+        clear_all_but(OUTPUT, &partial)?;
+        clear_all_but(RESUME, &output)?;
         let (kind, mut manifest) = work(&output)?;
         remove_if_there(&output.join(RESUME))?;
         manifest.output = kind;
@@ -159,22 +192,27 @@ impl Store {
         all
     }
 
-    /// Removes everything, finished or not, but what other processes make or use at this moment.
+    /// Removes all artefacts, finished or not, but those that other processes make or use at this moment. Links are not
+    /// followed, and what is not of this program stays.
     ///
     /// # Errors
     /// A file cannot be removed.
     pub fn clean(&self) -> Result<Cleaned> {
         let mut cleaned = Cleaned::default();
+        if !cleaned.is_folder(&self.root) {
+            return Ok(cleaned);
+        }
         for pass_type in entries(&self.root)? {
-            if !pass_type.is_dir() {
-                remove_if_there(&pass_type)?;
+            if !cleaned.is_folder(&pass_type) {
                 continue;
             }
-            // A key has no dot: what follows one tells its folder and its locks apart.
-            let keys: BTreeSet<String> = entries(&pass_type)?
-                .iter()
-                .filter_map(|path| path.file_name()?.to_str()?.split('.').next().map(str::to_owned))
-                .collect();
+            let mut keys = BTreeSet::new();
+            for path in entries(&pass_type)? {
+                match key_of(&path) {
+                    Some(key) => drop(keys.insert(key)),
+                    None => cleaned.keep(path, KeptReason::Foreign),
+                }
+            }
             for key in keys {
                 self.clean_one(&pass_type.join(key), &mut cleaned)?;
             }
@@ -195,11 +233,15 @@ impl Store {
         self.used().remove(&beside(IN_USE));
         let mut locks = Vec::new();
         for path in [beside(LOCK), beside(IN_USE)] {
-            let file = File::create(&path).at("create", &path)?;
+            if path.is_symlink() {
+                cleaned.keep(path, KeptReason::Link);
+                return Ok(());
+            }
+            let file = file::open_lock(&path).at("create", &path)?;
             match file.try_lock() {
                 Ok(()) => locks.push((path, file)),
                 Err(TryLockError::WouldBlock) => {
-                    cleaned.kept.push(dir.to_owned());
+                    cleaned.keep(dir.to_owned(), KeptReason::InUse);
                     return Ok(());
                 }
                 Err(TryLockError::Error(source)) => {
@@ -207,15 +249,25 @@ impl Store {
                 }
             }
         }
-        let bytes = Manifest::read(dir).map(|manifest| manifest.bytes());
-        remove_if_there(&beside(PARTIAL))?;
-        remove_if_there(dir)?;
-        for (path, _) in &locks {
-            remove_if_there(path)?;
+        for folder in [beside(PARTIAL), dir.to_owned()] {
+            if !cleaned.is_folder(&folder) {
+                continue;
+            }
+            let is_artefact = folder == dir;
+            if is_artefact && !dir.join(Manifest::NAME).is_file() {
+                cleaned.keep(folder, KeptReason::Foreign);
+                continue;
+            }
+            cleaned.removed += usize::from(is_artefact);
+            cleaned.bytes += Manifest::read(&folder).map_or(0, |manifest| manifest.bytes());
+            remove_if_there(&folder)?;
         }
-        cleaned.removed += usize::from(bytes.is_some());
-        cleaned.bytes += bytes.unwrap_or(0);
-        Ok(())
+        locks.iter().try_for_each(|(path, _)| remove_if_there(path))
+    }
+
+    /// What is remembered of the contents of files beside the artefacts.
+    pub(super) fn contents(&self) -> ContentHashes {
+        ContentHashes::open(self.root.parent().expect("in the cache folder"))
     }
 
     fn path(&self, id: &ArtefactId, suffix: &str) -> PathBuf {
@@ -240,7 +292,7 @@ impl Store {
         if used.contains_key(&path) {
             return true;
         }
-        let Ok(file) = File::create(&path).or_else(|_| File::open(&path)) else { return true };
+        let Ok(file) = file::open_lock(&path).or_else(|_| file::open(&path)) else { return true };
         match file.try_lock_shared() {
             Ok(()) if is_at(&file, &path) => {
                 used.insert(path, file);
@@ -257,9 +309,10 @@ impl Store {
         let mut waiting = false;
         loop {
             std::fs::create_dir_all(folder).at("create", folder)?;
-            let file = match File::create(&path) {
+            let file = match file::open_lock(&path) {
                 // The folder was cleaned away in between.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(_) if path.is_symlink() => return Err(CacheError::Link { path }.into()),
                 file => file.at("create", &path)?,
             };
             match file.try_lock() {
@@ -286,6 +339,34 @@ impl Store {
     }
 }
 
+impl Cleaned {
+    fn keep(&mut self, path: PathBuf, reason: KeptReason) {
+        self.kept.push(Kept { path, reason });
+    }
+
+    /// Whether this is a folder; anything else that is there is kept.
+    fn is_folder(&mut self, path: &Path) -> bool {
+        let Ok(meta) = path.symlink_metadata() else { return false };
+        if !meta.is_dir() {
+            self.keep(
+                path.to_owned(),
+                if meta.is_symlink() { KeptReason::Link } else { KeptReason::Foreign },
+            );
+        }
+        meta.is_dir()
+    }
+}
+
+/// The key that this folder or lock belongs to, if its name is one that this program gives.
+fn key_of(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let end = [PARTIAL, LOCK, IN_USE].into_iter().find_map(|suffix| name.strip_suffix(suffix));
+    let key = end.unwrap_or(name);
+    let is_key =
+        key.len() == KEY_LENGTH && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    is_key.then(|| key.to_owned())
+}
+
 /// Whether this is still the file of that name.
 fn is_at(file: &File, path: &Path) -> bool {
     let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
@@ -300,15 +381,13 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     }
 }
 
-fn clear_all_but_resume(dir: &Path) -> Result<()> {
-    std::fs::create_dir_all(dir).at("create", dir)?;
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
-        let entry = entry.at("read", dir)?;
-        if entry.file_name() != RESUME {
-            remove_if_there(&entry.path())?;
-        }
-    }
-    Ok(())
+fn remove_if_link(path: &Path) -> Result<()> {
+    if path.is_symlink() { remove_if_there(path) } else { Ok(()) }
+}
+
+fn clear_all_but(kept: &str, dir: &Path) -> Result<()> {
+    let others = |path: &PathBuf| path.file_name().is_none_or(|name| name != kept);
+    entries(dir)?.into_iter().filter(others).try_for_each(|path| remove_if_there(&path))
 }
 
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
@@ -340,6 +419,11 @@ mod tests {
     use super::*;
     use olive_core::error::Interrupted;
 
+    const ONE: ArtefactId = ArtefactId {
+        pass_type: "LoRA",
+        key: "1111111111111111111111111111111111111111111111111111111111111111",
+    };
+
     fn manifest() -> Manifest {
         Manifest {
             olive_version: "1".into(),
@@ -366,7 +450,7 @@ mod tests {
     fn second_time_it_is_a_hit_until_a_file_is_damaged() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        let id = ArtefactId { pass_type: "LoRA", key: "k" };
+        let id = ONE;
         let cancel = CancelFlag::default();
         let first = store.get_or_run(&id, false, &cancel, &(), write).unwrap();
         assert!(!first.cached);
@@ -396,7 +480,7 @@ mod tests {
     fn a_failure_leaves_nothing_but_what_can_be_resumed() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::new(dir.path());
-        let id = ArtefactId { pass_type: "LoRA", key: "k" };
+        let id = ONE;
         let cancel = CancelFlag::default();
         let failed = store.get_or_run(&id, false, &cancel, &(), |output| {
             std::fs::write(output.join("half"), "written").unwrap();
@@ -419,8 +503,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cancel = CancelFlag::default();
         let (ours, theirs) = (Store::new(dir.path()), Store::new(dir.path()));
-        let (one, two) =
-            (ArtefactId { pass_type: "LoRA", key: "k" }, ArtefactId { pass_type: "LoRA", key: "l" });
+        let other = "2".repeat(KEY_LENGTH);
+        let (one, two) = (ONE, ArtefactId { pass_type: "LoRA", key: &other });
         let used = theirs.get_or_run(&one, false, &cancel, &(), write).unwrap();
         let made = theirs.get_or_run(&two, false, &cancel, &(), |output| {
             let cleaned = ours.clean().unwrap();

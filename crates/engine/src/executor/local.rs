@@ -1,7 +1,8 @@
 //! Runs steps on this machine.
 
 use super::{Chain, Execution, Executor};
-use crate::cache::{Artefacts, Manifest};
+use crate::cache::store::Unusable;
+use crate::cache::{Artefacts, CacheError, Manifest};
 use crate::passes::RunContext;
 use crate::plan::{Step, StepKey};
 use crate::{EngineError, Host, StepOutcome};
@@ -52,7 +53,17 @@ impl Executor for LocalExecutor {
                 step.config.clean_run_cache,
                 execution.cancel,
                 execution.events,
-                |dir| self.run_step(step, key, &model, name, dir, execution),
+                |dir| {
+                    let made = self.run_step(step, key, &model, name, dir, execution)?;
+                    (execution.unchanged)()?;
+                    if let Some((step, key)) = previous(chain, index)
+                        && let Err(Unusable::Changed { file: path }) =
+                            execution.store.look_up(&key.artefact_id(step))
+                    {
+                        return Err(CacheError::InputChanged { path }.into());
+                    }
+                    Ok(made)
+                },
             )?;
             let outcome = StepOutcome {
                 pass: step.config.name.clone(),
@@ -78,6 +89,12 @@ impl Executor for LocalExecutor {
     }
 }
 
+/// The step whose result the step of this index works on, if the chain has it.
+fn previous<'a>(chain: &Chain<'a>, index: usize) -> Option<(&'a Step, &'a StepKey)> {
+    let before = index.checked_sub(1)?;
+    Some((&chain.steps[before], &chain.keys[before]))
+}
+
 impl LocalExecutor {
     fn run_step(
         &self,
@@ -93,7 +110,11 @@ impl LocalExecutor {
             cancel: execution.cancel,
             events: execution.events,
             base: name,
-            artefacts: Some(Artefacts { store: execution.store, input_key: &key.input }),
+            artefacts: Some(Artefacts {
+                store: execution.store,
+                input_key: &key.input,
+                unchanged: execution.unchanged,
+            }),
         };
         let clock = Instant::now();
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());

@@ -66,6 +66,8 @@ pub struct Execution<'a> {
     pub store: &'a Store,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// Fails if what the keys were computed of has changed since: nothing that was made of it may be kept.
+    pub unchanged: &'a dyn Fn() -> Result<()>,
     /// Told of every step that is done, at once: a later failure must not lose it.
     pub on_step: &'a dyn Fn(&StepOutcome),
     /// Where jobs are noted, in the record of the run; `None` if none is kept.
@@ -238,6 +240,7 @@ mod tests {
             store: &Store::new(dir.path()),
             cancel,
             events: &(),
+            unchanged: &|| Ok(()),
             on_step: &|_| *steps.borrow_mut() += 1,
             jobs: None,
         };

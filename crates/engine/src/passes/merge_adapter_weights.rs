@@ -189,7 +189,7 @@ impl MergePass {
             return Ok(Some(base));
         }
         let artefacts = match (&context.artefacts, &record.base_key) {
-            (Some(artefacts), Some(key)) => Some(Artefacts { store: artefacts.store, input_key: key }),
+            (Some(artefacts), Some(key)) => Some(Artefacts { input_key: key, ..*artefacts }),
             _ => None,
         };
         let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);

@@ -1,12 +1,12 @@
 //! Writes a run record while the run goes on.
 
 use super::documents::{Metric, PlanDocument, RunDocument, RunError, RunState};
-use super::{EVENTS, METRICS, OUTCOME, PLAN, RUN, id, prune, runs_dir};
+use super::{EVENTS, METRICS, OUTCOME, PLAN, RUN, RunRecord, id, prune, runs_dir};
 use crate::WorkflowOutcome;
 use olive_core::error::IoContext;
 use olive_core::event::{self, Event, TimedEvent};
 use olive_core::event_hub::EventListener;
-use olive_core::{Error, Result};
+use olive_core::{Error, Result, file};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
@@ -75,6 +75,7 @@ impl RunRecorder {
         }
         *state = State::Writing(writer);
         drop(state);
+        RunRecord::list(output_dir).iter().for_each(|record| file::remove_partial(record));
         prune::prune(output_dir, kept);
         Ok(id)
     }
@@ -220,8 +221,6 @@ fn append(file: &mut File, value: &impl Serialize) -> std::io::Result<()> {
 
 /// Writes a document under another name and renames it: a reader sees the old one or the new one.
 pub(super) fn publish(path: &Path, document: &impl Serialize) -> Result<()> {
-    let partial = path.with_extension("json.partial");
     let text = serde_json::to_string_pretty(document).map_err(std::io::Error::from).at("write", path)?;
-    std::fs::write(&partial, text + "\n").at("write", &partial)?;
-    std::fs::rename(&partial, path).at("write", path)
+    file::replace(path, (text + "\n").as_bytes()).at("write", path)
 }

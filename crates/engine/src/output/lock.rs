@@ -1,0 +1,44 @@
+//! One run at a time writes into an output folder.
+
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink};
+use olive_core::{Result, error::IoContext};
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Locks the folder itself, made if need be, until the file goes. Where folders cannot be locked, as on some network file
+/// systems, runs are not kept apart.
+///
+/// # Errors
+/// The folder cannot be made or opened, or the run is to stop while it waits.
+pub(super) fn take(dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> Result<File> {
+    let mut waiting = false;
+    loop {
+        std::fs::create_dir_all(dir).at("create", dir)?;
+        let folder = File::open(dir).at("open", dir)?;
+        match folder.try_lock() {
+            Ok(()) if is_at(&folder, dir) => return Ok(folder),
+            // It was removed and made again in between.
+            Ok(()) => continue,
+            Err(TryLockError::Error(error)) => {
+                tracing::debug!("{} cannot be locked: {error}", dir.display());
+                return Ok(folder);
+            }
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if !std::mem::replace(&mut waiting, true) {
+            let message = format!("another run writes into {}; waiting for its end", dir.display());
+            events.emit(Event::Info { message });
+        }
+        cancel.check()?;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Whether this is still the folder of that name.
+fn is_at(folder: &File, dir: &Path) -> bool {
+    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    folder.metadata().ok().map(id).is_some_and(|own| dir.metadata().is_ok_and(|meta| id(meta) == own))
+}
