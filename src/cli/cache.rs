@@ -1,7 +1,7 @@
 //! `olive cache`.
 
 use super::answering::Notes;
-use super::{Globals, output};
+use super::{Globals, environment, output};
 use crate::report::number;
 use clap::{Args, Subcommand};
 use olive_core::Result;
@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 pub(crate) struct CacheArgs {
-    /// The cache folder, as in `cache_dir` of the configuration. [default: `cache`, else `.olive-cache`]
+    /// The cache folder, as in `cache_dir` of the configuration. [default: `cache`, else `.olive-cache`, and the user's own
+    /// cache, which has converted models]
     #[arg(long, global = true, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -32,12 +33,15 @@ enum Action {
 
 pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<()> {
     let notes = Notes::new(globals);
-    let dir = args.cache_dir.clone().unwrap_or_else(default_dir);
-    let store = Store::new(&dir);
+    let dirs = match &args.cache_dir {
+        Some(dir) => vec![dir.clone()],
+        None => [default_dir()].into_iter().chain(environment::own_cache()).collect(),
+    };
+    let stores: Vec<Store> = dirs.iter().map(|dir| Store::new(dir)).collect();
     match &args.action {
-        Action::Ls => list(&store, &dir, &notes),
-        Action::Explain { key } => explain(&store, key),
-        Action::Clean => clean(&store, &notes),
+        Action::Ls => stores.iter().zip(&dirs).try_for_each(|(store, dir)| list(store, dir, &notes)),
+        Action::Explain { key } => explain(&stores, key),
+        Action::Clean => stores.iter().zip(&dirs).try_for_each(|(store, dir)| clean(store, dir, &notes)),
     }
 }
 
@@ -67,9 +71,9 @@ fn row(manifest: &Manifest) -> String {
     )
 }
 
-fn explain(store: &Store, key: &str) -> Result<()> {
+fn explain(stores: &[Store], key: &str) -> Result<()> {
     let mut found: Vec<_> =
-        store.list().into_iter().filter(|(_, manifest)| manifest.key.starts_with(key)).collect();
+        stores.iter().flat_map(Store::list).filter(|(_, manifest)| manifest.key.starts_with(key)).collect();
     match (found.pop(), found.len()) {
         (Some((dir, manifest)), 0) => {
             output::result(&format!("{}", dir.display()))?;
@@ -80,11 +84,12 @@ fn explain(store: &Store, key: &str) -> Result<()> {
     }
 }
 
-fn clean(store: &Store, notes: &Notes) -> Result<()> {
+fn clean(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
     let cleaned = store.clean()?;
     for kept in &cleaned.kept {
         notes.info(&kept.to_string());
     }
-    notes.info(&format!("removed {} artefacts, {}", cleaned.removed, number::bytes(cleaned.bytes)));
+    let (removed, bytes) = (cleaned.removed, number::bytes(cleaned.bytes));
+    notes.info(&format!("removed {removed} artefacts, {bytes}, from {}", dir.display()));
     Ok(())
 }

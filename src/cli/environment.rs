@@ -4,8 +4,9 @@ use super::Globals;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
+use olive_engine::cache::Store;
 use olive_engine::{Environment, ForeignFiles};
-use olive_model::SourceOptions;
+use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,7 +92,7 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),
         cancel: CancelFlag::default(),
-        conversions: own_cache(),
+        conversions: own_cache().map(|dir| Arc::new(Store::new(&dir)) as Arc<dyn Conversions>),
         read_only: false,
     }
 }

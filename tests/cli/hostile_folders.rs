@@ -383,3 +383,17 @@ fn what_is_made_of_a_model_that_changes_meanwhile_is_not_kept() {
     let output = during_training(&project, || replace(&weights, &original));
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
+
+#[test]
+fn a_model_that_is_shortened_ends_the_run_with_its_name() {
+    let project = Project::new();
+    project.configure(&["lora"], &[]);
+    let weights = project.at("model/model.safetensors");
+    let shorten = || std::fs::File::options().write(true).open(&weights).unwrap().set_len(100).unwrap();
+    let output = during_training(&project, shorten);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let told = text(&output.stderr);
+    assert!(told.contains("error: `model/model.safetensors` was shortened while it was read"), "{told}");
+    let kept = names(&project.at("cache/passes-v1/LoRA")).into_iter().filter(|name| !name.contains('.'));
+    assert_eq!(kept.count(), 0);
+}

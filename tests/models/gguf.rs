@@ -4,9 +4,11 @@ use crate::support::binary::{olive, text};
 use crate::support::models::{fixture, read_json};
 use crate::support::shared::shared;
 use candle_core::{DType, Device};
+use olive_engine::cache::Store;
 use olive_model::gguf::Gguf;
 use olive_model::{Checkpoint, ModelFolder, SourceOptions, resolve};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 fn file(name: &str) -> PathBuf {
     fixture("gguf").join(name)
@@ -14,7 +16,8 @@ fn file(name: &str) -> PathBuf {
 
 /// The Hugging Face folder that a file is converted into.
 fn convert(path: &Path, cache: &Path) -> olive_core::Result<ModelFolder> {
-    let options = SourceOptions { offline: true, conversions: Some(cache.to_owned()), ..Default::default() };
+    let options =
+        SourceOptions { offline: true, conversions: Some(Arc::new(Store::new(cache))), ..Default::default() };
     ModelFolder::open(&resolve(path.to_str().unwrap(), None, &options, &())?)
 }
 
@@ -86,7 +89,8 @@ fn glm_texts_begin_without_a_token() {
 /// Every block type against the gguf package's `dequantize`, bit for bit.
 #[test]
 fn every_block_type_is_read_as_the_reference_reads_it() {
-    let gguf = Gguf::open(&std::fs::File::open(file("blocks.gguf")).unwrap()).unwrap();
+    let path = file("blocks.gguf");
+    let gguf = Gguf::open(&std::fs::File::open(&path).unwrap(), &path).unwrap();
     let expected = tensors(&file("blocks.safetensors"));
     assert_eq!(expected.len(), 13);
     for (name, tensor) in &expected {
@@ -175,6 +179,55 @@ fn smollm2_equals_its_folder() {
         let ids = |t: &tokenizers::Tokenizer| t.encode(line, true).unwrap().get_ids().to_vec();
         assert_eq!(ids(&tokenizer), ids(&original), "{line}");
     }
+}
+
+/// A conversion is an artefact like others: whole or made again, listed and cleaned.
+#[test]
+fn a_conversion_is_kept_whole() {
+    let home = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = olive();
+        command.env("XDG_CACHE_HOME", home.path()).current_dir(home.path()).args(args);
+        command.output().unwrap()
+    };
+    let model = file("families/llama.gguf");
+    let measure = || {
+        let figures = ["--prompt-tokens", "3", "--new-tokens", "2", "--repeat", "1"];
+        let output = run(&[&["benchmark", model.to_str().unwrap()], &figures[..]].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stderr)
+    };
+    measure();
+    let conversions = home.path().join("olive/passes-v1/GGUF");
+    let folder = || {
+        let entries = std::fs::read_dir(&conversions).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.join("manifest.json").is_file()).collect::<Vec<_>>()
+    };
+    let [artefact] = &folder()[..] else { panic!("one conversion") };
+    let whole = std::fs::read(artefact.join("output/model.safetensors")).unwrap();
+    // What a killed conversion leaves goes with the next one.
+    let partial = PathBuf::from(format!("{}.partial", artefact.display()));
+    std::fs::create_dir_all(partial.join("output")).unwrap();
+    std::fs::write(partial.join("output/model.safetensors"), "half").unwrap();
+    for damage in ["shorter", "gone", "another content"] {
+        let weights = artefact.join("output/model.safetensors");
+        match damage {
+            "shorter" => std::fs::write(&weights, &whole[..100]).unwrap(),
+            "gone" => std::fs::remove_file(&weights).unwrap(),
+            _ => {
+                // The time stamps of files are as coarse as the kernel's clock.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                std::fs::write(&weights, vec![7; whole.len()]).unwrap();
+            }
+        }
+        let told = measure();
+        assert!(told.contains("in the cache was changed or removed: GGUF runs again"), "{damage}: {told}");
+        assert!(std::fs::read(&weights).unwrap() == whole && !partial.exists(), "{damage}");
+        assert!(!measure().contains("runs again"));
+    }
+    assert!(text(&run(&["cache", "ls"]).stdout).contains(" GGUF "));
+    assert!(text(&run(&["cache", "clean"]).stderr).contains("removed 1 artefacts"));
+    assert!(!conversions.exists());
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! Weights as they lie on disk: memory-mapped safetensors, one file or shards with an index.
 
 use super::ModelError;
+use super::mapped_file::MappedFile;
 use super::stored_file::{self, read_json};
 use candle_core::DType;
 use half::f16;
-use memmap2::Mmap;
-use olive_core::{InnerPath, Result, error::IoContext};
+use olive_core::{InnerPath, Result, error::IoContext, file};
 use olive_kernels::{Decode, HostMatrix, Stored};
 use safetensors::SafeTensors;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,11 +26,9 @@ pub struct Tensor {
     pub name: String,
     pub dtype: DType,
     pub shape: Vec<usize>,
-    map: Arc<Mmap>,
+    map: Arc<MappedFile>,
     offset: usize,
     len: usize,
-    /// Pages that are dropped can be read again.
-    in_file: bool,
 }
 
 impl Checkpoint {
@@ -142,9 +139,9 @@ impl Tensor {
         for (bytes, value) in map.chunks_exact_mut(4).zip(values) {
             bytes.copy_from_slice(&value.to_le_bytes());
         }
-        let map = Arc::new(map.make_read_only()?);
+        let map = Arc::new(MappedFile::anonymous(map.make_read_only()?));
         let name = name.to_owned();
-        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), map, offset: 0, len, in_file: false })
+        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), map, offset: 0, len })
     }
 
     pub fn element_count(&self) -> usize {
@@ -232,7 +229,7 @@ impl Tensor {
     /// come back from the file if they are.
     pub fn release(&self) {
         #[cfg(unix)]
-        if self.in_file {
+        if self.map.is_file() {
             #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
             // SAFETY: the mapping is of a file and never written to, so a dropped page is read again with the same
             // content.
@@ -332,14 +329,12 @@ fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn map(path: &Path) -> Result<Mmap> {
-    let file = File::open(path).at("open", path)?;
-    #[expect(unsafe_code, reason = "weights are mapped; a file changed by others during a run is undefined")]
-    // SAFETY: the mapping is read-only, and whoever reads it holds it.
-    unsafe { Mmap::map(&file) }.at("map", path)
+fn map(path: &Path) -> Result<MappedFile> {
+    let file = file::open(path).at("open", path)?;
+    MappedFile::open(&file, path).at("map", path)
 }
 
-fn header<'a>(path: &Path, map: &'a Mmap) -> Result<SafeTensors<'a>> {
+fn header<'a>(path: &Path, map: &'a [u8]) -> Result<SafeTensors<'a>> {
     let damaged = |e: safetensors::SafeTensorError| ModelError::Damaged {
         path: path.to_owned(),
         reason: e.to_string(),
@@ -367,7 +362,6 @@ fn map_file(path: &Path) -> Result<Vec<Tensor>> {
                 offset: view.data().as_ptr() as usize - start,
                 len: view.data().len(),
                 map: map.clone(),
-                in_file: true,
             })
         })
         .collect()

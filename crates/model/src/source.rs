@@ -39,11 +39,7 @@ pub fn resolve(
         return Ok(path.to_owned());
     }
     if gguf::is_gguf(path) && path.is_file() {
-        let cache = options.conversions.as_deref().ok_or_else(|| ModelError::Gguf {
-            path: path.to_owned(),
-            reason: "there is no cache folder for its converted form".into(),
-        })?;
-        return gguf::import(path, cache, options.read_only, events);
+        return gguf::import(path, options, events);
     }
     if !is_hub_id(model_path) || gguf::is_gguf(path) {
         return Err(ModelError::NotFound {

@@ -1,7 +1,9 @@
 //! What may be used to find a model.
 
+use super::Conversions;
 use olive_core::cancel::CancelFlag;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// How the hub may be used. The environment is read by `cli`.
 #[derive(Clone, Default)]
@@ -17,7 +19,7 @@ pub struct SourceOptions {
     /// Stops a download.
     pub cancel: CancelFlag,
     /// Where GGUF files are kept in their converted form; `None` refuses such files.
-    pub conversions: Option<PathBuf>,
+    pub conversions: Option<Arc<dyn Conversions>>,
     /// Convert nothing: what is not there yet counts as missing.
     pub read_only: bool,
 }

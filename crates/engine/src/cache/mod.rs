@@ -1,6 +1,7 @@
 //! The cache of artefacts: what a result depends on, where it lies, how it comes there whole.
 
 pub mod artefacts;
+mod conversions;
 pub mod error;
 pub mod key;
 pub mod manifest;

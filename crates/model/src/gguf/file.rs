@@ -1,37 +1,33 @@
 //! A GGUF file as it lies on disk: metadata by key, tensors by name, rows dequantised on demand.
 
 use super::Found;
+use crate::mapped_file::MappedFile;
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
 use candle_core::quantized::ggml_file::qtensor_from_ggml;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
 use half::{bf16, f16};
-use memmap2::Mmap;
 use olive_core::error::without_backtrace;
 use std::fs::File;
 use std::io::Cursor;
+use std::path::Path;
 
 /// Block types are read in place as structures of half-precision numbers.
 const ALIGNMENT: usize = 4;
 
 /// A mapped file, its header read and every tensor found to be inside.
 pub struct Gguf {
-    map: Mmap,
+    map: MappedFile,
     content: Content,
 }
 
 impl Gguf {
-    /// Maps a file and reads its header.
+    /// Maps a file, which is called `path` in messages, and reads its header.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn open(file: &File) -> Found<Gguf> {
-        #[expect(
-            unsafe_code,
-            reason = "weights are mapped; a file changed by others during a run is undefined"
-        )]
-        // SAFETY: the mapping is read-only and lives as long as this value.
-        let map = unsafe { Mmap::map(file) }.map_err(|e| e.to_string())?;
+    pub fn open(file: &File, path: &Path) -> Found<Gguf> {
+        let map = MappedFile::open(file, path).map_err(|e| e.to_string())?;
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(header_fault)?;
         let gguf = Gguf { map, content };
         if gguf.size("split.count").is_some_and(|parts| parts > 1) {

@@ -5,20 +5,18 @@ use super::file::Gguf;
 use super::names::{Change, Target, targets};
 use super::{Found, config, refuse, tokenizer};
 use crate::safetensors_file::{Entry, Writer};
-use crate::stored_file;
+use crate::{Conversion, SourceOptions, stored_file};
 use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 use olive_arch::Spec;
-use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink, Unit};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use rayon::prelude::*;
 use serde_json::Value;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
-/// Changes when the same file would be converted otherwise.
-const VERSION: &str = "gguf-v2";
+/// Raised when the same file would be converted otherwise.
+const VERSION: u32 = 3;
 
 const PHASE: &str = "convert gguf";
 
@@ -28,37 +26,31 @@ const PIECE: usize = 1 << 18;
 /// Pieces in memory at a time.
 const PIECES: usize = 16;
 
-/// The Hugging Face folder of a GGUF file, in `cache`: made now, unless the same content was converted before.
+/// The Hugging Face folder of a GGUF file, among the conversions that `options` name: made now, unless the same content was
+/// converted before.
 ///
 /// Weights are kept as f32 or f16 if the file holds all matrices so, else as bf16. Vectors that this would change
 /// stay f32.
 ///
 /// # Errors
 /// A file that is damaged or holds what is not supported; a cache that cannot be written.
-pub fn import(path: &Path, cache: &Path, read_only: bool, events: &dyn EventSink) -> Result<PathBuf> {
-    let cache = cache.join(VERSION);
-    let contents = ContentHashes::open(&cache);
-    let folder = cache.join(contents.file(path)?);
-    if folder.is_dir() {
-        return Ok(folder);
+pub fn import(path: &Path, options: &SourceOptions, events: &dyn EventSink) -> Result<PathBuf> {
+    let conversions = options
+        .conversions
+        .as_deref()
+        .ok_or_else(|| refuse(path, "there is no cache folder for its converted form".into()))?;
+    let wanted = Conversion { source: path, kind: "GGUF", version: VERSION };
+    if options.read_only {
+        return conversions
+            .find(&wanted)?
+            .ok_or_else(|| refuse(path, "it has not been converted yet".into()));
     }
-    if read_only {
-        return Err(refuse(path, "it has not been converted yet".into()));
-    }
-    let file = File::open(path).at("open", path)?;
-    stored_file::refuse_pointer_in(path, &file)?;
-    let gguf = Gguf::open(&file).map_err(|reason| refuse(path, reason))?;
-    std::fs::create_dir_all(&cache).at("create", &cache)?;
-    contents.save()?;
-    let partial = tempfile::Builder::new().prefix("partial-").tempdir_in(&cache).at("create", &cache)?;
-    convert(&gguf, path, partial.path(), events)?;
-    if let Err(error) = std::fs::rename(partial.path(), &folder) {
-        // Another process may have been faster.
-        if !folder.is_dir() {
-            return Err(error).at("create", &folder);
-        }
-    }
-    Ok(folder)
+    conversions.get_or_make(&wanted, &options.cancel, events, &mut |dir| {
+        let file = file::open(path).at("open", path)?;
+        stored_file::refuse_pointer_in(path, &file)?;
+        let gguf = Gguf::open(&file, path).map_err(|reason| refuse(path, reason))?;
+        convert(&gguf, path, dir, events)
+    })
 }
 
 fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Result<()> {
