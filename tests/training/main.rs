@@ -2,6 +2,7 @@
 
 mod adapter_files;
 mod code_files;
+mod huge_numbers;
 mod knobs;
 mod loftq;
 mod merge;

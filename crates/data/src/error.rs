@@ -103,6 +103,8 @@ pub enum DataError {
     Turns { turn: usize },
     #[error("{0}")]
     Options(&'static str, &'static str),
+    #[error("`{option}` is {value}, and there is no memory for that many")]
+    NoRoom { option: &'static str, value: usize },
     #[error("{rows} rows give {tokens} tokens, which is less than one block of {block} tokens")]
     TooFewTokens { rows: usize, tokens: usize, block: usize },
     #[error(
@@ -170,6 +172,7 @@ impl olive_core::Fault for DataError {
                  begins an answer in `response_template`"
                 .into(),
             DataError::Options(_, hint) => (*hint).into(),
+            DataError::NoRoom { option, .. } => format!("lower `{option}`"),
             DataError::TooFewTokens { tokens, .. } => format!(
                 "set `max_seq_len` to at most {tokens}, or use the strategy line-by-line, which pads rows one by one"
             ),

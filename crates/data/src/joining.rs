@@ -29,7 +29,7 @@ pub(super) fn join(
         tokens += carry.len() - before;
         let (mut begin, mut end) = (0, 0);
         // Olive up to 0.13 stops one token early and keeps a block that ends with the buffer.
-        while begin + length <= carry.len() && !sampler.is_full() {
+        while length <= carry.len() - begin && !sampler.is_full() {
             end = begin + length;
             sampler.push(&carry[begin..end], length - step);
             begin += step;
@@ -52,11 +52,12 @@ pub(super) fn join_random(
 ) -> Result<usize> {
     let rows = corpus.all(batch)?;
     let length = sampler.length();
+    sampler.reserve(samples)?;
     for _ in 0..samples {
         corpus.cancel.check()?;
         for _ in 0..retries {
             let start = random.below(rows.len() as u64) as usize;
-            let mut tokens = Vec::with_capacity(length);
+            let mut tokens = Vec::new();
             for row in &rows[start..] {
                 tokens.extend_from_slice(row);
                 tokens.extend_from_slice(&corpus.joiner);

@@ -69,7 +69,7 @@ pub(super) fn in_order(
             let fills_block = truncation.cut(&mut ids, length);
             lengths.count(tokens, &ids);
             if fills_block || !truncation.drop_short {
-                lengths.empty += usize::from(!sampler.push_row(&ids));
+                lengths.empty += usize::from(!sampler.push_row(&ids)?);
             }
         }
         Ok(!sampler.is_full())
@@ -93,12 +93,14 @@ pub(super) fn at_random(
     let fills_block: Vec<bool> = rows.iter_mut().map(|ids| truncation.cut(ids, length)).collect();
     let mut lengths = RowLengths { longest: whole.iter().copied().max().unwrap_or(0), ..Default::default() };
     let tries = if truncation.drop_short { options.random_retries } else { 1 };
+    sampler.reserve(samples)?;
     for _ in 0..samples {
+        corpus.cancel.check()?;
         for attempt in 1..=tries {
             let row = random.below(rows.len() as u64) as usize;
             if fills_block[row] || attempt == tries {
                 lengths.count(whole[row], &rows[row]);
-                lengths.empty += usize::from(!sampler.push_row(&rows[row]));
+                lengths.empty += usize::from(!sampler.push_row(&rows[row])?);
                 break;
             }
         }

@@ -19,6 +19,9 @@ use olive_core::event::{Event, EventSink};
 use olive_core::{Error, Result};
 use olive_model::ModelFolder;
 
+/// Models count positions in f32, which counts no further.
+const MOST_POSITIONS: usize = 1 << f32::MANTISSA_DIGITS;
+
 /// Reads the rows of `config`, makes their texts, tokenises these with the tokenizer of `model` and cuts samples.
 ///
 /// # Errors
@@ -81,6 +84,12 @@ pub fn check(options: &TextGeneration) -> std::result::Result<(), DataError> {
         return fail(
             "`pad_to_max_len` and `drop_short_sequences` cannot both be true",
             "set `pad_to_max_len` to false to drop short rows",
+        );
+    }
+    if lines && options.pad_to_max_len && options.max_seq_len > MOST_POSITIONS {
+        return fail(
+            "`pad_to_max_len` fills every row to `max_seq_len`, which is longer than the context of any model",
+            "set `max_seq_len` to at most the model's context, or `pad_to_max_len` to false",
         );
     }
     if lines && options.pad_to_max_len && !options.use_attention_mask {

@@ -1,5 +1,6 @@
 //! Tokens to samples: labels, masks and padding of both eras of Olive, for all strategies.
 
+use crate::error::DataError;
 use crate::sample::{IGNORED, Sample};
 use olive_config::canonical::{Era, PaddingSide};
 
@@ -49,23 +50,39 @@ impl Sampler<'_> {
         self.finish(ids, labels, vec![1; tokens.len()], None);
     }
 
+    /// Sets room for so many samples aside: a number that only a configuration states may be any.
+    ///
+    /// # Errors
+    /// [`DataError::NoRoom`].
+    pub(super) fn reserve(&mut self, samples: usize) -> Result<(), DataError> {
+        let no_room = |_| DataError::NoRoom { option: "max_samples", value: samples };
+        self.samples.try_reserve_exact(samples).map_err(no_room)
+    }
+
     /// A row, padded if rows are. False, and no sample, if there is not a single token.
-    pub(super) fn push_row(&mut self, tokens: &[Token]) -> bool {
+    ///
+    /// # Errors
+    /// [`DataError::NoRoom`]: the padding does not fit into memory.
+    pub(super) fn push_row(&mut self, tokens: &[Token]) -> Result<bool, DataError> {
         let mut ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
         let mut labels: Vec<i32> = tokens.iter().map(|token| token.label()).collect();
         let mut mask = vec![1; ids.len()];
         if let (Some(side), Some(pad)) = (self.padding, self.pad_id) {
             let missing = self.length.saturating_sub(ids.len());
+            ids.try_reserve_exact(missing)
+                .and_then(|()| labels.try_reserve_exact(missing))
+                .and_then(|()| mask.try_reserve_exact(missing))
+                .map_err(|_| DataError::NoRoom { option: "max_seq_len", value: self.length })?;
             let at = if side == PaddingSide::Left { 0 } else { ids.len() };
             ids.splice(at..at, std::iter::repeat_n(pad, missing));
             labels.splice(at..at, std::iter::repeat_n(IGNORED, missing));
             mask.splice(at..at, std::iter::repeat_n(0, missing));
         }
         if ids.is_empty() {
-            return false;
+            return Ok(false);
         }
         self.finish(ids, labels, mask, None);
-        true
+        Ok(true)
     }
 
     /// A block of whole rows.

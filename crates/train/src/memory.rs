@@ -80,38 +80,40 @@ impl Fault for MemoryShortage {
 const PROCESS: u64 = 128 << 20;
 
 impl MemoryEstimate {
-    /// Follows the formula of this module.
+    /// Follows the formula of this module. Computed in f64, which is exact for all that fits a machine and has no end:
+    /// ranks and batches may be any numbers.
     pub fn of(run: &Workload) -> MemoryEstimate {
         let spec = run.spec;
-        let (tokens, hidden, inner) = (run.tokens, spec.hidden_size, spec.intermediate_size);
-        let q = spec.attention.q_size();
-        let (layers, layer) = (spec.num_layers(), kept_by_layer(spec));
-        let inner_values = run.rank * run.targets.len();
+        let [tokens, rank] = [run.tokens, run.rank].map(|n| n as f64);
+        let [hidden, inner, q] =
+            [spec.hidden_size, spec.intermediate_size, spec.attention.q_size()].map(|n| n as f64);
+        let [layers, layer] = [spec.num_layers(), kept_by_layer(spec)].map(|n| n as f64);
+        let inner_values = rank * run.targets.len() as f64;
         let kept = match run.checkpointing {
             false => layers * layer + inner_values,
-            true => layers * hidden + layer + inner_values / layers.max(1),
+            true => layers * hidden + layer + (inner_values / layers.max(1.0)).floor(),
         };
-        let rows = lm_loss::chunk_rows(tokens, spec.vocab_size);
-        let head = rows * spec.vocab_size + tokens * 4 * hidden;
-        let backward = tokens * (6 * hidden + 3 * inner + 4 * q);
-        let parameters: usize = run.targets.iter().map(|l| run.rank * (l.in_features + l.out_features)).sum();
+        let rows = lm_loss::chunk_rows(run.tokens, spec.vocab_size) as f64;
+        let head = rows * spec.vocab_size as f64 + tokens * 4.0 * hidden;
+        let backward = tokens * (6.0 * hidden + 3.0 * inner + 4.0 * q);
+        let features: usize = run.targets.iter().map(|l| l.in_features + l.out_features).sum();
         MemoryEstimate {
             weights: run.weights,
-            adapter: 16 * parameters as u64,
-            kept: 4 * (tokens * kept) as u64,
-            working: 4 * head.max(backward) as u64,
+            adapter: (16.0 * rank * features as f64) as u64,
+            kept: (4.0 * tokens * kept) as u64,
+            working: (4.0 * head.max(backward)) as u64,
             process: PROCESS,
         }
     }
 
     /// Bytes of everything.
     pub fn total(&self) -> u64 {
-        self.weights + self.needed()
+        self.weights.saturating_add(self.needed())
     }
 
     /// Bytes that cannot be dropped under pressure, as mapped weights can.
     pub fn needed(&self) -> u64 {
-        self.adapter + self.kept + self.working + self.process
+        [self.kept, self.working, self.process].into_iter().fold(self.adapter, u64::saturating_add)
     }
 }
 

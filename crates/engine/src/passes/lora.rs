@@ -193,7 +193,7 @@ impl LoraPass {
         };
         // Samples are as long as they may be; only the data could tell that they are shorter.
         let batch = self.options.training.per_device_train_batch_size;
-        let tokens = batch * self.options.train_data.pre_process.max_seq_len;
+        let tokens = batch.saturating_mul(self.options.train_data.pre_process.max_seq_len);
         let workload = adapter_training::workload(&self.options, &spec, weights, &targets, tokens);
         Ok(Some(MemoryEstimate::of(&workload)))
     }
