@@ -335,3 +335,30 @@ fn errors_say_what_is_missing() {
     let (_, text) = fails(&[dir, "--raw", "--prompt", &long]);
     assert!(text.contains("the model's context holds 1024") || text.contains("cannot be used"), "{text}");
 }
+
+#[test]
+fn numbers_and_names_of_genai_config_are_those_of_the_graph() {
+    library();
+    let dir = onnx(fp32());
+    let file = dir.path().join("genai_config.json");
+    let sound: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    for (key, value, why) in [
+        ("num_hidden_layers", json!(1u64 << 62), "and the graph has"),
+        ("num_hidden_layers", json!(5), "no tensor input"),
+        ("num_hidden_layers", json!("4"), "expected usize"),
+        ("filename", json!("/model.onnx"), "leads out of the folder"),
+        ("filename", json!("../model.onnx"), "leads out of the folder"),
+        (
+            "sliding_window",
+            json!({"window_size": u64::MAX, "layers": [0, 1, 2, 3]}),
+            "is larger than any memory",
+        ),
+    ] {
+        let mut changed = sound.clone();
+        changed["model"]["decoder"][key] = value.clone();
+        std::fs::write(&file, changed.to_string()).unwrap();
+        let output = olive().args(["generate", "--prompt", "x"]).arg(dir.path()).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(why), "{key}: {value}: {said}");
+    }
+}

@@ -41,11 +41,19 @@ pub(crate) fn declared(
 ) -> Result<Vec<CacheTensor>, RuntimeError> {
     let decoder = &config.model.decoder;
     let window = decoder.sliding_window.as_ref();
-    let mut declared = Vec::with_capacity(2 * decoder.num_hidden_layers);
+    let unsupported = |reason: String| RuntimeError::Unsupported { path: dir.to_owned(), reason };
+    let (layers, inputs) = (decoder.num_hidden_layers, session.inputs().len());
+    if layers > inputs {
+        let reason = format!(
+            "genai_config.json: `model.decoder.num_hidden_layers` is {layers}, and the graph has {inputs} inputs in all"
+        );
+        return Err(unsupported(reason));
+    }
+    let mut declared = Vec::with_capacity(2 * layers);
     for layer in 0..decoder.num_hidden_layers {
-        let rows = window
-            .filter(|w| w.layers.contains(&layer))
-            .map(|w| w.window_size + if w.cache_slack > 0 { w.cache_slack } else { WINDOW_SLACK });
+        let rows = window.filter(|w| w.layers.contains(&layer)).map(|w| {
+            w.window_size.saturating_add(if w.cache_slack > 0 { w.cache_slack } else { WINDOW_SLACK })
+        });
         for (past, present) in [
             (&decoder.inputs.past_key_names, &decoder.outputs.present_key_names),
             (&decoder.inputs.past_value_names, &decoder.outputs.present_value_names),
@@ -53,21 +61,30 @@ pub(crate) fn declared(
             let past = layer_name(past, layer);
             let input = session.inputs().iter().find(|input| input.name() == past);
             let Some(ValueType::Tensor { ty, shape, .. }) = input.map(|input| input.dtype()) else {
-                let reason = format!("its graph has no tensor input `{past}`");
-                return Err(RuntimeError::Unsupported { path: dir.to_owned(), reason });
+                return Err(unsupported(format!("its graph has no tensor input `{past}`")));
             };
             // A dimension that the graph leaves open is what the configuration says.
             let fixed = |axis: usize, otherwise: usize| {
                 shape.get(axis).filter(|d| **d > 0).map_or(otherwise, |d| *d as usize)
             };
-            declared.push(CacheTensor {
+            let tensor = CacheTensor {
                 past,
                 present: layer_name(present, layer),
                 dtype: *ty,
                 kv_heads: fixed(1, decoder.num_key_value_heads),
                 head_dim: fixed(3, decoder.head_size),
                 window: rows,
-            });
+            };
+            if tensor.elements(rows.unwrap_or(1)).is_none() {
+                let reason = format!(
+                    "a cache of {} heads of {} elements for {} positions is larger than any memory",
+                    tensor.kv_heads,
+                    tensor.head_dim,
+                    rows.unwrap_or(1)
+                );
+                return Err(unsupported(reason));
+            }
+            declared.push(tensor);
         }
     }
     Ok(declared)
@@ -113,7 +130,7 @@ impl SequenceCache {
         if len <= *capacity {
             return Ok(());
         }
-        let new_capacity = len.next_multiple_of(GROWTH);
+        let new_capacity = len.checked_next_multiple_of(GROWTH).unwrap_or(len);
         for (index, of) in declared.iter().enumerate() {
             let mut tensor = of.tensor(session.allocator(), new_capacity)?;
             if filled > 0 {
@@ -134,6 +151,12 @@ impl SequenceCache {
 }
 
 impl CacheTensor {
+    /// Elements of so many rows, as far as memory could hold them.
+    fn elements(&self, rows: usize) -> Option<usize> {
+        let elements = self.kv_heads.checked_mul(self.head_dim)?.checked_mul(rows)?;
+        (elements < isize::MAX as usize / 4).then_some(elements)
+    }
+
     /// Zeroes, `[1, kv_heads, rows, head_dim]`.
     fn tensor(&self, allocator: &Allocator, rows: usize) -> Result<DynTensor, RuntimeError> {
         Ok(DynTensor::new(allocator, self.dtype, [1, self.kv_heads, rows, self.head_dim])?)

@@ -315,7 +315,7 @@ fn row(values: Vec<i64>) -> RuntimeResult<DynTensor> {
 /// The last row of `[1, positions, vocab]` logits as f32.
 fn last_row(logits: &DynValue) -> RuntimeResult<Vec<f32>> {
     fn tail<T>(shape: &[i64], values: &[T]) -> usize {
-        values.len() - shape.last().map_or(0, |&vocab| vocab as usize)
+        values.len().saturating_sub(shape.last().map_or(0, |&vocab| vocab as usize))
     }
     Ok(match logits.dtype().tensor_type() {
         Some(TensorElementType::Float16) => {
