@@ -3,6 +3,7 @@
 use crate::support::binary::{olive, text};
 use crate::support::models::in_double_precision;
 use crate::support::quickstart::base_model;
+use serde_json::json;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -108,6 +109,18 @@ fn a_git_lfs_pointer_is_told_from_a_damaged_file() {
 }
 
 #[test]
+fn a_file_that_holds_no_object_is_named() {
+    for file in ["config.json", "generation_config.json", "tokenizer_config.json"] {
+        for content in ["false", "7", "[]", "\"x\""] {
+            let model = model();
+            std::fs::write(model.path().join(file), content).unwrap();
+            let said = refusal(model.path());
+            assert!(said.contains(&format!("{file}` is damaged: it does not hold")), "{file}: {said}");
+        }
+    }
+}
+
+#[test]
 fn pickled_weights_are_named() {
     for file in ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "consolidated.00.pth"] {
         let model = model();
@@ -131,6 +144,23 @@ fn a_download_that_is_not_complete_is_named() {
         said.contains("`model-00002-of-00003.safetensors`, …") && said.contains("download the rest"),
         "{said}"
     );
+}
+
+#[test]
+fn an_index_names_files_beside_it() {
+    let model = model();
+    let outside = tempfile::tempdir().unwrap();
+    let weights = outside.path().join("weights.safetensors");
+    std::fs::rename(model.path().join("model.safetensors"), &weights).unwrap();
+    let up = format!("../{}/weights.safetensors", outside.path().file_name().unwrap().display());
+    for name in
+        [json!(weights), json!(up), json!("."), json!(""), json!("a/b.safetensors"), json!(7), json!(null)]
+    {
+        let index = json!({"weight_map": {"model.norm.weight": name}});
+        std::fs::write(model.path().join("model.safetensors.index.json"), index.to_string()).unwrap();
+        let said = refusal(model.path());
+        assert!(said.contains(&format!("`weight_map.model.norm.weight` is {name}")), "{said}");
+    }
 }
 
 #[test]

@@ -140,6 +140,13 @@ pub struct Linear {
     pub bias: bool,
 }
 
+impl Linear {
+    /// Name of its weight.
+    pub fn weight_name(&self) -> String {
+        format!("{}.weight", self.module)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LinearKind {
     Qkv,

@@ -1,9 +1,11 @@
 //! Sequences of a float decoder.
 
 use super::cache::KvCache;
+use super::error::GenerateError;
 use super::language_model::LanguageModel;
 use super::weights::Decoder;
 use olive_core::Result;
+use olive_kernels::first_not_finite;
 
 /// Smallest room of a cache, in positions.
 const ROOM: usize = 256;
@@ -21,7 +23,12 @@ impl LanguageModel for Decoder {
 
     fn feed(&self, sequence: &mut KvCache, tokens: &[u32]) -> Result<Vec<f32>> {
         self.reserve(sequence, sequence.len() + tokens.len())?;
-        self.logits(tokens, sequence)
+        let logits = self.logits(tokens, sequence)?;
+        if first_not_finite(&logits).is_some() {
+            self.check_weights()?;
+            return Err(GenerateError::NotANumber.into());
+        }
+        Ok(logits)
     }
 
     fn truncate(&self, sequence: &mut KvCache, len: usize) -> Result<usize> {
@@ -34,7 +41,7 @@ impl LanguageModel for Decoder {
             return Ok(());
         }
         // Doubled, so that a long conversation is read again only a few times.
-        let room = len.next_multiple_of(ROOM).max(2 * sequence.max_len());
+        let room = len.checked_next_multiple_of(ROOM).unwrap_or(len).max(2 * sequence.max_len());
         let mut cache = self.new_cache(room)?;
         if !sequence.is_empty() {
             self.logits(sequence.ids(), &mut cache)?;

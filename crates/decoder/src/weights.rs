@@ -6,7 +6,7 @@ use candle_core::{DType, Tensor};
 use olive_arch::{Linear, QkNorm, Spec};
 use olive_core::Result;
 use olive_core::device::Device;
-use olive_kernels::{FrozenWeight, activation_type};
+use olive_kernels::{FrozenWeight, activation_type, first_not_finite, invalid};
 use olive_model::{Adapter, Checkpoint, ModelError, ModelFolder, QuantisedBase};
 use std::sync::Arc;
 
@@ -148,6 +148,32 @@ impl Decoder {
         Ok(())
     }
 
+    /// Looks for what makes logits or a loss no numbers: reads all weights, so for when that has happened.
+    ///
+    /// # Errors
+    /// A weight with a value that is not finite, by its name.
+    pub fn check_weights(&self) -> Result<()> {
+        self.check_matrix(Spec::EMBEDDING, &self.embedding)?;
+        for LinearWeights { linear, weight, .. } in self.linears() {
+            self.check_matrix(&linear.weight_name(), weight)?;
+        }
+        self.check_matrix(self.spec.head_name(), &self.head)
+    }
+
+    fn check_matrix(&self, name: &str, weight: &FrozenWeight) -> Result<()> {
+        const ROWS: u32 = 64;
+        let rows = u32::try_from(weight.out_features).map_err(|e| invalid(e.to_string()))?;
+        for start in (0..rows).step_by(ROWS as usize) {
+            let ids: Vec<u32> = (start..rows.min(start + ROWS)).collect();
+            let values = weight.gather(&ids)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+            if let Some(at) = first_not_finite(&values) {
+                let near = start as usize * weight.in_features + at;
+                return Err(ModelError::NotFinite { name: name.to_owned(), near }.into());
+            }
+        }
+        Ok(())
+    }
+
     /// The adapter's modules, in the order of the layers.
     pub fn lora(&self) -> &[LoraModule] {
         &self.lora
@@ -221,7 +247,7 @@ impl WeightLoader<'_> {
     }
 
     fn linear(&self, linear: Linear) -> Result<LinearWeights> {
-        let name = format!("{}.weight", linear.module);
+        let name = linear.weight_name();
         let weight = match self.quantised.and_then(|quantised| quantised.get(&name)) {
             None => self.matrix(&name, &[linear.out_features, linear.in_features])?,
             Some(matrix) => FrozenWeight::new(Arc::new(matrix.clone()), self.dtype, self.device)?,

@@ -194,6 +194,11 @@ impl Parts {
             if let Some((module, part)) = of_pair {
                 parts.halves.entry(module.to_owned()).or_default().put(part, tensor);
             } else if let Some(module) = of_base() {
+                if tensor.shape.contains(&0) || tensor.shape.is_empty() {
+                    let reason =
+                        format!("`{}` is of shape {:?}, which holds no weight", tensor.name, tensor.shape);
+                    return Err(ModelError::Adapter { path: dir.to_owned(), reason }.into());
+                }
                 let tensor = WholeTensor { shape: tensor.shape.clone(), values: tensor.to_f32()? };
                 parts.whole.insert(module.to_owned(), tensor);
             } else {
@@ -229,6 +234,9 @@ impl Halves {
         }
         if rank == 0 {
             return Err(refuse(format!("`{module}` has rank 0")).into());
+        }
+        if in_features == 0 || out_features == 0 {
+            return Err(refuse(format!("`{module}` has matrices without a value")).into());
         }
         let fits = magnitude.as_ref().is_none_or(|m| m.shape.iter().product::<usize>() == out_features);
         if magnitude.is_some() != config.use_dora || !fits {

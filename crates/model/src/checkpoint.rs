@@ -6,9 +6,9 @@ use super::stored_file::{self, read_json};
 use candle_core::DType;
 use half::f16;
 use olive_core::{InnerPath, Result, error::IoContext, file};
-use olive_kernels::{Decode, HostMatrix, Stored};
+use olive_kernels::{Decode, HostMatrix, Stored, first_not_finite};
 use safetensors::SafeTensors;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,6 +212,37 @@ impl Tensor {
         Ok(true)
     }
 
+    /// The bytes in pieces, each of them found to hold numbers if the tensor is of a float type.
+    pub fn finite_pieces(&self) -> impl Iterator<Item = Result<&[u8]>> {
+        const PIECE: usize = 1 << 20;
+        self.bytes().chunks(PIECE).enumerate().map(|(index, piece)| match self.not_finite_in(piece) {
+            None => Ok(piece),
+            Some(at) => Err(self.not_finite(index * PIECE / self.dtype.size_in_bytes() + at).into()),
+        })
+    }
+
+    /// Where the first value of `piece` is that is not finite.
+    fn not_finite_in(&self, piece: &[u8]) -> Option<usize> {
+        fn position<const N: usize>(piece: &[u8], wrong: impl Fn([u8; N]) -> bool) -> Option<usize> {
+            let (values, _) = piece.as_chunks::<N>();
+            let any = values.iter().fold(false, |any, value| any | wrong(*value));
+            any.then(|| values.iter().position(|value| wrong(*value))).flatten()
+        }
+        // All bits of the exponent.
+        let sixteen = |exponent: u16| move |value| u16::from_le_bytes(value) & exponent == exponent;
+        match self.dtype {
+            DType::BF16 => position(piece, sixteen(0x7f80)),
+            DType::F16 => position(piece, sixteen(0x7c00)),
+            DType::F32 => position(piece, |value| !f32::from_le_bytes(value).is_finite()),
+            DType::F64 => position(piece, |value| !f64::from_le_bytes(value).is_finite()),
+            _ => None,
+        }
+    }
+
+    fn not_finite(&self, near: usize) -> ModelError {
+        ModelError::NotFinite { name: self.name.clone(), near }
+    }
+
     /// The tensor as a weight for products, if it is a matrix of floats.
     ///
     /// # Errors
@@ -243,11 +274,14 @@ impl Tensor {
     /// All values as f32.
     ///
     /// # Errors
-    /// The tensor is not of a float type.
+    /// The tensor is not of a float type, or a value is not finite.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
         let mut out = vec![0.0; self.element_count()];
         self.read_f32(0..out.len(), &mut out)?;
-        Ok(out)
+        match first_not_finite(&out) {
+            None => Ok(out),
+            Some(at) => Err(self.not_finite(at).into()),
+        }
     }
 }
 
@@ -301,18 +335,18 @@ pub(super) fn stored_types(dir: &Path) -> Result<BTreeMap<String, safetensors::D
 
 fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     let json = read_json(index)?.unwrap_or_default();
-    let map = json["weight_map"].as_object().ok_or_else(|| ModelError::Damaged {
-        path: index.to_owned(),
-        reason: "there is no `weight_map` in it".into(),
-    })?;
-    let names: std::collections::BTreeSet<&str> =
-        map.values().filter_map(serde_json::Value::as_str).collect();
+    let damaged = |reason: String| ModelError::Damaged { path: index.to_owned(), reason };
+    let map = json["weight_map"].as_object().filter(|map| !map.is_empty());
+    let map = map.ok_or_else(|| damaged("there is no `weight_map` in it".into()))?;
+    let mut names = BTreeSet::new();
+    for (tensor, file) in map {
+        let needed = || damaged(format!("`weight_map.{tensor}` is {file}, where the name of a file is needed"));
+        names.insert(file.as_str().ok_or_else(needed)?);
+    }
     let mut files = Vec::with_capacity(names.len());
     for name in &names {
-        let name = InnerPath::parse(name).map_err(|refusal| ModelError::Damaged {
-            path: index.to_owned(),
-            reason: format!("`weight_map` names a file whose name {refusal}"),
-        })?;
+        let name = InnerPath::parse(name)
+            .map_err(|refusal| damaged(format!("`weight_map` names a file whose name {refusal}")))?;
         files.push(name.below(dir));
     }
     let missing: Vec<&str> =

@@ -10,8 +10,8 @@ use super::{
 };
 use candle_core::DType;
 use olive_core::Result;
-use olive_kernels::HostMatrix;
 use olive_kernels::quant::FloatType;
+use olive_kernels::{HostMatrix, first_not_finite};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub trait WeightSource: Sync {
     /// Rows `rows` of a matrix (or elements of a vector) as f32, row-major.
     ///
     /// # Errors
-    /// The tensor is not there or not of a float type.
+    /// The tensor is not there or not of a float type, or a value is not finite.
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()>;
 
     /// Says that the tensor will not be read again soon: its pages need not stay in memory.
@@ -53,8 +53,9 @@ impl WeightSource for Checkpoint {
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
         let tensor = self.tensor(name)?;
-        let width: usize = tensor.shape[1..].iter().product();
-        tensor.read_f32(rows.start * width..rows.end * width, out)
+        let start = rows.start * row_width(&tensor.shape);
+        tensor.read_f32(start..start + out.len(), out)?;
+        check_finite(name, start, out)
     }
 
     fn release(&self, name: &str) {
@@ -169,14 +170,14 @@ impl WeightSource for MergedCheckpoint {
     }
 
     fn read_rows(&self, name: &str, rows: Range<usize>, out: &mut [f32]) -> Result<()> {
-        let float = rounded_to(self.base.tensor(name)?.dtype);
+        let base = self.base.tensor(name)?;
+        let float = rounded_to(base.dtype);
+        let start = rows.start * row_width(&base.shape);
         if let Some(tensor) = self.whole.get(name) {
-            let width: usize = tensor.shape[1..].iter().product();
-            out.copy_from_slice(&tensor.values[rows.start * width..rows.end * width]);
+            out.copy_from_slice(&tensor.values[start..start + out.len()]);
             float.round(out);
         } else if let Some(matrix) = self.quantised(name) {
-            let width = matrix.shape[1];
-            matrix.read_f32(rows.start * width..rows.end * width, out);
+            matrix.read_f32(start..start + out.len(), out);
         } else {
             self.base.read_rows(name, rows.clone(), out)?;
         }
@@ -184,7 +185,7 @@ impl WeightSource for MergedCheckpoint {
             None => float.round(out),
             Some(pair) => pair.merge_rows(rows, out, float),
         }
-        Ok(())
+        check_finite(name, start, out)
     }
 
     fn release(&self, name: &str) {
@@ -196,6 +197,19 @@ impl WeightSource for MergedCheckpoint {
 
     fn expect_shape(&self, name: &str, shape: &[usize]) -> Result<()> {
         self.base.expect_shape(name, shape)
+    }
+}
+
+/// Elements of a row; those of a vector are rows of their own.
+fn row_width(shape: &[usize]) -> usize {
+    shape.iter().skip(1).product()
+}
+
+/// Refuses values of a tensor, from element `start` on, that are no numbers.
+fn check_finite(name: &str, start: usize, values: &[f32]) -> Result<()> {
+    match first_not_finite(values) {
+        None => Ok(()),
+        Some(at) => Err(ModelError::NotFinite { name: name.to_owned(), near: start + at }.into()),
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn sources<'a>(spec: &Spec, checkpoint: &'a Checkpoint) -> Result<Vec
     spec.all_linears()
         .map(|linear| {
             let shape = [linear.out_features, linear.in_features];
-            checkpoint.tensor_of(&format!("{}.weight", linear.module), &shape)
+            checkpoint.tensor_of(&linear.weight_name(), &shape)
         })
         .collect()
 }
@@ -158,7 +158,7 @@ impl QuantisedBase {
         let damaged = |reason: String| ModelError::Damaged { path: file.to_owned(), reason };
         let mut matrices = BTreeMap::new();
         for linear in spec.all_linears() {
-            let name = format!("{}.weight", linear.module);
+            let name = linear.weight_name();
             let part = |suffix: &str| stored.tensor(&format!("{name}{suffix}"));
             let text = part(&state_suffix(format))?.bytes();
             let state: QuantState =

@@ -115,7 +115,7 @@ impl DecoderGraph<'_> {
             if !matches!(linear.kind, LinearKind::Qkv | LinearKind::Q | LinearKind::K | LinearKind::V) {
                 continue;
             }
-            let tensor = format!("{}.weight", linear.module);
+            let tensor = linear.weight_name();
             self.source.expect_shape(&tensor, &[linear.out_features, linear.in_features])?;
             parts.push(TensorRows { tensor, start: 0, count: linear.out_features });
         }

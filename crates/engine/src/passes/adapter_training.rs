@@ -220,6 +220,8 @@ impl<'a> AdapterTraining<'a> {
         // The state of a training that diverged must not look like something to go on from.
         if fitted.as_ref().is_err_and(has_diverged) {
             checkpoints.clone().clear()?;
+            // Damaged weights are no divergence.
+            trainer.decoder.check_weights()?;
         }
         fitted.map(drop)
     }

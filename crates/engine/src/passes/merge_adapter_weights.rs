@@ -237,7 +237,7 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
             if merged.changes(&tensor.name) {
                 write_merged(merged, tensor, &mut writer)?;
             } else {
-                writer.write(tensor.bytes())?;
+                tensor.finite_pieces().try_for_each(|piece| writer.write(piece?))?;
             }
             tensor.release();
             weight_map.insert(tensor.name.clone(), Value::from(file.as_str()));
@@ -313,7 +313,8 @@ fn write_merged(merged: &MergedCheckpoint, tensor: &Tensor, writer: &mut Writer)
             return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
         }
     };
-    let (rows, cols) = (tensor.shape[0], tensor.shape[1..].iter().product::<usize>());
+    let rows = tensor.shape.first().copied().unwrap_or(1);
+    let cols = tensor.shape.iter().skip(1).product::<usize>();
     // A panel is what one thread merges at a time; a run of panels is what is held in memory.
     let panel = ((1 << 19) / cols.max(1)).next_multiple_of(64);
     let run = panel * 4 * rayon::current_num_threads();
