@@ -137,6 +137,71 @@ fn damage_is_named() {
     assert!(text(&missing.stderr).contains("there is no such folder or file"), "{}", text(&missing.stderr));
 }
 
+/// Where the bytes after this text begin.
+fn after(bytes: &[u8], text: &str) -> usize {
+    bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap() + text.len()
+}
+
+#[test]
+fn numbers_are_checked_before_they_are_used() {
+    const U32: u32 = 4;
+    const F32: u32 = 6;
+    let dir = tempfile::tempdir().unwrap();
+    let sound = std::fs::read(file("families/llama.gguf")).unwrap();
+    let refused = |bytes: &[u8], said: &[&str]| {
+        let path = dir.path().join("model.gguf");
+        std::fs::write(&path, bytes).unwrap();
+        let mut command = olive();
+        command.env("XDG_CACHE_HOME", dir.path()).args(["generate", "--raw", "--prompt", "x"]);
+        let output = command.arg(&path).output().unwrap();
+        let told = text(&output.stderr);
+        let all = said.iter().chain(&["model.gguf"]).all(|said| told.contains(said));
+        assert!(output.status.code() == Some(1) && all, "{told}");
+    };
+    for (key, kind, value, why) in [
+        ("llama.block_count", U32, i32::MAX as u32, "is 2147483647, and its tensors end with layer 0"),
+        ("llama.block_count", F32, 2, "where a whole number"),
+        ("llama.attention.head_count", U32, 0, "no attention heads"),
+        ("llama.attention.head_count", U32, u32::MAX, "`num_attention_heads` is 4294967295"),
+        ("llama.attention.head_count_kv", F32, 1, "where a whole number"),
+        ("llama.rope.freq_base", F32, f32::NAN.to_bits(), "where a number is needed"),
+        ("tokenizer.ggml.eos_token_id", F32, 0, "where the id of a token is needed"),
+    ] {
+        let mut bytes = sound.clone();
+        let at = after(&bytes, key);
+        bytes[at..at + 4].copy_from_slice(&kind.to_le_bytes());
+        bytes[at + 4..at + 8].copy_from_slice(&value.to_le_bytes());
+        let named = if why.contains("heads") { "" } else { key };
+        refused(&bytes, &[why, named]);
+    }
+    let mut empty = sound.clone();
+    let at = after(&empty, "blk.0.attn_norm.weight") + 4;
+    empty[at..at + 8].copy_from_slice(&0u64.to_le_bytes());
+    refused(&empty, &["blk.0.attn_norm.weight", "its shape [0] holds no values"]);
+    let mut twice = sound.clone();
+    let at = after(&twice, "blk.0.attn_q.weight") - "q.weight".len();
+    twice[at] = b'k';
+    refused(&twice, &["two tensors of the same name"]);
+    let mut nan = sound.clone();
+    let end = nan.len();
+    nan[end - 4..].copy_from_slice(&u32::MAX.to_le_bytes());
+    refused(&nan, &["holds values that are not finite, near element"]);
+}
+
+#[test]
+fn an_alignment_of_zero_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    let mut bytes = b"GGUF".to_vec();
+    bytes.extend(3u32.to_le_bytes());
+    bytes.extend([0u64, 1, 17].map(u64::to_le_bytes).concat());
+    bytes.extend(b"general.alignment");
+    bytes.extend([4u32, 0].map(u32::to_le_bytes).concat());
+    std::fs::write(&path, bytes).unwrap();
+    let error = convert(&path, dir.path()).unwrap_err().to_string();
+    assert!(error.contains("model.gguf") && error.contains("`general.alignment` is 0"), "{error}");
+}
+
 /// SentencePiece vocabularies become merges that give the same tokens.
 #[test]
 fn sentence_piece_scores_give_the_tokens_of_the_original() {

@@ -4,12 +4,14 @@ mod broken_files;
 mod builder_adapters;
 mod builder_parts;
 mod candle_models;
+mod config_values;
 mod families;
 mod generate;
 mod gguf;
 mod hub;
 mod model_builder;
 mod nf4;
+mod not_finite;
 #[cfg(target_os = "linux")]
 mod ort_library;
 mod prequantised;

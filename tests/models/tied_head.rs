@@ -56,6 +56,11 @@ fn a_head_that_equals_the_embedding_is_tied() {
         std::fs::create_dir(&dir).unwrap();
         let mut config = read_json(&base_model().join("config.json"));
         config["tie_word_embeddings"] = json!(true);
+        for (key, size) in
+            [("vocab_size", 2), ("hidden_size", 2), ("num_attention_heads", 1), ("num_key_value_heads", 1)]
+        {
+            config[key] = size.into();
+        }
         std::fs::write(dir.join("config.json"), config.to_string()).unwrap();
         let shape = vec![2, 2];
         let tensors = [

@@ -1,11 +1,18 @@
 //! Keys of a `config.json` that many families share.
 
 use super::family::{Family, Windows};
+use super::keys::Keys;
 use super::rope::Rope;
 use super::rope_reader::RopeObject;
 use super::spec::{Attention, Layer, Mlp, NormLayout, RopeUse, Spec};
 use super::{Activation, ArchError};
 use serde_json::Value;
+
+/// More layers than any model has. How many there are, the weights say; this keeps a damaged number from being believed.
+const MOST_LAYERS: usize = 1 << 16;
+
+/// Positions are computed in f32, which counts no further.
+const MOST_POSITIONS: usize = 1 << f32::MANTISSA_DIGITS;
 
 /// Reads a configuration of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
 pub(crate) struct ConfigReader<'a> {
@@ -18,75 +25,109 @@ impl ConfigReader<'_> {
     pub(crate) fn standard(&self) -> Result<Spec, ArchError> {
         let hidden_size = self.size("hidden_size")?;
         let heads = self.size("num_attention_heads")?;
-        let head_dim = self.optional_size("head_dim").unwrap_or(hidden_size / heads);
-        let num_layers = self.size("num_hidden_layers")?;
+        let head_dim = self.optional_size("head_dim")?.unwrap_or(hidden_size / heads);
+        let num_layers = self.at_most("num_hidden_layers", MOST_LAYERS)?;
+        self.check_tokens()?;
         Ok(Spec {
             family: self.family,
-            model_type: self.config["model_type"].as_str().unwrap_or_default().to_owned(),
+            model_type: self.keys().text("model_type")?.unwrap_or_default().to_owned(),
             vocab_size: self.size("vocab_size")?,
             hidden_size,
             intermediate_size: self.size("intermediate_size")?,
-            context_length: self.size("max_position_embeddings")?,
-            norm_eps: self.optional_number("rms_norm_eps").unwrap_or(1e-6),
+            context_length: self.at_most("max_position_embeddings", MOST_POSITIONS)?,
+            norm_eps: self.optional_number("rms_norm_eps")?.unwrap_or(1e-6),
             norm_plus_one: false,
             norm_layout: NormLayout::Pre,
             attention: Attention {
                 heads,
-                kv_heads: self.optional_size("num_key_value_heads").unwrap_or(heads),
+                kv_heads: self.optional_size("num_key_value_heads")?.unwrap_or(heads),
                 head_dim,
                 packed_qkv: false,
-                qkv_bias: self.flag("attention_bias"),
-                o_bias: self.flag("attention_bias"),
+                qkv_bias: self.flag("attention_bias")?,
+                o_bias: self.flag("attention_bias")?,
                 qk_norm: None,
                 scale: 1.0 / (head_dim as f64).sqrt(),
                 softcap: None,
             },
-            mlp: Mlp { packed_gate_up: false, activation: self.activation()?, bias: self.flag("mlp_bias") },
-            layers: self.layers(num_layers),
+            mlp: Mlp { packed_gate_up: false, activation: self.activation()?, bias: self.flag("mlp_bias")? },
+            layers: self.layers(num_layers)?,
             rope: RopeObject::global(self.config)?.read(self.family, head_dim)?,
             rope_local: None,
             embedding_multiplier: None,
             residual_multiplier: None,
             logit_multiplier: None,
             final_softcap: None,
-            tied: self.config["tie_word_embeddings"].as_bool().unwrap_or(self.family.tied),
+            tied: self.flag_or("tie_word_embeddings", self.family.tied)?,
             norm_in_f32: false,
         })
     }
 
+    fn keys(&self) -> Keys<'_> {
+        Keys { object: self.config.as_object(), place: "" }
+    }
+
+    /// Whoever writes or reads a text takes these from the file as it is.
+    fn check_tokens(&self) -> Result<(), ArchError> {
+        ["bos_token_id", "eos_token_id", "pad_token_id"].iter().try_for_each(|key| self.keys().check_ids(key))
+    }
+
     /// `layer_types` if present; else the rule of the family.
-    fn layers(&self, count: usize) -> Vec<Layer> {
+    fn layers(&self, count: usize) -> Result<Vec<Layer>, ArchError> {
         let windows = self.family.windows;
-        let window = self
-            .optional_size("sliding_window")
-            .filter(|_| self.config["use_sliding_window"].as_bool().unwrap_or(windows != Windows::OptIn));
-        let types = self.config["layer_types"].as_array();
-        (0..count)
-            .map(|i| {
-                let local = match types.and_then(|t| t.get(i)).and_then(Value::as_str) {
-                    Some(kind) => kind == "sliding_attention",
-                    // transformers 4 wrote no `layer_types`.
-                    None => match windows {
-                        Windows::None => false,
-                        Windows::All => true,
-                        Windows::OptIn => i >= self.optional_size("max_window_layers").unwrap_or(0),
-                        Windows::EveryOther => i % 2 == 0,
-                        Windows::AllBut { every } => {
-                            let every = self.optional_size("sliding_window_pattern").unwrap_or(every).max(1);
-                            !(i + 1).is_multiple_of(every)
-                        }
-                    },
-                };
-                Layer { window: window.filter(|_| local), rope: RopeUse::Global }
-            })
-            .collect()
+        let used = self.flag_or("use_sliding_window", windows != Windows::OptIn)?;
+        let window = self.keys().count("sliding_window")?.filter(|_| used);
+        let listed =
+            self.per_layer("layer_types", count, "\"full_attention\" or \"sliding_attention\"", |kind| {
+                match kind.as_str()? {
+                    "sliding_attention" => Some(true),
+                    "full_attention" => Some(false),
+                    _ => None,
+                }
+            })?;
+        let local: Vec<bool> = match (listed, windows) {
+            (Some(listed), _) => listed,
+            // transformers 4 wrote no `layer_types`.
+            (None, Windows::None) => vec![false; count],
+            (None, Windows::All) => vec![true; count],
+            (None, Windows::OptIn) => {
+                let first = self.keys().count("max_window_layers")?.unwrap_or(0);
+                (0..count).map(|layer| layer >= first).collect()
+            }
+            (None, Windows::EveryOther) => (0..count).map(|layer| layer % 2 == 0).collect(),
+            (None, Windows::AllBut { every }) => {
+                let every = self.optional_size("sliding_window_pattern")?.unwrap_or(every);
+                (1..=count).map(|layer| !layer.is_multiple_of(every)).collect()
+            }
+        };
+        if window == Some(0) && local.contains(&true) {
+            return Err(self.keys().ill("a number above 0", "sliding_window"));
+        }
+        let layer = |local: bool| Layer { window: window.filter(|_| local), rope: RopeUse::Global };
+        Ok(local.into_iter().map(layer).collect())
+    }
+
+    /// A list with an entry for each of the layers, as far as they are used.
+    pub(crate) fn per_layer<T>(
+        &self,
+        key: &str,
+        count: usize,
+        wanted: &str,
+        of: impl Fn(&Value) -> Option<T>,
+    ) -> Result<Option<Vec<T>>, ArchError> {
+        let Some(mut list) = self.keys().list(key, &format!("a list of {wanted}"), of)? else {
+            return Ok(None);
+        };
+        if list.len() < count {
+            let found = list.len();
+            return Err(ArchError::Config(format!("`{key}` has {found} entries for {count} layers")));
+        }
+        list.truncate(count);
+        Ok(Some(list))
     }
 
     fn activation(&self) -> Result<Activation, ArchError> {
-        let name = ["hidden_activation", "hidden_act"]
-            .iter()
-            .find_map(|key| self.config[*key].as_str())
-            .unwrap_or("silu");
+        let of = |key| self.keys().text(key);
+        let name = of("hidden_activation")?.or(of("hidden_act")?).unwrap_or("silu");
         match name {
             "silu" | "swish" => Ok(Activation::Silu),
             "gelu" => Ok(Activation::Gelu),
@@ -127,31 +168,45 @@ impl ConfigReader<'_> {
         Err(ArchError::Config(what))
     }
 
-    pub(crate) fn size(&self, key: &'static str) -> Result<usize, ArchError> {
-        self.optional_size(key)
-            .ok_or_else(|| ArchError::Config(format!("`{key}` is missing or not a whole number")))
+    pub(crate) fn size(&self, key: &str) -> Result<usize, ArchError> {
+        self.keys().needed(key, self.optional_size(key)?)
     }
 
-    pub(crate) fn number(&self, key: &'static str) -> Result<f64, ArchError> {
-        self.optional_number(key)
-            .ok_or_else(|| ArchError::Config(format!("`{key}` is missing or not a number")))
+    fn at_most(&self, key: &str, most: usize) -> Result<usize, ArchError> {
+        match self.size(key)? {
+            size if size > most => Err(self.keys().ill(&format!("a number up to {most}"), key)),
+            size => Ok(size),
+        }
     }
 
-    pub(crate) fn optional_size(&self, key: &str) -> Option<usize> {
-        self.config[key].as_u64().map(|n| n as usize)
+    /// A number above 0.
+    pub(crate) fn positive(&self, key: &str) -> Result<f64, ArchError> {
+        self.keys().needed(key, self.keys().positive(key)?)
     }
 
-    pub(crate) fn optional_number(&self, key: &str) -> Option<f64> {
-        self.config[key].as_f64()
+    pub(crate) fn number(&self, key: &str) -> Result<f64, ArchError> {
+        self.keys().needed(key, self.optional_number(key)?)
+    }
+
+    pub(crate) fn optional_size(&self, key: &str) -> Result<Option<usize>, ArchError> {
+        self.keys().size(key)
+    }
+
+    pub(crate) fn optional_number(&self, key: &str) -> Result<Option<f64>, ArchError> {
+        self.keys().number(key)
+    }
+
+    pub(crate) fn optional_positive(&self, key: &str) -> Result<Option<f64>, ArchError> {
+        self.keys().positive(key)
     }
 
     /// A flag that is off if it is not there.
-    pub(crate) fn flag(&self, key: &str) -> bool {
-        self.config[key].as_bool().unwrap_or(false)
+    pub(crate) fn flag(&self, key: &str) -> Result<bool, ArchError> {
+        self.flag_or(key, false)
     }
 
     /// A flag with a default of its own.
-    pub(crate) fn flag_or(&self, key: &str, default: bool) -> bool {
-        self.config[key].as_bool().unwrap_or(default)
+    pub(crate) fn flag_or(&self, key: &str, default: bool) -> Result<bool, ArchError> {
+        Ok(self.keys().flag(key)?.unwrap_or(default))
     }
 }

@@ -4,6 +4,10 @@
 pub enum ArchError {
     #[error("the architecture `{found}` is not supported")]
     Unsupported { found: String, supported: &'static [&'static str] },
+    #[error("config.json: `{key}` is {value}, where {wanted} is needed")]
+    Value { key: String, value: String, wanted: String },
+    #[error("config.json: `{key}` is missing")]
+    Missing { key: String },
     #[error(
         "config.json: `{object}.{key}` is {value}, which is not understood with the rope type `{rope_type}`"
     )]
@@ -22,6 +26,9 @@ impl olive_core::Fault for ArchError {
                 "passed over, it could change every answer; take the key out only if the model was trained without it"
                     .into(),
             ),
+            ArchError::Value { .. } | ArchError::Missing { .. } => {
+                Some("take the value from the config.json that the model was published with".into())
+            }
             ArchError::Config(_) => None,
         }
     }

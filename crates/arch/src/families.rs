@@ -177,10 +177,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             gguf: GgufFamily {
                 names: &[files("gemma2")],
                 sentence_piece_class: "GemmaTokenizer",
-                config: |file, shape, config| {
-                    gemma2_config(file, shape, 46, config);
-                    Ok(())
-                },
+                config: |file, shape, config| gemma2_config(file, shape, 46, config),
                 ..GGUF
             },
             ..STANDARD
@@ -207,7 +204,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
         differences: |reader, spec| {
             gemma2(reader, spec)?;
             spec.attention.qk_norm = Some(QkNorm::PerHead);
-            let theta = reader.optional_number("rope_local_base_freq").unwrap_or(10_000.0);
+            let theta = reader.optional_positive("rope_local_base_freq")?.unwrap_or(10_000.0);
             let (scaling, rotary_dim) = (RopeScaling::Default, spec.attention.head_dim);
             reader.local_rope(spec, Rope { theta, scaling, rotary_dim, interleaved: false })
         },
@@ -220,10 +217,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             gguf: GgufFamily { names: &[files("chatglm")], ..GGUF },
             ..STANDARD
         },
-        differences: |reader, spec| {
-            glm(reader, spec);
-            Ok(())
-        },
+        differences: glm,
     },
     Known {
         family: Family {
@@ -234,7 +228,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             ..STANDARD
         },
         differences: |reader, spec| {
-            glm(reader, spec);
+            glm(reader, spec)?;
             spec.norm_layout = NormLayout::PreAndPostGlm;
             Ok(())
         },
@@ -257,7 +251,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             spec.attention.scale = reader.number("attention_multiplier")?;
             spec.embedding_multiplier = Some(reader.number("embedding_multiplier")?);
             spec.residual_multiplier = Some(reader.number("residual_multiplier")?);
-            spec.logit_multiplier = Some(1.0 / reader.number("logits_scaling")?);
+            spec.logit_multiplier = Some(1.0 / reader.positive("logits_scaling")?);
             Ok(())
         },
     },
@@ -280,10 +274,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             },
             ..STANDARD
         },
-        differences: |reader, spec| {
-            no_rope_layers(reader, &mut spec.layers);
-            Ok(())
-        },
+        differences: |reader, spec| no_rope_layers(reader, &mut spec.layers),
     },
     Known {
         family: Family {
@@ -339,7 +330,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             ..STANDARD
         },
         differences: |reader, spec| {
-            let bias = reader.flag("use_bias");
+            let bias = reader.flag("use_bias")?;
             (spec.attention.qkv_bias, spec.attention.o_bias, spec.mlp.bias) = (bias, bias, bias);
             spec.rope.interleaved = true;
             Ok(())
@@ -365,7 +356,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             spec.attention.qk_norm = Some(QkNorm::PerHead);
             spec.norm_layout = NormLayout::Post;
             // In a model with windows, the layers without one do not rotate.
-            if reader.optional_size("sliding_window").is_some() {
+            if reader.optional_size("sliding_window")?.is_some() {
                 for layer in spec.layers.iter_mut().filter(|layer| layer.window.is_none()) {
                     layer.rope = RopeUse::None;
                 }
@@ -404,8 +395,8 @@ pub(crate) static FAMILIES: [Known; 19] = [
             ..STANDARD
         },
         differences: |reader, spec| {
-            spec.attention.qkv_bias = reader.flag_or("attention_bias", true);
-            spec.attention.o_bias = reader.flag("attention_out_bias");
+            spec.attention.qkv_bias = reader.flag_or("attention_bias", true)?;
+            spec.attention.o_bias = reader.flag("attention_out_bias")?;
             Ok(())
         },
     },
@@ -479,17 +470,18 @@ fn gemma2(reader: &ConfigReader<'_>, spec: &mut Spec) -> Result<(), ArchError> {
     gemma(spec);
     spec.norm_in_f32 = true;
     spec.norm_layout = NormLayout::PreAndPost;
-    spec.attention.scale = 1.0 / reader.number("query_pre_attn_scalar")?.sqrt();
-    spec.attention.softcap = reader.optional_number("attn_logit_softcapping");
-    spec.final_softcap = reader.optional_number("final_logit_softcapping");
+    spec.attention.scale = 1.0 / reader.positive("query_pre_attn_scalar")?.sqrt();
+    spec.attention.softcap = reader.optional_positive("attn_logit_softcapping")?;
+    spec.final_softcap = reader.optional_positive("final_logit_softcapping")?;
     Ok(())
 }
 
-fn glm(reader: &ConfigReader<'_>, spec: &mut Spec) {
-    spec.attention.qkv_bias = reader.flag_or("attention_bias", true);
+fn glm(reader: &ConfigReader<'_>, spec: &mut Spec) -> Result<(), ArchError> {
+    spec.attention.qkv_bias = reader.flag_or("attention_bias", true)?;
     spec.attention.o_bias = false;
     spec.mlp.packed_gate_up = true;
     spec.rope.interleaved = true;
+    Ok(())
 }
 
 fn olmo2(spec: &mut Spec) {
@@ -498,18 +490,16 @@ fn olmo2(spec: &mut Spec) {
 }
 
 /// SmolLM3: a 0 in `no_rope_layers` switches the rotation off in that layer.
-fn no_rope_layers(reader: &ConfigReader<'_>, layers: &mut [Layer]) {
-    let listed = reader.config["no_rope_layers"].as_array();
-    let interval = reader.optional_size("no_rope_layer_interval").unwrap_or(4);
+fn no_rope_layers(reader: &ConfigReader<'_>, layers: &mut [Layer]) -> Result<(), ArchError> {
+    let listed = reader.per_layer("no_rope_layers", layers.len(), "numbers", Value::as_u64)?;
+    let interval = reader.optional_size("no_rope_layer_interval")?.unwrap_or(4);
     for (i, layer) in layers.iter_mut().enumerate() {
-        let rotates = match listed.and_then(|l| l.get(i)).and_then(Value::as_u64) {
-            Some(flag) => flag != 0,
-            None => !(i + 1).is_multiple_of(interval),
-        };
+        let rotates = listed.as_ref().map_or(!(i + 1).is_multiple_of(interval), |flags| flags[i] != 0);
         if !rotates {
             layer.rope = RopeUse::None;
         }
     }
+    Ok(())
 }
 
 /// Files do not say that Phi-3's special tokens swallow the space after them.
@@ -530,15 +520,16 @@ fn gemma2_config(
     shape: &GgufShape,
     largest: usize,
     config: &mut Map<String, Value>,
-) {
+) -> Result<(), String> {
     let scalar = if shape.layers == largest { shape.hidden / shape.heads } else { shape.head_dim };
     config.insert("hidden_activation".into(), json!("gelu_pytorch_tanh"));
     config.insert("query_pre_attn_scalar".into(), json!(scalar));
     for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
-        if let Some(cap) = file.number(key).filter(|cap| *cap > 0.0) {
+        if let Some(cap) = file.number(key)?.filter(|cap| *cap > 0.0) {
             config.insert(key.into(), json!(cap));
         }
     }
+    Ok(())
 }
 
 fn gemma3_config(
@@ -546,13 +537,13 @@ fn gemma3_config(
     shape: &GgufShape,
     config: &mut Map<String, Value>,
 ) -> Result<(), String> {
-    gemma2_config(file, shape, 62, config);
-    let local = file.number("rope.freq_base_swa").unwrap_or(10_000.0);
+    gemma2_config(file, shape, 62, config)?;
+    let local = file.number("rope.freq_base_swa")?.unwrap_or(10_000.0);
     config.insert("rope_local_base_freq".into(), json!(local));
-    if file.flags(WINDOW_PATTERN).is_some() {
+    if file.flags(WINDOW_PATTERN)?.is_some() {
         config.insert("layer_types".into(), file.layer_types(shape.layers, true)?);
     } else {
-        config.insert("sliding_window_pattern".into(), json!(file.size(WINDOW_PATTERN).unwrap_or(6)));
+        config.insert("sliding_window_pattern".into(), json!(file.size(WINDOW_PATTERN)?.unwrap_or(6)));
     }
     Ok(())
 }

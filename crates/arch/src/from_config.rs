@@ -4,6 +4,7 @@ use super::ArchError;
 use super::config_reader::ConfigReader;
 use super::families::{FAMILIES, Known, SUPPORTED};
 use super::family::Family;
+use super::keys::Keys;
 use super::rope::RopeScaling;
 use super::spec::Spec;
 use serde_json::Value;
@@ -11,8 +12,10 @@ use serde_json::Value;
 /// The family by its class; where `architectures` names none that is known, but no other task either, by `model_type`, as
 /// transformers finds it: configurations by themselves, and those of wrapped models, name no class of a family.
 fn known(config: &Value) -> Result<&'static Known, ArchError> {
-    let architecture = config["architectures"][0].as_str().unwrap_or_default();
-    let model_type = config["model_type"].as_str().unwrap_or_default();
+    let keys = Keys { object: config.as_object(), place: "" };
+    let architectures = keys.list("architectures", "a list of names", class)?.unwrap_or_default();
+    let architecture = architectures.first().copied().unwrap_or_default();
+    let model_type = keys.text("model_type")?.unwrap_or_default();
     let of_class = FAMILIES.iter().find(|known| known.family.architecture == architecture);
     let of_type = || {
         let known = FAMILIES.iter().find(|known| known.family.model_type == model_type)?;
@@ -26,6 +29,11 @@ fn known(config: &Value) -> Result<&'static Known, ArchError> {
             .into(),
         supported: SUPPORTED,
     })
+}
+
+/// The name of a class; none is as good as one that is not known.
+fn class(value: &Value) -> Option<&str> {
+    if value.is_null() { Some("") } else { value.as_str() }
 }
 
 /// Whether a class is made for something other than the next token: classification, drafts, or the family's layers alone.
@@ -54,11 +62,19 @@ impl Spec {
 
     fn check(&self) -> Result<(), ArchError> {
         let a = &self.attention;
-        if a.kv_heads == 0 || !a.heads.is_multiple_of(a.kv_heads) {
+        if !a.heads.is_multiple_of(a.kv_heads) {
             return Err(ArchError::Config(format!(
                 "num_attention_heads ({}) is not a multiple of num_key_value_heads ({})",
                 a.heads, a.kv_heads
             )));
+        }
+        for rope in std::iter::once(&self.rope).chain(&self.rope_local) {
+            if rope.rotary_dim > a.head_dim || !rope.rotary_dim.is_multiple_of(2) {
+                return Err(ArchError::Config(format!(
+                    "{} of the {} elements of a head are rotated, where an even number of them is needed",
+                    rope.rotary_dim, a.head_dim
+                )));
+            }
         }
         if let RopeScaling::LongRope { short_factor, long_factor, .. } = &self.rope.scaling {
             let half = self.rope.rotary_dim / 2;

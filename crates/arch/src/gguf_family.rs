@@ -72,18 +72,27 @@ pub trait GgufMetadata {
     fn architecture(&self) -> &str;
 
     /// A whole number, or a list of the same one.
-    fn size(&self, key: &str) -> Option<usize>;
+    ///
+    /// # Errors
+    /// Any other value.
+    fn size(&self, key: &str) -> Result<Option<usize>, String>;
 
-    fn number(&self, key: &str) -> Option<f64>;
+    /// # Errors
+    /// The value is no number.
+    fn number(&self, key: &str) -> Result<Option<f64>, String>;
 
-    fn flags(&self, key: &str) -> Option<Vec<bool>>;
+    /// A list of flags, or of numbers in place of them; a value that is no list does not count as one.
+    ///
+    /// # Errors
+    /// A list of anything else.
+    fn flags(&self, key: &str) -> Result<Option<Vec<bool>>, String>;
 
     fn has_tensor(&self, name: &str) -> bool;
 
     /// # Errors
     /// The file does not have it.
     fn needed_number(&self, key: &str) -> Result<f64, String> {
-        self.number(key).ok_or_else(|| format!("`{}.{key}` is missing", self.architecture()))
+        self.number(key)?.ok_or_else(|| format!("`{}.{key}` is missing", self.architecture()))
     }
 
     /// Whether the first layer's queries have a bias.
@@ -97,14 +106,14 @@ pub trait GgufMetadata {
     /// # Errors
     /// The list is of another length.
     fn layer_types(&self, layers: usize, windows: bool) -> Result<Value, String> {
-        let local = match self.flags(WINDOW_PATTERN) {
+        let local = match self.flags(WINDOW_PATTERN)? {
             Some(listed) if listed.len() == layers => listed,
             Some(listed) => {
                 let (arch, found) = (self.architecture(), listed.len());
                 return Err(format!("`{arch}.{WINDOW_PATTERN}` has {found} entries for {layers} layers"));
             }
             None => {
-                let period = self.size(WINDOW_PATTERN).unwrap_or(PERIOD);
+                let period = self.size(WINDOW_PATTERN)?.unwrap_or(PERIOD);
                 (1..=layers).map(|layer| !layer.is_multiple_of(period)).collect()
             }
         };

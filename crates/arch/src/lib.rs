@@ -7,6 +7,7 @@ pub mod families;
 mod family;
 mod from_config;
 mod gguf_family;
+mod keys;
 mod rope;
 mod rope_reader;
 mod spec;

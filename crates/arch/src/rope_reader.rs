@@ -3,16 +3,15 @@
 
 use super::ArchError;
 use super::family::Family;
+use super::keys::Keys;
 use super::rope::{Rope, RopeScaling};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// An object of rope settings, and the configuration that says what it leaves out.
 pub(crate) struct RopeObject<'a> {
-    /// Its place in the configuration.
-    name: &'static str,
-    /// `None`: all is said beside it.
-    object: Option<&'a Map<String, Value>>,
-    config: &'a Value,
+    /// Without an object, all is said beside it.
+    keys: Keys<'a>,
+    beside: Keys<'a>,
 }
 
 const PARAMETERS: &str = "rope_parameters";
@@ -42,7 +41,7 @@ impl<'a> RopeObject<'a> {
                 RopeObject::at(config, "rope_parameters.full_attention", &nested[FULL])?
             }
         };
-        match (parameters.object, scaling.object) {
+        match (parameters.keys.object, scaling.keys.object) {
             (None, _) => Ok(scaling),
             (Some(_), Some(_)) if parameters.scaling()? != scaling.scaling()? => {
                 Err(ArchError::Config(format!(
@@ -57,7 +56,7 @@ impl<'a> RopeObject<'a> {
     pub(crate) fn local(config: &'a Value) -> Result<Option<RopeObject<'a>>, ArchError> {
         let nested = &config[PARAMETERS][SLIDING];
         let local = RopeObject::at(config, "rope_parameters.sliding_attention", nested)?;
-        Ok(local.object.is_some().then_some(local))
+        Ok(local.keys.object.is_some().then_some(local))
     }
 
     fn at(config: &'a Value, name: &'static str, value: &'a Value) -> Result<RopeObject<'a>, ArchError> {
@@ -65,18 +64,26 @@ impl<'a> RopeObject<'a> {
             Value::Null => None,
             Value::Object(object) => Some(object),
             other => {
-                return Err(ArchError::Config(format!("`{name}` is {other}, where an object is needed")));
+                let (key, value) = (name.to_owned(), other.to_string());
+                return Err(ArchError::Value { key, value, wanted: "an object".into() });
             }
         };
-        Ok(RopeObject { name, object, config })
+        let beside = Keys { object: config.as_object(), place: "" };
+        Ok(RopeObject { keys: Keys { object, place: name }, beside })
     }
 
     /// # Errors
     /// A rope type that is not supported, a key that is missing, ill-typed or not understood.
     pub(crate) fn read(&self, family: &Family, head_dim: usize) -> Result<Rope, ArchError> {
-        let partial = self.either("partial_rotary_factor")?.unwrap_or(family.partial_rotary_factor);
+        let share = "partial_rotary_factor";
+        let partial = self.keys.number(share)?.or(self.beside.number(share)?);
+        let partial = partial.unwrap_or(family.partial_rotary_factor);
         Ok(Rope {
-            theta: self.either("rope_theta")?.unwrap_or(family.rope_theta),
+            theta: self
+                .keys
+                .positive("rope_theta")?
+                .or(self.beside.positive("rope_theta")?)
+                .unwrap_or(family.rope_theta),
             rotary_dim: (partial * head_dim as f64) as usize,
             interleaved: false,
             scaling: self.scaling()?,
@@ -122,20 +129,20 @@ impl<'a> RopeObject<'a> {
             "finetuned",
         ];
         self.knows(KEYS)?;
-        if let Some(value) = self.value("truncate").filter(|value| **value != true) {
+        if let Some(value) = self.keys.value("truncate").filter(|value| **value != true) {
             return Err(self.not_understood("truncate", value));
         }
         let factor = self.needed("factor")?;
         let mscale = |m: f64| if factor <= 1.0 { 1.0 } else { 0.1 * m * factor.ln() + 1.0 };
-        let given = |key| Ok(self.number(key)?.filter(|m| *m != 0.0));
+        let given = |key| Ok(self.keys.number(key)?.filter(|m| *m != 0.0));
         let both = given("mscale")?.zip(given("mscale_all_dim")?);
         let default = || both.map_or_else(|| mscale(1.0), |(m, all)| mscale(m) / mscale(all));
         Ok(RopeScaling::Yarn {
             factor,
-            beta_fast: self.number("beta_fast")?.unwrap_or(32.0),
-            beta_slow: self.number("beta_slow")?.unwrap_or(1.0),
+            beta_fast: self.keys.positive("beta_fast")?.unwrap_or(32.0),
+            beta_slow: self.keys.positive("beta_slow")?.unwrap_or(1.0),
             original_context: self.original_context()?,
-            attention_factor: self.number("attention_factor")?.unwrap_or_else(default),
+            attention_factor: self.keys.number("attention_factor")?.unwrap_or_else(default),
         })
     }
 
@@ -144,13 +151,13 @@ impl<'a> RopeObject<'a> {
             &["short_factor", "long_factor", "short_mscale", "long_mscale", "attention_factor", "factor"];
         self.knows(KEYS)?;
         let original = self.original_context()?;
-        let ratio = match self.number("factor")? {
+        let ratio = match self.keys.positive("factor")? {
             Some(factor) => factor,
             None => self.context()? as f64 / original as f64,
         };
         let default = if ratio <= 1.0 { 1.0 } else { (1.0 + ratio.ln() / (original as f64).ln()).sqrt() };
-        let default = self.number("attention_factor")?.unwrap_or(default);
-        let mscale = |key| Ok(self.number(key)?.filter(|m| *m > 0.0).unwrap_or(default));
+        let default = self.keys.number("attention_factor")?.unwrap_or(default);
+        let mscale = |key| Ok(self.keys.number(key)?.filter(|m| *m > 0.0).unwrap_or(default));
         Ok(RopeScaling::LongRope {
             short_factor: self.list("short_factor")?,
             long_factor: self.list("long_factor")?,
@@ -161,54 +168,40 @@ impl<'a> RopeObject<'a> {
     }
 
     fn rope_type(&self) -> Result<&'a str, ArchError> {
-        let Some(value) = self.value("rope_type").or_else(|| self.value("type")) else {
-            return Ok("default");
-        };
-        value.as_str().ok_or_else(|| self.ill_typed("rope_type", value, "a name"))
-    }
-
-    /// The key's value, if it says something.
-    fn value(&self, key: &str) -> Option<&'a Value> {
-        self.object?.get(key).filter(|value| !value.is_null())
-    }
-
-    fn number(&self, key: &str) -> Result<Option<f64>, ArchError> {
-        let Some(value) = self.value(key) else { return Ok(None) };
-        value.as_f64().map(Some).ok_or_else(|| self.ill_typed(key, value, "a number"))
+        let name = self.keys.text("rope_type")?.or(self.keys.text("type")?);
+        Ok(name.unwrap_or("default"))
     }
 
     fn needed(&self, key: &str) -> Result<f64, ArchError> {
-        self.number(key)?.ok_or_else(|| ArchError::Config(format!("rope parameter `{key}` is missing")))
+        self.keys.needed(key, self.keys.positive(key)?)
     }
 
     fn list(&self, key: &str) -> Result<Vec<f64>, ArchError> {
-        let list = self.value(key).and_then(Value::as_array);
-        list.and_then(|list| list.iter().map(Value::as_f64).collect())
-            .ok_or_else(|| ArchError::Config(format!("rope parameter `{key}` is not a list of numbers")))
-    }
-
-    /// From the object, or from beside it.
-    fn either(&self, key: &str) -> Result<Option<f64>, ArchError> {
-        Ok(self.number(key)?.or_else(|| self.config[key].as_f64()))
+        let positive = |value: &Value| value.as_f64().filter(|n| *n > 0.0);
+        self.keys.needed(key, self.keys.list(key, "a list of numbers above 0", positive)?)
     }
 
     fn context(&self) -> Result<usize, ArchError> {
         let key = "max_position_embeddings";
-        let missing = || ArchError::Config(format!("`{key}` is missing or not a whole number"));
-        self.config[key].as_u64().map(|n| n as usize).ok_or_else(missing)
+        self.beside.needed(key, self.beside.size(key)?)
     }
 
+    /// Some tools write it as a number with a fraction of zero.
     fn original_context(&self) -> Result<usize, ArchError> {
-        match self.either("original_max_position_embeddings")? {
-            Some(original) => Ok(original as usize),
-            None => self.context(),
-        }
+        const KEY: &str = "original_max_position_embeddings";
+        let length = |keys: &Keys<'_>| match keys.number(KEY)? {
+            Some(length) if (1.0..=f64::from(i32::MAX)).contains(&length) => Ok(Some(length as usize)),
+            Some(_) => Err(keys.ill("a length", KEY)),
+            None => Ok(None),
+        };
+        let (own, beside) = (length(&self.keys)?, length(&self.beside)?);
+        own.or(beside).map_or_else(|| self.context(), Ok)
     }
 
     /// Checks that the object has no keys but these and those of all types.
     fn knows(&self, keys: &[&str]) -> Result<(), ArchError> {
         let known = |key: &str| OF_ALL.contains(&key) || keys.contains(&key);
-        let mut said = self.object.into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let mut said = self.keys.object.into_iter().flatten().filter(|(_, value)| !value.is_null());
         match said.find(|(key, _)| !known(key)) {
             None => Ok(()),
             Some((key, value)) => Err(self.not_understood(key, value)),
@@ -217,14 +210,10 @@ impl<'a> RopeObject<'a> {
 
     fn not_understood(&self, key: &str, value: &Value) -> ArchError {
         ArchError::RopeKey {
-            object: self.name,
+            object: self.keys.place,
             key: key.to_owned(),
             value: value.to_string(),
             rope_type: self.rope_type().unwrap_or_default().to_owned(),
         }
-    }
-
-    fn ill_typed(&self, key: &str, value: &Value, wanted: &str) -> ArchError {
-        ArchError::Config(format!("`{}.{key}` is {value}, where {wanted} is needed", self.name))
     }
 }

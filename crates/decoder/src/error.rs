@@ -5,6 +5,8 @@
 pub enum GenerateError {
     #[error("the model's logits are not numbers")]
     NotANumber,
+    #[error("generation_config.json: `{key}` is {value}, where {wanted} is needed")]
+    Setting { key: &'static str, value: String, wanted: &'static str },
     #[error("the prompt is empty")]
     EmptyPrompt,
     #[error("the prompt has {tokens} tokens, and the model's context holds {context}")]
@@ -30,7 +32,7 @@ impl olive_core::Fault for GenerateError {
                  model was trained with, or leave such tokens out of the prompt"
                     .into(),
             ),
-            GenerateError::Tokenizer(_) => None,
+            GenerateError::Setting { .. } | GenerateError::Tokenizer(_) => None,
         }
     }
 }

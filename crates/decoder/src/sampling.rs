@@ -28,16 +28,20 @@ impl SamplingOptions {
         SamplingOptions { temperature: 0.0, top_k: None, top_p: None, repetition_penalty: 1.0, seed: 0 };
 
     /// The defaults that a model's `generation_config.json` states: greedy unless `do_sample`.
-    pub fn from_generation_config(config: Option<&Value>) -> SamplingOptions {
-        let Some(config) = config else { return Self::GREEDY };
-        let number = |key: &str| config.get(key).and_then(Value::as_f64);
-        Self::with_defaults(
-            config.get("do_sample").and_then(Value::as_bool).unwrap_or(false),
-            number("temperature"),
-            config.get("top_k").and_then(Value::as_u64).map(|k| k as usize),
-            number("top_p"),
-            number("repetition_penalty"),
-        )
+    ///
+    /// # Errors
+    /// A value of the wrong type.
+    pub fn from_generation_config(config: Option<&Value>) -> Result<SamplingOptions> {
+        let Some(config) = config else { return Ok(Self::GREEDY) };
+        let number = |key| setting(config, key, "a number", Value::as_f64);
+        let whole = |value: &Value| value.as_u64().and_then(|k| usize::try_from(k).ok());
+        Ok(Self::with_defaults(
+            setting(config, "do_sample", "true or false", Value::as_bool)?.unwrap_or(false),
+            number("temperature")?,
+            setting(config, "top_k", "a whole number", whole)?,
+            number("top_p")?,
+            number("repetition_penalty")?,
+        ))
     }
 
     /// `top_k` of transformers and onnxruntime-genai for a model that samples and does not say.
@@ -60,6 +64,18 @@ impl SamplingOptions {
             SamplingOptions { repetition_penalty, ..Self::GREEDY }
         }
     }
+}
+
+/// A value of `generation_config.json`, as `of` understands it; null is as good as left out.
+fn setting<T>(
+    config: &Value,
+    key: &'static str,
+    wanted: &'static str,
+    of: impl FnOnce(&Value) -> Option<T>,
+) -> Result<Option<T>> {
+    let Some(value) = config.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+    let ill = || GenerateError::Setting { key, value: value.to_string(), wanted };
+    Ok(Some(of(value).ok_or_else(ill)?))
 }
 
 /// Chooses tokens one after the other, reproducibly for a seed: the tokens are those of candle's `LogitsProcessor`.
@@ -250,12 +266,12 @@ mod tests {
     #[test]
     fn a_model_that_does_not_sample_is_greedy_but_keeps_its_penalty() {
         let config = serde_json::json!({"do_sample": false, "temperature": 0.7, "repetition_penalty": 1.1});
-        let options = SamplingOptions::from_generation_config(Some(&config));
+        let options = SamplingOptions::from_generation_config(Some(&config)).unwrap();
         assert_eq!((options.temperature, options.repetition_penalty), (0.0, 1.1));
         let config = serde_json::json!({"do_sample": true, "top_k": 20});
-        let options = SamplingOptions::from_generation_config(Some(&config));
+        let options = SamplingOptions::from_generation_config(Some(&config)).unwrap();
         assert_eq!((options.temperature, options.top_k), (1.0, Some(20)));
-        let options = SamplingOptions::from_generation_config(Some(&serde_json::json!({"do_sample": true})));
+        let options = SamplingOptions::from_generation_config(Some(&serde_json::json!({"do_sample": true}))).unwrap();
         assert_eq!(options.top_k, Some(50));
     }
 }

@@ -19,6 +19,8 @@ pub enum ModelError {
     MissingShards { path: PathBuf, count: usize, missing: usize, first: String },
     #[error("the checkpoint in `{}` has no tensor `{name}`", path.display())]
     MissingTensor { path: PathBuf, name: String },
+    #[error("`{}` is damaged: `{key}` is {value}, and the weights {found}", path.display())]
+    Size { path: PathBuf, key: &'static str, value: usize, found: String },
     #[error("tensor `{name}` has the shape {found:?} where {expected:?} is needed")]
     Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
     #[error("tensor `{name}` has the shape {shape:?}, which is not that of a matrix")]
@@ -66,6 +68,7 @@ impl olive_core::Fault for ModelError {
             ModelError::Gguf { .. } => {
                 Some("a Hugging Face folder of the model, with safetensors, can be given instead".into())
             }
+            ModelError::Size { .. } => Some("take the config.json that belongs to the weights".into()),
             ModelError::Damaged { .. } | ModelError::NotFinite { .. } => Some("download or copy the file again".into()),
             ModelError::LfsPointer { .. } => Some(
                 "run `git lfs install` and `git lfs pull` in the repository that it comes from, or download the file"

@@ -87,11 +87,43 @@ impl ModelFolder {
     /// other values, as after training one of the two, the head is its own: transformers ties equal matrices only.
     ///
     /// # Errors
-    /// See [`Spec::from_config`].
+    /// See [`Spec::from_config`]; or sizes that are not those of the weights.
     pub fn spec(&self) -> Result<Spec> {
         let mut spec = Spec::from_config(&self.config)?;
-        spec.tied = spec.tied && !self.has_own_head()?;
+        // What is wrong with the weights comes up where they are read; a folder may also do without them.
+        if let Ok(checkpoint) = self.checkpoint() {
+            self.check_sizes(&spec, &checkpoint)?;
+            spec.tied = spec.tied && !has_own_head(&checkpoint)?;
+        }
         Ok(spec)
+    }
+
+    /// Whether the sizes that `config.json` states are those of the weights, before anything is made of such sizes.
+    fn check_sizes(&self, spec: &Spec, checkpoint: &Checkpoint) -> Result<()> {
+        let refuse =
+            |key, value, found| ModelError::Size { path: self.dir.join("config.json"), key, value, found };
+        if let Some(&[vocabulary, hidden]) = checkpoint.get(Spec::EMBEDDING).map(|t| t.shape.as_slice()) {
+            if spec.vocab_size != vocabulary {
+                let found = format!("have a vocabulary of {vocabulary}");
+                return Err(refuse("vocab_size", spec.vocab_size, found).into());
+            }
+            if spec.hidden_size != hidden {
+                return Err(refuse("hidden_size", spec.hidden_size, format!("are of size {hidden}")).into());
+            }
+        }
+        let layer = |name: &str| name.strip_prefix("model.layers.")?.split_once('.')?.0.parse::<usize>().ok();
+        let last = checkpoint.tensors().filter_map(|tensor| layer(&tensor.name)).max();
+        if let Some(last) = last.filter(|last| spec.num_layers() - 1 > *last) {
+            let found = format!("end with layer {last}");
+            return Err(refuse("num_hidden_layers", spec.num_layers(), found).into());
+        }
+        for linear in spec.linears(0) {
+            let (name, expected) = (linear.weight_name(), [linear.out_features, linear.in_features]);
+            if checkpoint.get(&name).is_some() {
+                checkpoint.tensor_of(&name, &expected)?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the weights have a head of their own although `config.json` denies it.
@@ -99,16 +131,8 @@ impl ModelFolder {
     /// # Errors
     /// See [`Spec::from_config`].
     pub fn contradicts_tie(&self) -> Result<bool> {
-        Ok(Spec::from_config(&self.config)?.tied && self.has_own_head()?)
-    }
-
-    fn has_own_head(&self) -> Result<bool> {
-        // What is wrong with the weights comes up where they are read; a folder may also do without them.
-        let Ok(checkpoint) = self.checkpoint() else { return Ok(false) };
-        match (checkpoint.get(Spec::EMBEDDING), checkpoint.get(Spec::HEAD)) {
-            (Some(embedding), Some(head)) => Ok(!embedding.equals(head)?),
-            _ => Ok(false),
-        }
+        let tied = Spec::from_config(&self.config)?.tied;
+        self.checkpoint().map_or(Ok(false), |checkpoint| Ok(tied && has_own_head(&checkpoint)?))
     }
 
     /// The model of its first layers, or as it is. Its files are the same.
@@ -207,6 +231,14 @@ impl ModelFolder {
     /// The file is there but not JSON.
     pub fn generation_config(&self) -> Result<Option<Value>> {
         read_json(&self.dir.join("generation_config.json"))
+    }
+}
+
+/// Whether there is a head with other values than the embedding matrix.
+fn has_own_head(checkpoint: &Checkpoint) -> Result<bool> {
+    match (checkpoint.get(Spec::EMBEDDING), checkpoint.get(Spec::HEAD)) {
+        (Some(embedding), Some(head)) => Ok(!embedding.equals(head)?),
+        _ => Ok(false),
     }
 }
 

@@ -54,17 +54,20 @@ pub(crate) fn pickle(dir: &Path) -> Result<Option<String>> {
     Ok(names.into_iter().find(|name| is_pickle(name)))
 }
 
-/// A JSON file. `None` when it does not exist.
+/// A JSON file of a model, all of which hold an object. `None` when it does not exist.
 ///
 /// # Errors
-/// It cannot be read, or is not JSON.
+/// It cannot be read, or is not JSON, or no object.
 pub fn read_json(path: &Path) -> Result<Option<Value>> {
     let text = match file::read_to_string(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         other => other.at("read", path)?,
     };
     refuse_pointer(path, text.as_bytes())?;
-    let value = serde_json::from_str(&text)
-        .map_err(|e| ModelError::Damaged { path: path.to_owned(), reason: e.to_string() })?;
+    let damaged = |reason: String| ModelError::Damaged { path: path.to_owned(), reason };
+    let value: Value = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+    if !value.is_object() {
+        return Err(damaged("it does not hold a JSON object".into()).into());
+    }
     Ok(Some(value))
 }

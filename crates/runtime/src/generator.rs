@@ -98,11 +98,13 @@ impl Generator {
         let decoder = Decoder::load(folder, quantised, adapter, device)?;
         let generation = folder.generation_config()?;
         // `generation_config.json` goes before `config.json`, as in transformers.
-        let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"]));
-        let stop =
-            eos.filter(|ids| !ids.is_empty()).unwrap_or_else(|| stop_ids(&folder.config["eos_token_id"]));
+        let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"])).transpose()?;
+        let stop = match eos.filter(|ids| !ids.is_empty()) {
+            Some(ids) => ids,
+            None => stop_ids(&folder.config["eos_token_id"])?,
+        };
         let defaults = Defaults {
-            sampling: SamplingOptions::from_generation_config(generation.as_ref()),
+            sampling: SamplingOptions::from_generation_config(generation.as_ref())?,
             ignored: generation.as_ref().and_then(Value::as_object).map_or_else(Vec::new, ignored_settings),
         };
         let facts =
@@ -250,12 +252,25 @@ impl Generator {
     }
 }
 
-/// `eos_token_id`: a number or a list of numbers.
-fn stop_ids(value: &Value) -> Vec<u32> {
-    let one = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
-    value
-        .as_array()
-        .map_or_else(|| one(value).into_iter().collect(), |ids| ids.iter().filter_map(one).collect())
+/// `eos_token_id`: a number or a list of numbers; null and negative numbers stand for none.
+fn stop_ids(value: &Value) -> Result<Vec<u32>, GenerateError> {
+    let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+    let mut ids = Vec::with_capacity(list.len());
+    for id in list.iter().filter(|id| !id.is_null()) {
+        match id.as_u64() {
+            Some(id) => ids.extend(u32::try_from(id)),
+            None if id.is_i64() => {}
+            None => {
+                let (key, value) = ("eos_token_id", value.to_string());
+                return Err(GenerateError::Setting {
+                    key,
+                    value,
+                    wanted: "the id of a token, or a list of ids",
+                });
+            }
+        }
+    }
+    Ok(ids)
 }
 
 /// A conversation without a template: what was said, in paragraphs.

@@ -15,7 +15,7 @@ pub(super) struct Described {
 
 /// What the metadata says of the model. `dtype` is the storage type of the converted weights, as transformers names it.
 pub(super) fn describe(gguf: &Gguf, dtype: &str) -> Found<Described> {
-    let found = gguf.text("general.architecture").ok_or("it does not name its architecture")?;
+    let found = gguf.text("general.architecture")?.ok_or("it does not name its architecture")?;
     let known = families::gguf_names();
     let unsupported = || {
         let known = known.join(", ");
@@ -25,17 +25,21 @@ pub(super) fn describe(gguf: &Gguf, dtype: &str) -> Found<Described> {
     let reader = MetadataReader { gguf, arch };
     reader.refuse_other_kinds()?;
     let layers = reader.need("block_count")?;
-    let stated = reader.size("attention.sliding_window").filter(|window| *window > 0);
+    reader.check_layers(layers)?;
+    let stated = reader.size("attention.sliding_window")?.filter(|window| *window > 0);
     let (family, window) = families::of_gguf(arch, layers, stated).ok_or_else(unsupported)?;
     let hidden = reader.need("embedding_length")?;
     let heads = reader.need("attention.head_count")?;
     if heads == 0 {
         return Err("it has no attention heads".into());
     }
-    let head_dim = reader.size("attention.key_length").unwrap_or(hidden / heads);
+    let head_dim = reader.size("attention.key_length")?.unwrap_or(hidden / heads);
+    if head_dim == 0 {
+        return Err(format!("its heads have no elements: {heads} of them share {hidden}"));
+    }
     let shape = GgufShape { layers, hidden, heads, head_dim };
     let mut config = reader.common(family, &shape, dtype)?;
-    let rotary_dim = reader.rotary_dim(&shape);
+    let rotary_dim = reader.rotary_dim(&shape)?;
     // Without this key, transformers takes the family's own share.
     if rotary_dim != head_dim || family.partial_rotary_factor != 1.0 {
         config.insert("partial_rotary_factor".into(), json!(rotary_dim as f64 / head_dim as f64));
@@ -46,11 +50,11 @@ pub(super) fn describe(gguf: &Gguf, dtype: &str) -> Found<Described> {
     if family.gguf.states_layer_types {
         config.insert("layer_types".into(), reader.layer_types(layers, window.is_some())?);
     }
-    if let Some(original) = reader.size("rope.scaling.original_context_length") {
+    if let Some(original) = reader.size("rope.scaling.original_context_length")? {
         config.insert("original_max_position_embeddings".into(), json!(original));
     }
     for (ours, theirs) in [("bos_token_id", "bos"), ("eos_token_id", "eos"), ("pad_token_id", "padding")] {
-        if let Some(id) = gguf.size(&format!("tokenizer.ggml.{theirs}_token_id")) {
+        if let Some(id) = gguf.id(&format!("tokenizer.ggml.{theirs}_token_id"))? {
             config.insert(ours.into(), json!(id));
         }
     }
@@ -59,11 +63,14 @@ pub(super) fn describe(gguf: &Gguf, dtype: &str) -> Found<Described> {
 }
 
 /// `generation_config.json`: where answers end.
-pub(super) fn generation_config(gguf: &Gguf) -> Value {
-    let id = |name: &str| gguf.size(&format!("tokenizer.ggml.{name}_token_id"));
-    let mut ends: Vec<usize> = ["eos", "eot", "eom"].iter().filter_map(|name| id(name)).collect();
-    let template = gguf.text("tokenizer.chat_template").unwrap_or_default();
-    let tokens = gguf.texts("tokenizer.ggml.tokens").unwrap_or_default();
+pub(super) fn generation_config(gguf: &Gguf) -> Found<Value> {
+    let id = |name: &str| gguf.id(&format!("tokenizer.ggml.{name}_token_id"));
+    let mut ends = Vec::new();
+    for name in ["eos", "eot", "eom"] {
+        ends.extend(id(name)?);
+    }
+    let template = gguf.text("tokenizer.chat_template")?.unwrap_or_default();
+    let tokens = gguf.texts("tokenizer.ggml.tokens")?.unwrap_or_default();
     for end in TURN_ENDS.iter().filter(|end| template.contains(**end)) {
         ends.extend(tokens.iter().position(|token| token == end));
     }
@@ -75,7 +82,7 @@ pub(super) fn generation_config(gguf: &Gguf) -> Value {
     }
     let mut config = Map::new();
     for (ours, theirs) in [("bos_token_id", "bos"), ("pad_token_id", "padding")] {
-        if let Some(id) = id(theirs) {
+        if let Some(id) = id(theirs)? {
             config.insert(ours.into(), json!(id));
         }
     }
@@ -84,7 +91,7 @@ pub(super) fn generation_config(gguf: &Gguf) -> Value {
         [one] => drop(config.insert("eos_token_id".into(), json!(one))),
         _ => drop(config.insert("eos_token_id".into(), json!(unique))),
     }
-    Value::Object(config)
+    Ok(Value::Object(config))
 }
 
 struct MetadataReader<'a> {
@@ -97,15 +104,15 @@ impl GgufMetadata for MetadataReader<'_> {
         self.arch
     }
 
-    fn size(&self, key: &str) -> Option<usize> {
+    fn size(&self, key: &str) -> Found<Option<usize>> {
         self.gguf.size(&format!("{}.{key}", self.arch))
     }
 
-    fn number(&self, key: &str) -> Option<f64> {
+    fn number(&self, key: &str) -> Found<Option<f64>> {
         self.gguf.number(&format!("{}.{key}", self.arch))
     }
 
-    fn flags(&self, key: &str) -> Option<Vec<bool>> {
+    fn flags(&self, key: &str) -> Found<Option<Vec<bool>>> {
         self.gguf.flags(&format!("{}.{key}", self.arch))
     }
 
@@ -122,8 +129,8 @@ impl MetadataReader<'_> {
             Some((&[vocab, _], _)) => vocab,
             _ => return Err("it has no embedding matrix `token_embd.weight`".into()),
         };
-        let theta = self.number("rope.freq_base").unwrap_or(10_000.0);
-        let stretched = rope::Stretched { theta, context, rotary_dim: self.rotary_dim(shape) };
+        let theta = self.number("rope.freq_base")?.unwrap_or(10_000.0);
+        let stretched = rope::Stretched { theta, context, rotary_dim: self.rotary_dim(shape)? };
         let config = json!({
             "architectures": [family.architecture],
             "model_type": family.model_type,
@@ -134,7 +141,7 @@ impl MetadataReader<'_> {
             "intermediate_size": self.need("feed_forward_length")?,
             "num_hidden_layers": shape.layers,
             "num_attention_heads": shape.heads,
-            "num_key_value_heads": self.size("attention.head_count_kv").unwrap_or(shape.heads),
+            "num_key_value_heads": self.size("attention.head_count_kv")?.unwrap_or(shape.heads),
             "head_dim": shape.head_dim,
             "hidden_act": "silu",
             "max_position_embeddings": context,
@@ -153,25 +160,38 @@ impl MetadataReader<'_> {
     }
 
     /// Rotated part of a head.
-    fn rotary_dim(&self, shape: &GgufShape) -> usize {
-        self.size("rope.dimension_count").unwrap_or(shape.head_dim)
+    fn rotary_dim(&self, shape: &GgufShape) -> Found<usize> {
+        Ok(self.size("rope.dimension_count")?.unwrap_or(shape.head_dim))
+    }
+
+    /// Every layer has tensors, which tell how many there can be.
+    fn check_layers(&self, layers: usize) -> Found<()> {
+        let layer = |name: &str| name.strip_prefix("blk.")?.split_once('.')?.0.parse::<usize>().ok();
+        // A header alone is refused for what it says.
+        let last = self.gguf.tensor_names().into_iter().filter_map(layer).max();
+        let last = last.unwrap_or(usize::from(u16::MAX));
+        if layers.checked_sub(1) > Some(last) {
+            let arch = self.arch;
+            return Err(format!("`{arch}.block_count` is {layers}, and its tensors end with layer {last}"));
+        }
+        Ok(())
     }
 
     /// Models that only share a family's name with those that can be read.
     fn refuse_other_kinds(&self) -> Found<()> {
-        let some = |key: &str| self.number(key).is_some_and(|number| number > 0.0);
-        if some("expert_count") {
+        let some = |key: &str| Ok::<_, String>(self.number(key)?.is_some_and(|number| number > 0.0));
+        if some("expert_count")? {
             return Err("it is a mixture of experts, which is not supported".into());
         }
-        if some("nextn_predict_layers") {
+        if some("nextn_predict_layers")? {
             return Err("it has layers that predict further tokens, which is not supported".into());
         }
-        if some("attention.temperature_scale") {
+        if some("attention.temperature_scale")? {
             return Err(
                 "it scales its attention by the position (Ministral 3), which is not supported".into()
             );
         }
-        let sections = self.gguf.sizes(&format!("{}.rope.dimension_sections", self.arch));
+        let sections = self.gguf.sizes(&format!("{}.rope.dimension_sections", self.arch))?;
         if sections.is_some_and(|sections| sections.iter().any(|size| *size > 0)) {
             return Err("it rotates by positions in images too (M-RoPE), which is not supported".into());
         }
@@ -179,7 +199,6 @@ impl MetadataReader<'_> {
     }
 
     fn need(&self, key: &str) -> Found<usize> {
-        self.size(key)
-            .ok_or_else(|| format!("`{}.{key}` is missing, or not the same in all layers", self.arch))
+        self.size(key)?.ok_or_else(|| format!("`{}.{key}` is missing", self.arch))
     }
 }

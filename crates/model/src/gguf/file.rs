@@ -1,6 +1,6 @@
 //! A GGUF file as it lies on disk: metadata by key, tensors by name, rows dequantised on demand.
 
-use super::Found;
+use super::{Found, header};
 use crate::mapped_file::MappedFile;
 use candle_core::Device;
 use candle_core::quantized::GgmlDType;
@@ -28,9 +28,19 @@ impl Gguf {
     /// What is wrong with the file.
     pub fn open(file: &File, path: &Path) -> Found<Gguf> {
         let map = MappedFile::open(file, path).map_err(|e| e.to_string())?;
+        let declared = header::walk(&map)?;
         let content = Content::read(&mut Cursor::new(&map[..])).map_err(header_fault)?;
+        if let Some(declared) = declared {
+            let twice = |kept: usize, declared: u64| u64::try_from(kept).ok() != Some(declared);
+            if twice(content.tensor_infos.len(), declared.tensors) {
+                return Err("it has two tensors of the same name".into());
+            }
+            if twice(content.metadata.len(), declared.entries) {
+                return Err("its metadata has the same key twice".into());
+            }
+        }
         let gguf = Gguf { map, content };
-        if gguf.size("split.count").is_some_and(|parts| parts > 1) {
+        if gguf.size("split.count")?.is_some_and(|parts| parts > 1) {
             return Err("it is one part of a model that was split; merge the parts first".into());
         }
         for (name, info) in &gguf.content.tensor_infos {
@@ -79,6 +89,9 @@ impl Gguf {
     /// Where the tensor's bytes are in the file.
     fn place(&self, info: &TensorInfo) -> Found<std::ops::Range<usize>> {
         let (block, width) = (info.ggml_dtype.block_size(), info.ggml_dtype.type_size());
+        if info.shape.dims().contains(&0) {
+            return Err(format!("its shape {:?} holds no values", info.shape.dims()));
+        }
         let row = info.shape.dims().last().copied().unwrap_or(1);
         if !row.is_multiple_of(block) {
             return Err(format!("its rows of {row} are not whole blocks of {block}"));
@@ -100,74 +113,100 @@ impl Gguf {
         self.content.metadata.get(key)
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
-        match self.value(key)? {
-            Value::String(text) => Some(text),
-            _ => None,
-        }
+    /// The value as `of` understands it; `wanted` says what that is. Left out is `None`.
+    fn understand<'a, T>(
+        &'a self,
+        key: &str,
+        wanted: &str,
+        of: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Found<Option<T>> {
+        let Some(value) = self.value(key) else { return Ok(None) };
+        let ill = || format!("`{key}` is {}, where {wanted} is needed", shown(value));
+        of(value).map(Some).ok_or_else(ill)
     }
 
-    pub(super) fn flag(&self, key: &str) -> Option<bool> {
-        match self.value(key)? {
+    pub(super) fn text(&self, key: &str) -> Found<Option<&str>> {
+        self.understand(key, "a text", |value| match value {
+            Value::String(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Found<Option<bool>> {
+        self.understand(key, "true or false", |value| match value {
             Value::Bool(flag) => Some(*flag),
             _ => None,
-        }
+        })
     }
 
     /// A whole number that is not negative; a list counts if all its entries are the same.
-    pub(super) fn size(&self, key: &str) -> Option<usize> {
-        match self.value(key)? {
+    pub(super) fn size(&self, key: &str) -> Found<Option<usize>> {
+        self.understand(key, "a whole number, the same for all layers,", |value| match value {
             Value::Array(list) => {
                 let first = whole(list.first()?)?;
                 list.iter().all(|value| whole(value) == Some(first)).then_some(first)
             }
             value => whole(value),
-        }
+        })
+    }
+
+    /// The id of a token; a negative number stands for none.
+    pub(super) fn id(&self, key: &str) -> Found<Option<usize>> {
+        let id = self.understand(key, "the id of a token", |value| match *value {
+            Value::I8(..0) | Value::I16(..0) | Value::I32(..0) | Value::I64(..0) => Some(None),
+            ref value => whole(value).map(Some),
+        });
+        Ok(id?.flatten())
     }
 
     /// A number. One that is stored as f32 becomes the f64 of the same shortest decimals: 1e-5 stays 1e-5.
-    pub(super) fn number(&self, key: &str) -> Option<f64> {
-        match self.value(key)? {
-            Value::F32(value) => value.to_string().parse().ok(),
-            Value::F64(value) => Some(*value),
+    pub(super) fn number(&self, key: &str) -> Found<Option<f64>> {
+        self.understand(key, "a number", |value| match value {
+            Value::F32(value) => value.to_string().parse().ok().filter(|value: &f64| value.is_finite()),
+            Value::F64(value) => Some(*value).filter(|value| value.is_finite()),
             value => whole(value).map(|n| n as f64),
+        })
+    }
+
+    pub(super) fn texts(&self, key: &str) -> Found<Option<Vec<&str>>> {
+        self.list(key, "a list of texts", |value| match value {
+            Value::String(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn sizes(&self, key: &str) -> Found<Option<Vec<usize>>> {
+        self.list(key, "a list of whole numbers", whole)
+    }
+
+    /// A list of flags, or of numbers in place of them; `None` for a value that is no list.
+    pub(super) fn flags(&self, key: &str) -> Found<Option<Vec<bool>>> {
+        if !matches!(self.value(key), Some(Value::Array(_))) {
+            return Ok(None);
         }
+        self.list(key, "a list of flags", |value| match value {
+            Value::Bool(flag) => Some(*flag),
+            value => whole(value).map(|n| n != 0),
+        })
     }
 
-    pub(super) fn texts(&self, key: &str) -> Option<Vec<&str>> {
-        let Value::Array(list) = self.value(key)? else { return None };
-        list.iter()
-            .map(|value| match value {
-                Value::String(text) => Some(text.as_str()),
-                _ => None,
-            })
-            .collect()
+    pub(super) fn numbers(&self, key: &str) -> Found<Option<Vec<f32>>> {
+        self.list(key, "a list of numbers", |value| match value {
+            Value::F32(value) => Some(*value).filter(|value| value.is_finite()),
+            _ => None,
+        })
     }
 
-    pub(super) fn sizes(&self, key: &str) -> Option<Vec<usize>> {
-        let Value::Array(list) = self.value(key)? else { return None };
-        list.iter().map(whole).collect()
-    }
-
-    /// A list of flags, or of numbers in place of them.
-    pub(super) fn flags(&self, key: &str) -> Option<Vec<bool>> {
-        let Value::Array(list) = self.value(key)? else { return None };
-        list.iter()
-            .map(|value| match value {
-                Value::Bool(flag) => Some(*flag),
-                value => whole(value).map(|n| n != 0),
-            })
-            .collect()
-    }
-
-    pub(super) fn numbers(&self, key: &str) -> Option<Vec<f32>> {
-        let Value::Array(list) = self.value(key)? else { return None };
-        list.iter()
-            .map(|value| match value {
-                Value::F32(value) => Some(*value),
-                _ => None,
-            })
-            .collect()
+    fn list<'a, T>(
+        &'a self,
+        key: &str,
+        wanted: &str,
+        of: impl Fn(&'a Value) -> Option<T>,
+    ) -> Found<Option<Vec<T>>> {
+        self.understand(key, wanted, |value| match value {
+            Value::Array(list) => list.iter().map(of).collect(),
+            _ => None,
+        })
     }
 }
 
@@ -182,6 +221,34 @@ fn whole(value: &Value) -> Option<usize> {
         Value::I32(n) => usize::try_from(n).ok(),
         Value::I64(n) => usize::try_from(n).ok(),
         _ => None,
+    }
+}
+
+/// A value as a message shows it: long ones by their beginning.
+fn shown(value: &Value) -> String {
+    const LONGEST: usize = 60;
+    let text = match value {
+        Value::U8(n) => n.to_string(),
+        Value::U16(n) => n.to_string(),
+        Value::U32(n) => n.to_string(),
+        Value::U64(n) => n.to_string(),
+        Value::I8(n) => n.to_string(),
+        Value::I16(n) => n.to_string(),
+        Value::I32(n) => n.to_string(),
+        Value::I64(n) => n.to_string(),
+        Value::F32(n) => n.to_string(),
+        Value::F64(n) => n.to_string(),
+        Value::Bool(flag) => flag.to_string(),
+        Value::String(text) => format!("{text:?}"),
+        Value::Array(list) => {
+            let first: Vec<String> = list.iter().take(8).map(shown).collect();
+            let more = if list.len() > first.len() { ", …" } else { "" };
+            format!("[{}{more}]", first.join(", "))
+        }
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

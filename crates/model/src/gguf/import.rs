@@ -11,6 +11,7 @@ use half::{bf16, f16};
 use olive_arch::Spec;
 use olive_core::event::{Event, EventSink, Unit};
 use olive_core::{Result, error::IoContext, file};
+use olive_kernels::first_not_finite;
 use rayon::prelude::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,8 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
     let fail = |reason: String| refuse(path, reason);
     let storage = Storage::of(gguf);
     let Described { family, config } = config::describe(gguf, storage.name()).map_err(fail)?;
-    let spec = Spec::from_config(&config)?;
+    let spec =
+        Spec::from_config(&config).map_err(|error| fail(format!("what it says makes no model: {error}")))?;
     let files = tokenizer::files(gguf, family, spec.context_length).map_err(fail)?;
     let write = |name: &str, text: &str| {
         let target = dir.join(name);
@@ -65,10 +67,10 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
     };
     let json = |value: &Value| serde_json::to_string_pretty(value).expect("plain data");
     write("config.json", &json(&config))?;
-    write("generation_config.json", &json(&config::generation_config(gguf)))?;
+    write("generation_config.json", &json(&config::generation_config(gguf).map_err(fail)?))?;
     write("tokenizer.json", &json(&files.tokenizer))?;
     write("tokenizer_config.json", &json(&files.config))?;
-    if let Some(template) = gguf.text("tokenizer.chat_template") {
+    if let Some(template) = gguf.text("tokenizer.chat_template").map_err(fail)? {
         write("chat_template.jinja", template)?;
     }
     let targets = targets(gguf, &spec).map_err(fail)?;
@@ -216,7 +218,12 @@ impl PlannedTensor {
     fn values(&self, gguf: &Gguf, rows: std::ops::Range<usize>) -> Found<Vec<f32>> {
         let row = self.row();
         let first = self.target.rows.as_ref().map_or(0, |part| part.start) + rows.start;
-        let mut values = gguf.read(&self.target.source, first * row, rows.len() * row)?;
+        let source = &self.target.source;
+        let mut values = gguf.read(source, first * row, rows.len() * row)?;
+        if let Some(at) = first_not_finite(&values) {
+            let near = first * row + at;
+            return Err(format!("tensor `{source}` holds values that are not finite, near element {near}"));
+        }
         match self.target.change {
             Change::None => {}
             Change::PlusOne => values.iter_mut().for_each(|x| *x -= 1.0),

@@ -2,6 +2,7 @@
 
 mod config;
 mod file;
+mod header;
 mod import;
 mod names;
 mod rope;

@@ -36,7 +36,7 @@ const NOT_WEIGHTS: [&str; 3] = ["rope_freqs.weight", "rope_factors_long.weight",
 /// Every tensor of the file, in the order of the Hugging Face names.
 pub(super) fn targets(gguf: &Gguf, spec: &Spec) -> Found<Vec<Target>> {
     let attention = &spec.attention;
-    let arch = gguf.text("general.architecture").unwrap_or_default();
+    let arch = gguf.text("general.architecture")?.unwrap_or_default();
     let mut targets = Vec::new();
     for source in gguf.tensor_names() {
         if NOT_WEIGHTS.contains(&source) {

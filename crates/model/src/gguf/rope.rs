@@ -39,8 +39,8 @@ pub(super) fn scaling(gguf: &Gguf, arch: &str, family: &Family, of: &Stretched) 
     if let Some(factors) = factors("rope_freqs.weight")? {
         return Ok(fixed_factors(&factors, of.theta, of.context));
     }
-    let factor = gguf.number(&key("factor")).filter(|factor| *factor > 0.0);
-    match (gguf.text(&key("type")), factor) {
+    let factor = gguf.number(&key("factor"))?.filter(|factor| *factor > 0.0);
+    match (gguf.text(&key("type"))?, factor) {
         (None | Some("none"), _) | (_, None) => Ok(Value::Null),
         (Some("linear"), Some(factor)) => Ok(json!({"rope_type": "linear", "factor": factor})),
         (Some("yarn"), Some(factor)) => {
@@ -50,17 +50,17 @@ pub(super) fn scaling(gguf: &Gguf, arch: &str, family: &Family, of: &Stretched) 
                 ("beta_fast", "yarn_beta_fast"),
                 ("beta_slow", "yarn_beta_slow"),
             ] {
-                if let Some(number) = gguf.number(&key(theirs)) {
+                if let Some(number) = gguf.number(&key(theirs))? {
                     yarn[ours] = json!(number);
                 }
             }
             // By this, Ministral 3 takes back what YaRN does to the size of the attention.
-            if let Some(all) = gguf.number(&key("yarn_log_multiplier")).filter(|all| *all > 0.0) {
+            if let Some(all) = gguf.number(&key("yarn_log_multiplier"))?.filter(|all| *all > 0.0) {
                 yarn["mscale"] = json!(1.0);
                 yarn["mscale_all_dim"] = json!(all);
             }
-            let own = gguf.number(&key("attn_factor")).filter(|_| family.gguf.states_attention_factor);
-            if let Some(factor) = gguf.number(&key("yarn_attn_factor")).or(own) {
+            let own = gguf.number(&key("attn_factor"))?.filter(|_| family.gguf.states_attention_factor);
+            if let Some(factor) = gguf.number(&key("yarn_attn_factor"))?.or(own) {
                 yarn["attention_factor"] = json!(factor);
             }
             Ok(yarn)
