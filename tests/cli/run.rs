@@ -133,6 +133,15 @@ fn stdout_holds_results_only_and_json_events_are_json() {
     for kind in ["pass_started", "train_step", "evaluated", "pass_finished"] {
         assert!(kinds.contains(&kind), "{kind} is told: {kinds:?}");
     }
+    // A step is one event: others that tell of progress belong to other phases.
+    let begins = |phase: &str| {
+        let begun = |event: &serde_json::Value| event["event"] == "phase_started" && event["phase"] == phase;
+        events.iter().position(begun).expect("the phase")
+    };
+    let training = &kinds[begins("train")..];
+    let training = &training[..training.iter().position(|kind| *kind == "phase_finished").unwrap()];
+    assert_eq!(training.iter().filter(|kind| **kind == "train_step").count(), quickstart.steps);
+    assert!(!training.contains(&"phase_progress"), "{training:?}");
 }
 
 #[test]

@@ -212,7 +212,6 @@ impl<'a> Training<'a> {
             log,
             mean_loss,
         });
-        self.fit.events.emit(Event::PhaseProgress { done: step as u64 });
         Ok(())
     }
 
