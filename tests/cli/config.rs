@@ -296,6 +296,10 @@ fn the_builders_options_have_old_words_and_new_ones() {
     assert_eq!(old.mixed_precision.mixed_layers, Some(8));
     let last = read(r#""int4_algo_config": "rtn_last""#);
     assert_eq!((last.mixed_precision.last_matmul, last.mixed_precision.mixed_layers), (Some(8), None));
+    let linear = read(r#""int4_algo_config": "k_quant_linear""#);
+    assert_eq!(linear, read(r#""int4_algo_config": "k_quant_last""#), "no model here has linear attention");
+    let named = r#""algo_config": "k_quant", "matmul_mixed_precision": "last_matmul:int8,linear_attn:int8""#;
+    assert_eq!(linear, read(named));
     let object = read(r#""matmul_mixed_precision": {"last_matmul": "int8"}"#);
     assert_eq!(object.mixed_precision, last.mixed_precision);
     let slashes =
@@ -303,6 +307,9 @@ fn the_builders_options_have_old_words_and_new_ones() {
     let list = read(r#""int4_op_types_to_quantize": ["MatMul", "Gather"], "fuse_qkv": false"#);
     assert!(slashes.quantise_gather && !slashes.fuse_qkv);
     assert_eq!(slashes, list);
+    // Types of nodes that no model has, as recipes write them.
+    assert_eq!(list, read(r#""int4_op_types_to_quantize": ["MatMul", "Gather", "Conv"], "fuse_qkv": false"#));
+    assert!(!read(r#""op_types_to_quantize": ["DummyOPType"]"#).quantise_matmul);
     let names = read(r#""nodes_to_exclude": "/lm_head/MatMul,/model/embed_tokens/Gather", "use_qdq": true"#);
     assert_eq!(names.nodes_to_exclude, ["/lm_head/MatMul", "/model/embed_tokens/Gather"]);
     assert!(names.use_qdq);

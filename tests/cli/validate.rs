@@ -220,6 +220,12 @@ fn each_mistake_is_one_located_error() {
             "implemented are `LoRA`, ",
         ),
         (r#""int4""#, r#""int3""#, r#""int3""#, "expected one of fp32, fp16, bf16, int8, int4"),
+        (
+            r#""int4""#,
+            r#""int4", "op_types_to_quantize": ["Matmul"]"#,
+            r#""op_types_to_quantize""#,
+            "did you mean `MatMul`?",
+        ),
         (r#""int4""#, r#""fp16""#, r#""precision""#, "possible are fp32, int8, int4"),
         (r#""int4""#, r#""int4", "int4_block_size": 48"#, r#"48}"#, "expected one of 16, 32, 64, 128, 256"),
         (

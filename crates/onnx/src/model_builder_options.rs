@@ -10,8 +10,15 @@ use serde_json::{Map, Value as Json, json};
 pub(crate) const BLOCK_SIZES: &[i64] = &[16, 32, 64, 128, 256];
 pub(crate) const MAX_ACCURACY_LEVEL: u8 = 4;
 const ACCURACY: Kind = Kind::Int { min: 0, max: MAX_ACCURACY_LEVEL as i64 };
-const ALGORITHMS: Kind =
-    Kind::Choice(&["default", "rtn", "k_quant", "rtn_last", "k_quant_last", "k_quant_mixed"]);
+const ALGORITHMS: Kind = Kind::Choice(&[
+    "default",
+    "rtn",
+    "k_quant",
+    "rtn_last",
+    "k_quant_last",
+    "k_quant_mixed",
+    "k_quant_linear",
+]);
 const EXPERTS: &str = "mixtures of experts are not supported";
 
 // The fields stand in the order in which they enter cache keys; the block below has the groups in the order of the
@@ -32,8 +39,8 @@ options! {
             pub accuracy_level as "int4_accuracy_level": Option<u8> = ACCURACY, also(&["accuracy_level"]), searchable();
             /// No zero points.
             pub is_symmetric as "int4_is_symmetric": bool, only(Era::New), also(&["is_symmetric"]), default("true"), searchable();
-            /// How weights are rounded. `rtn_last`, `k_quant_last` and `k_quant_mixed` are the old words for
-            /// `rtn` or `k_quant` with `matmul_mixed_precision`.
+            /// How weights are rounded. `rtn_last`, `k_quant_last`, `k_quant_mixed` and `k_quant_linear` are
+            /// the old words for `rtn` or `k_quant` with `matmul_mixed_precision`.
             pub algorithm as "int4_algo_config": QuantAlgorithm = ALGORITHMS, only(Era::New), also(&["algo_config"]),
                 default("\"default\""), searchable() => algorithm;
         }
@@ -41,7 +48,8 @@ options! {
             /// Bits of some matrices, where they differ from those of the rest.
             derived mixed_precision: MixedPrecision;
             /// Other widths for some nodes: `last_matmul:int8` is the head, `mixed_layers:int8` the most
-            /// sensitive projections.
+            /// sensitive projections, `linear_attn:int8` the layers with linear attention, which no model that
+            /// is built here has.
             - "matmul_mixed_precision" = Kind::Any;
         }
         OPERATORS {
@@ -152,10 +160,10 @@ fn algorithm(setting: &Setting) -> Option<QuantAlgorithm> {
     serde_json::from_value(json!(method)).ok()
 }
 
-/// The method, and `_last`, `_mixed` or nothing.
+/// The method, and `_last`, `_mixed`, `_linear` or nothing.
 pub(crate) fn split_algorithm(word: &str) -> (&str, &str) {
-    let method = word.strip_suffix("_last").or_else(|| word.strip_suffix("_mixed")).unwrap_or(word);
-    word.split_at(method.len())
+    let method = ["_last", "_mixed", "_linear"].iter().find_map(|suffix| word.strip_suffix(suffix));
+    word.split_at(method.unwrap_or(word).len())
 }
 
 fn has_matmul(setting: &Setting) -> Option<bool> {

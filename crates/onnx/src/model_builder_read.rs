@@ -5,7 +5,7 @@ use crate::model_builder_options::{
     MixedPrecision, ModelBuilderOptions, Precision, operators, split_algorithm,
 };
 use crate::options::{Provider, float_type};
-use olive_config::{Fields, Findings, OptionValue, PassContext, ResolvedOption, Values};
+use olive_config::{Fields, Findings, OptionValue, PassContext, ResolvedOption, Values, nearest};
 use serde_json::{Value as Json, json};
 
 /// The options of a pass, and how they came about.
@@ -87,8 +87,11 @@ fn select_widths(values: &Values, mixed: &mut MixedPrecision, findings: &mut Fin
         match selector.as_str() {
             "last_matmul" => mixed.last_matmul = Some(bits),
             "mixed_layers" => mixed.mixed_layers = Some(bits),
+            // No architecture here has such layers.
+            "linear_attn" => {}
             _ => {
-                let message = format!("there is no selector `{selector}`: last_matmul, mixed_layers");
+                let message =
+                    format!("there is no selector `{selector}`: last_matmul, mixed_layers, linear_attn");
                 values.error(NAME, message, hint(), findings);
             }
         }
@@ -103,10 +106,18 @@ fn check_operators(values: &Values, findings: &mut Findings) -> bool {
         match operator {
             "MatMul" => {}
             "Gather" => gather = true,
-            other => {
-                let message = format!("nodes of type `{other}` cannot be quantised");
-                values.refuse(NAME, message, "possible are MatMul and Gather".into(), findings);
-            }
+            other => match nearest(other, ["MatMul", "Gather"]) {
+                Some(meant) => {
+                    let message = format!("nodes of type `{other}` cannot be quantised");
+                    values.refuse(NAME, message, format!("did you mean `{meant}`?"), findings);
+                }
+                None => {
+                    let message = format!(
+                        "`{other}` has no effect: MatMul and Gather are the nodes that can be quantised"
+                    );
+                    values.warn(NAME, message, findings);
+                }
+            },
         }
     }
     gather
