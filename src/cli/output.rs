@@ -1,5 +1,6 @@
 //! The only places that print: results to stdout, everything else to stderr.
 
+use crate::report::wrap;
 use std::io::Write;
 
 /// A line of the result.
@@ -17,15 +18,12 @@ pub(crate) fn piece(text: &str) -> olive_core::Result<()> {
 
 /// An error message and what to do about it.
 pub(crate) fn error(text: &str, hint: Option<&str>) {
-    let mut err = std::io::stderr().lock();
-    // Nothing can be done when stderr is gone.
-    let _ = writeln!(err, "error: {text}");
-    if let Some(hint) = hint {
-        let _ = writeln!(err, "  hint: {hint}");
-    }
+    let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+    note(&wrap::for_stderr(&format!("error: {text}{hint}")));
 }
 
 /// A line beside the result.
 pub(crate) fn note(line: &str) {
+    // Nothing can be done when stderr is gone.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }

@@ -1,12 +1,24 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
-use olive_config::{DataConfig, DataFiles, InputModel, Origin, ResolvedOption};
+use crate::report::wrap;
+use olive_config::{DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption};
 use olive_engine::RunConfig;
-use olive_engine::passes::DataPurpose;
+use olive_engine::passes::{DataPurpose, PassConfig};
 use std::path::Path;
 
-/// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds.
-pub(crate) fn render(config: &RunConfig, states: &[Vec<String>]) -> String {
+/// Columns before the value of a field.
+const FIELD: usize = 10;
+
+/// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds, `columns` how
+/// wide the terminal is, if it is one.
+pub(crate) fn render(config: &RunConfig, states: &[Vec<String>], columns: Option<usize>) -> String {
+    let options_in = |columns| {
+        let options = move |pass: &PassConfig| options(&pass.resolved, &config.path, columns);
+        config.passes.iter().flat_map(options)
+    };
+    // All tables have one form.
+    let too_wide = |columns: &usize| options_in(None).any(|line| line.chars().count() > *columns);
+    let narrow = columns.filter(too_wide);
     let mut lines = vec![format!("{}: {}", config.path.display(), config.workflow_id)];
     lines.push(field("model", &model(&config.input_model)));
     lines.push(field("host", &system(config, config.engine.host.as_deref())));
@@ -31,14 +43,18 @@ pub(crate) fn render(config: &RunConfig, states: &[Vec<String>]) -> String {
             for used in used.iter().filter(|used| used.purpose == DataPurpose::Training) {
                 lines.push(field("data", &data(used.config)));
             }
-            lines.extend(options(&pass.resolved, &config.path));
+            lines.extend(options(&pass.resolved, &config.path, narrow));
         }
     }
-    lines.join("\n")
+    let fitted = lines.iter().map(|line| match columns {
+        Some(columns) => wrap::wrapped(line, columns, FIELD),
+        None => line.clone(),
+    });
+    fitted.collect::<Vec<_>>().join("\n")
 }
 
 fn field(name: &str, value: &str) -> String {
-    format!("  {name:<8}{value}")
+    format!("  {name:<width$}{value}", width = FIELD - 2)
 }
 
 fn model(model: &InputModel) -> String {
@@ -88,25 +104,56 @@ fn data(config: &DataConfig) -> String {
     format!("{}: {} [{}]{files}", config.name, load.data_name, load.split)
 }
 
-/// A table of name, value and origin. Defaults that are null say nothing and are left out.
-fn options(options: &[ResolvedOption], path: &Path) -> Vec<String> {
-    let rows: Vec<(&str, String, String)> = options
-        .iter()
-        .filter(|option| !(option.value.is_null() && matches!(option.origin, Origin::Default(_))))
-        .map(|option| (option.name.as_str(), short(&option.value), origin(option.origin, path)))
-        .collect();
-    let name_width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    let value_width = rows.iter().map(|(_, value, _)| value.chars().count()).max().unwrap_or(0);
-    let lines = rows.into_iter();
-    lines
-        .map(|(name, value, origin)| format!("  {name:<name_width$}  {value:<value_width$}  {origin}"))
-        .collect()
+/// A table of name, value and origin, within so many columns if there are few. Defaults that are null say nothing and are
+/// left out.
+fn options(options: &[ResolvedOption], path: &Path, columns: Option<usize>) -> Vec<String> {
+    let shown =
+        |option: &&ResolvedOption| !(option.value.is_null() && matches!(option.origin, Origin::Default(_)));
+    let rows = |origin: &dyn Fn(Origin) -> String| -> Vec<[String; 3]> {
+        let row = |option: &ResolvedOption| [option.name.clone(), text(&option.value), origin(option.origin)];
+        options.iter().filter(shown).map(row).collect()
+    };
+    match columns {
+        Some(columns) => narrow(&rows(&short_origin), columns),
+        None => wide(rows(&|origin| self::origin(origin, path))),
+    }
 }
 
-/// A value on one line of bearable length.
-fn short(value: &serde_json::Value) -> String {
+/// One line for each row, with values of bearable length.
+fn wide(mut rows: Vec<[String; 3]>) -> Vec<String> {
     const WIDTH: usize = 44;
-    let text = match value {
+    rows.iter_mut().for_each(|row| row[1] = cut(&row[1], WIDTH));
+    let [names, values] = [0, 1].map(|column| widest(&rows, column));
+    let lines = rows.iter();
+    lines.map(|[name, value, origin]| format!("  {name:<names$}  {value:<values$}  {origin}")).collect()
+}
+
+/// The same within so many columns: values that would not fit have a line of their own.
+fn narrow(rows: &[[String; 3]], columns: usize) -> Vec<String> {
+    const LEAST: usize = 8;
+    const INDENT: usize = 6;
+    let [names, origins] = [0, 2].map(|column| widest(rows, column));
+    let values = columns.saturating_sub(names + origins + 6).max(LEAST);
+    let mut lines = Vec::new();
+    for [name, value, origin] in rows {
+        let fits = value.chars().count() <= values;
+        let beside = if fits { value.as_str() } else { "" };
+        lines.push(format!("  {name:<names$}  {beside:<values$}  {origin}"));
+        if !fits {
+            let value = cut(value, columns.saturating_sub(INDENT).max(LEAST));
+            lines.push(format!("{:INDENT$}{value}", ""));
+        }
+    }
+    lines
+}
+
+fn widest(rows: &[[String; 3]], column: usize) -> usize {
+    rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
+}
+
+/// A value on one line.
+fn text(value: &serde_json::Value) -> String {
+    match value {
         serde_json::Value::Number(number) => match number.as_f64() {
             Some(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
             _ => number.to_string(),
@@ -115,19 +162,31 @@ fn short(value: &serde_json::Value) -> String {
             text.clone()
         }
         value => value.to_string(),
-    };
-    if text.chars().count() <= WIDTH {
-        return text;
     }
-    text.chars().take(WIDTH - 1).chain(['…']).collect()
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
 }
 
 fn origin(origin: Origin, path: &Path) -> String {
-    use olive_config::Era;
     match origin {
         Origin::File { line } => format!("{}:{line}", path.file_name().unwrap_or_default().to_string_lossy()),
         Origin::CommandLine => "command line".into(),
         Origin::Default(Era::Old) => "default (Olive up to 0.6)".into(),
         Origin::Default(Era::New) => "default (Olive since 0.7)".into(),
+    }
+}
+
+/// The same where there is little room; the plan begins with the name of the file.
+fn short_origin(origin: Origin) -> String {
+    match origin {
+        Origin::File { line } => format!("line {line}"),
+        Origin::CommandLine => "command line".into(),
+        Origin::Default(Era::Old) => "default (<0.7)".into(),
+        Origin::Default(Era::New) => "default (0.7+)".into(),
     }
 }

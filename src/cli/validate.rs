@@ -2,6 +2,7 @@
 
 use super::configuration_file::ConfigurationFile;
 use super::{Globals, environment, output, plan_state, plan_text, session};
+use crate::report::wrap;
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
@@ -39,6 +40,7 @@ pub(super) fn print_plan(
     }
     let environment = Environment { foreign_files, ..environment::of_the_engine(globals)? };
     let prospects = prospects(config, plan, &environment);
-    output::result(&plan_text::render(config, &plan_state::describe(&prospects)))?;
+    let columns = wrap::columns(std::io::stdout());
+    output::result(&plan_text::render(config, &plan_state::describe(&prospects), columns))?;
     prospects.problem.map_or(Ok(()), Err)
 }

@@ -1,6 +1,6 @@
 //! Progress bars on a terminal.
 
-use super::{number, plain};
+use super::{number, plain, wrap};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use olive_core::event::{Event, TimedEvent, Unit};
 use olive_core::event_hub::EventListener;
@@ -33,7 +33,7 @@ impl EventListener for Bars {
         }
         if let Some(line) = plain::line(event) {
             // A terminal that is gone is no reason to stop.
-            let _ = self.screen.println(line);
+            let _ = self.screen.println(wrap::for_stderr(&line));
         }
     }
 

@@ -8,3 +8,4 @@ pub(crate) mod json_lines;
 pub(crate) mod log;
 pub(crate) mod number;
 pub(crate) mod plain;
+pub(crate) mod wrap;

@@ -1,6 +1,6 @@
 //! One line per thing worth knowing, for pipes, files and CI logs.
 
-use super::number;
+use super::{number, wrap};
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
 use std::io::Write;
@@ -17,7 +17,7 @@ impl EventListener for Plain {
             && let Some(line) = line(&event.event)
         {
             // Nothing can be done when stderr is gone.
-            let _ = writeln!(std::io::stderr().lock(), "{line}");
+            let _ = writeln!(std::io::stderr().lock(), "{}", wrap::for_stderr(&line));
         }
     }
 }

@@ -39,6 +39,24 @@ fn a_terminal_without_a_cursor_gets_the_lines_of_a_pipe() {
     }
 }
 
+/// Whatever is longer than a line of the terminal goes on below, where it belongs.
+#[test]
+fn the_plan_fits_a_terminal_of_80_columns() {
+    for (file, columns) in [("smollm2-lora", 80), ("phi3-qlora-int4", 80), ("smollm2-qlora", 100)] {
+        let validate = format!(
+            "stty cols {columns} rows 24; '{}' validate --local configs/{file}.json",
+            assert_cmd::cargo::cargo_bin("olive").display()
+        );
+        let mut command = Command::new("script");
+        command.args(["-qec", &validate, "/dev/null"]).current_dir(root()).stdin(Stdio::null());
+        let told = text(&command.env("TERM", "dumb").output().expect("`script` starts").stdout);
+        assert!(told.contains("training_args.learning_rate"), "{told}");
+        for line in told.lines() {
+            assert!(line.chars().count() <= columns, "{line}");
+        }
+    }
+}
+
 #[test]
 fn losses_stay_above_the_bar() {
     let told = told(Some("xterm"));
