@@ -6,7 +6,7 @@ use olive_core::event::{Event, EventSink};
 use olive_core::{Fault, Result, device};
 use olive_runtime::library_file::PINNED;
 use olive_runtime::{LibrarySearch, RuntimeError, preflight, threads};
-use olive_train::memory;
+use olive_train::available::{self, Available, Machine};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;
@@ -88,17 +88,20 @@ fn threads_found() -> String {
     format!("{available} available, {} physical cores", threads::physical_cores())
 }
 
-/// The machine's, and the control group's limit where there is one.
+/// The machine's, and what limits leave of it to this process.
 fn memory() -> String {
     let gib = |bytes: u64| bytes as f64 / (1u64 << 30) as f64;
-    let Some(memory::Machine { total, available }) = memory::of_machine() else {
+    let Some(Machine { total, available }) = available::of_machine() else {
         return "unknown".into();
     };
     let mut text = format!("{:.1} GiB, {:.1} GiB available", gib(total), gib(available));
-    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    if let Some(limit) = limit.and_then(|text| text.trim().parse::<u64>().ok()).filter(|limit| *limit < total)
-    {
-        let _ = write!(text, ", limited to {:.1} GiB here", gib(limit));
+    let left = Available::now();
+    // Between two looks, the machine's own changes a little.
+    if let Some(memory) = left.memory.filter(|memory| memory + (1 << 28) < available) {
+        let _ = write!(text, ", limited to {:.1} GiB here", gib(memory));
+    }
+    if let Some(addresses) = left.addresses {
+        let _ = write!(text, ", {:.1} GiB of address space left", gib(addresses));
     }
     text
 }

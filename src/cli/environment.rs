@@ -5,6 +5,7 @@ use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
 use olive_engine::cache::Store;
+use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles};
 use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
@@ -116,10 +117,11 @@ pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
 }
 
 /// What the engine may use, for questions that nobody waits for long or wants to hear of.
-pub(crate) fn of_the_engine(globals: &Globals) -> Result<Environment> {
+pub(crate) fn of_the_engine(globals: &Globals, memory: MemoryPolicy) -> Result<Environment> {
     Ok(Environment {
         source: source_options(globals),
         device: device(globals)?,
+        memory,
         host: host(),
         home: home(),
         foreign_files: ForeignFiles::default(),

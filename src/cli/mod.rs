@@ -13,6 +13,7 @@ mod generate;
 mod output;
 mod plan_state;
 mod plan_text;
+mod problem;
 mod run;
 mod sandbox;
 mod schema;

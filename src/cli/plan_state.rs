@@ -1,21 +1,22 @@
 //! What a plan would find in the cache, in words.
 
 use olive_engine::{Prospects, StepState};
-use olive_train::MemoryEstimate;
-use olive_train::memory::{available, gigabytes};
+use olive_train::memory::size;
+use olive_train::{Available, MemoryNeed};
 
 /// For every step of every flow: cached, to run, or why that cannot be said.
 pub(crate) fn describe(prospects: &Prospects) -> Vec<Vec<String>> {
+    let state = |step| state(step, &prospects.available);
     prospects.flows.iter().map(|flow| flow.iter().map(state).collect()).collect()
 }
 
-fn state(state: &StepState) -> String {
+fn state(state: &StepState, available: &Available) -> String {
     match state {
         StepState::Cached { output } => format!("cached, {}", output.display()),
         StepState::ToRun { changed, memory } => {
             let changed =
                 changed.as_ref().map(|file| format!(", as `{}` was changed or removed", file.display()));
-            let memory = memory.as_ref().map(|estimate| format!("; {}", self::memory(estimate)));
+            let memory = memory.as_ref().map(|need| format!("; {}", self::memory(need, available)));
             format!("to run{}{}", changed.unwrap_or_default(), memory.unwrap_or_default())
         }
         StepState::NoInput => {
@@ -26,12 +27,12 @@ fn state(state: &StepState) -> String {
 }
 
 /// The predicted peak, and whether it is more than there is.
-fn memory(estimate: &MemoryEstimate) -> String {
-    let total = gigabytes(estimate.total());
-    match available() {
-        Some(available) if estimate.needed() > available => {
-            format!("up to {total} of memory, more than the {} available", gigabytes(available))
+fn memory(need: &MemoryNeed, available: &Available) -> String {
+    let total = size(need.estimate.total());
+    match need.check(available) {
+        Ok(()) => format!("up to {total} of memory"),
+        Err(shortage) => {
+            format!("up to {total} of memory, more than the {} available", size(shortage.available))
         }
-        _ => format!("up to {total} of memory"),
     }
 }

@@ -2,10 +2,12 @@
 
 use super::configuration_file::ConfigurationFile;
 use super::session::Session;
-use super::{Globals, LogFormat, output, table, validate};
+use super::validate::{self, Strictness};
+use super::{Globals, LogFormat, environment, output, table};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
+use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
 
 #[derive(Args)]
@@ -24,18 +26,23 @@ pub(crate) struct RunArgs {
     /// Print the plan and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Run what does not fit into memory by prediction nevertheless. The system may swap, or end the run.
+    #[arg(long)]
+    ignore_memory: bool,
 }
 
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let options = LoadOptions { set: args.set.clone(), local: args.local };
     let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
     let plan = Plan::new(&config)?;
+    let memory = if args.ignore_memory { MemoryPolicy::Ignore } else { MemoryPolicy::Refuse };
     let foreign_files = if args.overwrite { ForeignFiles::Replaced } else { ForeignFiles::Kept };
     if args.dry_run {
-        return validate::print_plan(&config, &plan, foreign_files, globals);
+        let environment = Environment { foreign_files, ..environment::of_the_engine(globals, memory)? };
+        return validate::print_plan(&config, &plan, &environment, Strictness::Strict, globals);
     }
     let session = Session::start(globals, config.engine.log_severity_level)?;
-    let environment = Environment { foreign_files, ..session.environment(globals) };
+    let environment = Environment { foreign_files, ..session.environment(globals, memory) };
     let outcome = olive_engine::run_workflow(&config, &plan, &environment);
     // Bars must be gone before anything is printed to stdout.
     drop(session);

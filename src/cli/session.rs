@@ -11,6 +11,7 @@ use olive_core::device::DeviceChoice;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
 use olive_core::event_hub::{EventHub, EventListener};
+use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles};
 use std::sync::Arc;
 use tracing::level_filters::LevelFilter;
@@ -49,10 +50,11 @@ impl Session {
     }
 
     /// What the engine may use.
-    pub(crate) fn environment(&self, globals: &Globals) -> Environment {
+    pub(crate) fn environment(&self, globals: &Globals, memory: MemoryPolicy) -> Environment {
         Environment {
             source: environment::source_options(globals),
             device: self.device,
+            memory,
             host: environment::host(),
             home: environment::home(),
             foreign_files: ForeignFiles::default(),

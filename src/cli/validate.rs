@@ -1,13 +1,15 @@
 //! `olive validate`.
 
 use super::configuration_file::ConfigurationFile;
+use super::problem;
 use super::{Globals, environment, output, plan_state, plan_text, session};
 use crate::report::wrap;
 use clap::Args;
 use olive_config::LoadOptions;
-use olive_core::Result;
 use olive_core::event::{Event, EventSink};
-use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, prospects};
+use olive_core::{Error, Result};
+use olive_engine::passes::MemoryPolicy;
+use olive_engine::{Environment, Obstacle, Plan, Prospects, REGISTRY, RunConfig, prospects};
 
 #[derive(Args)]
 pub(crate) struct ValidateArgs {
@@ -19,28 +21,55 @@ pub(crate) struct ValidateArgs {
     /// Override a value of the configuration. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Fail where a run on this machine would, too: data or a model that is not here, too little memory.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// What becomes of obstacles that only this machine has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strictness {
+    /// They are warnings.
+    Lenient,
+    /// They are errors, as for a run.
+    Strict,
 }
 
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
+    let strictness = if args.strict { Strictness::Strict } else { Strictness::Lenient };
     let options = LoadOptions { set: args.set.clone(), local: args.local };
     let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
-    print_plan(&config, &Plan::new(&config)?, ForeignFiles::Kept, globals)
+    let environment = environment::of_the_engine(globals, MemoryPolicy::Refuse)?;
+    print_plan(&config, &Plan::new(&config)?, &environment, strictness, globals)
 }
 
-/// Warnings to stderr, the plan to stdout; then, as an error, what would stop it.
+/// Warnings to stderr, the plan to stdout; then, as an error, what would stop it first.
 pub(super) fn print_plan(
     config: &RunConfig,
     plan: &Plan,
-    foreign_files: ForeignFiles,
+    environment: &Environment,
+    strictness: Strictness,
     globals: &Globals,
 ) -> Result<()> {
     let events = session::sink(globals);
-    for warning in &config.warnings {
-        events.emit(Event::Warning { message: warning.render(&config.path) });
+    let mut prospects = prospects(config, plan, environment);
+    let (tolerated, errors) = sorted(&mut prospects, strictness);
+    let warnings = config.warnings.iter().map(|warning| warning.render(&config.path));
+    for message in warnings.chain(tolerated.iter().map(problem::as_warning)) {
+        events.emit(Event::Warning { message });
     }
-    let environment = Environment { foreign_files, ..environment::of_the_engine(globals)? };
-    let prospects = prospects(config, plan, &environment);
     let columns = wrap::columns(std::io::stdout());
     output::result(&plan_text::render(config, &plan_state::describe(&prospects), columns))?;
-    prospects.problem.map_or(Ok(()), Err)
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// The obstacles that are warnings, and those that are errors.
+fn sorted(prospects: &mut Prospects, strictness: Strictness) -> (Vec<Error>, Vec<Error>) {
+    let obstacles = std::mem::take(&mut prospects.obstacles);
+    let tolerates = |obstacle: &Obstacle| {
+        strictness == Strictness::Lenient && matches!(obstacle, Obstacle::OfThisMachine(_))
+    };
+    let (tolerated, errors): (Vec<_>, Vec<_>) = obstacles.into_iter().partition(tolerates);
+    let errors_of = |obstacles: Vec<Obstacle>| obstacles.into_iter().map(Obstacle::into_error).collect();
+    (errors_of(tolerated), errors_of(errors))
 }

@@ -4,6 +4,7 @@ mod cache_key;
 mod config;
 mod doctor;
 mod hostile_folders;
+mod memory;
 mod output_folder;
 mod run;
 mod run_record;

@@ -5,6 +5,7 @@ use crate::support::quickstart::Quickstart;
 use olive_config::LoadOptions;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
+use olive_engine::passes::MemoryPolicy;
 use olive_engine::record::{Metric, RunRecord, RunState};
 use olive_engine::{
     Environment, OutputState, Plan, REGISTRY, RunConfig, StepState, WorkflowOutcome, prospects, run_workflow,
@@ -152,6 +153,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
     let plan = Plan::of(&config, vec![vec![builder]]).unwrap();
     let environment = Environment {
         source: SourceOptions::default(),
+        memory: MemoryPolicy::Refuse,
         device: DeviceChoice::Cpu,
         host: Some("here".into()),
         home: None,

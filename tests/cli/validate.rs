@@ -67,7 +67,8 @@ fn the_plan_shows_values_and_where_they_come_from() {
     assert_eq!(line("host"), "host here (LocalSystem)");
 }
 
-/// What a run refuses before its first step is the same error of all that only look.
+/// What a run refuses before its first step is the same error of all that only look; `validate` alone tolerates what is
+/// missing on this machine.
 #[test]
 fn what_a_run_would_refuse_is_refused_by_looking() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -91,22 +92,29 @@ fn what_a_run_would_refuse_is_refused_by_looking() {
     std::fs::write(folder.path().join("c.json"), SOUND.replace("org/model", "sound")).expect("written");
     let chat = "data_configs.rows.pre_process_data_config";
     let chat = [format!("{chat}.chat_template=true"), format!("{chat}.message_col=q")];
-    for (set, expected) in [
-        (&["input_model.model_path=nope"][..], "the model `nope` cannot be found"),
-        (&["input_model.model_path=gone.gguf"], "the model `gone.gguf` cannot be found"),
-        (&["data_configs.rows.load_dataset_config.data_files=gone.jsonl"], "`gone.jsonl` does not exist"),
-        (&["data_configs.rows.load_dataset_config.split=test"], "there is no split `test`"),
-        (&["input_model.model_path=no-tokenizer"], "tokenizer.json is missing"),
-        (&["input_model.model_path=pointer"], "model.safetensors` is a Git LFS pointer"),
-        (&[&chat[0], &chat[1]], "has no chat template"),
-        (&["output_dir=."], "would overwrite"),
+    let (tolerated, refused) = (Some(0), Some(2));
+    for (set, lenient, expected) in [
+        (&["input_model.model_path=nope"][..], tolerated, "the model `nope` cannot be found"),
+        (&["input_model.model_path=gone.gguf"], tolerated, "the model `gone.gguf` cannot be found"),
+        (
+            &["data_configs.rows.load_dataset_config.data_files=gone.jsonl"],
+            tolerated,
+            "`gone.jsonl` does not exist",
+        ),
+        (&["data_configs.rows.load_dataset_config.data_files=gone*"], tolerated, "`gone*` matches no file"),
+        (&["data_configs.rows.load_dataset_config.data_name=org/rows"], tolerated, "neither a loader nor"),
+        (&["data_configs.rows.load_dataset_config.split=test"], refused, "there is no split `test`"),
+        (&["input_model.model_path=no-tokenizer"], refused, "tokenizer.json is missing"),
+        (&["input_model.model_path=pointer"], refused, "model.safetensors` is a Git LFS pointer"),
+        (&[&chat[0], &chat[1]], refused, "has no chat template"),
+        (&["output_dir=."], refused, "would overwrite"),
     ] {
         if set == ["output_dir=."] {
             std::fs::write(folder.path().join("genai_config.json"), "{}").expect("written");
         }
         let set: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
         let verbs = [
-            &["validate", "c.json"][..],
+            &["validate", "--strict", "c.json"][..],
             &["run", "--dry-run", "--config", "c.json"],
             &["run", "--config", "c.json"],
         ];
@@ -124,8 +132,14 @@ fn what_a_run_would_refuse_is_refused_by_looking() {
             assert!(outcome.err.contains(expected), "{set:?}: {}", outcome.err);
             assert_eq!(error(outcome), error(&outcomes[2]), "the same text");
         }
+        let looked = olive(folder.path(), &[&["validate", "c.json"], &set[..]].concat());
+        assert_eq!(looked.code, lenient, "{set:?}: {}", looked.err);
+        let told = if lenient == tolerated { "warning: " } else { "error: " };
+        let line = looked.err.lines().find(|line| line.contains(expected)).unwrap_or_default();
+        assert!(line.starts_with(told), "{set:?}: {}", looked.err);
         assert!(
-            !folder.path().join("cache/passes-v1").exists() && !folder.path().join(".olive-cache").exists()
+            !folder.path().join("cache/passes-v1").exists()
+                && !folder.path().join(".olive-cache/passes-v1").exists()
         );
     }
 }

@@ -4,7 +4,7 @@ use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
-use olive_engine::passes::{MergePass, ModelBuilderPass, Pass, RunContext};
+use olive_engine::passes::{MemoryPolicy, MergePass, ModelBuilderPass, Pass, RunContext};
 use olive_onnx::ModelBuilderOptions;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,14 @@ pub fn run_pass(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> olive_core::Result<ModelHandle> {
-    let context = RunContext { device: Device::Cpu, cancel, events, base: None, artefacts: None };
+    let context = RunContext {
+        device: Device::Cpu,
+        memory: MemoryPolicy::Refuse,
+        cancel,
+        events,
+        base: None,
+        artefacts: None,
+    };
     pass.run(input, out, &context)
 }
 

@@ -121,6 +121,20 @@ pub enum DataError {
     NoEvaluationLabels { samples: usize },
 }
 
+impl DataError {
+    /// Whether the data is not here, though it may be on another machine.
+    pub fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            DataError::Remote { .. }
+                | DataError::NotLocal { .. }
+                | DataError::MissingFile { .. }
+                | DataError::NoMatch { .. }
+                | DataError::EmptyFolder { .. }
+        )
+    }
+}
+
 impl olive_core::Fault for DataError {
     fn hint(&self) -> Option<String> {
         Some(match self {

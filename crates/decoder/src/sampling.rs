@@ -271,7 +271,8 @@ mod tests {
         let config = serde_json::json!({"do_sample": true, "top_k": 20});
         let options = SamplingOptions::from_generation_config(Some(&config)).unwrap();
         assert_eq!((options.temperature, options.top_k), (1.0, Some(20)));
-        let options = SamplingOptions::from_generation_config(Some(&serde_json::json!({"do_sample": true}))).unwrap();
+        let options =
+            SamplingOptions::from_generation_config(Some(&serde_json::json!({"do_sample": true}))).unwrap();
         assert_eq!(options.top_k, Some(50));
     }
 }

@@ -1,6 +1,7 @@
 //! What a workflow may use of the world around it. Nothing in this crate reads environment variables or prints.
 
 use crate::output::ForeignFiles;
+use crate::passes::MemoryPolicy;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::event_hub::EventHub;
@@ -14,6 +15,8 @@ pub struct Environment {
     pub source: SourceOptions,
     /// Where this machine computes.
     pub device: DeviceChoice,
+    /// What becomes of passes that do not fit into its memory.
+    pub memory: MemoryPolicy,
     /// The machine's name, for records.
     pub host: Option<String>,
     /// The user's folder, which is no place for results itself.

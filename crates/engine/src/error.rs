@@ -1,5 +1,6 @@
 //! What can go wrong between passes.
 
+use olive_train::MemoryShortage;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -10,6 +11,8 @@ pub enum EngineError {
     Check { pass: String, pass_type: &'static str, source: olive_core::Error },
     #[error("pass `{pass}` ({pass_type}) failed")]
     Pass { pass: String, pass_type: &'static str, source: olive_core::Error },
+    #[error("pass `{pass}` ({pass_type}) does not fit into memory")]
+    Memory { pass: String, pass_type: &'static str, source: MemoryShortage },
     #[error("nothing here runs passes on {host}")]
     Host { host: String },
     #[error("the result would overwrite the input model in `{}`", path.display())]
@@ -29,6 +32,7 @@ impl olive_core::Fault for EngineError {
         match self {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
+            EngineError::Memory { source, .. } => source.hint(),
             EngineError::Host { .. } => Some("run every pass on this machine with --local".into()),
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
             EngineError::OverConfiguration { .. } => {
@@ -58,6 +62,7 @@ impl olive_core::Fault for EngineError {
             | EngineError::OutputLink { .. }
             | EngineError::OutputPlace { .. } => 2,
             EngineError::Pass { source, .. } => source.exit_code(),
+            EngineError::Memory { source, .. } => source.exit_code(),
         }
     }
 }

@@ -97,10 +97,7 @@ impl Plan {
     /// # Errors
     /// The first pass that could not be run.
     pub fn check(&self) -> Result<()> {
-        for step in self.flows.iter().flat_map(|flow| &flow.steps) {
-            step.pass.check().map_err(|source| step.refused(source))?;
-        }
-        Ok(())
+        self.flows.iter().flat_map(|flow| &flow.steps).try_for_each(Step::check)
     }
 }
 
@@ -108,6 +105,11 @@ impl Step {
     /// The resolved options as plain data, for manifests and records.
     pub fn options(&self) -> serde_json::Value {
         passes::tagged_options(&*self.pass)
+    }
+
+    /// What can be found wrong before the model is looked at.
+    pub(crate) fn check(&self) -> Result<()> {
+        Ok(self.pass.check().map_err(|source| self.refused(source))?)
     }
 
     fn refused(&self, source: Error) -> EngineError {

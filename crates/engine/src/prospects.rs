@@ -2,22 +2,35 @@
 
 use super::plan::{Flow, StepKey};
 use super::workflow::destination;
-use super::{Environment, Plan, input};
+use super::{Environment, Plan, Step, input, memory};
 use crate::cache::Store;
 use crate::cache::store::Unusable;
+use crate::error::EngineError;
 use crate::passes::RunConfig;
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
-use olive_train::MemoryEstimate;
+use olive_data::DataError;
+use olive_model::ModelError;
+use olive_train::{Available, MemoryNeed};
 use std::path::PathBuf;
 
 /// What can be said of a plan before it is run.
 pub struct Prospects {
     /// For every step of every flow.
     pub flows: Vec<Vec<StepState>>,
-    /// What would stop a step, as far as the model and the data are here.
-    pub problem: Option<Error>,
+    /// What would stop a run, in the order in which it would.
+    pub obstacles: Vec<Obstacle>,
+    /// The memory there is.
+    pub available: Available,
+}
+
+/// Something that would stop a run on this machine.
+pub enum Obstacle {
+    /// The configuration can be sound nevertheless: data or a model that is not on this machine, or too little memory.
+    OfThisMachine(Error),
+    /// No machine would run it.
+    OfTheConfiguration(Error),
 }
 
 /// What a run would do about a step.
@@ -25,36 +38,80 @@ pub struct Prospects {
 pub enum StepState {
     /// Its artefact is there: the folder.
     Cached { output: PathBuf },
-    /// It has to be made, perhaps because a file of what is there was `changed`. The peak of memory is predicted for the
-    /// first step of a flow, where that is possible.
-    ToRun { changed: Option<PathBuf>, memory: Option<MemoryEstimate> },
+    /// It has to be made, perhaps because a file of what is there was `changed`. The peak of memory is predicted where that
+    /// is possible.
+    ToRun { changed: Option<PathBuf>, memory: Option<MemoryNeed> },
     /// Its key is not known, as the input model is not on this machine yet, or not yet converted.
     NoInput,
     /// Its key is not known, as something that enters it cannot be read.
     NoKey { reason: String },
 }
 
+impl Obstacle {
+    fn of(error: Error) -> Obstacle {
+        let absent = match error.downcast_ref() {
+            Some(EngineError::Check { source, .. }) => is_absence(source),
+            Some(EngineError::Memory { .. }) => true,
+            _ => is_absence(&error),
+        };
+        if absent { Obstacle::OfThisMachine(error) } else { Obstacle::OfTheConfiguration(error) }
+    }
+
+    pub fn into_error(self) -> Error {
+        match self {
+            Obstacle::OfThisMachine(error) | Obstacle::OfTheConfiguration(error) => error,
+        }
+    }
+
+    fn error(&self) -> &Error {
+        match self {
+            Obstacle::OfThisMachine(error) | Obstacle::OfTheConfiguration(error) => error,
+        }
+    }
+}
+
+/// Whether something is not on this machine that may be on another.
+fn is_absence(error: &Error) -> bool {
+    let model = matches!(error.downcast_ref(), Some(ModelError::NotFound { .. } | ModelError::Hub { .. }));
+    model || error.downcast_ref::<DataError>().is_some_and(DataError::is_absence)
+}
+
 /// Looks a plan up in the cache, and for what would stop a run before its first step, in the order of a run. Nothing is
 /// fetched.
 pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> Prospects {
-    let store = Store::new(&config.engine.cache_dir);
-    let contents = ContentHashes::open(&config.engine.cache_dir);
-    let (input, missing) = match input::resolve(&config.input_model, &environment.looking(), &()) {
-        Ok(input) => (Some(input), None),
-        Err(error) => (None, Some(error).filter(|error| input::stays_missing(error, &environment.source))),
+    let mut looking = Looking {
+        store: Store::new(&config.engine.cache_dir),
+        environment,
+        available: Available::now(),
+        obstacles: Vec::new(),
     };
-    let outputs = || check_outputs(config, plan, environment, input.as_ref()).err();
-    let mut problem = plan.check().err().or_else(outputs).or(missing);
+    let steps = plan.flows.iter().flat_map(|flow| &flow.steps);
+    steps.for_each(|step| looking.meet(step.check()));
+    let resolved = input::resolve(&config.input_model, &environment.looking(), &());
+    let outputs = check_outputs(config, plan, environment, resolved.as_ref().ok());
+    looking.meet(outputs);
+    let input = match resolved {
+        Ok(input) => Some(input),
+        Err(error) => {
+            if input::stays_missing(&error, &environment.source) {
+                looking.meet(Err(error));
+            }
+            None
+        }
+    };
+    let contents = ContentHashes::open(&config.engine.cache_dir);
     let mut flows = Vec::with_capacity(plan.flows.len());
     for flow in &plan.flows {
         let keys = input.as_ref().map(|model| flow.keys(model, environment.device, &contents));
-        if problem.is_none() {
+        if !looking.is_refused() {
             let keys = keys.as_ref().and_then(|keys| keys.as_deref().ok());
-            problem = flow.check_input(input.as_ref(), keys, &store).err();
+            let checked = flow.check_input(input.as_ref(), keys, &looking.store);
+            looking.meet(checked);
         }
-        flows.push(states(flow, input.as_ref().zip(keys), &store));
+        flows.push(looking.states(flow, input.as_ref().zip(keys)));
     }
-    Prospects { flows, problem }
+    let Looking { available, obstacles, .. } = looking;
+    Prospects { flows, obstacles, available }
 }
 
 /// Whether the results can be put where they belong.
@@ -73,26 +130,50 @@ fn check_outputs(
     Ok(())
 }
 
-/// The state of every step, given the input model and the keys, if they are known.
-fn states(flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>, store: &Store) -> Vec<StepState> {
-    let all = |state: StepState| vec![state; flow.steps.len()];
-    match known {
-        None => all(StepState::NoInput),
-        Some((_, Err(error))) => all(StepState::NoKey { reason: error.to_string() }),
-        Some((model, Ok(keys))) => {
-            let steps = flow.steps.iter().zip(&keys).enumerate();
-            let state = |(number, (step, key)): (usize, (&super::Step, &StepKey))| {
-                let changed = match store.look_up(&key.artefact_id(step)) {
-                    Ok(artefact) => return StepState::Cached { output: artefact.output },
-                    Err(Unusable::Changed { file }) => Some(file),
-                    Err(Unusable::Absent) => None,
-                };
-                // Only the first step works on a model that is there. One that cannot be read is an error of the run, not of
-                // the plan.
-                let memory = if number == 0 { step.pass.memory(model).ok().flatten() } else { None };
-                StepState::ToRun { changed, memory }
-            };
-            steps.map(state).collect()
+/// What is looked at, and what was found so far.
+struct Looking<'a> {
+    store: Store,
+    environment: &'a Environment,
+    available: Available,
+    obstacles: Vec<Obstacle>,
+}
+
+impl Looking<'_> {
+    /// Notes what would stop a run; flows may share what stops them.
+    fn meet(&mut self, result: Result<()>) {
+        let Err(error) = result else { return };
+        let text = error.with_causes();
+        if self.obstacles.iter().all(|known| known.error().with_causes() != text) {
+            self.obstacles.push(Obstacle::of(error));
         }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.obstacles.iter().any(|obstacle| matches!(obstacle, Obstacle::OfTheConfiguration(_)))
+    }
+
+    /// The state of every step, given the input model and the keys, if they are known.
+    fn states(&mut self, flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>) -> Vec<StepState> {
+        let all = |state: StepState| vec![state; flow.steps.len()];
+        match known {
+            None => all(StepState::NoInput),
+            Some((_, Err(error))) => all(StepState::NoKey { reason: error.to_string() }),
+            Some((model, Ok(keys))) => {
+                flow.steps.iter().zip(&keys).map(|(step, key)| self.state(step, key, model)).collect()
+            }
+        }
+    }
+
+    fn state(&mut self, step: &Step, key: &StepKey, model: &ModelHandle) -> StepState {
+        let changed = match self.store.look_up(&key.artefact_id(step)) {
+            Ok(artefact) => return StepState::Cached { output: artefact.output },
+            Err(Unusable::Changed { file }) => Some(file),
+            Err(Unusable::Absent) => None,
+        };
+        let need = memory::predict(step, model, &self.available);
+        if let Some(need) = need.filter(|_| memory::is_limited(self.environment)) {
+            self.meet(memory::fits(step, &need, &self.available).map_err(Error::from));
+        }
+        StepState::ToRun { changed, memory: need }
     }
 }

@@ -1,7 +1,7 @@
 //! A whole configuration, from the input model to the output folders.
 
 use super::plan::{Flow, StepKey};
-use super::{Environment, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, output};
+use super::{Environment, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory, output};
 use crate::cache::{CacheError, Store};
 use crate::executor::{Execution, Executors, LocalExecutor};
 use crate::output::{Destination, HistoryFile, Publication};
@@ -89,7 +89,10 @@ impl Workflow<'_> {
         }
         let input = input::resolve(model, &environment.fetching(), &*environment.events)?;
         self.check_output_dirs(&input)?;
-        let executors = Executors::new(vec![Box::new(LocalExecutor::new(environment.device.open()?))]);
+        let executors = Executors::new(vec![Box::new(LocalExecutor::new(
+            environment.device.open()?,
+            environment.memory,
+        ))]);
         let contents = ContentHashes::open(&self.config.engine.cache_dir);
         let keys = self.keys(&input, &contents)?;
         if let Some(recorder) = self.recorder {
@@ -97,6 +100,9 @@ impl Workflow<'_> {
         }
         for (flow, keys) in self.plan.flows.iter().zip(&keys) {
             flow.check_input(Some(&input), Some(keys), self.store)?;
+        }
+        for (flow, keys) in self.plan.flows.iter().zip(&keys) {
+            memory::check(flow, &input, keys, self.store, environment)?;
         }
         let unchanged = || self.check_unchanged(&input, &contents, &keys);
         for (number, keys) in keys.iter().enumerate() {

@@ -340,7 +340,8 @@ fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     let map = map.ok_or_else(|| damaged("there is no `weight_map` in it".into()))?;
     let mut names = BTreeSet::new();
     for (tensor, file) in map {
-        let needed = || damaged(format!("`weight_map.{tensor}` is {file}, where the name of a file is needed"));
+        let needed =
+            || damaged(format!("`weight_map.{tensor}` is {file}, where the name of a file is needed"));
         names.insert(file.as_str().ok_or_else(needed)?);
     }
     let mut files = Vec::with_capacity(names.len());

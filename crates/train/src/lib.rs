@@ -2,6 +2,7 @@
 //!
 //! [`Trainer`] does single steps on explicit micro-batches; [`fit()`] drives it over a dataset.
 
+pub mod available;
 mod batches;
 mod checkpoint;
 mod error;
@@ -22,12 +23,13 @@ pub mod targets;
 pub mod tensorboard;
 mod trainer;
 
+pub use available::Available;
 pub use batches::BatchPlan;
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;
 pub use fit::{Fit, Fitted, fit};
 pub use init::{LoraShape, begin_with, fresh_adapter};
-pub use memory::{MemoryEstimate, MemoryShortage, Workload};
+pub use memory::{MemoryEstimate, MemoryNeed, MemoryShortage, Workload};
 pub use optimiser::{AdamW, AdamWOptions};
 pub use saving::Saver;
 pub use schedule::Schedule;

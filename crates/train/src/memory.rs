@@ -3,18 +3,20 @@
 //! ```text
 //! peak    = weights + adapter + kept + working + process
 //! weights = bytes of the checkpoint, mapped: the system can drop them and read them again
-//! adapter = 16 · parameters            values, gradients, two moments of AdamW; f32
+//! adapter = 16 · parameters            values, gradients, two moments of AdamW; f32; with DoRA 4 · rows more
 //! kept    = 4 · tokens · Σ layers layer     or, with checkpointing, 4 · tokens · (layers · hidden + layer)
 //! layer   = 2·hidden + 2·q + 2·kv + heads + 2·intermediate + Σ adapters r
 //! working = 4 · max(head, backward)
 //! head    = rows · vocab + tokens · 4·hidden    rows = an even share of tokens, at most max(64, 2²⁴ / vocab)
-//! backward = tokens · (6·hidden + 3·intermediate + 4·q)
-//! process = 64 MB                      code, tokenizer, packed panels, what fills no huge page
+//! backward = tokens · (6·hidden + wide·intermediate + 4·q)
+//! wide    = 3, with dropout 5, with DoRA 6, with both 9      of the size of the gated product at once
+//! process = 128 MB                     code, tokenizer, packed panels, what fills no huge page
 //! ```
 //!
 //! `tokens` are those of one micro-batch: accumulation costs nothing. `layer` is what `decoder::layer` keeps of a layer;
 //! packed projections, norms on queries and keys, and norms after a branch keep some more.
 
+use crate::available::Available;
 use olive_arch::{Linear, NormLayout, Spec};
 use olive_core::Fault;
 use olive_kernels::lm_loss;
@@ -31,6 +33,8 @@ pub struct Workload<'a> {
     /// Tokens of the largest micro-batch.
     pub tokens: usize,
     pub checkpointing: bool,
+    pub dropout: bool,
+    pub use_dora: bool,
 }
 
 /// Bytes, by what they are for.
@@ -46,33 +50,99 @@ pub struct MemoryEstimate {
     pub process: u64,
 }
 
+/// What a run needs, and what would make it less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// Tokens of the largest micro-batch.
+    pub tokens: usize,
+    pub estimate: MemoryEstimate,
+    /// The same with gradient checkpointing, if that is off.
+    pub checkpointed: Option<MemoryEstimate>,
+}
+
 /// A run that does not fit into memory. All sizes are in bytes.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a micro-batch of {tokens} tokens needs {} of memory beside the weights, but {} is available",
-    gigabytes(*.needed),
-    gigabytes(*.available)
+    "a micro-batch of {tokens} tokens needs {} of {}, but {} is available",
+    size(*.needed),
+    .space.name(),
+    size(*.available)
 )]
 pub struct MemoryShortage {
     pub tokens: usize,
+    pub space: Space,
     pub needed: u64,
     pub available: u64,
     /// What it would need with gradient checkpointing, if that is off.
     pub checkpointed: Option<u64>,
 }
 
+/// What a run can have too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Space {
+    /// Memory for what cannot be dropped under pressure, as mapped weights can.
+    Memory,
+    /// Address space, of which mapped weights take their part.
+    Addresses,
+}
+
+impl Space {
+    fn name(self) -> &'static str {
+        match self {
+            Space::Memory => "memory beside the weights",
+            Space::Addresses => "address space (`ulimit -v`) with the weights",
+        }
+    }
+
+    fn of(self, estimate: &MemoryEstimate) -> u64 {
+        match self {
+            Space::Memory => estimate.needed(),
+            // The allocator reserves more than it gives, and every thread has a stack.
+            Space::Addresses => estimate.total().saturating_add(estimate.total() / 4),
+        }
+    }
+}
+
 impl Fault for MemoryShortage {
     fn hint(&self) -> Option<String> {
-        Some(match self.checkpointed {
+        let remedy = match self.checkpointed {
             Some(saved) if saved <= self.available => {
-                format!("set `gradient_checkpointing` to true: it then needs {}", gigabytes(saved))
+                format!("set `gradient_checkpointing` to true: it then needs {}", size(saved))
             }
             checkpointed => format!(
                 "lower `max_seq_len` or `per_device_train_batch_size` (with `gradient_accumulation_steps` the result \
                  stays the same){}",
                 if checkpointed.is_some() { ", and set `gradient_checkpointing` to true" } else { "" }
             ),
-        })
+        };
+        Some(format!("{remedy}; `olive run --ignore-memory` runs it nevertheless"))
+    }
+}
+
+impl MemoryNeed {
+    pub fn of(run: &Workload) -> MemoryNeed {
+        let checkpointed = || MemoryEstimate::of(&Workload { checkpointing: true, ..*run });
+        MemoryNeed {
+            tokens: run.tokens,
+            estimate: MemoryEstimate::of(run),
+            checkpointed: (!run.checkpointing).then(checkpointed),
+        }
+    }
+
+    /// Refuses a run that does not fit into what is available.
+    ///
+    /// # Errors
+    /// [`MemoryShortage`], with what would make it fit.
+    pub fn check(&self, available: &Available) -> Result<(), MemoryShortage> {
+        let limits = [(Space::Memory, available.memory), (Space::Addresses, available.addresses)];
+        for (space, limit) in limits {
+            let needed = space.of(&self.estimate);
+            if let Some(available) = limit.filter(|available| needed > *available) {
+                let checkpointed = self.checkpointed.map(|saved| space.of(&saved));
+                return Err(MemoryShortage { tokens: self.tokens, space, needed, available, checkpointed });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -80,28 +150,35 @@ impl Fault for MemoryShortage {
 const PROCESS: u64 = 128 << 20;
 
 impl MemoryEstimate {
-    /// Follows the formula of this module. Computed in f64, which is exact for all that fits a machine and has no end:
-    /// ranks and batches may be any numbers.
+    /// Follows the formula of this module. Numbers that no memory could hold come out as the largest there is.
     pub fn of(run: &Workload) -> MemoryEstimate {
         let spec = run.spec;
-        let [tokens, rank] = [run.tokens, run.rank].map(|n| n as f64);
-        let [hidden, inner, q] =
-            [spec.hidden_size, spec.intermediate_size, spec.attention.q_size()].map(|n| n as f64);
-        let [layers, layer] = [spec.num_layers(), kept_by_layer(spec)].map(|n| n as f64);
-        let inner_values = rank * run.targets.len() as f64;
+        let (tokens, hidden, inner) = (run.tokens, spec.hidden_size, spec.intermediate_size);
+        let q = spec.attention.q_size();
+        let (layers, layer) = (spec.num_layers(), kept_by_layer(spec));
+        let inner_values = run.rank.saturating_mul(run.targets.len());
         let kept = match run.checkpointing {
-            false => layers * layer + inner_values,
-            true => layers * hidden + layer + (inner_values / layers.max(1.0)).floor(),
+            false => (layers * layer).saturating_add(inner_values),
+            true => (layers * hidden + layer).saturating_add(inner_values / layers.max(1)),
         };
-        let rows = lm_loss::chunk_rows(run.tokens, spec.vocab_size) as f64;
-        let head = rows * spec.vocab_size as f64 + tokens * 4.0 * hidden;
-        let backward = tokens * (6.0 * hidden + 3.0 * inner + 4.0 * q);
-        let features: usize = run.targets.iter().map(|l| l.in_features + l.out_features).sum();
+        let rows = lm_loss::chunk_rows(tokens, spec.vocab_size);
+        let head = floats(rows, spec.vocab_size) + floats(tokens, 4 * hidden);
+        let wide = match (run.use_dora, run.dropout) {
+            (false, false) => 3,
+            (false, true) => 5,
+            (true, false) => 6,
+            (true, true) => 9,
+        };
+        let backward = floats(tokens, 6 * hidden + wide * inner + 4 * q);
+        let pairs = run.targets.iter().map(|l| floats(run.rank, l.in_features + l.out_features));
+        // The magnitude of every row is trained, too, and its norm kept.
+        let rows_of = |l: &Linear| if run.use_dora { l.out_features } else { 0 };
+        let magnitudes = floats(run.targets.iter().map(rows_of).sum(), 1);
         MemoryEstimate {
             weights: run.weights,
-            adapter: (16.0 * rank * features as f64) as u64,
-            kept: (4.0 * tokens * kept) as u64,
-            working: (4.0 * head.max(backward)) as u64,
+            adapter: bytes(4.0 * (pairs.sum::<f64>() + magnitudes) + magnitudes),
+            kept: bytes(floats(tokens, kept)),
+            working: bytes(head.max(backward)),
             process: PROCESS,
         }
     }
@@ -115,6 +192,15 @@ impl MemoryEstimate {
     pub fn needed(&self) -> u64 {
         [self.kept, self.working, self.process].into_iter().fold(self.adapter, u64::saturating_add)
     }
+}
+
+/// Bytes of a matrix in f32.
+fn floats(rows: usize, columns: usize) -> f64 {
+    4.0 * rows as f64 * columns as f64
+}
+
+fn bytes(size: f64) -> u64 {
+    size as u64
 }
 
 /// Floats that one layer keeps per token, adapters aside.
@@ -136,82 +222,12 @@ fn kept_by_layer(spec: &Spec) -> usize {
     floats
 }
 
-/// Refuses a run that does not fit into `available` bytes. Mapped weights do not count: the system can drop them.
-///
-/// # Errors
-/// [`MemoryShortage`], with what would make it fit.
-pub fn check(run: &Workload, available: u64) -> Result<(), MemoryShortage> {
-    let estimate = MemoryEstimate::of(run);
-    if estimate.needed() <= available {
-        return Ok(());
+/// `1.3 GB`, `890 MB`.
+pub fn size(bytes: u64) -> String {
+    match bytes as f64 / 1e9 {
+        few if few < 0.9995 => format!("{:.0} MB", few * 1e3),
+        many => format!("{many:.1} GB"),
     }
-    let saved = MemoryEstimate::of(&Workload { checkpointing: true, ..*run });
-    Err(MemoryShortage {
-        tokens: run.tokens,
-        needed: estimate.needed(),
-        available,
-        checkpointed: (!run.checkpointing).then(|| saved.needed()),
-    })
-}
-
-/// Memory that this process can still have: what the machine has to give, or the control group it runs in. `None` where
-/// the system does not tell.
-pub fn available() -> Option<u64> {
-    let read = |path: &str| std::fs::read_to_string(path).ok();
-    let machine = of_machine().map(|machine| machine.available);
-    let own = read("/proc/self/cgroup");
-    let own = own.as_deref().and_then(group_of).unwrap_or_default();
-    // In a container the own group is the root of what it sees.
-    let unified = [format!("/sys/fs/cgroup{own}"), "/sys/fs/cgroup".into()].map(|dir| {
-        left_of(
-            &read(&format!("{dir}/memory.max"))?,
-            &read(&format!("{dir}/memory.current"))?,
-            &read(&format!("{dir}/memory.stat"))?,
-        )
-    });
-    let dir = "/sys/fs/cgroup/memory";
-    let legacy = || {
-        left_of(
-            &read(&format!("{dir}/memory.limit_in_bytes"))?,
-            &read(&format!("{dir}/memory.usage_in_bytes"))?,
-            &read(&format!("{dir}/memory.stat"))?,
-        )
-    };
-    machine.into_iter().chain(unified.into_iter().flatten()).chain(legacy()).min()
-}
-
-/// What a control group leaves; pages of files count as free, because they can be dropped. `None` without a limit.
-fn left_of(limit: &str, used: &str, stat: &str) -> Option<u64> {
-    let [limit, used] = [limit, used].map(|text| text.trim().parse::<u64>().ok());
-    let files = stat.lines().filter_map(|line| {
-        let (name, bytes) = line.split_once(' ')?;
-        matches!(name, "inactive_file" | "active_file").then(|| bytes.trim().parse::<u64>().ok())?
-    });
-    Some(limit?.saturating_sub(used?.saturating_sub(files.sum())))
-}
-
-/// What the machine has, whatever a control group leaves of it, in bytes.
-pub struct Machine {
-    pub total: u64,
-    pub available: u64,
-}
-
-/// `None` where the system does not tell.
-pub fn of_machine() -> Option<Machine> {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory_specifics(sysinfo::MemoryRefreshKind::nothing().with_ram());
-    let machine = Machine { total: system.total_memory(), available: system.available_memory() };
-    (machine.available > 0).then_some(machine)
-}
-
-/// Path of the process in the unified hierarchy, from `/proc/self/cgroup`.
-fn group_of(cgroup: &str) -> Option<&str> {
-    cgroup.lines().find_map(|line| line.strip_prefix("0::")).map(|path| path.trim_end_matches('/'))
-}
-
-/// `1.3 GB`.
-pub fn gigabytes(bytes: u64) -> String {
-    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 #[cfg(test)]
@@ -239,6 +255,8 @@ mod tests {
             rank: 8,
             tokens: 300,
             checkpointing: false,
+            dropout: false,
+            use_dora: false,
         };
         let all = MemoryEstimate::of(&run);
         assert_eq!(all.weights, 1000);
@@ -249,22 +267,26 @@ mod tests {
         let checkpointed = MemoryEstimate::of(&Workload { checkpointing: true, ..run });
         assert_eq!(checkpointed.kept, (4 * 300 * (l * h + layer + 8)) as u64);
         assert_eq!(all.total(), all.needed() + 1000);
+        let dora = MemoryEstimate::of(&Workload { use_dora: true, dropout: true, ..run });
+        assert_eq!(dora.adapter - all.adapter, (20 * l * h) as u64, "o_proj has as many rows");
+        let head = 4 * (lm_loss::chunk_rows(300, spec.vocab_size) * spec.vocab_size + 300 * 4 * h);
+        assert_eq!(dora.working, head.max(4 * 300 * (6 * h + 9 * i + 4 * q)) as u64);
+
+        let endless = MemoryEstimate::of(&Workload { rank: usize::MAX, tokens: usize::MAX / 2, ..run });
+        assert_eq!(endless.total(), u64::MAX);
 
         // Between the two needs, the advice is checkpointing; below both it is smaller batches.
-        assert!(check(&run, all.needed()).is_ok());
-        let refused = check(&run, checkpointed.needed()).expect_err("too large").hint().expect("advice");
+        let need = MemoryNeed::of(&run);
+        let with = |bytes| need.check(&Available { memory: Some(bytes), addresses: None });
+        assert_eq!(with(all.needed()), Ok(()));
+        let refused = with(checkpointed.needed()).expect_err("too large").hint().expect("advice");
         assert!(refused.starts_with("set `gradient_checkpointing`"), "{refused}");
-        let refused = check(&run, checkpointed.needed() - 1).expect_err("too large").hint().expect("advice");
+        let refused = with(checkpointed.needed() - 1).expect_err("too large").hint().expect("advice");
         assert!(refused.starts_with("lower `max_seq_len`"), "{refused}");
-    }
 
-    #[test]
-    fn limits_are_read_as_the_system_writes_them() {
-        let machine = of_machine().expect("known here");
-        assert!(machine.available > 1 << 20 && machine.available <= machine.total);
-        assert_eq!(group_of("1:name=x:/y\n0::/user.slice/a\n"), Some("/user.slice/a"));
-        let stat = "anon 500\nactive_file 100\ninactive_file 200\n";
-        assert_eq!(left_of("1000\n", "900\n", stat), Some(400));
-        assert_eq!(left_of("max\n", "900\n", stat), None);
+        // Of the address space, the weights take their part.
+        let within = |bytes| need.check(&Available { memory: None, addresses: Some(bytes) });
+        assert_eq!(within(all.total() * 5 / 4), Ok(()));
+        assert_eq!(within(all.total()).expect_err("too large").space, Space::Addresses);
     }
 }

@@ -3,7 +3,7 @@
 use super::{Chain, Execution, Executor};
 use crate::cache::store::Unusable;
 use crate::cache::{Artefacts, CacheError, Manifest};
-use crate::passes::RunContext;
+use crate::passes::{MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
 use crate::{EngineError, Host, StepOutcome};
 use olive_config::SystemKind;
@@ -18,12 +18,13 @@ use std::time::{Instant, SystemTime};
 /// Runs steps in this process.
 pub struct LocalExecutor {
     device: Device,
+    memory: MemoryPolicy,
 }
 
 impl LocalExecutor {
-    /// Computes on `device`.
-    pub fn new(device: Device) -> LocalExecutor {
-        LocalExecutor { device }
+    /// Computes on `device`; `memory` says what becomes of passes that do not fit.
+    pub fn new(device: Device, memory: MemoryPolicy) -> LocalExecutor {
+        LocalExecutor { device, memory }
     }
 }
 
@@ -107,6 +108,7 @@ impl LocalExecutor {
     ) -> Result<(ModelKind, Manifest)> {
         let context = RunContext {
             device: self.device.clone(),
+            memory: self.memory,
             cancel: execution.cancel,
             events: execution.events,
             base: name,

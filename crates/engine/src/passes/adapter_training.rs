@@ -1,7 +1,7 @@
 //! Trains an adapter on a frozen base: what LoRA, QLoRA and LoftQ share.
 
-use super::RunContext;
 use super::lora_options::LoraOptions;
+use super::{MemoryPolicy, RunContext};
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
 use olive_config::{DataConfig, Targets};
@@ -18,7 +18,8 @@ use olive_model::adapter_config::TargetModules;
 use olive_model::{Adapter, AdapterConfig, Checkpoint, ModelFolder, QuantisedBase};
 use olive_train::metrics::Metrics;
 use olive_train::{
-    Checkpoints, Fit, LoraShape, Saver, TrainError, Trainer, TrainerOptions, Workload, memory, targets,
+    Available, Checkpoints, Fit, LoraShape, MemoryNeed, Saver, TrainError, Trainer, TrainerOptions, Workload,
+    targets,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -79,8 +80,16 @@ pub(super) fn workload<'a>(
     targets: &'a [Linear],
     tokens: usize,
 ) -> Workload<'a> {
-    let checkpointing = options.training.gradient_checkpointing;
-    Workload { spec, weights, targets, rank: options.r, tokens, checkpointing }
+    Workload {
+        spec,
+        weights,
+        targets,
+        rank: options.r,
+        tokens,
+        checkpointing: options.training.gradient_checkpointing,
+        dropout: options.lora_dropout > 0.0,
+        use_dora: options.use_dora,
+    }
 }
 
 /// A training whose model and data are known.
@@ -116,14 +125,12 @@ impl<'a> AdapterTraining<'a> {
 
     /// Refuses a training that does not fit into the memory of this machine; that of a device is not looked at.
     fn check_memory(&self) -> Result<()> {
-        if uses_host_memory(&self.context.device)
-            && let Some(available) = memory::available()
-        {
+        if uses_host_memory(&self.context.device) && self.context.memory == MemoryPolicy::Refuse {
             let batch_size = self.options.training.per_device_train_batch_size;
             let tokens = longest_batch(&self.train, batch_size);
             let weights = self.checkpoint.size();
             let workload = workload(self.options, &self.spec, weights, &self.targets, tokens);
-            memory::check(&workload, available)?;
+            MemoryNeed::of(&workload).check(&Available::now())?;
         }
         Ok(())
     }
@@ -295,7 +302,7 @@ fn trainer_options(options: &LoraOptions) -> TrainerOptions {
 }
 
 /// Tokens of the largest micro-batch that shuffling could make.
-fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
+pub(super) fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
     let real = |s: &Sample| match &s.attention_mask {
         None => s.input_ids.len(),
         Some(mask) => mask.iter().filter(|m| **m != 0).count(),

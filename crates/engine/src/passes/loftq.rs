@@ -2,7 +2,7 @@
 
 use super::lora::LoraPass;
 use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
-use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
+use super::pass::{DataUse, Pass, RunContext, SampleLengths, TrainedAdapter};
 use crate::cache::KeyHasher;
 use olive_config::option::{BOOL, Block, TEXT, at_least};
 use olive_config::{
@@ -15,7 +15,7 @@ use olive_core::event::Unit;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_model::loftq::Loftq;
 use olive_model::{BaseFormat, QuantisedBase};
-use olive_train::MemoryEstimate;
+use olive_train::MemoryNeed;
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -114,8 +114,8 @@ impl Pass for LoftqPass {
         self.lora().key(hasher)
     }
 
-    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
-        self.lora().estimate(input, Some(Loftq::FORMAT))
+    fn memory(&self, input: &ModelHandle, lengths: SampleLengths) -> Result<Option<MemoryNeed>> {
+        self.lora().need(input, lengths, Some(Loftq::FORMAT))
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {

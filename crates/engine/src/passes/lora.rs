@@ -3,16 +3,17 @@
 use super::adapter_training::{self, Base, Quantised};
 use super::data_key;
 use super::lora_options::{self, ADAPTER, LoraOptions, TRAINING, TrainedOn};
-use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
+use super::pass::{DataUse, Pass, RunContext, SampleLengths, TrainedAdapter};
 use crate::cache::KeyHasher;
 use olive_config::option::{Block, Kind, Opt};
 use olive_config::{
     ConfiguredPass, Fields, Findings, PASS, PassContext, PassDefinition, PassOptions, PassRead, Values,
 };
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_model::{FourBitFormat, ModelFolder, QuantisedBase, adapter_config};
-use olive_train::{MemoryEstimate, targets};
+use olive_train::{MemoryNeed, targets};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -144,8 +145,8 @@ impl Pass for LoraPass {
         Ok(())
     }
 
-    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
-        self.estimate(input, None)
+    fn memory(&self, input: &ModelHandle, lengths: SampleLengths) -> Result<Option<MemoryNeed>> {
+        self.need(input, lengths, None)
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
@@ -178,11 +179,12 @@ impl LoraPass {
     }
 
     /// What the pass needs at its peak if the linear layers are held in `format`, or as they are.
-    pub(super) fn estimate(
+    pub(super) fn need(
         &self,
         input: &ModelHandle,
+        lengths: SampleLengths,
         format: Option<FourBitFormat>,
-    ) -> Result<Option<MemoryEstimate>> {
+    ) -> Result<Option<MemoryNeed>> {
         let ModelHandle::Hf { dir } = input else { return Ok(None) };
         let folder = ModelFolder::open(dir)?;
         let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
@@ -191,11 +193,17 @@ impl LoraPass {
             Some(format) => QuantisedBase::model_size(&spec, &checkpoint, format)?,
             None => checkpoint.size(),
         };
-        // Samples are as long as they may be; only the data could tell that they are shorter.
         let batch = self.options.training.per_device_train_batch_size;
-        let tokens = batch.saturating_mul(self.options.train_data.pre_process.max_seq_len);
+        let tokens = match lengths {
+            SampleLengths::Longest => batch.saturating_mul(self.options.train_data.pre_process.max_seq_len),
+            SampleLengths::OfData => {
+                let cancel = CancelFlag::default();
+                let data = olive_data::prepare(&self.options.train_data, &folder, &(), &cancel)?;
+                adapter_training::longest_batch(&data, batch)
+            }
+        };
         let workload = adapter_training::workload(&self.options, &spec, weights, &targets, tokens);
-        Ok(Some(MemoryEstimate::of(&workload)))
+        Ok(Some(MemoryNeed::of(&workload)))
     }
 
     /// Trains on the linear layers that `quantise` gives, or on the base as it is; see [`adapter_training::train`].

@@ -18,7 +18,10 @@ pub use lora_options::LoraOptions;
 pub use merge_adapter_weights::{BaseWeights, MergeOptions, MergePass};
 pub use model_builder::ModelBuilderPass;
 pub use olive_config::ConfiguredPass;
-pub use pass::{DataPurpose, DataUse, Mismatch, Pass, RunContext, TrainedAdapter, tagged_options};
+pub use pass::{
+    DataPurpose, DataUse, MemoryPolicy, Mismatch, Pass, RunContext, SampleLengths, TrainedAdapter,
+    tagged_options,
+};
 pub use qlora::{QloraOptions, QloraPass, QuantType};
 
 /// All passes, in the order in which messages and documentation name them.

@@ -8,7 +8,7 @@ use olive_core::device::Device;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_model::HubModel;
-use olive_train::MemoryEstimate;
+use olive_train::MemoryNeed;
 use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
@@ -47,11 +47,11 @@ pub trait Pass: ConfiguredPass + Send + Sync {
         false
     }
 
-    /// What the pass needs at its peak, where that can be predicted from the input and the options alone.
+    /// What the pass needs at its peak, where that can be predicted from the input, the options and how long samples are.
     ///
     /// # Errors
-    /// The input cannot be read.
-    fn memory(&self, _input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
+    /// The input or the data cannot be read.
+    fn memory(&self, _input: &ModelHandle, _lengths: SampleLengths) -> Result<Option<MemoryNeed>> {
         Ok(None)
     }
 
@@ -99,6 +99,24 @@ pub enum DataPurpose {
     Calibration,
 }
 
+/// How long the samples of a training are taken to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SampleLengths {
+    /// As long as the options let them be.
+    Longest,
+    /// As the data, which is read and tokenised for that, has them.
+    OfData,
+}
+
+/// What becomes of a pass that does not fit into the memory of this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MemoryPolicy {
+    #[default]
+    Refuse,
+    /// It runs nevertheless: the system may swap, or end the process.
+    Ignore,
+}
+
 /// An adapter as passes after its training see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrainedAdapter {
@@ -118,6 +136,7 @@ pub struct Mismatch {
 /// What a pass may use of the world.
 pub struct RunContext<'a> {
     pub device: Device,
+    pub memory: MemoryPolicy,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
     /// The hub's name for the model that the pass works on, or for its base, if the user gave that.

@@ -2,7 +2,7 @@
 
 use super::lora::LoraPass;
 use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
-use super::pass::{DataUse, Pass, RunContext, TrainedAdapter};
+use super::pass::{DataUse, Pass, RunContext, SampleLengths, TrainedAdapter};
 use super::quantised_base;
 use crate::cache::KeyHasher;
 use olive_config::option::{BOOL, Block};
@@ -15,7 +15,7 @@ use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_kernels::quant::nf4::Code;
 use olive_model::{BaseFormat, FourBitFormat};
-use olive_train::MemoryEstimate;
+use olive_train::MemoryNeed;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -119,8 +119,8 @@ impl Pass for QloraPass {
         self.lora().key(hasher)
     }
 
-    fn memory(&self, input: &ModelHandle) -> Result<Option<MemoryEstimate>> {
-        self.lora().estimate(input, Some(self.format()))
+    fn memory(&self, input: &ModelHandle, lengths: SampleLengths) -> Result<Option<MemoryNeed>> {
+        self.lora().need(input, lengths, Some(self.format()))
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
