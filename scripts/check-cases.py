@@ -221,6 +221,7 @@ def training_arguments(case):
 
 def validate_says_yes(case):
     data = "data_configs.d"
+    rows = f"{data}.load_dataset_config.data_files={ROOT / 'datasets/olive-qa.jsonl'}"
     for setting in [
         "input_model.model_path=nope",
         f"{data}.load_dataset_config.data_files=nope.jsonl",
@@ -230,10 +231,13 @@ def validate_says_yes(case):
         f"{data}.pre_process_data_config.chat_template=true",
     ]:
         said = []
-        for command in [["validate"], ["run", "--dry-run"], ["run"]]:
-            done = case.run(*command, "c.json", "--set", f"input_model.model_path={TINY}", "--set", setting)
+        for command in [["validate", "--strict"], ["run", "--dry-run"], ["run"]]:
+            settings = [f"input_model.model_path={TINY}", rows, setting]
+            done = case.run(*command, "c.json", *(word for value in settings for word in ("--set", value)))
             said.append((done.returncode, [line for line in done.stderr.splitlines() if line.startswith("error")]))
         case.must(said[0][0] == 2 and said[0] == said[1] == said[2], f"{setting}: {said}")
+        lenient = case.run("validate", "c.json", *(word for value in settings for word in ("--set", value)))
+        case.must(lenient.returncode == 2 or "warning" in lenient.stderr, f"{setting}: {lenient.stderr}")
 
 
 CHECKS = {

@@ -33,7 +33,7 @@ impl<'a> Keys<'a> {
     /// A number of things.
     pub(crate) fn count(&self, key: &str) -> Result<Option<usize>, ArchError> {
         let of = |value: &Value| usize::try_from(value.as_u64().filter(|n| *n <= MOST)?).ok();
-        self.read(key, "a whole number", of)
+        self.read(key, &format!("a whole number up to {MOST}"), of)
     }
 
     pub(crate) fn number(&self, key: &str) -> Result<Option<f64>, ArchError> {

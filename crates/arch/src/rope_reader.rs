@@ -76,14 +76,18 @@ impl<'a> RopeObject<'a> {
     /// A rope type that is not supported, a key that is missing, ill-typed or not understood.
     pub(crate) fn read(&self, family: &Family, head_dim: usize) -> Result<Rope, ArchError> {
         let share = "partial_rotary_factor";
-        let partial = self.keys.number(share)?.or(self.beside.number(share)?);
-        let partial = partial.unwrap_or(family.partial_rotary_factor);
+        let part = |keys: &Keys<'_>| match keys.number(share)? {
+            Some(part) if !(0.0..=1.0).contains(&part) => {
+                Err(keys.ill("a share of a head, from 0 to 1,", share))
+            }
+            part => Ok(part),
+        };
+        let base = |keys: &Keys<'_>| keys.positive("rope_theta");
+        let (own_part, part) = (part(&self.keys)?, part(&self.beside)?);
+        let (own_base, base) = (base(&self.keys)?, base(&self.beside)?);
+        let partial = own_part.or(part).unwrap_or(family.partial_rotary_factor);
         Ok(Rope {
-            theta: self
-                .keys
-                .positive("rope_theta")?
-                .or(self.beside.positive("rope_theta")?)
-                .unwrap_or(family.rope_theta),
+            theta: own_base.or(base).unwrap_or(family.rope_theta),
             rotary_dim: (partial * head_dim as f64) as usize,
             interleaved: false,
             scaling: self.scaling()?,
