@@ -195,6 +195,35 @@ fn ctrl_c_exits_130_and_the_next_run_goes_on_from_there() {
     assert_eq!(adapter_bytes(&whole), adapter_bytes(&broken));
 }
 
+/// A run may be killed after its state was saved and before the adapter that belongs to it.
+#[test]
+fn a_resumed_training_makes_up_for_the_adapter_that_was_not_saved() {
+    let quickstart = Quickstart::new(8);
+    let saving = [
+        "passes.lora.config.training_args.save_strategy=steps",
+        "passes.lora.config.training_args.save_steps=2",
+        "passes.lora.config.training_args.evaluation_strategy=no",
+    ];
+    let mut child = quickstart.start(&saving);
+    let pid = child.id().to_string();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap_or_default();
+        if event["event"] == "train_step" && event["step"] == 3 {
+            assert!(std::process::Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        }
+    }
+    assert!(!child.wait().unwrap().success());
+    let lora = std::fs::read_dir(quickstart.cache().join("passes-v1/LoRA")).unwrap().flatten();
+    let partial =
+        lora.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "partial"));
+    std::fs::remove_dir_all(partial.unwrap().join("output/resume/checkpoints")).unwrap();
+    let told = text(&succeed(&mut quickstart.run(&saving)).stderr);
+    assert!(told.contains("going on after step"), "{told}");
+    let step = told.split("going on after step ").nth(1).unwrap().split(' ').next().unwrap();
+    let saved = quickstart.artefact("LoRA").join(format!("checkpoints/checkpoint-{step}"));
+    assert!(saved.join("adapter_model.safetensors").is_file(), "{told}");
+}
+
 #[test]
 fn cleaning_the_cache_leaves_what_a_running_process_works_on() {
     let quickstart = Quickstart::new(30);

@@ -95,8 +95,8 @@ impl<'a> Training<'a> {
         Ok(Training { fit, trainer, plan, schedule, total_steps, state, metrics, earlier, pace, last_eval })
     }
 
-    /// Evaluates before the first step. A resumed training instead makes up for the evaluation and the checks of its last
-    /// step, which the interruption may have prevented.
+    /// Evaluates before the first step. A resumed training instead makes up for the evaluation, the checks and the saved adapter
+    /// of its last step, which the interruption may have prevented.
     fn evaluate_start(&mut self) -> Result<()> {
         let step = self.state.step;
         if step == 0 {
@@ -110,6 +110,8 @@ impl<'a> Training<'a> {
                 let batches = self.batches(step - 1);
                 self.trainer.check_last_step(&batches, self.fit.cancel)?;
             }
+        }
+        if step > 0 {
             self.conclude(self.last_eval)?;
         }
         // The time that this took says nothing of the steps.
