@@ -115,6 +115,18 @@ fn a_pass_has_a_name_that_stays_in_its_folder() {
 }
 
 #[test]
+fn flows_of_other_passes_do_not_share_a_folder() {
+    let project = Project::new();
+    let mut config = Quickstart::configuration(&["lora", "builder"]);
+    config["engine"] = json!({ "cache_dir": "cache", "output_dir": "out" });
+    config["passes"]["lora-builder"] = config["passes"]["builder"].clone();
+    config["pass_flows"] = json!([["lora-builder"], ["lora", "builder"]]);
+    std::fs::write(project.at("c.json"), config.to_string()).unwrap();
+    let told = project.refused(&[]);
+    assert!(told.contains("two flows would go to the same folder, `lora-builder`"), "{told}");
+}
+
+#[test]
 fn the_cache_is_cleaned_of_artefacts_only_and_through_no_links() {
     let project = Project::new();
     project.run_well(&[]);

@@ -79,7 +79,28 @@ impl Plan {
             }
             flows.push(Flow { steps });
         }
-        Ok(Plan { flows })
+        let plan = Plan { flows };
+        plan.check_folders()?;
+        Ok(plan)
+    }
+
+    /// Flows of other passes must not share a folder: `a-b`, and `a` followed by `b`.
+    fn check_folders(&self) -> Result<()> {
+        for (number, flow) in self.flows.iter().enumerate() {
+            let shares = |other: &&Flow| other.folder() == flow.folder() && other.names() != flow.names();
+            if let Some(pass) = self.flows[..number].iter().find(shares).and(flow.names().first()) {
+                return Err(EngineError::Plan {
+                    pass: (*pass).to_owned(),
+                    reason: format!(
+                        "the results of two flows would go to the same folder, `{}`",
+                        flow.folder()
+                    ),
+                    hint: "give a pass another name".into(),
+                }
+                .into());
+            }
+        }
+        Ok(())
     }
 
     /// Where the result of a flow goes: one flow writes into the output folder itself, several into a folder each, named
@@ -88,8 +109,7 @@ impl Plan {
         if self.flows.len() == 1 {
             return output_dir.to_owned();
         }
-        let names: Vec<&str> = flow.steps.iter().map(|step| step.config.name.as_str()).collect();
-        output_dir.join(names.join("-"))
+        output_dir.join(flow.folder())
     }
 
     /// Everything that can be found wrong before a model is fetched or a pass run.
@@ -119,6 +139,15 @@ impl Step {
 }
 
 impl Flow {
+    fn names(&self) -> Vec<&str> {
+        self.steps.iter().map(|step| step.config.name.as_str()).collect()
+    }
+
+    /// The folder of its result, where there are several flows.
+    fn folder(&self) -> String {
+        self.names().join("-")
+    }
+
     /// Everything that the input model and the data can tell of what would go wrong, as far as they are on this machine.
     /// Steps whose artefact is in the cache are not looked at.
     ///
