@@ -11,8 +11,9 @@ const SYSTEM: [&str; 3] = ["/dev", "/proc", "/sys"];
 const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Folders full of the folders of others.
-const SHARED: [&str; 11] =
-    ["/", "/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/usr", "/var"];
+const SHARED: [&str; 13] = [
+    "/", "/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/run", "/sbin", "/usr", "/var",
+];
 
 /// Refuses a folder of the system, one with the user's folder in it, and the cache.
 ///
@@ -25,7 +26,7 @@ pub(super) fn check(output_dir: &Path, cache_dir: &Path, home: Option<&Path>) ->
     if is_system && (!dir.starts_with(SHARED_MEMORY) || dir == Path::new(SHARED_MEMORY)) {
         return Err(refuse("a folder of the system").into());
     }
-    if SHARED.iter().any(|shared| dir == Path::new(shared)) {
+    if SHARED.iter().any(|shared| dir == resolved(Path::new(shared))) {
         return Err(refuse("a folder of the system").into());
     }
     if home.is_some_and(|home| resolved(home).starts_with(&dir)) {
@@ -68,7 +69,18 @@ mod tests {
         std::os::unix::fs::symlink("/", at("root")).unwrap();
         let (home, cache) = (at("home"), at("cache"));
         let refused = |path: &Path| check(path, &cache, Some(&home)).is_err();
-        for path in ["/", "/dev", "/dev/x/y", "/proc/self", "/sys/new", "/usr/../etc", "/dev/shm", "/home"] {
+        for path in [
+            "/",
+            "/dev",
+            "/dev/x/y",
+            "/proc/self",
+            "/sys/new",
+            "/usr/../etc",
+            "/dev/shm",
+            "/home",
+            "/bin",
+            "/usr/bin/..",
+        ] {
             assert!(refused(Path::new(path)), "{path}");
         }
         for name in [
