@@ -274,6 +274,8 @@ fn a_conversion_is_kept_whole() {
     let partial = PathBuf::from(format!("{}.partial", artefact.display()));
     std::fs::create_dir_all(partial.join("output")).unwrap();
     std::fs::write(partial.join("output/model.safetensors"), "half").unwrap();
+    let other = conversions.join(format!("{}.partial", "a".repeat(64)));
+    std::fs::create_dir_all(other.join("output")).unwrap();
     for damage in ["shorter", "gone", "another content"] {
         let weights = artefact.join("output/model.safetensors");
         match damage {
@@ -287,7 +289,10 @@ fn a_conversion_is_kept_whole() {
         }
         let told = measure();
         assert!(told.contains("in the cache was changed or removed: GGUF runs again"), "{damage}: {told}");
-        assert!(std::fs::read(&weights).unwrap() == whole && !partial.exists(), "{damage}");
+        assert!(
+            std::fs::read(&weights).unwrap() == whole && !partial.exists() && !other.exists(),
+            "{damage}"
+        );
         assert!(!measure().contains("runs again"));
     }
     assert!(text(&run(&["cache", "ls"]).stdout).contains(" GGUF "));

@@ -159,6 +159,7 @@ impl Store {
                 }),
             }
         }
+        self.remove_abandoned(id)?;
         let partial = self.path(id, PARTIAL);
         let output = partial.join(OUTPUT);
         [&partial, &output, &output.join(RESUME)].into_iter().try_for_each(|path| remove_if_link(path))?;
@@ -263,6 +264,25 @@ impl Store {
             remove_if_there(&folder)?;
         }
         locks.iter().try_for_each(|(path, _)| remove_if_there(path))
+    }
+
+    /// Removes what killed runs left of artefacts of this type, unless a run can go on from it.
+    fn remove_abandoned(&self, id: &ArtefactId) -> Result<()> {
+        for path in entries(&self.root.join(id.pass_type))? {
+            let is_partial =
+                path.extension().is_some_and(|end| end == &PARTIAL[1..]) && key_of(&path).is_some();
+            if !is_partial || path.is_symlink() || path.join(OUTPUT).join(RESUME).exists() {
+                continue;
+            }
+            let lock = path.with_extension(&LOCK[1..]);
+            if let Ok(held) = file::open_lock(&lock)
+                && held.try_lock().is_ok()
+                && is_at(&held, &lock)
+            {
+                remove_if_there(&path)?;
+            }
+        }
+        Ok(())
     }
 
     /// What is remembered of the contents of files beside the artefacts.
@@ -496,6 +516,23 @@ mod tests {
             write(output)
         });
         assert_eq!(resumed.unwrap().manifest.files.len(), 1, "the resume folder is not part of the artefact");
+    }
+
+    #[test]
+    fn what_killed_runs_left_goes_with_the_next_one_unless_it_is_a_state_to_go_on_from() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let [left, resumable, made] = ["3", "4", "5"].map(|digit| {
+            let key = digit.repeat(KEY_LENGTH);
+            let partial = store.path(&ArtefactId { pass_type: "LoRA", key: &key }, PARTIAL);
+            std::fs::create_dir_all(partial.join(OUTPUT)).unwrap();
+            partial
+        });
+        std::fs::create_dir(resumable.join(OUTPUT).join(RESUME)).unwrap();
+        let lock = file::open_lock(&made.with_extension("lock")).unwrap();
+        lock.lock().unwrap();
+        store.get_or_run(&ONE, false, &CancelFlag::default(), &(), write).unwrap();
+        assert!(!left.exists() && resumable.exists() && made.exists());
     }
 
     #[test]
