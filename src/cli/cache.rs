@@ -1,12 +1,19 @@
 //! `olive cache`.
 
 use super::answering::Notes;
-use super::{Globals, environment, output};
-use crate::report::number;
+use super::artefact_differences::differences;
+use super::plan_text::{cut, text};
+use super::problem::print_document;
+use super::{Globals, environment, output, plan_json};
+use crate::report::{number, wrap};
 use clap::{Args, Subcommand};
 use olive_core::Result;
 use olive_engine::cache::{CacheError, Manifest, Store};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+
+/// Columns of a line where there is no terminal.
+const COLUMNS: usize = 80;
 
 #[derive(Args)]
 pub(crate) struct CacheArgs {
@@ -20,12 +27,19 @@ pub(crate) struct CacheArgs {
 
 #[derive(Subcommand)]
 enum Action {
-    /// List the artefacts, newest first.
-    Ls,
+    /// List the artefacts, newest first, with what tells those of one pass apart.
+    Ls {
+        /// Print one JSON object instead of lines.
+        #[arg(long)]
+        json: bool,
+    },
     /// Say what an artefact is and what it was made from.
     Explain {
         /// The key, or enough of its beginning to be unique.
         key: String,
+        /// Print one JSON object instead of the folder and its manifest.
+        #[arg(long)]
+        json: bool,
     },
     /// Remove all artefacts but those that a running process works on or uses.
     Clean,
@@ -39,8 +53,12 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<()> {
     };
     let stores: Vec<Store> = dirs.iter().map(|dir| Store::new(dir)).collect();
     match &args.action {
-        Action::Ls => stores.iter().zip(&dirs).try_for_each(|(store, dir)| list(store, dir, &notes)),
-        Action::Explain { key } => explain(&stores, key),
+        Action::Ls { json: false } => {
+            stores.iter().zip(&dirs).try_for_each(|(store, dir)| list(store, dir, &notes))
+        }
+        Action::Ls { json: true } => print_document(Ok(listing(&stores, &dirs))),
+        Action::Explain { key, json: false } => explain(&stores, key),
+        Action::Explain { key, json: true } => print_document(explanation(&stores, key)),
         Action::Clean => stores.iter().zip(&dirs).try_for_each(|(store, dir)| clean(store, dir, &notes)),
     }
 }
@@ -52,8 +70,14 @@ fn default_dir() -> PathBuf {
 
 fn list(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
     let artefacts = store.list();
-    for (_, manifest) in &artefacts {
+    let columns = wrap::columns(std::io::stdout()).unwrap_or(COLUMNS);
+    for ((_, manifest), differences) in artefacts.iter().zip(differences(&artefacts)) {
         output::result(&row(manifest))?;
+        if !differences.is_empty() {
+            let shown: Vec<_> =
+                differences.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+            output::result(&cut(&format!("{:14}{}", "", shown.join("  ")), columns))?;
+        }
     }
     let total: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
     notes.info(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), dir.display()));
@@ -71,14 +95,48 @@ fn row(manifest: &Manifest) -> String {
     )
 }
 
+/// The same for programs.
+fn listing(stores: &[Store], dirs: &[PathBuf]) -> Value {
+    let rows = stores.iter().flat_map(|store| {
+        let artefacts = store.list();
+        let differences = differences(&artefacts);
+        let row = |((path, manifest), differences): (&(PathBuf, Manifest), _)| {
+            json!({
+                "key": manifest.key,
+                "type": manifest.pass_type,
+                "pass": manifest.pass_name,
+                "path": plan_json::path(path),
+                "bytes": manifest.bytes(),
+                "started": manifest.started,
+                "seconds": manifest.seconds,
+                "input_key": manifest.input_key,
+                "differs": Map::from_iter(differences),
+            })
+        };
+        artefacts.iter().zip(differences).map(row).collect::<Vec<_>>()
+    });
+    let dirs: Vec<_> = dirs.iter().map(|dir| plan_json::path(dir)).collect();
+    json!({"cache_dirs": dirs, "artefacts": rows.collect::<Vec<_>>(), "errors": []})
+}
+
 fn explain(stores: &[Store], key: &str) -> Result<()> {
+    let (dir, manifest) = find(stores, key)?;
+    output::result(&format!("{}", dir.display()))?;
+    output::result(&serde_json::to_string_pretty(&manifest).expect("plain data"))
+}
+
+/// The same for programs.
+fn explanation(stores: &[Store], key: &str) -> Result<Value> {
+    let (dir, manifest) = find(stores, key)?;
+    Ok(json!({"path": plan_json::path(&dir), "manifest": manifest, "errors": []}))
+}
+
+/// The artefact whose key begins so.
+fn find(stores: &[Store], key: &str) -> Result<(PathBuf, Manifest)> {
     let mut found: Vec<_> =
         stores.iter().flat_map(Store::list).filter(|(_, manifest)| manifest.key.starts_with(key)).collect();
     match (found.pop(), found.len()) {
-        (Some((dir, manifest)), 0) => {
-            output::result(&format!("{}", dir.display()))?;
-            output::result(&serde_json::to_string_pretty(&manifest).expect("plain data"))
-        }
+        (Some(only), 0) => Ok(only),
         (None, _) => Err(CacheError::NoArtefact { key: key.into(), found: 0 }.into()),
         (_, others) => Err(CacheError::NoArtefact { key: key.into(), found: others + 1 }.into()),
     }

@@ -2,6 +2,7 @@
 //! decide the exit code.
 
 mod answering;
+mod artefact_differences;
 mod benchmark;
 mod cache;
 mod chat;
@@ -11,6 +12,7 @@ mod doctor;
 mod environment;
 mod generate;
 mod output;
+mod plan_json;
 mod plan_state;
 mod plan_text;
 mod problem;

@@ -152,7 +152,7 @@ fn widest(rows: &[[String; 3]], column: usize) -> usize {
 }
 
 /// A value on one line.
-fn text(value: &serde_json::Value) -> String {
+pub(super) fn text(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::Number(number) => match number.as_f64() {
             Some(value) if value.fract() == 0.0 && value.abs() < 1e15 => format!("{value:.0}"),
@@ -165,7 +165,7 @@ fn text(value: &serde_json::Value) -> String {
     }
 }
 
-fn cut(text: &str, width: usize) -> String {
+pub(super) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }

@@ -1,8 +1,8 @@
 //! `olive validate`.
 
 use super::configuration_file::ConfigurationFile;
-use super::problem;
-use super::{Globals, environment, output, plan_state, plan_text, session};
+use super::problem::{self, Problem};
+use super::{Globals, environment, output, plan_json, plan_state, plan_text, session};
 use crate::report::wrap;
 use clap::Args;
 use olive_config::LoadOptions;
@@ -24,6 +24,9 @@ pub(crate) struct ValidateArgs {
     /// Fail where a run on this machine would, too: data or a model that is not here, too little memory.
     #[arg(long)]
     strict: bool,
+    /// Print the plan, warnings and errors as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What becomes of obstacles that only this machine has.
@@ -37,10 +40,20 @@ pub(super) enum Strictness {
 
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let strictness = if args.strict { Strictness::Strict } else { Strictness::Lenient };
-    let options = LoadOptions { set: args.set.clone(), local: args.local };
-    let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
-    let environment = environment::of_the_engine(globals, MemoryPolicy::Refuse)?;
-    print_plan(&config, &Plan::new(&config)?, &environment, strictness, globals)
+    let read = || -> Result<(RunConfig, Plan, Environment)> {
+        let options = LoadOptions { set: args.set.clone(), local: args.local };
+        let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
+        let plan = Plan::new(&config)?;
+        Ok((config, plan, environment::of_the_engine(globals, MemoryPolicy::Refuse)?))
+    };
+    if !args.json {
+        let (config, plan, environment) = read()?;
+        return print_plan(&config, &plan, &environment, strictness, globals);
+    }
+    match read() {
+        Ok((config, plan, environment)) => print_json(&config, &plan, &environment, strictness),
+        Err(error) => problem::print_document(Err(error)),
+    }
 }
 
 /// Warnings to stderr, the plan to stdout; then, as an error, what would stop it first.
@@ -60,6 +73,24 @@ pub(super) fn print_plan(
     }
     let columns = wrap::columns(std::io::stdout());
     output::result(&plan_text::render(config, &plan_state::describe(&prospects), columns))?;
+    errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// All of it to stdout.
+fn print_json(
+    config: &RunConfig,
+    plan: &Plan,
+    environment: &Environment,
+    strictness: Strictness,
+) -> Result<()> {
+    let mut prospects = prospects(config, plan, environment);
+    let (tolerated, errors) = sorted(&mut prospects, strictness);
+    let located = config.warnings.iter().map(|warning| Problem::located(warning, &config.path));
+    let warnings: Vec<Problem> = located.chain(tolerated.iter().flat_map(Problem::all_of)).collect();
+    let mut document = plan_json::document(config, plan, &prospects);
+    document["warnings"] = serde_json::json!(warnings);
+    document["errors"] = serde_json::json!(errors.iter().flat_map(Problem::all_of).collect::<Vec<_>>());
+    problem::print_document(Ok(document))?;
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 

@@ -145,6 +145,51 @@ fn what_a_run_would_refuse_is_refused_by_looking() {
 }
 
 #[test]
+fn the_json_document_has_plan_warnings_and_errors_whatever_comes_of_it() {
+    let document = |text: &str, arguments: &[&str]| -> (Option<i32>, serde_json::Value) {
+        let outcome = validate("c.json", text, &[&["--json"], arguments].concat());
+        (outcome.code, serde_json::from_str(&outcome.out).expect("one JSON document"))
+    };
+    let (code, sound) = document(SOUND, &["--set", "passes.builder.precision=fp32"]);
+    assert_eq!((code, &sound["errors"]), (Some(0), &serde_json::json!([])), "{sound}");
+    let steps = sound["flows"][0]["steps"].as_array().expect("a list");
+    let names: Vec<_> = steps.iter().map(|step| step["type"].as_str().expect("a text")).collect();
+    assert_eq!(names, ["LoRA", "MergeAdapterWeights", "ModelBuilder"]);
+    let option = |step: usize, name: &str| {
+        let options = steps[step]["options"].as_array().expect("a list");
+        let found = options.iter().find(|option| option["name"] == name).expect("the option");
+        (found["value"].clone(), found["origin"].clone(), found["line"].clone())
+    };
+    assert_eq!(option(0, "r"), (8.into(), "file".into(), 15.into()));
+    assert_eq!(option(2, "precision"), ("fp32".into(), "command_line".into(), serde_json::Value::Null));
+    assert_eq!(option(0, "alpha").1, "default_since_0.7");
+    assert_eq!(steps[0]["data"], serde_json::json!([{"name": "rows", "purpose": "training"}]));
+
+    let slips = SOUND.replace("\"r\": 8", "\"lora_dropout\": 2").replace("max_steps", "max_stesp");
+    let (code, broken) = document(&slips, &[]);
+    let errors = broken["errors"].as_array().expect("a list");
+    assert_eq!((code, errors.len()), (Some(2), 2), "{broken}");
+    assert_eq!((&errors[0]["file"], &errors[0]["line"]), (&"c.json".into(), &15.into()), "{broken}");
+    assert!(errors[0]["column"].is_u64() && errors[0]["hint"].is_null(), "{broken}");
+    assert_eq!(errors[0]["key"], "passes.lora.lora_dropout");
+    assert!(errors[1]["hint"].as_str().expect("a text").contains("max_steps"), "{broken}");
+
+    let gone = ["--set", "data_configs.rows.load_dataset_config.data_files=gone.jsonl"];
+    let (code, lenient) = document(SOUND, &gone);
+    assert_eq!((code, lenient["errors"].as_array().map(Vec::len)), (Some(0), Some(0)));
+    let warning = &lenient["warnings"][0]["message"];
+    assert!(warning.as_str().expect("a text").contains("`gone.jsonl` does not exist"), "{lenient}");
+    let (code, strict) = document(SOUND, &[&gone[..], &["--strict"]].concat());
+    assert_eq!((code, &strict["errors"][0]["message"]), (Some(2), warning));
+    assert_eq!(strict["flows"][0]["steps"][0]["cache"], "unknown", "the plan is there, too");
+
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let outcome = olive(folder.path(), &["validate", "--json", "nowhere.json"]);
+    let document: serde_json::Value = serde_json::from_str(&outcome.out).expect("one JSON document");
+    assert_eq!((outcome.code, &document["errors"][0]["file"]), (Some(2), &"nowhere.json".into()));
+}
+
+#[test]
 fn the_file_is_named_as_for_a_run_or_without_the_flag() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(folder.path().join("olive.json"), SOUND).expect("the configuration is written");

@@ -67,6 +67,7 @@ impl Artefacts<'_> {
                 input_key: self.input_key.into(),
                 input: wanted.input.to_owned(),
                 options: serde_json::to_value(wanted.options).expect("options are plain data"),
+                data: Vec::new(),
                 output: ModelKind::Hf,
                 started,
                 seconds: clock.elapsed().as_secs_f64(),

@@ -24,12 +24,37 @@ pub struct Manifest {
     pub input: PathBuf,
     /// Resolved options, defaults filled in.
     pub options: serde_json::Value,
+    /// The data whose content entered the key; older manifests do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub data: Vec<DataEntry>,
     pub output: ModelKind,
     /// Seconds since 1970 at the start.
     pub started: u64,
     pub seconds: f64,
     /// The files below `output/`: a hit is only a hit while they are there, with the same content.
     pub files: Vec<FileEntry>,
+}
+
+/// A dataset that an artefact was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataEntry {
+    /// Name in `data_configs`.
+    pub name: String,
+    /// `training`, `evaluation` or `calibration`.
+    pub purpose: String,
+    /// Rows that were used, after slicing and filtering.
+    pub rows: usize,
+    pub files: Vec<DataFile>,
+}
+
+/// A file of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFile {
+    pub split: String,
+    /// Where it lay, for people.
+    pub path: String,
+    /// blake3 of the content, in hex.
+    pub hash: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

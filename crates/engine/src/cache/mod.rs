@@ -10,5 +10,5 @@ pub mod store;
 pub use artefacts::Artefacts;
 pub use error::CacheError;
 pub use key::KeyHasher;
-pub use manifest::Manifest;
+pub use manifest::{DataEntry, DataFile, Manifest};
 pub use store::Store;

@@ -454,6 +454,7 @@ mod tests {
             input_key: "i".into(),
             input: PathBuf::from("base"),
             options: serde_json::json!({}),
+            data: Vec::new(),
             output: ModelKind::Hf,
             started: 0,
             seconds: 0.0,

@@ -3,7 +3,7 @@
 use super::{Chain, Execution, Executor};
 use crate::cache::store::Unusable;
 use crate::cache::{Artefacts, CacheError, Manifest};
-use crate::passes::{MemoryPolicy, RunContext};
+use crate::passes::{self, MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
 use crate::{EngineError, Host, StepOutcome};
 use olive_config::SystemKind;
@@ -120,6 +120,7 @@ impl LocalExecutor {
         };
         let clock = Instant::now();
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        let data = passes::data_entries(&*step.pass)?;
         step.pass.run(model, dir, &context).map_err(|error| {
             if error.is_interruption() {
                 return error;
@@ -136,6 +137,7 @@ impl LocalExecutor {
             input_key: key.input.clone(),
             input: model.dir().to_owned(),
             options: step.options(),
+            data,
             output: step.output,
             started,
             seconds: clock.elapsed().as_secs_f64(),

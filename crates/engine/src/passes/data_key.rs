@@ -1,8 +1,10 @@
 //! What a data configuration feeds into the key of a pass.
 
-use crate::cache::KeyHasher;
+use super::pass::{DataUse, Pass};
+use crate::cache::{DataEntry, DataFile, KeyHasher};
 use olive_config::DataConfig;
 use olive_core::Result;
+use olive_core::content::ContentHashes;
 
 /// The content of the files that a data configuration leads to.
 ///
@@ -21,4 +23,26 @@ pub(super) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) ->
         split.files.iter().try_for_each(|file| hasher.file(name, file))?;
     }
     Ok(())
+}
+
+/// The same for people: what a pass reads, as its manifest has it.
+///
+/// # Errors
+/// As [`feed`].
+pub(crate) fn entries(pass: &dyn Pass) -> Result<Vec<DataEntry>> {
+    let contents = ContentHashes::default();
+    pass.data().iter().map(|data| entry(data, &contents)).collect()
+}
+
+fn entry(data: &DataUse, contents: &ContentHashes) -> Result<DataEntry> {
+    let (_, splits) = olive_data::inputs(&data.config.load)?;
+    let mut files = Vec::new();
+    for split in splits {
+        for path in split.files {
+            let (split, hash) = (split.split.clone(), contents.file(&path)?);
+            files.push(DataFile { split, path: path.display().to_string(), hash });
+        }
+    }
+    let rows = olive_data::load_rows(&data.config.load)?.len();
+    Ok(DataEntry { name: data.config.name.clone(), purpose: data.purpose.name().to_owned(), rows, files })
 }

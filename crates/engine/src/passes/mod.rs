@@ -12,6 +12,7 @@ mod pass;
 pub mod qlora;
 mod quantised_base;
 
+pub(crate) use data_key::entries as data_entries;
 pub use loftq::{LoftqOptions, LoftqPass};
 pub use lora::LoraPass;
 pub use lora_options::LoraOptions;

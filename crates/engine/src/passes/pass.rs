@@ -117,6 +117,17 @@ pub enum MemoryPolicy {
     Ignore,
 }
 
+impl DataPurpose {
+    /// As manifests and documents have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DataPurpose::Training => "training",
+            DataPurpose::Evaluation => "evaluation",
+            DataPurpose::Calibration => "calibration",
+        }
+    }
+}
+
 /// An adapter as passes after its training see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrainedAdapter {

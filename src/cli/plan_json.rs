@@ -1,0 +1,73 @@
+//! What a configuration comes to, for programs; `docs/runs.md` lists the fields.
+
+use olive_config::{Era, Origin, ResolvedOption};
+use olive_engine::{Plan, Prospects, RunConfig, Step, StepState};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The plan with what the cache holds of it, without errors and warnings.
+pub(crate) fn document(config: &RunConfig, plan: &Plan, prospects: &Prospects) -> Value {
+    let flows = plan.flows.iter().zip(&prospects.flows).map(|(flow, states)| {
+        let steps: Vec<Value> = flow.steps.iter().zip(states).map(|(one, state)| step(one, state)).collect();
+        json!({"output_dir": path(&plan.output_dir(flow, &config.engine.output_dir)), "steps": steps})
+    });
+    let flows: Vec<Value> = flows.collect();
+    json!({
+        "file": path(&config.path),
+        "workflow_id": config.workflow_id,
+        "input_model": config.input_model,
+        "cache_dir": path(&config.engine.cache_dir),
+        "output_dir": path(&config.engine.output_dir),
+        "memory_available": prospects.available.memory,
+        "flows": flows,
+    })
+}
+
+/// JSON has no room for a path that is not text.
+pub(super) fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn step(step: &Step, state: &StepState) -> Value {
+    let mut value = json!({
+        "pass": step.config.name,
+        "type": step.pass.name(),
+        "host": step.host.name(),
+        "cache": "unknown",
+        "path": null,
+        "changed": null,
+        "reason": null,
+        "memory": null,
+        "data": data(step),
+        "options": step.config.resolved.iter().map(option).collect::<Vec<_>>(),
+    });
+    match state {
+        StepState::Cached { output } => {
+            value["cache"] = "cached".into();
+            value["path"] = path(output).into();
+        }
+        StepState::ToRun { changed, memory } => {
+            value["cache"] = "to_run".into();
+            value["changed"] = json!(changed.as_deref().map(path));
+            value["memory"] = json!(memory.map(|need| need.estimate.total()));
+        }
+        StepState::NoInput => value["reason"] = "the input model is not on this machine".into(),
+        StepState::NoKey { reason } => value["reason"] = json!(reason),
+    }
+    value
+}
+
+fn data(step: &Step) -> Vec<Value> {
+    let used = step.pass.data();
+    used.iter().map(|used| json!({"name": used.config.name, "purpose": used.purpose.name()})).collect()
+}
+
+fn option(option: &ResolvedOption) -> Value {
+    let (origin, line) = match option.origin {
+        Origin::File { line } => ("file", Some(line)),
+        Origin::CommandLine => ("command_line", None),
+        Origin::Default(Era::Old) => ("default_up_to_0.6", None),
+        Origin::Default(Era::New) => ("default_since_0.7", None),
+    };
+    json!({"name": option.name, "value": option.value, "origin": origin, "line": line})
+}
