@@ -515,3 +515,14 @@ fn the_pass_refuses_what_it_cannot_do() {
     assert!(refused(&|o| o.training.per_device_train_batch_size = 0).contains("per_device_train_batch_size"));
     assert!(refused(&|o| o.training.learning_rate = 1e30).contains("diverged"));
 }
+
+/// What a run keeps as JSON, and reads again when it is resumed, is the same to the last bit.
+#[test]
+fn numbers_pass_through_json_unchanged() {
+    let numbers = (1..20_000_u64)
+        .map(|i| f64::from_bits(0x3f00_0000_0000_0000 + i.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (1 << 54)));
+    for number in numbers {
+        let text = serde_json::to_string(&number).unwrap();
+        assert_eq!(serde_json::from_str::<f64>(&text).unwrap().to_bits(), number.to_bits(), "{text}");
+    }
+}
