@@ -23,7 +23,7 @@ fn format(template: &str, row: &Value) -> Result<String, DataError> {
 #[test]
 fn templates_print_what_python_prints() {
     let table = fixture_json("format.json");
-    let row: Value = serde_json::from_value(table["row"].clone()).unwrap();
+    let row = Value::from(&table["row"]);
     let mut wrong = Vec::new();
     let [cases, floats] = ["cases", "floats"].map(|key| table[key].as_array().unwrap());
     for case in cases {

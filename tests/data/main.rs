@@ -5,6 +5,7 @@ mod completion;
 mod files;
 mod format;
 mod goldens;
+mod limits;
 mod real_text;
 mod setup;
 mod strategies;

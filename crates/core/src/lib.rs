@@ -2,6 +2,7 @@
 //! device, and the models that passes hand to one another.
 
 pub mod cancel;
+pub mod contain;
 pub mod content;
 pub mod device;
 pub mod error;

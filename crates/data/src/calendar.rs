@@ -11,6 +11,9 @@ pub(super) fn date(days: i64) -> String {
     day.map_or_else(|| format!("{days} days after 1970-01-01"), |day| day.to_string())
 }
 
+/// No code of two letters becomes more than this many bytes for each of them.
+pub(super) const LONGEST_CODE: usize = 32;
+
 /// `strftime` of this moment in UTC.
 pub(super) fn strftime_now(format: &str) -> String {
     strftime(format, SystemTime::now().into())

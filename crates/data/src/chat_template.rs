@@ -3,6 +3,7 @@
 use crate::calendar;
 use crate::conversation;
 use crate::error::DataError;
+use crate::jinja_limits;
 use crate::jinja_tests;
 use crate::jinja_value::{from_jinja, to_jinja};
 use crate::python_text;
@@ -10,10 +11,11 @@ use crate::special_tokens::SpecialTokens;
 use crate::value::Value;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Environment, ErrorKind, context, escape_formatter};
+use minijinja::{Environment, ErrorKind, State, context, escape_formatter};
 use olive_core::Result;
 use olive_model::ModelFolder;
 use regex::Regex;
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 /// One turn of a conversation.
@@ -40,6 +42,8 @@ pub enum GenerationPrompt {
 /// A template, compiled, with the special tokens that it may insert.
 #[derive(Debug)]
 pub struct ChatTemplate {
+    /// Where it stands, if that is a file.
+    file: Option<PathBuf>,
     environment: Environment<'static>,
     tokens: minijinja::Value,
 }
@@ -57,36 +61,47 @@ impl ChatTemplate {
     /// # Errors
     /// The template or one of the tokenizer's files is damaged.
     pub fn from_folder(model: &ModelFolder) -> Result<Option<ChatTemplate>> {
-        let Some(source) = model.chat_template()? else { return Ok(None) };
-        Ok(Some(ChatTemplate::new(&source, &SpecialTokens::from_folder(model)?)?))
+        let Some((file, source)) = model.chat_template()? else { return Ok(None) };
+        Ok(Some(ChatTemplate::compile(Some(file), &source, &SpecialTokens::from_folder(model)?)?))
     }
 
     /// # Errors
     /// [`DataError::ChatTemplate`]: the source is not valid Jinja.
     pub fn new(source: &str, tokens: &SpecialTokens) -> std::result::Result<ChatTemplate, DataError> {
+        ChatTemplate::compile(None, source, tokens)
+    }
+
+    fn compile(
+        file: Option<PathBuf>,
+        source: &str,
+        tokens: &SpecialTokens,
+    ) -> std::result::Result<ChatTemplate, DataError> {
+        let fail = |e: minijinja::Error| DataError::ChatTemplate { file: file.clone(), reason: describe(&e) };
         let source = GENERATION.replace_all(source, |c: &regex::Captures<'_>| {
             let tag = if c.get(2).is_some() { "endif" } else { "if true" };
             format!("{{%{} {tag} {}%}}", &c[1], &c[3])
         });
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(|e| DataError::ChatTemplate { reason: describe(&e) })?);
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_syntax(syntax.map_err(fail)?);
+        jinja_limits::set(&mut environment);
         environment.set_formatter(|out, state, value| match value.kind() {
             ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
-            _ => out.write_str(&python_text::str(&from_jinja(value)?)).map_err(minijinja::Error::from),
+            _ => out.write_str(&python_text::str(&from_jinja(state, value)?)).map_err(minijinja::Error::from),
         });
         environment.add_function("raise_exception", |message: String| {
             Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
         });
-        environment.add_function("strftime_now", |format: &str| calendar::strftime_now(format));
+        environment.add_function("strftime_now", |state: &State<'_, '_>, format: &str| {
+            jinja_limits::charge(state, format.len().saturating_mul(calendar::LONGEST_CODE))?;
+            Ok::<_, minijinja::Error>(calendar::strftime_now(format))
+        });
         environment.add_filter("tojson", tojson);
         jinja_tests::add(&mut environment);
-        environment
-            .add_template_owned(NAME, source.into_owned())
-            .map_err(|e| DataError::ChatTemplate { reason: describe(&e) })?;
+        let environment =
+            jinja_limits::add_template(&environment, NAME, source.into_owned()).map_err(fail)?;
         let tokens = minijinja::Value::from_pairs(tokens.named().iter().cloned());
-        Ok(ChatTemplate { environment, tokens })
+        Ok(ChatTemplate { file, environment, tokens })
     }
 
     /// The text of a conversation.
@@ -98,7 +113,8 @@ impl ChatTemplate {
         messages: &[Message],
         prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), prompt)
+        let given = messages.iter().map(|message| message.role.len() + message.content.len()).sum();
+        self.render_jinja(messages.iter().map(Message::to_jinja).collect(), given, prompt)
     }
 
     /// Like [`ChatTemplate::render`], for messages with whatever keys a dataset has; those that are null are left out.
@@ -110,29 +126,39 @@ impl ChatTemplate {
         messages: &Value,
         prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        self.render_jinja(to_jinja(&conversation::prepared(messages)), prompt)
+        let messages = conversation::prepared(messages);
+        self.render_jinja(to_jinja(&messages), messages.text_length(), prompt)
     }
 
     fn render_jinja(
         &self,
         messages: minijinja::Value,
+        given: usize,
         prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
-        let fail = |e: minijinja::Error| DataError::Render { location: None, reason: describe(&e) };
+        let fail = |e: minijinja::Error| DataError::Render {
+            file: self.file.clone(),
+            location: None,
+            reason: describe(&e),
+        };
         let none = minijinja::Value::from(());
         let add_generation_prompt = prompt == GenerationPrompt::Add;
-        self.environment
-            .get_template(NAME)
-            .map_err(fail)?
-            .render(context! {
-                messages, add_generation_prompt, tools => none.clone(), documents => none, ..self.tokens.clone()
-            })
-            .map_err(fail)
+        let context = context! {
+            messages, add_generation_prompt, tools => none.clone(), documents => none, ..self.tokens.clone()
+        };
+        jinja_limits::render(&self.environment, NAME, context, given).map_err(fail)
     }
 }
 
+/// More of a message is not read by anybody.
+const MAX_REASON: usize = 1000;
+
 fn describe(error: &minijinja::Error) -> String {
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+    let detail = match (error.kind(), error.detail()) {
+        (ErrorKind::OutOfFuel, _) => "it takes more steps, or makes more text, than a template may".into(),
+        (kind, None) => kind.to_string(),
+        (_, Some(detail)) => detail.chars().take(MAX_REASON).collect(),
+    };
     match (error.kind(), error.line()) {
         // What `raise_exception` was told speaks for itself.
         (ErrorKind::InvalidOperation, _) | (_, None) => detail,
@@ -141,7 +167,11 @@ fn describe(error: &minijinja::Error) -> String {
 }
 
 /// `json.dumps` with text as it is: jinja2's own filter escapes HTML, the one of chat templates does not.
-fn tojson(value: &minijinja::Value, options: Kwargs) -> std::result::Result<String, minijinja::Error> {
+fn tojson(
+    state: &State<'_, '_>,
+    value: &minijinja::Value,
+    options: Kwargs,
+) -> std::result::Result<String, minijinja::Error> {
     let mut layout = python_text::JsonLayout::new(options.get::<Option<usize>>("indent")?);
     if let Some(separators) = options.get::<Option<Vec<String>>>("separators")?
         && let [item, key] = &separators[..]
@@ -151,5 +181,7 @@ fn tojson(value: &minijinja::Value, options: Kwargs) -> std::result::Result<Stri
     layout.ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
     layout.sort_keys = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     options.assert_all_used()?;
-    Ok(python_text::json_dumps(&from_jinja(value)?, &layout))
+    let value = from_jinja(state, value)?;
+    jinja_limits::charge(state, layout.space(&value))?;
+    Ok(python_text::json_dumps(&value, &layout))
 }

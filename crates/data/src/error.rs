@@ -75,6 +75,10 @@ pub enum DataError {
     Malformed { location: Location, reason: String },
     #[error("`{}`: {reason}", path.display())]
     Unreadable { path: PathBuf, reason: String },
+    #[error("{location}: the rows up to here take more than the {} of memory that there are for rows", gigabytes(*room))]
+    NoRoomForRow { location: Location, room: u64 },
+    #[error("`{}` holds more than the {} of memory that there are for rows", path.display(), gigabytes(*room))]
+    NoRoomForFile { path: PathBuf, room: u64 },
     #[error("`{}` is {format}, which is not unpacked here", path.display())]
     Packed { path: PathBuf, format: &'static str },
     #[error("{location}: the text is not UTF-8")]
@@ -89,10 +93,18 @@ pub enum DataError {
     Template { position: usize, reason: String },
     #[error("{location}: `{{{field}}}` cannot be formatted: {reason}")]
     Format { location: Location, field: String, reason: String },
-    #[error("the chat template is not valid: {reason}")]
-    ChatTemplate { reason: String },
-    #[error("the chat template refuses {}: {reason}", location.as_ref().map_or("the messages".into(), |l| l.to_string()))]
-    Render { location: Option<Location>, reason: String },
+    #[error("{}the chat template is not valid: {reason}", prefix(file))]
+    ChatTemplate {
+        /// `None`: it stands in the configuration.
+        file: Option<PathBuf>,
+        reason: String,
+    },
+    #[error(
+        "{}the chat template refuses {}: {reason}",
+        prefix(file),
+        location.as_ref().map_or("the messages".into(), |l| l.to_string())
+    )]
+    Render { file: Option<PathBuf>, location: Option<Location>, reason: String },
     #[error("{location}: the token `{token}` ({id}) is beyond the model's vocabulary of {vocabulary}")]
     BeyondVocabulary { location: Location, token: String, id: u32, vocabulary: usize },
     #[error("the tokenizer in `{}` has no chat template", dir.display())]
@@ -165,6 +177,9 @@ impl olive_core::Fault for DataError {
             DataError::BeyondVocabulary { .. } => "the token was added to the tokenizer, and the model's embedding was not resized: \
                  take the tokenizer that the model was trained with, or leave such tokens out of the data"
                 .into(),
+            DataError::NoRoomForRow { .. } | DataError::NoRoomForFile { .. } => {
+                "cut the file into smaller ones and train on some of them, or use a machine with more memory".into()
+            }
             DataError::NotUtf8 { .. } => "convert the file to UTF-8".into(),
             DataError::MissingField { field, known, .. } => {
                 nearest(field, known).map(|n| format!("did you mean `{n}`?"))?
@@ -231,8 +246,20 @@ fn other_delimiter(header: &[String]) -> Option<String> {
 
 /// The known name that `name` was likely meant to be.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let length = name.chars().count();
     let distance = |k: &String| strsim::damerau_levenshtein(&name.to_lowercase(), &k.to_lowercase());
-    known.iter().min_by_key(|k| distance(k)).filter(|k| distance(k) <= name.chars().count() / 2)
+    // Names of other lengths are too different, and long ones would take long.
+    let similar = known.iter().filter(|k| k.chars().count().abs_diff(length) <= length / 2 && length < 200);
+    similar
+        .map(|k| (distance(k), k))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(d, _)| *d <= length / 2)
+        .map(|(_, k)| k)
+}
+
+/// The file that is to blame, before what is wrong with it.
+fn prefix(file: &Option<PathBuf>) -> String {
+    file.as_ref().map_or_else(String::new, |path| format!("`{}`: ", path.display()))
 }
 
 /// "a, b or c".
@@ -245,8 +272,19 @@ pub(crate) fn listed(names: &[&str], conjunction: &str) -> String {
 }
 
 fn list(names: &[String]) -> String {
+    /// More of them nobody reads.
+    const MOST: usize = 30;
     if names.is_empty() {
         return "none".into();
     }
-    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+    let listed = names.iter().take(MOST).map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MOST) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
+    }
+}
+
+/// `1.3 GB`.
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
 }

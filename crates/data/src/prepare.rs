@@ -151,7 +151,7 @@ fn prepare_rows(
 ) -> Result<Dataset> {
     let tokenizer = model.tokenizer()?;
     let tokens = SpecialTokens::from_folder(model)?;
-    let texts = texts::texts(rows, options, &tokens, model)?;
+    let texts = texts::texts(rows, options, &tokens, model, cancel)?;
     if texts.is_empty() {
         return Err(DataError::AllEmpty { rows: rows.len() }.into());
     }

@@ -131,6 +131,27 @@ impl JsonLayout {
             sort_keys: false,
         }
     }
+
+    /// At most as many bytes as stand between the values: indentation and separators.
+    pub(crate) fn space(&self, value: &Value) -> usize {
+        let (values, depth) = extent(value);
+        let indentation = self.indent.unwrap_or(0).saturating_mul(depth);
+        let separators = self.item_separator.len() + self.key_separator.len();
+        values.saturating_mul(indentation.saturating_add(separators))
+    }
+}
+
+/// How many values there are, and how many levels of them.
+fn extent(value: &Value) -> (usize, usize) {
+    let add = |(values, depth): (usize, usize), inner: &Value| {
+        let (more, deeper) = extent(inner);
+        (values + more, depth.max(deeper + 1))
+    };
+    match value {
+        Value::List(items) => items.iter().fold((1, 1), add),
+        Value::Dict(entries) => entries.iter().map(|(_, inner)| inner).fold((1, 1), add),
+        _ => (1, 1),
+    }
 }
 
 /// `json.dumps(value)`.

@@ -3,11 +3,12 @@
 use crate::error::{DataError, Location, Numbering};
 use crate::files::{self, SplitFiles};
 use crate::readers::{Source, Table};
+use crate::room::Room;
 use crate::split;
 use crate::value::Value;
 use olive_config::canonical::LoadDataset;
 use olive_core::Result;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// Rows with one value per column, and where each comes from.
@@ -80,13 +81,14 @@ impl Rows {
 pub fn load_rows(load: &LoadDataset) -> Result<Rows> {
     let (reader, splits) = files::resolve(load)?;
     let used = files::used(load, &splits)?;
+    let room = Room::of_machine();
     let mut loaded: Vec<(&str, Rows)> = Vec::new();
     for SplitFiles { split, files } in used {
         let mut rows = Rows::default();
         for path in files {
-            for source in Source::open(path, &|name| reader.reads(name))? {
-                let table = reader.read(&source, load)?;
-                append(&mut rows, table, source.path);
+            for source in Source::open(path, &|name| reader.reads(name), &room)? {
+                let table = reader.read(&source, load, &room)?;
+                append(&mut rows, table, source.path, &room)?;
             }
         }
         loaded.push((split, rows));
@@ -97,8 +99,13 @@ pub fn load_rows(load: &LoadDataset) -> Result<Rows> {
     Ok(rows)
 }
 
-fn append(rows: &mut Rows, table: Table, path: PathBuf) {
+fn append(rows: &mut Rows, table: Table, path: PathBuf, room: &Room) -> Result<()> {
     let file = rows.files.len();
+    let before: HashSet<&String> = rows.columns.iter().collect();
+    let new = table.columns.iter().filter(|column| !before.contains(column)).count();
+    let old = (before.len() + new).saturating_sub(table.columns.len());
+    let taken = room.take_columns(rows.len(), new).and_then(|()| room.take_columns(table.rows.len(), old));
+    taken.map_err(|_| room.no_room_for_file(&path))?;
     rows.files.push(path);
     let places = place_columns(rows, &table.columns);
     let width = rows.columns.len();
@@ -106,6 +113,7 @@ fn append(rows: &mut Rows, table: Table, path: PathBuf) {
         let values = arrange(values, &places, width);
         Row { values, file, number, numbering: table.numbering }
     }));
+    Ok(())
 }
 
 /// Where each of `columns` lies in `rows`, which gets those that it does not have yet.

@@ -10,9 +10,11 @@ use crate::template::Template;
 use crate::value::Value;
 use olive_config::canonical::{Era, LossOn, TextGeneration, TextSource};
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_model::ModelFolder;
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A text and the row it was made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub(super) fn texts(
     options: &TextGeneration,
     tokens: &SpecialTokens,
     model: &ModelFolder,
+    cancel: &CancelFlag,
 ) -> Result<Vec<Text>> {
     let source = CompiledSource::new(rows, &options.source, tokens, model)?;
     // A chat template inserts what it needs itself.
@@ -46,8 +49,20 @@ pub(super) fn texts(
         };
         Ok(Some(Text { row, text, completions }))
     };
-    // Gathered before the first error is looked for, so that it is the first row's, whichever thread is faster.
-    let texts: Vec<_> = (0..rows.len()).into_par_iter().filter_map(|row| text(row).transpose()).collect();
+    // Rows before one that fails are still looked at, so that the error is the first row's, whichever thread is faster.
+    let failed = AtomicUsize::new(usize::MAX);
+    let text = |row: usize| {
+        if row > failed.load(Ordering::Relaxed) || cancel.is_raised() {
+            return None;
+        }
+        let text = text(row);
+        if text.is_err() {
+            failed.fetch_min(row, Ordering::Relaxed);
+        }
+        text.transpose()
+    };
+    let texts: Vec<_> = (0..rows.len()).into_par_iter().filter_map(text).collect();
+    cancel.check()?;
     Ok(texts.into_iter().collect::<std::result::Result<_, _>>()?)
 }
 
@@ -170,8 +185,8 @@ impl CompiledSource {
                     return Err(wrong(*column, "a list of messages"));
                 }
                 template.render_value(&values[*column], GenerationPrompt::Omit).map_err(|error| match error {
-                    DataError::Render { reason, .. } => {
-                        DataError::Render { location: Some(rows.location(row)), reason }
+                    DataError::Render { file, reason, .. } => {
+                        DataError::Render { file, location: Some(rows.location(row)), reason }
                     }
                     other => other,
                 })

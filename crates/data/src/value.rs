@@ -1,8 +1,6 @@
 //! The value of a column, with Python's types: templates print values as Python would.
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::fmt;
 
 /// A value; `None` is Python's.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,6 +32,29 @@ impl Value {
     pub fn get(&self, key: &str) -> Option<&Value> {
         let Value::Dict(entries) = self else { return None };
         entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
+    }
+
+    /// About as many bytes as it takes beside itself.
+    pub(crate) fn heap(&self) -> usize {
+        match self {
+            Value::Str(text) => text.len(),
+            Value::List(items) => items.iter().map(|item| size_of::<Value>() + item.heap()).sum(),
+            Value::Dict(entries) => {
+                let entry = |(key, value): &(String, Value)| key.len() + value.heap();
+                entries.iter().map(|e| size_of::<(String, Value)>() + entry(e)).sum()
+            }
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+        }
+    }
+
+    /// Bytes of all texts in it, those of keys included.
+    pub(crate) fn text_length(&self) -> usize {
+        match self {
+            Value::Str(text) => text.len(),
+            Value::List(items) => items.iter().map(Value::text_length).sum(),
+            Value::Dict(entries) => entries.iter().map(|(key, value)| key.len() + value.text_length()).sum(),
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Float(_) => 0,
+        }
     }
 
     /// Python's `==`: numbers and truth values compare by value.
@@ -98,73 +119,5 @@ impl Serialize for Value {
                 map.end()
             }
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(ValueVisitor)
-    }
-}
-
-struct ValueVisitor;
-
-impl<'de> Visitor<'de> for ValueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::None)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::None)
-    }
-
-    fn visit_bool<E>(self, v: bool) -> Result<Value, E> {
-        Ok(Value::Bool(v))
-    }
-
-    fn visit_i64<E>(self, v: i64) -> Result<Value, E> {
-        Ok(Value::Int(v))
-    }
-
-    fn visit_u64<E>(self, v: u64) -> Result<Value, E> {
-        // `datasets` reads what does not fit 64 bits with sign as a float, too.
-        Ok(i64::try_from(v).map_or(Value::Float(v as f64), Value::Int))
-    }
-
-    fn visit_f64<E>(self, v: f64) -> Result<Value, E> {
-        Ok(Value::Float(v))
-    }
-
-    fn visit_str<E>(self, v: &str) -> Result<Value, E> {
-        Ok(Value::Str(v.to_owned()))
-    }
-
-    fn visit_string<E>(self, v: String) -> Result<Value, E> {
-        Ok(Value::Str(v))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = seq.next_element()? {
-            items.push(item);
-        }
-        Ok(Value::List(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries: Vec<(String, Value)> = Vec::new();
-        while let Some((key, value)) = map.next_entry::<String, Value>()? {
-            match entries.iter_mut().find(|(k, _)| *k == key) {
-                Some(entry) => entry.1 = value,
-                None => entries.push((key, value)),
-            }
-        }
-        Ok(Value::Dict(entries))
     }
 }

@@ -209,12 +209,12 @@ impl ModelFolder {
         Ok(read_json(&self.tokenizer_dir().join(SPECIAL_TOKENS_MAP))?.unwrap_or(Value::Null))
     }
 
-    /// `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`, the one named `default` if there are
-    /// several; an adapter's goes before that of its base.
+    /// The text of `chat_template.jinja`, or `chat_template` in `tokenizer_config.json`, the one named `default` if there
+    /// are several, with the file it stands in; an adapter's goes before that of its base.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn chat_template(&self) -> Result<Option<String>> {
+    pub fn chat_template(&self) -> Result<Option<(PathBuf, String)>> {
         let mut dirs = vec![self.dir.as_path()];
         dirs.extend(self.adapter.as_deref());
         for dir in dirs.into_iter().rev() {
@@ -242,10 +242,10 @@ fn has_own_head(checkpoint: &Checkpoint) -> Result<bool> {
     }
 }
 
-fn chat_template_in(dir: &Path) -> Result<Option<String>> {
+fn chat_template_in(dir: &Path) -> Result<Option<(PathBuf, String)>> {
     let path = dir.join(CHAT_TEMPLATE);
     match file::read_to_string(&path) {
-        Ok(source) => return Ok(Some(source)),
+        Ok(source) => return Ok(Some((path, source))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) => return Err(e).at("read", &path),
     }
@@ -257,5 +257,5 @@ fn chat_template_in(dir: &Path) -> Result<Option<String>> {
         }
         other => other,
     };
-    Ok(template.as_str().map(str::to_owned))
+    Ok(template.as_str().map(|source| (dir.join(tokenizer::CONFIG), source.to_owned())))
 }

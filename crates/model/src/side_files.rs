@@ -44,7 +44,7 @@ impl ModelFolder {
         if name == CHAT_TEMPLATE && self.is_overridden()? {
             // The files of a tokenizer and of a template may come from two folders.
             let template = self.chat_template()?;
-            return template.map_or(Ok(()), |text| std::fs::write(&target, text).at("write", &target));
+            return template.map_or(Ok(()), |(_, text)| std::fs::write(&target, text).at("write", &target));
         }
         let Some(from) = self.side_file(name) else { return Ok(()) };
         let mut content = file::read(&from).at("read", &from)?;

@@ -1,12 +1,14 @@
 //! Comma-separated values with a header. Types are those that pandas, which `datasets` reads with, would see.
 
+use super::source::Source;
 use super::table::Table;
 use crate::error::{DataError, Location, Numbering};
+use crate::room::Room;
 use crate::value::Value;
 use olive_config::canonical::{Header, ReaderOptions, SkipRows};
 use olive_core::Result;
 use std::borrow::Cow;
-use std::path::Path;
+use std::collections::{HashMap, HashSet};
 
 /// What pandas takes for "no value".
 const MISSING: [&str; 19] = [
@@ -15,11 +17,12 @@ const MISSING: [&str; 19] = [
 ];
 
 /// `delimiter` is that of the format, where `options` name none.
-pub(super) fn read(path: &Path, text: &str, delimiter: u8, options: &ReaderOptions) -> Result<Table> {
+pub(super) fn read(source: &Source, delimiter: u8, options: &ReaderOptions, room: &Room) -> Result<Table> {
+    let (path, text) = (&source.path, source.text(room)?);
     let quote = options.quotechar.map_or(b'"', |character| character.0);
     let text = match &options.skiprows {
-        Some(skip) => Cow::Owned(without(text, skip, quote)),
-        None => Cow::Borrowed(text),
+        Some(skip) => Cow::Owned(without(&text, skip, quote)),
+        None => Cow::Borrowed(text.as_str()),
     };
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(options.delimiter.map_or(delimiter, |character| character.0))
@@ -51,6 +54,15 @@ pub(super) fn read(path: &Path, text: &str, delimiter: u8, options: &ReaderOptio
             let location = Location { path: path.to_owned(), number: line, numbering: Numbering::Lines };
             return Err(DataError::TooManyValues { location, found: record.len(), header: columns }.into());
         }
+        // Cells are texts first, then values.
+        let taken = room.take(record.as_slice().len()).and_then(|()| room.take_rows(1, 2 * columns.len()));
+        taken.map_err(|_| {
+            room.no_room_for_row(Location {
+                path: path.to_owned(),
+                number: line,
+                numbering: Numbering::Lines,
+            })
+        })?;
         lines.push(line);
         for (i, column) in cells.iter_mut().enumerate() {
             column.push(record.get(i).unwrap_or("").to_owned());
@@ -79,16 +91,19 @@ fn without(text: &str, skip: &SkipRows, quote: u8) -> String {
 
 /// Column names: repeated ones are numbered, empty ones are named by their place.
 fn names(header: &csv::StringRecord) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+    let mut names: Vec<String> = Vec::with_capacity(header.len());
+    let mut taken = HashSet::new();
+    // The last number that each repeated name was given.
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     for (i, name) in header.iter().enumerate() {
         let base = if name.is_empty() { format!("Unnamed: {i}") } else { name.to_owned() };
         let mut unique = base.clone();
-        for n in 1.. {
-            if !names.contains(&unique) {
-                break;
-            }
-            unique = format!("{base}.{n}");
+        while taken.contains(&unique) {
+            let number = numbers.entry(base.clone()).or_default();
+            *number += 1;
+            unique = format!("{base}.{number}");
         }
+        taken.insert(unique.clone());
         names.push(unique);
     }
     names

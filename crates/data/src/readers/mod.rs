@@ -11,6 +11,7 @@ pub(crate) use source::Source;
 pub(crate) use table::Table;
 
 use crate::error::DataError;
+use crate::room::Room;
 use olive_config::canonical::LoadDataset;
 use olive_core::Result;
 use std::path::Path;
@@ -26,7 +27,7 @@ pub struct RowReader {
     pub key: &'static str,
     /// The options that decide how rows are made of its files, beside those that all formats have.
     pub(crate) options: &'static [&'static str],
-    read: fn(&Source, &LoadDataset) -> Result<Table>,
+    read: fn(&Source, &LoadDataset, &Room) -> Result<Table>,
 }
 
 /// All formats. Of readers that can read equally many files of a folder, the first is taken.
@@ -36,35 +37,35 @@ pub(crate) static READERS: [RowReader; 5] = [
         extensions: &["json", "jsonl", "ndjson"],
         key: "Json",
         options: &["field"],
-        read: |source, load| json::read(&source.path, &source.text()?, load.field.as_deref()),
+        read: |source, load, room| json::read(&source.path, &source.text(room)?, load.field.as_deref(), room),
     },
     RowReader {
         name: "csv",
         extensions: &["csv"],
         key: "Csv { delimiter: 44 }",
         options: CSV_OPTIONS,
-        read: |source, load| csv::read(&source.path, &source.text()?, b',', &load.reader),
+        read: |source, load, room| csv::read(source, b',', &load.reader, room),
     },
     RowReader {
         name: "csv",
         extensions: &["tsv"],
         key: "Csv { delimiter: 9 }",
         options: CSV_OPTIONS,
-        read: |source, load| csv::read(&source.path, &source.text()?, b'\t', &load.reader),
+        read: |source, load, room| csv::read(source, b'\t', &load.reader, room),
     },
     RowReader {
         name: "parquet",
         extensions: &["parquet"],
         key: "Parquet",
         options: &[],
-        read: |source, _| parquet::read(source),
+        read: |source, _, room| parquet::read(source, room),
     },
     RowReader {
         name: "text",
         extensions: &["txt"],
         key: "Text",
         options: &["sample_by"],
-        read: |source, load| Ok(text::read(&source.text()?, load.reader.sample_by.unwrap_or_default())),
+        read: |source, load, room| text::read(source, load.reader.sample_by.unwrap_or_default(), room),
     },
 ];
 
@@ -100,9 +101,9 @@ impl RowReader {
     /// The rows of a file.
     ///
     /// # Errors
-    /// What is wrong with the file, with its line where it has lines.
-    pub(crate) fn read(&self, source: &Source, load: &LoadDataset) -> Result<Table> {
-        (self.read)(source, load)
+    /// What is wrong with the file, with its line where it has lines; or there is no room for it.
+    pub(crate) fn read(&self, source: &Source, load: &LoadDataset, room: &Room) -> Result<Table> {
+        (self.read)(source, load, room)
     }
 }
 

@@ -2,34 +2,49 @@
 
 use super::source::Source;
 use super::table::{Table, TableBuilder};
-use crate::error::{DataError, Numbering};
+use crate::error::{DataError, Location, Numbering};
+use crate::room::Room;
 use crate::value::Value;
 use crate::{calendar, python_text};
+use olive_core::contain::contain;
 use olive_core::{Result, error::IoContext};
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::Field;
+use std::fmt::Display;
 use std::path::Path;
 
-pub(super) fn read(source: &Source) -> Result<Table> {
-    match source.unpacked() {
-        Some(content) => rows(&source.path, content),
-        None => rows(&source.path, std::fs::File::open(&source.path).at("read", &source.path)?),
-    }
+pub(super) fn read(source: &Source, room: &Room) -> Result<Table> {
+    let path = &source.path;
+    // The library panics on some files that are damaged.
+    let read = match source.unpacked() {
+        Some(content) => contain(|| rows(path, content, room)),
+        None => {
+            let file = std::fs::File::open(path).at("read", path)?;
+            contain(|| rows(path, file, room))
+        }
+    };
+    read.unwrap_or_else(|panic| Err(unreadable(path, &panic).into()))
 }
 
-fn rows<F: ChunkReader + 'static>(path: &Path, file: F) -> Result<Table> {
-    let fail = |e: parquet::errors::ParquetError| DataError::Unreadable {
-        path: path.to_owned(),
-        reason: format!("not a readable parquet file: {e}"),
-    };
+fn unreadable(path: &Path, reason: &dyn Display) -> DataError {
+    DataError::Unreadable { path: path.to_owned(), reason: format!("not a readable parquet file: {reason}") }
+}
+
+fn rows<F: ChunkReader + 'static>(path: &Path, file: F, room: &Room) -> Result<Table> {
+    let fail = |e: parquet::errors::ParquetError| unreadable(path, &e);
     if file.len() == 0 {
         return Err(DataError::EmptyFile { path: path.to_owned() }.into());
     }
     let reader = SerializedFileReader::new(file).map_err(fail)?;
-    let mut builder = TableBuilder::new(Numbering::Rows);
+    let mut builder = TableBuilder::new(path, Numbering::Rows, room);
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(fail)?) {
         let columns = row.map_err(fail)?.into_columns();
-        builder.push(number, columns.into_iter().map(|(name, field)| (name, value(&field))).collect());
+        let row: Vec<_> = columns.into_iter().map(|(name, field)| (name, value(&field))).collect();
+        let bytes = row.iter().map(|(_, value)| value.heap()).sum();
+        room.take(bytes).map_err(|_| {
+            room.no_room_for_row(Location { path: path.to_owned(), number, numbering: Numbering::Rows })
+        })?;
+        builder.push(number, row)?;
     }
     Ok(builder.finish())
 }

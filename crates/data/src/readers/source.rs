@@ -1,6 +1,7 @@
 //! The content of data files, unpacked where it is compressed: by what it begins with, as by `datasets`.
 
 use crate::error::{DataError, Location, Numbering};
+use crate::room::Room;
 use bytes::Bytes;
 use olive_core::{Result, error::IoContext};
 use std::fs::File;
@@ -79,8 +80,8 @@ impl Source {
     /// all of them if none is.
     ///
     /// # Errors
-    /// The file cannot be read, is damaged, or is packed in a way that is not known.
-    pub(crate) fn open(path: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Result<Vec<Source>> {
+    /// The file cannot be read, is damaged, is packed in a way that is not known, or holds more than there is room for.
+    pub(crate) fn open(path: &Path, is_wanted: &dyn Fn(&Path) -> bool, room: &Room) -> Result<Vec<Source>> {
         let mut head = Vec::new();
         let file = File::open(path).at("read", path)?;
         file.take(HEAD).read_to_end(&mut head).at("read", path)?;
@@ -93,9 +94,15 @@ impl Source {
             reason: format!("its {} content cannot be unpacked: {e}", packing.name()),
         };
         if packing == Packing::Zip {
-            return Ok(members(path, file, is_wanted).map_err(damaged)?);
+            return members(path, file, is_wanted, room).map_err(damaged)?;
         }
-        let content = unpack(file, packing).map_err(damaged)?;
+        let mut content = Vec::new();
+        let unpacked = unpacked(file, packing).map_err(damaged)?;
+        if unpacked.take(room.largest_file()).read_to_end(&mut content).map_err(damaged)? as u64
+            >= room.largest_file()
+        {
+            return Err(room.no_room_for_file(path).into());
+        }
         // A compressed archive, or a file that was compressed twice.
         if let Some(inner) = self::packing(path, &content)? {
             let reason = format!("unpacked, it is compressed again ({}); unpack it", inner.name());
@@ -107,12 +114,15 @@ impl Source {
     /// The content in memory.
     ///
     /// # Errors
-    /// The file cannot be read.
-    fn bytes(&self) -> Result<Bytes> {
-        match &self.content {
-            Some(content) => Ok(content.clone()),
-            None => Ok(std::fs::read(&self.path).at("read", &self.path)?.into()),
-        }
+    /// The file cannot be read, or is larger than there is room for.
+    fn bytes(&self, room: &Room) -> Result<Bytes> {
+        let Some(content) = &self.content else {
+            if std::fs::metadata(&self.path).at("read", &self.path)?.len() > room.largest_file() {
+                return Err(room.no_room_for_file(&self.path).into());
+            }
+            return Ok(std::fs::read(&self.path).at("read", &self.path)?.into());
+        };
+        Ok(content.clone())
     }
 
     /// What was unpacked; `None`: the file is plain.
@@ -124,8 +134,8 @@ impl Source {
     ///
     /// # Errors
     /// The file cannot be read, is empty, or holds no text.
-    pub(super) fn text(&self) -> Result<String> {
-        let bytes = self.bytes()?;
+    pub(super) fn text(&self, room: &Room) -> Result<String> {
+        let bytes = self.bytes(room)?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(DataError::EmptyFile { path: self.path.clone() }.into());
         }
@@ -159,20 +169,23 @@ fn packing(path: &Path, head: &[u8]) -> std::result::Result<Option<Packing>, Dat
     Ok(found.filter(|packing| *packing != Packing::Bzip2 || head.get(4..).is_some_and(is_block)))
 }
 
-fn unpack(file: File, packing: Packing) -> io::Result<Vec<u8>> {
-    let mut content = Vec::new();
-    match packing {
-        Packing::Gzip => flate2::read::MultiGzDecoder::new(file).read_to_end(&mut content)?,
-        Packing::Bzip2 => bzip2::read::MultiBzDecoder::new(file).read_to_end(&mut content)?,
-        Packing::Xz => lzma_rust2::XzReader::new(io::BufReader::new(file), true).read_to_end(&mut content)?,
-        Packing::Zstd => zstd::Decoder::new(file)?.read_to_end(&mut content)?,
+fn unpacked(file: File, packing: Packing) -> io::Result<Box<dyn Read>> {
+    Ok(match packing {
+        Packing::Gzip => Box::new(flate2::read::MultiGzDecoder::new(file)),
+        Packing::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(file)),
+        Packing::Xz => Box::new(lzma_rust2::XzReader::new(io::BufReader::new(file), true)),
+        Packing::Zstd => Box::new(zstd::Decoder::new(file)?),
         Packing::Zip => unreachable!("an archive has members"),
-    };
-    Ok(content)
+    })
 }
 
 /// The files of an archive in the order of their names, without hidden ones.
-fn members(path: &Path, file: File, is_wanted: &dyn Fn(&Path) -> bool) -> io::Result<Vec<Source>> {
+fn members(
+    path: &Path,
+    file: File,
+    is_wanted: &dyn Fn(&Path) -> bool,
+    room: &Room,
+) -> io::Result<Result<Vec<Source>>> {
     let mut archive = zip::ZipArchive::new(file)?;
     let is_hidden = |part: &std::ffi::OsStr| {
         let part = part.to_string_lossy();
@@ -186,10 +199,15 @@ fn members(path: &Path, file: File, is_wanted: &dyn Fn(&Path) -> bool) -> io::Re
     }
     names.sort();
     let mut sources = Vec::new();
+    let mut left = room.largest_file();
     for name in names {
         let mut content = Vec::new();
-        archive.by_name(&name)?.read_to_end(&mut content)?;
+        let bytes = archive.by_name(&name)?.take(left).read_to_end(&mut content)? as u64;
+        if bytes >= left {
+            return Ok(Err(room.no_room_for_file(&path.join(&name)).into()));
+        }
+        left -= bytes;
         sources.push(Source { path: path.join(&name), content: Some(content.into()) });
     }
-    Ok(sources)
+    Ok(Ok(sources))
 }

@@ -1,8 +1,10 @@
 //! The rows of one file.
 
-use crate::error::Numbering;
+use crate::error::{DataError, Location, Numbering};
+use crate::room::Room;
 use crate::value::Value;
 use std::collections::HashMap;
+use std::path::Path;
 
 /// What a reader makes of a file.
 #[derive(Debug)]
@@ -15,21 +17,24 @@ pub(crate) struct Table {
 }
 
 /// Collects objects with differing keys into a table; absent keys are `None`.
-pub(super) struct TableBuilder {
+pub(super) struct TableBuilder<'a> {
+    path: &'a Path,
+    room: &'a Room,
     table: Table,
     index: HashMap<String, usize>,
 }
 
-impl TableBuilder {
-    pub(super) fn new(numbering: Numbering) -> TableBuilder {
-        TableBuilder {
-            table: Table { columns: Vec::new(), rows: Vec::new(), numbering },
-            index: HashMap::new(),
-        }
+impl<'a> TableBuilder<'a> {
+    pub(super) fn new(path: &'a Path, numbering: Numbering, room: &'a Room) -> TableBuilder<'a> {
+        let table = Table { columns: Vec::new(), rows: Vec::new(), numbering };
+        TableBuilder { path, room, table, index: HashMap::new() }
     }
 
-    pub(super) fn push(&mut self, number: u64, object: Vec<(String, Value)>) {
-        let mut row = vec![Value::None; self.table.columns.len()];
+    /// # Errors
+    /// There is no room for the row. What its values hold is paid for by whoever made them.
+    pub(super) fn push(&mut self, number: u64, object: Vec<(String, Value)>) -> Result<(), DataError> {
+        let before = self.table.columns.len();
+        let mut row = vec![Value::None; before];
         for (key, value) in object {
             match self.index.get(&key) {
                 Some(&i) => row[i] = value,
@@ -40,7 +45,14 @@ impl TableBuilder {
                 }
             }
         }
+        let (rows, new) = (self.table.rows.len(), row.len() - before);
+        let taken = self.room.take_rows(1, row.len()).and_then(|()| self.room.take_columns(rows, new));
+        taken.map_err(|_| {
+            let numbering = self.table.numbering;
+            self.room.no_room_for_row(Location { path: self.path.to_owned(), number, numbering })
+        })?;
         self.table.rows.push((number, row));
+        Ok(())
     }
 
     pub(super) fn finish(mut self) -> Table {

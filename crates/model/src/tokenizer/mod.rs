@@ -48,12 +48,15 @@ pub(crate) fn is_in(dir: &Path) -> bool {
     Form::of(dir).is_some()
 }
 
+/// What a tokenizer says beside its vocabulary.
+pub(crate) const CONFIG: &str = "tokenizer_config.json";
+
 /// `tokenizer_config.json`, or an empty object.
 ///
 /// # Errors
 /// The file is there but not JSON.
 pub(crate) fn config(dir: &Path) -> Result<Value> {
-    Ok(read_json(&dir.join("tokenizer_config.json"))?.unwrap_or_else(|| Value::Object(Default::default())))
+    Ok(read_json(&dir.join(CONFIG))?.unwrap_or_else(|| Value::Object(Default::default())))
 }
 
 /// The encoder, with the tokens that files beside it declare. Texts are encoded as they are: the lengths to which a file

@@ -1,0 +1,164 @@
+//! Templates and files that would take more of the machine than there is.
+
+use super::setup::{fixture, write};
+use crate::support::binary::{olive_process, text};
+use crate::support::quickstart::base_model;
+use crate::support::rows::load;
+use olive_data as data;
+use olive_data::{ChatTemplate, GenerationPrompt, Message};
+use olive_model::ModelFolder;
+use serde_json::json;
+
+/// What a template says, or why it says nothing.
+fn rendered(source: &str) -> Result<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "config.json", "{}");
+    write(dir.path(), "chat_template.jinja", source);
+    let folder = ModelFolder::open(dir.path()).unwrap();
+    let template = ChatTemplate::from_folder(&folder).map_err(|e| e.to_string())?.unwrap();
+    let message = Message { role: "user".into(), content: "hello".into() };
+    template.render(&[message], GenerationPrompt::Add).map_err(|e| e.to_string())
+}
+
+fn assert_refused(source: &str) {
+    let error = rendered(source).expect_err(source);
+    assert!(error.contains("chat_template.jinja`: the chat template"), "{source}: {error}");
+    assert!(error.len() < 2000, "{source}: {} bytes", error.len());
+}
+
+#[test]
+fn templates_end() {
+    for source in [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
+        "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{{ ns.s }}",
+        "{{ 'x' * 10**12 }}",
+        "{{ '%99999999999s' | format('x') }}",
+        "{{ '%.9999999f' | format(1.5) }}",
+        "{{ 'a' | indent(99999999999) }}",
+        "{{ '{:99999999999}'.format(1) }}",
+        "{{ '{:.9999999f}'.format(1.5) }}",
+        "{% set s = 'x' * 1000000 %}{{ ('{0}' * 100000).format(s) }}",
+        "{% set s = 'x' * 1000000 %}{{ ''.join([s] * 100000) }}{{ [s] * 100000 }}",
+        "{% set s = 'x' * 1000000 %}{{ [s] * 100000 | string }}{{ ([s] * 100000) | join }}",
+        "{{ messages | tojson(indent=18446744073709551615) }}",
+        "{% set s = 'x' * 1000000 %}{{ ([s] * 100000) | tojson }}",
+        "{{ strftime_now('%c' * 10000000) }}",
+        "{{ raise_exception('x' * 1000000) }}",
+    ] {
+        assert_refused(source);
+    }
+}
+
+#[test]
+fn values_may_be_as_deep_as_steps_make_them() {
+    let deep = |use_of: &str| {
+        format!(
+            "{{% set ns = namespace(x=[]) %}}{{% for i in range(99999) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{use_of}"
+        )
+    };
+    assert_eq!(rendered(&deep("done")).unwrap(), "done");
+    for use_of in ["{{ ns.x }}", "{{ ns.x | tojson }}", "{{ ns.x | string }}", "{{ '{}'.format(ns.x) }}"] {
+        assert_refused(&deep(use_of));
+    }
+    assert_refused("{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}");
+}
+
+#[test]
+fn templates_may_be_long_chains() {
+    let chain = |open: &str, link: &str, close: &str| format!("{open}{}{close}", link.repeat(8000));
+    assert_eq!(rendered(&chain("{{ 1", "+1", " }}")).unwrap(), "8001");
+    assert_eq!(rendered(&chain("{{ 1", "|e", " }}")).unwrap(), "1");
+    assert_eq!(rendered(&chain("{{ ", "not ", "1 }}")).unwrap(), "True");
+    assert_eq!(rendered(&chain("{{ ", "-", "1 }}")).unwrap(), "1");
+    let branches = chain("{% if false %}", "{% elif no %}", "{% else %}x{% endif %}");
+    assert_eq!(rendered(&branches).unwrap(), "x");
+    assert_eq!(rendered(&chain("{{ ", "1 if no else ", "2 }}")).unwrap(), "2");
+    assert_refused(&chain("{{ messages", "[0]", " }}"));
+    assert_refused(&"{{ 1 }}".repeat(100_000));
+}
+
+/// A thousand turns, and a turn of some megabytes.
+#[test]
+fn long_conversations_have_room() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "config.json", "{}");
+    let source = "{% for m in messages %}{% set text = m.content | trim %}<{{ m['role'].upper() }}>{{ text.split('#')[0] }}\n{% endfor %}";
+    write(dir.path(), "tokenizer_config.json", json!({"chat_template": source}).to_string());
+    let template = ChatTemplate::from_folder(&ModelFolder::open(dir.path()).unwrap()).unwrap().unwrap();
+    let said = |content: &str, turns: usize| {
+        let turn = Message { role: "user".into(), content: content.into() };
+        template.render(&vec![turn; turns], GenerationPrompt::Omit).unwrap()
+    };
+    assert_eq!(said("hello", 1000), "<USER>hello\n".repeat(1000));
+    let long = "word ".repeat(2 << 20) + ".";
+    assert_eq!(said(&long, 1), format!("<USER>{long}\n"));
+}
+
+#[test]
+fn equal_names_of_columns_are_numbered_in_no_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let header = vec!["q"; 20_000].join(",");
+    let path = write(dir.path(), "rows.csv", format!("{header},q.1\n1,2\n"));
+    let columns = data::load_rows(&load("csv", &[&path])).unwrap().columns;
+    assert_eq!((columns[0].as_str(), columns[1].as_str(), columns[19_999].as_str()), ("q", "q.1", "q.19999"));
+    assert_eq!(columns[20_000], "q.1.1");
+}
+
+#[test]
+fn an_object_may_have_many_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys: Vec<String> = (0..100_000).map(|i| format!("\"k{}\": {i}", i % 99_999)).collect();
+    let path = write(dir.path(), "rows.jsonl", format!("{{{}}}\n", keys.join(", ")));
+    let rows = data::load_rows(&load("json", &[&path])).unwrap();
+    assert_eq!(rows.columns.len(), 99_999);
+    assert_eq!(rows.values(0)[0], data::Value::Int(99_999), "the last of equal keys counts");
+}
+
+/// Every byte of the pages of a parquet file, changed in several ways: the library panics on some of them.
+#[test]
+fn damaged_parquet_files_are_an_error_or_have_rows() {
+    let sound = std::fs::read(fixture("rows-none.parquet")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for at in (4..sound.len() - 8).step_by(3) {
+        let mut damaged = sound.clone();
+        damaged[at] ^= if at % 2 == 0 { 0xff } else { 0x81 };
+        let path = write(dir.path(), "rows.parquet", damaged);
+        if let Err(error) = data::load_rows(&load("parquet", &[&path])) {
+            assert!(error.to_string().contains("rows.parquet`"), "{error}");
+        }
+    }
+}
+
+/// Every row brings a column that all others have not: few bytes, and more values than memory.
+#[test]
+fn rows_that_do_not_fit_into_memory_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows: String = (0..20_000).map(|i| format!("{{\"k{i}\": 1, \"q\": \"x\"}}\n")).collect();
+    let data_files = write(dir.path(), "rows.jsonl", rows);
+    let config = json!({
+        "input_model": {"type": "HfModel", "model_path": base_model()},
+        "data_configs": [{
+            "name": "d", "type": "HuggingfaceContainer",
+            "load_dataset_config": {"data_name": "json", "data_files": data_files, "split": "train"},
+            "pre_process_data_config": {"text_template": "{q}"}
+        }],
+        "passes": {"l": {"type": "LoRA", "train_data_config": "d", "training_args": {"max_steps": 1, "evaluation_strategy": "no"}}},
+        "output_dir": dir.path().join("out"), "cache_dir": dir.path().join("cache"),
+    });
+    let config = write(dir.path(), "c.json", config.to_string());
+    let program = olive_process().get_program().to_owned();
+    let limited = "ulimit -v 6000000; exec \"$@\"";
+    let output = std::process::Command::new("bash")
+        .args(["-c", limited, "bash"])
+        .arg(program)
+        .args(["validate", &config])
+        .output()
+        .unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("rows.jsonl`, line ") && error.contains("of memory that there are for rows"),
+        "{error}"
+    );
+}
