@@ -4,6 +4,7 @@ use super::Globals;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::{DeviceChoice, built_with_cuda};
+use olive_core::secrets;
 use olive_engine::cache::Store;
 use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles};
@@ -85,7 +86,8 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
             return None;
         }
         let text = std::fs::read_to_string(&token_file).ok()?;
-        Some(text.trim().to_owned()).filter(|token| !token.is_empty())
+        let token = Some(text.trim().to_owned()).filter(|token| !token.is_empty());
+        token.inspect(|token| secrets::keep(token))
     };
     SourceOptions {
         offline: offline(globals) || flag("HF_HUB_OFFLINE"),
@@ -113,6 +115,18 @@ pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
             Err(refuse("this build has no CUDA; `cargo build --release --features cuda` makes one").into())
         }
         choice => Ok(choice),
+    }
+}
+
+/// Hides what is secret in the environment, whoever repeats it: values of variables that are called so, and what stands
+/// before the host in an address.
+pub(crate) fn keep_secrets() {
+    for (name, value) in std::env::vars_os() {
+        let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+        if secrets::is_secret(&name) {
+            secrets::keep(&value);
+        }
+        secrets::keep_address(&value);
     }
 }
 

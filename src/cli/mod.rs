@@ -112,6 +112,7 @@ impl Cli {
     /// Does what was asked for.
     pub(crate) fn run(&self) -> ExitCode {
         let globals = &self.globals;
+        environment::keep_secrets();
         let result = match &self.verb {
             Verb::Run(args) => run::run(args, globals),
             Verb::Validate(args) => validate::run(args, globals),

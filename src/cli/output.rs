@@ -1,17 +1,23 @@
-//! The only places that print: results to stdout, everything else to stderr.
+//! The only places that print: results to stdout, everything else to stderr. Secrets stay hidden, and names, answers of
+//! servers and texts of models cannot control a terminal.
 
+use crate::report::visible::visible;
 use crate::report::wrap;
-use std::io::Write;
+use olive_core::secrets::hidden;
+use std::borrow::Cow;
+use std::io::{IsTerminal, Write};
 
 /// A line of the result.
 pub(crate) fn result(line: &str) -> olive_core::Result<()> {
     let mut out = std::io::stdout().lock();
-    olive_core::error::IoContext::at(writeln!(out, "{line}"), "write", std::path::Path::new("stdout"))
+    let written = writeln!(out, "{}", visible(&hidden(line)));
+    olive_core::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
 }
 
-/// A piece of the result, shown at once.
+/// A piece of what a model says, shown at once. A pipe gets it as it is.
 pub(crate) fn piece(text: &str) -> olive_core::Result<()> {
     let mut out = std::io::stdout().lock();
+    let text = if out.is_terminal() { visible(text) } else { Cow::Borrowed(text) };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     olive_core::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
 }
@@ -25,5 +31,5 @@ pub(crate) fn error(text: &str, hint: Option<&str>) {
 /// A line beside the result.
 pub(crate) fn note(line: &str) {
     // Nothing can be done when stderr is gone.
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+    let _ = writeln!(std::io::stderr().lock(), "{}", visible(&hidden(line)));
 }

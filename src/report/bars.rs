@@ -1,5 +1,6 @@
 //! Progress bars on a terminal.
 
+use super::visible::visible;
 use super::{number, plain, wrap};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use olive_core::event::{Event, TimedEvent, Unit};
@@ -33,7 +34,7 @@ impl EventListener for Bars {
         }
         if let Some(line) = plain::line(event) {
             // A terminal that is gone is no reason to stop.
-            let _ = self.screen.println(wrap::for_stderr(&line));
+            let _ = self.screen.println(wrap::for_stderr(&visible(&line)));
         }
     }
 

@@ -8,4 +8,5 @@ pub(crate) mod json_lines;
 pub(crate) mod log;
 pub(crate) mod number;
 pub(crate) mod plain;
+pub(crate) mod visible;
 pub(crate) mod wrap;

@@ -1,5 +1,6 @@
 //! One line per thing worth knowing, for pipes, files and CI logs.
 
+use super::visible::visible;
 use super::{number, wrap};
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
@@ -17,7 +18,7 @@ impl EventListener for Plain {
             && let Some(line) = line(&event.event)
         {
             // Nothing can be done when stderr is gone.
-            let _ = writeln!(std::io::stderr().lock(), "{}", wrap::for_stderr(&line));
+            let _ = writeln!(std::io::stderr().lock(), "{}", wrap::for_stderr(&visible(&line)));
         }
     }
 }

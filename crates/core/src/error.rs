@@ -1,5 +1,6 @@
 //! The error type that crosses the borders of crates: what went wrong and where, what to do about it, and the exit code.
 
+use crate::secrets::hidden;
 use std::path::{Path, PathBuf};
 
 /// What a part of the program says when something goes wrong. Every crate has its own enum of faults.
@@ -22,7 +23,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     pub fn hint(&self) -> Option<String> {
-        self.0.hint()
+        self.0.hint().map(|hint| hidden(&hint).into_owned())
     }
 
     pub fn exit_code(&self) -> u8 {
@@ -37,7 +38,7 @@ impl Error {
             text.push_str(&format!(": {inner}"));
             cause = inner.source();
         }
-        text
+        hidden(&text).into_owned()
     }
 
     /// The fault, if it is of this type.
@@ -64,9 +65,10 @@ impl std::fmt::Debug for Error {
     }
 }
 
+/// Without secrets, which file names, answers of servers and configurations bring along.
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        f.write_str(&hidden(&self.0.to_string()))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What work says about itself. Sinks must not block for long and must never fail.
 
+use crate::secrets::hidden;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -95,6 +97,28 @@ pub enum Event {
         message: String,
         hint: Option<String>,
     },
+}
+
+impl Event {
+    /// The event, as anybody may read it.
+    pub fn without_secrets(mut self) -> Event {
+        match &mut self {
+            Event::Log { message, .. } | Event::Info { message } | Event::Warning { message } => {
+                hide(message)
+            }
+            Event::Error { message, hint } => {
+                [Some(message), hint.as_mut()].into_iter().flatten().for_each(hide)
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
+fn hide(text: &mut String) {
+    if let Cow::Owned(hidden) = hidden(text) {
+        *text = hidden;
+    }
 }
 
 /// An event and when it happened. As JSON it is one object, as `--log-format json` prints it and a run record keeps it.

@@ -42,7 +42,7 @@ impl EventHub {
 
 impl EventSink for EventHub {
     fn emit(&self, event: Event) {
-        self.on_event(&TimedEvent::now(event));
+        self.on_event(&TimedEvent::now(event.without_secrets()));
     }
 }
 

@@ -11,6 +11,7 @@ pub mod event_hub;
 pub mod file;
 pub mod handle;
 pub mod inner_path;
+pub mod secrets;
 
 pub use error::{Error, Fault, Result};
 pub use inner_path::InnerPath;

@@ -6,6 +6,7 @@ use crate::WorkflowOutcome;
 use olive_core::error::IoContext;
 use olive_core::event::{self, Event, TimedEvent};
 use olive_core::event_hub::EventListener;
+use olive_core::secrets::hidden;
 use olive_core::{Error, Result, file};
 use serde::Serialize;
 use std::fs::File;
@@ -215,12 +216,12 @@ fn make_folder(runs: &Path) -> Result<(String, PathBuf)> {
 
 /// One line, in one piece: a reader sees whole lines, but for the last one after a crash.
 fn append(file: &mut File, value: &impl Serialize) -> std::io::Result<()> {
-    let line = serde_json::to_string(value)? + "\n";
+    let line = hidden(&serde_json::to_string(value)?).into_owned() + "\n";
     file.write_all(line.as_bytes())
 }
 
 /// Writes a document under another name and renames it: a reader sees the old one or the new one.
 pub(super) fn publish(path: &Path, document: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(document).map_err(std::io::Error::from).at("write", path)?;
-    file::replace(path, (text + "\n").as_bytes()).at("write", path)
+    file::replace(path, (hidden(&text).into_owned() + "\n").as_bytes()).at("write", path)
 }
