@@ -579,3 +579,33 @@ fn knobs_that_contradict_each_other_are_refused() {
     let error = refused("", r#""loss_on": "completion""#);
     assert!(error.contains("where a completion begins"), "{error}");
 }
+
+/// Depth and number of what is read and told have limits: no configuration ends the program, or takes minutes.
+#[test]
+fn configurations_of_any_size_are_read_or_refused() {
+    let refused =
+        |name: &str, text: &str, set: &[&str]| load_as(name, text, set).err().map(|e| e.to_string());
+    let sound = modern("", r#""text_template": "{q}""#);
+    let deep = format!("metadata{}=1", ".a".repeat(10_000));
+    let error = refused("c.json", &sound, &[&deep]).expect("too deep");
+    assert!(error.contains("has 10001 parts") && error.len() < 1000, "{error}");
+    let bottom = format!("metadata{}=1", ".a".repeat(100));
+    assert_eq!(refused("c.json", &sound, &[&bottom]), None);
+
+    let chain: String = (0..3000).map(|i| format!("a{}: &a{} [*a{i}]\n", i + 1, i + 1)).collect();
+    let error = refused("c.yaml", &format!("a0: &a0 [x]\n{chain}"), &[]).expect("too deep");
+    assert!(error.contains("nested too deeply"), "{error}");
+    let text = "x".repeat(1_000_000);
+    let aliases = vec!["*a"; 50_000].join(",");
+    let error = refused("c.yaml", &format!("a: &a {text}\nb: [{aliases}]\n"), &[]).expect("too large");
+    assert!(error.contains("too many values"), "{error}");
+
+    let many = |key: &dyn Fn(usize) -> String| {
+        let keys: Vec<String> = (0..50_000).map(|i| format!("\"{}\": 1", key(i))).collect();
+        sound.replacen('{', &format!("{{{}, ", keys.join(", ")), 1)
+    };
+    for key in [&(|_| "same".to_owned()) as &dyn Fn(usize) -> String, &|i| format!("unknown{i}")] {
+        let error = refused("c.json", &many(key), &[]).expect("errors");
+        assert!(error.contains("has at least 100 errors"), "{}", &error[..200]);
+    }
+}

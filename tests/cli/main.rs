@@ -10,6 +10,7 @@ mod output_folder;
 mod run;
 mod run_record;
 mod sandbox;
+mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;

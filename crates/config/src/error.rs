@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// As many errors, or warnings, as are told: more of them nobody reads.
+pub(crate) const MOST: usize = 100;
+
 /// One thing to say about a configuration file: an error or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -50,7 +53,8 @@ impl olive_core::Fault for ConfigError {
 fn render(path: &std::path::Path, diagnostics: &[Diagnostic]) -> String {
     let mut lines: Vec<String> = diagnostics.iter().map(|d| d.render(path)).collect();
     if lines.len() > 1 {
-        lines.insert(0, format!("`{}` has {} errors", path.display(), lines.len()));
+        let least = if lines.len() >= MOST { "at least " } else { "" };
+        lines.insert(0, format!("`{}` has {least}{} errors", path.display(), lines.len()));
     }
     lines.join("\n")
 }

@@ -1,5 +1,6 @@
 //! An object of the file against the table of its block: spellings, nesting, unknown keys, defaults.
 
+use crate::error::MOST;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeEntry, NodeValue};
@@ -7,6 +8,7 @@ use crate::option::{Block, DefaultValue, Fate, Kind, MisfitPlace, Opt};
 use crate::origin::{Era, Origin};
 use crate::place::{At, join};
 use crate::values::{Setting, Values};
+use olive_core::secrets::is_secret;
 use serde_json::Value as Json;
 
 /// An option that the file gives.
@@ -109,6 +111,9 @@ impl<'n> Fields<'n> {
     }
 
     fn unknown(&mut self, entry: &'n NodeEntry, path: String, findings: &mut Findings) {
+        if findings.is_full() || self.extra.len() >= MOST {
+            return;
+        }
         let names: Vec<&'static str> =
             self.block.options().flat_map(|opt| opt.spellings().map(|(name, _)| name)).collect();
         let meant = nearest(&entry.key, names.iter().copied().chain(self.block.wrapper));
@@ -288,6 +293,9 @@ fn checked(found: &GivenOption<'_>, searched: bool, findings: &mut Findings) -> 
     let json = match found.opt.kind.read(found.node) {
         Ok(json) => json,
         Err(misfit) => {
+            // A secret may be shorter than what is hidden everywhere: the message is that of another text.
+            let hidden = is_secret(found.key).then(|| found.opt.kind.read(&Node::hidden()).err()).flatten();
+            let misfit = hidden.unwrap_or(misfit);
             let at = match misfit.place {
                 MisfitPlace::Key => found.at,
                 MisfitPlace::Value => found.node.at,

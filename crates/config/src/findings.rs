@@ -1,6 +1,6 @@
 //! Collects what there is to say about a configuration, so that all of it can be said in one go.
 
-use crate::error::{ConfigError, Diagnostic};
+use crate::error::{ConfigError, Diagnostic, MOST};
 use crate::option::Block;
 use crate::place::At;
 use std::path::Path;
@@ -63,6 +63,11 @@ impl Findings {
         push(&mut self.warnings, at, path.into(), message.into(), Some(hint.into()));
     }
 
+    /// More errors would not be told.
+    pub(crate) fn is_full(&self) -> bool {
+        self.errors.len() >= MOST
+    }
+
     /// There is no error.
     pub(crate) fn none(&self) -> bool {
         self.errors.is_empty() && self.refusals.is_empty()
@@ -84,6 +89,9 @@ impl Findings {
 
 /// The same sentence about the same place is said once.
 fn push(list: &mut Vec<Diagnostic>, at: At, json_path: String, mut message: String, hint: Option<String>) {
+    if list.len() >= MOST {
+        return;
+    }
     if at.is_none() {
         message.push_str(" (--set)");
     }

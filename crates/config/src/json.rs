@@ -4,10 +4,11 @@ use crate::findings::Findings;
 use crate::node::{Node, NodeEntry, NodeValue};
 use crate::place::At;
 use crate::place::join;
-use crate::unique_keys::push_unique;
+use crate::unique_keys::UniqueEntries;
 use jsonc_parser::ast;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions};
+use olive_core::secrets::{HIDDEN, is_secret};
 
 /// Parses a whole file. Syntax errors and duplicate keys go to `findings`; the former give no tree.
 pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
@@ -19,8 +20,9 @@ pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
         }
         Err(error) => {
             let at = Some((error.line_display(), error.column_display()));
-            let word = text.get(error.range().start..).unwrap_or_default();
-            let word: String = word.chars().take_while(|letter| letter.is_alphanumeric()).take(20).collect();
+            let (before, after) = text.split_at_checked(error.range().start).unwrap_or_default();
+            let word = after.chars().take_while(|letter| letter.is_alphanumeric()).take(20);
+            let word = if follows_secret(before) { HIDDEN.to_owned() } else { word.collect() };
             let (reason, hint) = explain(&error, &word);
             findings.error(at, "", format!("not valid JSON: {reason}"), hint);
             None
@@ -50,6 +52,12 @@ fn parse_strict(text: &str) -> Result<Option<ast::Value<'_>>, ParseError> {
         allow_extended_string_escapes: false,
     };
     Ok(jsonc_parser::parse_to_ast(text, &CollectOptions::default(), &strict)?.value)
+}
+
+/// Whether the last thing before is the key of a secret.
+fn follows_secret(before: &str) -> bool {
+    let key = before.trim_end().strip_suffix(':').and_then(|text| text.trim_end().strip_suffix('"'));
+    key.and_then(|text| text.rsplit('"').next()).is_some_and(is_secret)
 }
 
 /// What is wrong, and what to do about it. `word`: what stands there, if it is a word.
@@ -82,23 +90,37 @@ fn explain(error: &ParseError, word: &str) -> (String, Option<String>) {
     (reason.into(), None)
 }
 
-/// Knows where lines begin.
+/// Knows where lines begin, and how many letters stand before every block of the text.
 struct JsonTree<'a> {
     text: &'a str,
     line_starts: Vec<usize>,
+    letters: Vec<usize>,
 }
+
+/// Bytes of a block.
+const BLOCK: usize = 256;
 
 impl<'a> JsonTree<'a> {
     fn new(text: &'a str) -> JsonTree<'a> {
         let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        JsonTree { text, line_starts: std::iter::once(0).chain(newlines).collect() }
+        let line_starts = std::iter::once(0).chain(newlines).collect();
+        let mut letters = vec![0];
+        for block in text.as_bytes().chunks(BLOCK) {
+            letters.push(letters[letters.len() - 1] + count_letters(block));
+        }
+        JsonTree { text, line_starts, letters }
+    }
+
+    /// Letters of the text before this byte.
+    fn letters_before(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        self.letters[block] + count_letters(&self.text.as_bytes()[block * BLOCK..offset])
     }
 
     fn at(&self, offset: usize) -> At {
         let line = self.line_starts.partition_point(|start| *start <= offset);
         let start = self.line_starts[line - 1];
-        let column = self.text.get(start..offset).map_or(0, |before| before.chars().count()) + 1;
-        Some((line, column))
+        Some((line, self.letters_before(offset) - self.letters_before(start) + 1))
     }
 
     fn node(&self, value: &ast::Value<'_>, path: &str, findings: &mut Findings) -> Node {
@@ -119,18 +141,23 @@ impl<'a> JsonTree<'a> {
                 (array.range.start, NodeValue::List(items.collect()))
             }
             ast::Value::Object(object) => {
-                let mut entries = Vec::with_capacity(object.properties.len());
+                let mut entries = UniqueEntries::default();
                 for property in &object.properties {
                     let key = property.name.as_str().to_owned();
                     let node = self.node(&property.value, &join(path, &key), findings);
                     let entry = NodeEntry { key, at: self.at(property.range.start), node };
-                    push_unique(&mut entries, entry, path, findings);
+                    entries.push(entry, path, findings);
                 }
-                (object.range.start, NodeValue::Object(entries))
+                (object.range.start, NodeValue::Object(entries.into_entries()))
             }
         };
         Node { value, at: self.at(start) }
     }
+}
+
+/// Bytes that begin a letter in UTF-8.
+fn count_letters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| **byte & 0xc0 != 0x80).count()
 }
 
 /// A number in JSON's notation.

@@ -74,6 +74,7 @@ impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
         let mut findings = Findings::new(registry.all_blocks().into());
         let mut config = None;
         if let Some(mut root) = root(&mut findings) {
+            root.keep_secrets();
             for argument in &options.set {
                 overrides::apply(&mut root, argument)?;
             }

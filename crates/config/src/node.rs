@@ -1,7 +1,11 @@
 //! The tree of a configuration file, with the place of every value: what JSON and YAML have in common.
 
 use crate::place::At;
+use olive_core::secrets;
 use serde_json::Value as Json;
+
+/// Levels of a configuration: more of them than anybody writes, few enough for functions that call themselves.
+pub(crate) const MAX_DEPTH: usize = 128;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -90,6 +94,37 @@ impl Node {
                 Json::Object(entries.iter().map(|entry| (entry.key.clone(), entry.node.to_json())).collect())
             }
         }
+    }
+
+    /// Hides the values below keys that name secrets, in all that is printed from now on.
+    pub(crate) fn keep_secrets(&self) {
+        match &self.value {
+            NodeValue::List(items) => items.iter().for_each(Node::keep_secrets),
+            NodeValue::Object(entries) => {
+                for NodeEntry { key, node, .. } in entries {
+                    if secrets::is_secret(key) {
+                        node.keep_secret();
+                    }
+                    node.keep_secrets();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Hides this value, if it is one that can be a secret.
+    pub(crate) fn keep_secret(&self) {
+        match &self.value {
+            NodeValue::Text(text) => secrets::keep(text),
+            NodeValue::Int(number) => secrets::keep(&number.to_string()),
+            NodeValue::List(items) => items.iter().for_each(Node::keep_secret),
+            _ => {}
+        }
+    }
+
+    /// A text that may be printed in the place of a secret.
+    pub(crate) fn hidden() -> Node {
+        Node { value: NodeValue::Text(secrets::HIDDEN.into()), at: None }
     }
 
     /// For "expected …, found …".

@@ -3,8 +3,9 @@
 use crate::error::ConfigError;
 use crate::json;
 use crate::names::{list_names, nearest};
-use crate::node::{Node, NodeEntry, NodeValue};
+use crate::node::{MAX_DEPTH, Node, NodeEntry, NodeValue};
 use crate::place::join;
+use olive_core::secrets::{HIDDEN, is_secret};
 
 /// Levels that one of the two grammars has and the other leaves out.
 const WRAPPERS: [&str; 4] = ["config", "params", "engine", "extra_args"];
@@ -18,12 +19,30 @@ const WRAPPERS: [&str; 4] = ["config", "params", "engine", "extra_args"];
 /// # Errors
 /// The argument has no `=`, or the path leads through something that has no keys.
 pub(crate) fn apply(root: &mut Node, argument: &str) -> Result<(), ConfigError> {
-    let fail = |reason: String| ConfigError::Override { argument: argument.to_owned(), reason };
+    let fail = |reason: String| ConfigError::Override { argument: shown(argument), reason };
     let (path, value) = argument.split_once('=').ok_or_else(|| fail("there is no `=`".into()))?;
     let parts = split(path.trim()).map_err(fail)?;
     let node = json::parse_value(value)
         .unwrap_or_else(|| Node { value: NodeValue::Text(value.to_owned()), at: None });
+    if parts.last().is_some_and(|key| is_secret(key)) {
+        node.keep_secret();
+    }
+    node.keep_secrets();
     set(root, "", &parts, node).map_err(fail)
+}
+
+/// The argument as messages repeat it: of bearable length, and without a secret.
+fn shown(argument: &str) -> String {
+    const LONGEST: usize = 200;
+    let path = argument.split_once('=').map(|(path, _)| path);
+    let argument = match path.filter(|path| path.rsplit('.').next().is_some_and(is_secret)) {
+        Some(path) => format!("{path}={HIDDEN}"),
+        None => argument.to_owned(),
+    };
+    match argument.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &argument[..end]),
+        None => argument,
+    }
 }
 
 /// `a.b[0]."c.d"` into its parts.
@@ -40,6 +59,9 @@ fn split(path: &str) -> Result<Vec<String>, String> {
     }
     if parts.iter().any(String::is_empty) {
         return Err("the path before `=` has an empty part".into());
+    }
+    if parts.len() > MAX_DEPTH {
+        return Err(format!("the path before `=` has {} parts; at most {MAX_DEPTH} are read", parts.len()));
     }
     Ok(parts)
 }

@@ -1,16 +1,18 @@
 //! YAML into the tree: scalars as JSON and YAML 1.2 read them, anchors, aliases and `<<` expanded.
 
 use crate::findings::Findings;
-use crate::node::{Node, NodeEntry, NodeValue};
+use crate::node::{MAX_DEPTH, Node, NodeEntry, NodeValue};
 use crate::place::At;
 use crate::place::join;
-use crate::unique_keys::push_unique;
+use crate::unique_keys::UniqueEntries;
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Tag};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Aliases can make a small file huge; no real configuration comes near this many values.
 const MAX_NODES: usize = 100_000;
-const MAX_DEPTH: usize = 128;
+const TOO_DEEP: &str = "it is nested too deeply";
+/// Text that counts as one more of them.
+const BYTES_PER_NODE: usize = 64;
 
 /// Parses a whole file. Syntax errors and duplicate keys go to `findings`; the former give no tree.
 pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
@@ -52,7 +54,7 @@ struct Frame {
 enum Content {
     List(Vec<Node>),
     /// The entries so far and the key that waits for its value.
-    Object(Vec<NodeEntry>, Option<(String, At)>),
+    Object(UniqueEntries, Option<(String, At)>),
 }
 
 #[derive(Default)]
@@ -76,17 +78,23 @@ impl YamlTree {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
                     return Err((at, "an alias refers to itself".into()));
                 };
-                self.nodes += count(&node);
+                let size = size(&node);
+                self.nodes += size.nodes;
+                if self.stack.len() + size.depth > MAX_DEPTH {
+                    return Err((at, TOO_DEEP.into()));
+                }
                 self.finished(node, 0, None, findings)
             }
             Event::SequenceStart(anchor, _) => self.open(at, anchor, Content::List(Vec::new())),
-            Event::MappingStart(anchor, _) => self.open(at, anchor, Content::Object(Vec::new(), None)),
+            Event::MappingStart(anchor, _) => {
+                self.open(at, anchor, Content::Object(UniqueEntries::default(), None))
+            }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(frame) = self.stack.pop() else { return Ok(()) };
                 let value = match frame.content {
                     Content::List(items) => NodeValue::List(items),
                     Content::Object(entries, _) => {
-                        NodeValue::Object(merge(entries).map_err(|why| (frame.at, why))?)
+                        NodeValue::Object(merge(entries.into_entries()).map_err(|why| (frame.at, why))?)
                     }
                 };
                 self.finished(Node { value, at: frame.at }, frame.anchor, None, findings)
@@ -100,7 +108,7 @@ impl YamlTree {
 
     fn open(&mut self, at: At, anchor: usize, content: Content) -> Result<(), Failure> {
         if self.stack.len() >= MAX_DEPTH {
-            return Err((at, "it is nested too deeply".into()));
+            return Err((at, TOO_DEEP.into()));
         }
         let path = match self.stack.last() {
             None => String::new(),
@@ -131,7 +139,7 @@ impl YamlTree {
             None => self.root = Some(node),
             Some(Frame { content: Content::List(items), .. }) => items.push(node),
             Some(Frame { content: Content::Object(entries, waiting), path, .. }) => match waiting.take() {
-                Some((key, at)) => push_unique(entries, NodeEntry { key, at, node }, path, findings),
+                Some((key, at)) => entries.push(NodeEntry { key, at, node }, path, findings),
                 None => match key.or(node.as_text()) {
                     Some(key) => *waiting = Some((key.to_owned(), node.at)),
                     None => return Err((node.at, "a key must be plain text".into())),
@@ -142,11 +150,26 @@ impl YamlTree {
     }
 }
 
-fn count(node: &Node) -> usize {
-    1 + match &node.value {
-        NodeValue::List(items) => items.iter().map(count).sum(),
-        NodeValue::Object(entries) => entries.iter().map(|entry| count(&entry.node)).sum(),
-        _ => 0,
+/// What an alias repeats.
+struct Size {
+    nodes: usize,
+    depth: usize,
+}
+
+fn size(node: &Node) -> Size {
+    let of_text = |text: &str| 1 + text.len() / BYTES_PER_NODE;
+    let add = |sum: Size, inner: &Node| {
+        let inner = size(inner);
+        Size { nodes: sum.nodes + inner.nodes, depth: sum.depth.max(inner.depth + 1) }
+    };
+    match &node.value {
+        NodeValue::List(items) => items.iter().fold(Size { nodes: 1, depth: 1 }, add),
+        NodeValue::Object(entries) => entries.iter().fold(Size { nodes: 1, depth: 1 }, |sum, entry| {
+            let sum = add(sum, &entry.node);
+            Size { nodes: sum.nodes + of_text(&entry.key), ..sum }
+        }),
+        NodeValue::Text(text) => Size { nodes: of_text(text), depth: 0 },
+        _ => Size { nodes: 1, depth: 0 },
     }
 }
 
@@ -157,13 +180,10 @@ fn merge(mut entries: Vec<NodeEntry>) -> Result<Vec<NodeEntry>, String> {
         Node { value: NodeValue::List(items), .. } => items,
         node => vec![node],
     };
+    let mut keys: HashSet<String> = entries.iter().map(|entry| entry.key.clone()).collect();
     for source in sources {
         let NodeValue::Object(more) = source.value else { return Err("`<<` merges objects only".into()) };
-        for entry in more {
-            if !entries.iter().any(|own| own.key == entry.key) {
-                entries.push(entry);
-            }
-        }
+        entries.extend(more.into_iter().filter(|entry| keys.insert(entry.key.clone())));
     }
     Ok(entries)
 }
