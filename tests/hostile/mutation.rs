@@ -7,16 +7,18 @@ use serde_json::{Value, json};
 /// The file with a change, and what that is.
 pub fn mutate(name: &str, content: &[u8], rng: &mut ChaCha8Rng) -> (Vec<u8>, String) {
     let structured = below(rng, 4) > 0;
-    if structured && name.ends_with(".json") {
-        if let Ok(mut document) = serde_json::from_slice(content) {
-            let how = mutate_json(&mut document, rng);
-            return (document.to_string().into_bytes(), how);
-        }
+    if structured
+        && name.ends_with(".json")
+        && let Ok(mut document) = serde_json::from_slice(content)
+    {
+        let how = mutate_json(&mut document, rng);
+        return (document.to_string().into_bytes(), how);
     }
-    if structured && name.ends_with(".safetensors") {
-        if let Some(changed) = mutate_header(content, rng) {
-            return changed;
-        }
+    if structured
+        && name.ends_with(".safetensors")
+        && let Some(changed) = mutate_header(content, rng)
+    {
+        return changed;
     }
     mutate_bytes(content, rng)
 }

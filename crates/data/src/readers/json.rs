@@ -19,7 +19,7 @@ pub(super) fn read(path: &Path, text: &str, field: Option<&str>, room: &Room) ->
         let Value::List(items) = file.parse_whole()? else {
             return Ok(file.table(Numbering::Rows).finish());
         };
-        return file.from_items(items);
+        return file.table_of(items);
     }
     let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
     if parse_line(first, &room.copied()).is_ok() { file.read_lines() } else { file.read_stream() }
@@ -115,7 +115,7 @@ impl JsonFile<'_> {
             );
         };
         match entries.swap_remove(at).1 {
-            Value::List(items) => self.from_items(items),
+            Value::List(items) => self.table_of(items),
             Value::Dict(columns) => from_columns(path, columns),
             other => {
                 let reason =
@@ -125,7 +125,7 @@ impl JsonFile<'_> {
         }
     }
 
-    fn from_items(&self, items: Vec<Value>) -> Result<Table> {
+    fn table_of(&self, items: Vec<Value>) -> Result<Table> {
         // A list of texts is a column `text`, as in `datasets`.
         let texts = !items.is_empty() && items.iter().all(|v| matches!(v, Value::Str(_)));
         let mut builder = self.table(Numbering::Rows);

@@ -45,6 +45,7 @@ impl Conversions for Store {
                 input_key: content.clone(),
                 input: wanted.source.to_owned(),
                 options: serde_json::json!({}),
+                data: Vec::new(),
                 output: ModelKind::Hf,
                 started,
                 seconds: clock.elapsed().as_secs_f64(),
