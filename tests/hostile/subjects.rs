@@ -4,11 +4,13 @@ use super::numbers::{below, one_of};
 use super::support::binary::olive;
 use super::support::models::fixture;
 use super::support::quickstart::base_model;
+use olive_engine::cache::Store;
 use olive_model::{SourceOptions, resolve};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Contents by path.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -90,7 +92,7 @@ impl Subjects {
         let files: Vec<_> = names.iter().map(|name| families.join(name).with_extension("gguf")).collect();
         let options = SourceOptions {
             offline: true,
-            conversions: Some(dir.path().join("conversions")),
+            conversions: Some(Arc::new(Store::new(&dir.path().join("conversions")))),
             ..SourceOptions::default()
         };
         let models = files.iter().map(|file| {

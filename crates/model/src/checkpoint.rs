@@ -342,14 +342,12 @@ fn shard_files(dir: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     for (tensor, file) in map {
         let needed =
             || damaged(format!("`weight_map.{tensor}` is {file}, where the name of a file is needed"));
-        names.insert(file.as_str().ok_or_else(needed)?);
+        let name = file.as_str().ok_or_else(needed)?;
+        InnerPath::name(name)
+            .map_err(|refusal| damaged(format!("`weight_map.{tensor}` is {file}, and {refusal}")))?;
+        names.insert(name);
     }
-    let mut files = Vec::with_capacity(names.len());
-    for name in &names {
-        let name = InnerPath::parse(name)
-            .map_err(|refusal| damaged(format!("`weight_map` names a file whose name {refusal}")))?;
-        files.push(name.below(dir));
-    }
+    let files: Vec<PathBuf> = names.iter().map(|name| dir.join(name)).collect();
     let missing: Vec<&str> =
         names.iter().zip(&files).filter(|(_, path)| !path.is_file()).map(|(name, _)| *name).collect();
     if let Some(first) = missing.first() {
