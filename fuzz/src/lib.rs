@@ -7,13 +7,15 @@ use olive_config::LoadOptions;
 use olive_config::canonical::{DataFiles, LoadDataset};
 use olive_data::template::Template;
 use olive_data::{ChatTemplate, GenerationPrompt, Location, Numbering, SpecialTokens, load_rows};
+use olive_engine::cache::Store;
 use olive_engine::{Plan, REGISTRY, RunConfig};
-use olive_model::{Adapter, AdapterConfig, ModelFolder};
+use olive_model::{Adapter, AdapterConfig, ModelFolder, SourceOptions};
 use olive_onnx::{BuildOptions, ModelBuilderOptions, Precision, add_metadata};
 use olive_runtime::GenaiConfig;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 thread_local! {
@@ -97,7 +99,8 @@ pub fn safetensors(data: &[u8]) {
 pub fn gguf(data: &[u8]) {
     let dir = files(&["model.gguf"], data);
     let cache = dir.join("converted");
-    let _ = olive_model::gguf::import(&dir.join("model.gguf"), &cache, false, &());
+    let options = SourceOptions { conversions: Some(Arc::new(Store::new(&cache))), ..Default::default() };
+    let _ = olive_model::gguf::import(&dir.join("model.gguf"), &options, &());
     let _ = std::fs::remove_dir_all(cache);
 }
 
