@@ -21,6 +21,16 @@ fn format(template: &str, row: &Value) -> Result<String, DataError> {
 }
 
 #[test]
+fn a_precision_has_an_end() {
+    let row = Value::from(&serde_json::json!({"b": 1.5}));
+    assert_eq!(format("{b:.10000f}", &row).unwrap().len(), 10_002);
+    for code in ["f", "e", "g", "%", ""] {
+        let refusal = format(&["{b:.65536", code, "}"].concat(), &row).unwrap_err().to_string();
+        assert!(refusal.contains("a precision of 65536 is more than"), "{refusal}");
+    }
+}
+
+#[test]
 fn templates_print_what_python_prints() {
     let table = fixture_json("format.json");
     let row = Value::from(&table["row"]);

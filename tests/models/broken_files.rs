@@ -144,6 +144,18 @@ fn a_download_that_is_not_complete_is_named() {
     );
 }
 
+/// The library panics there.
+#[test]
+fn a_tokenizer_that_ends_in_its_decoder_is_named() {
+    let model = model();
+    let path = model.path().join("tokenizer.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let decoder = text.find("\"decoder\"").unwrap();
+    std::fs::write(&path, &text[..decoder + "\"decoder\": {\"ty".len()]).unwrap();
+    let said = refusal(model.path());
+    assert!(said.starts_with("error: the tokenizer") && !said.contains("panicked"), "{said}");
+}
+
 #[test]
 fn messages_hold_no_backtrace() {
     let dir = tempfile::tempdir().unwrap();

@@ -211,6 +211,9 @@ fn check_grouping(spec: &FormatSpec) -> Result<(), String> {
     }
 }
 
+/// Digits after the point that can be written; a number of 64 bits has at most 1,074.
+const MOST_DIGITS: usize = 10_000;
+
 fn format_float(f: f64, spec: &FormatSpec) -> Result<String, String> {
     let kind = match spec.kind {
         None => None,
@@ -218,6 +221,9 @@ fn format_float(f: f64, spec: &FormatSpec) -> Result<String, String> {
         Some(kind) => return Err(wrong_type(kind, "floating-point numbers")),
     };
     check_grouping(spec)?;
+    if let Some(precision) = spec.precision.filter(|&precision| precision > MOST_DIGITS) {
+        return Err(format!("a precision of {precision} is more than {MOST_DIGITS}"));
+    }
     let scaled = if kind == Some('%') { f.abs() * 100.0 } else { f.abs() };
     let mut digits = if f.is_nan() {
         "nan".to_owned()

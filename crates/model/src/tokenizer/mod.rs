@@ -9,7 +9,7 @@ mod vocabulary;
 
 use super::ModelError;
 use super::stored_file::{read_json, refuse_pointer};
-use olive_core::{Result, error::IoContext, file};
+use olive_core::{Result, contain::contain, error::IoContext, file};
 use parts::Ends;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,12 @@ pub(crate) fn open(dir: &Path) -> Result<Tokenizer> {
         Form::of(dir).ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: JSON.into() })?;
     let config = config(dir)?;
     let mut tokenizer = match &form {
-        Form::Json(path) => Tokenizer::from_bytes(read(path)?).map_err(|e| unusable(e.to_string()))?,
+        Form::Json(path) => {
+            let text = read(path)?;
+            // The library panics at some forms of a decoder.
+            let read = contain(|| Tokenizer::from_bytes(text)).map_err(&unusable)?;
+            read.map_err(|e| unusable(e.to_string()))?
+        }
         Form::Vocabulary => from_value(vocabulary::read(dir, &config)).map_err(unusable)?,
         Form::SentencePiece(path) => {
             from_value(sentence_piece::read(&read(path)?, &config)).map_err(unusable)?
