@@ -105,7 +105,6 @@ impl Destination<'_> {
 
     /// A file that the result would overwrite, though it is nobody's to overwrite.
     fn in_the_way(&self) -> Option<PathBuf> {
-        let ownership = Ownership::of(self.output_dir, self.foreign);
         let names = |dir: PathBuf, wanted: &dyn Fn(&str) -> bool| {
             let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
             let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
@@ -117,8 +116,15 @@ impl Destination<'_> {
         let of_the_model = names(self.target(), &|name| self.last.pass.writes(name));
         let beside = names(self.output_dir.to_owned(), &|name| [MODEL_CONFIG, HISTORY].contains(&name));
         let all = of_the_model.iter().map(|name| below.join(name)).chain(beside.iter().map(PathBuf::from));
+        // Another run may be writing: it lists a file before it puts it in place, and removes it before it lists it no
+        // longer. So whose files they are is read after they were seen, and then whether they are still there.
+        let ownership = Ownership::of(self.output_dir, self.foreign);
+        let is_in_the_way = |lies: &Path, path: &Path| {
+            same(lies, self.config)
+                || !(lies.is_dir() || ownership.allows(path) || lies.symlink_metadata().is_err())
+        };
         all.map(|path| (self.output_dir.join(&path), path))
-            .find(|(lies, path)| same(lies, self.config) || !(lies.is_dir() || ownership.allows(path)))
+            .find(|(lies, path)| is_in_the_way(lies, path))
             .map(|(lies, _)| lies)
     }
 }
