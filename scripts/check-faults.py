@@ -9,7 +9,6 @@ that an undisturbed run writes, byte for byte, and nothing else. Prints a line p
 """
 import argparse
 import collections
-import hashlib
 import json
 import os
 import pathlib
@@ -18,38 +17,18 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import small_pipeline
+from small_pipeline import configuration, content, differing
+
 CALLS = "openat,write,pwrite64,writev,fsync,fdatasync,ftruncate,copy_file_range,sendfile,flock,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir"
 FAULTS = ["kill", "ENOSPC", "EIO", "EINTR", "EACCES"]
 # What a call cannot answer tells nothing. A lock that cannot be had is waited for, and an opened file is not full.
 SENSELESS = {("openat", "EINTR"), ("flock", "EINTR"), ("flock", "ENOSPC"), ("flock", "EIO")}
 
 
-def configuration():
-    rows = ROOT / "datasets/olive-qa.jsonl"
-    training = {"max_steps": 4, "save_steps": 2, "per_device_train_batch_size": 1, "logging_steps": 1, "eval_steps": 2, "seed": 0}
-    return {
-        "input_model": {"type": "HfModel", "model_path": str(ROOT / "model-cache/tiny-phi3")},
-        "data_configs": [{
-            "name": "d", "type": "HuggingfaceContainer",
-            "load_dataset_config": {"data_name": "json", "data_files": str(rows), "split": "train[:24]"},
-            "pre_process_data_config": {"text_template": "{Question} {Best Answer}", "max_seq_len": 16, "strategy": "line-by-line",
-                                        "pad_to_max_len": False},
-        }],
-        "passes": {
-            "l": {"type": "LoRA", "r": 2, "train_data_config": "d", "training_args": training},
-            "m": {"type": "MergeAdapterWeights"},
-            "b": {"type": "ModelBuilder", "precision": "int4"},
-        },
-        "cache_dir": "cache", "output_dir": "result",
-    }
-
-
 def run(folder, *before):
-    # One thread computes, so that its calls have the same numbers every time.
-    environment = {**os.environ, "RAYON_NUM_THREADS": "1", "RUST_BACKTRACE": "0"}
     command = [*before, os.environ["OLIVE"], "--offline", "--quiet", "run", "--config", "c.json"]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", timeout=120)
+    return small_pipeline.run(command, folder, 120)
 
 
 def files(folder):
@@ -61,13 +40,13 @@ def files(folder):
         if path.is_dir() or "/runs/" in name or name in {"c.json", "cache/content-hashes-v1.json"}:
             continue
         told_by_time = path.name in {"manifest.json", "run_history.json", "metrics.jsonl"} or "tfevents" in path.name
-        found[name.split("events.out")[0]] = None if told_by_time else hashlib.sha256(path.read_bytes()).hexdigest()
+        found[name.split("events.out")[0]] = None if told_by_time else content(path)
     return found
 
 
 def fresh(parent):
     folder = pathlib.Path(tempfile.mkdtemp(dir=parent))
-    (folder / "c.json").write_text(json.dumps(configuration()))
+    (folder / "c.json").write_text(json.dumps({**configuration(), "cache_dir": "cache", "output_dir": "result"}))
     return folder
 
 
@@ -100,21 +79,17 @@ def disturbed(parent, reference, call, number, fault):
             return f"ends with {first.returncode}: {first.stderr[-300:]}"
         # What could not be removed is left for the next run.
         if first.returncode == 0 and not call.startswith("unlink") and files(folder) != reference:
-            return f"ends well, and differs: {difference(reference, files(folder))}"
+            return f"ends well, and differs: {differing(reference, files(folder))[:6]}"
         second = run(folder)
         if second.returncode != 0:
             return f"the next run ends with {second.returncode}: {second.stderr[-300:]}"
         if files(folder) != reference:
-            return f"the next run leaves: {difference(reference, files(folder))}"
+            return f"the next run leaves: {differing(reference, files(folder))[:6]}"
     except subprocess.TimeoutExpired:
         return "hangs"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return None
-
-
-def difference(wanted, found):
-    return sorted(name for name in wanted.keys() | found.keys() if wanted.get(name, "") != found.get(name, ""))[:6]
 
 
 def main():

@@ -10,7 +10,6 @@ in the output folder and in the cache; nothing else may be left but run records.
 code 1 if there was one.
 """
 import argparse
-import hashlib
 import json
 import os
 import pathlib
@@ -22,7 +21,9 @@ import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+import small_pipeline
+from small_pipeline import ROOT, configuration, content, differing
+
 CALLS = ["rename", "renameat2", "linkat", "unlink", "unlinkat", "mkdir", "fsync", "flock", "openat"]
 # Names that the program gives to what is on its way.
 ON_THEIR_WAY = (".olive-partial-", ".tmp", ".checkpoint-")
@@ -40,7 +41,7 @@ def main():
     arguments = parser.parse_args()
     chance = random.Random(arguments.seed)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="olive-kills-"))
-    configure(folder)
+    (folder / "c.json").write_text(json.dumps(configuration()))
     started = time.monotonic()
     run(arguments.olive, folder, "whole").check_returncode()
     seconds = time.monotonic() - started
@@ -68,37 +69,13 @@ def main():
     sys.exit(1 if faults else 0)
 
 
-def configure(folder):
-    data = {
-        "name": "rows",
-        "type": "HuggingfaceContainer",
-        "load_dataset_config": {
-            "data_name": "json",
-            "data_files": str(ROOT / "datasets/olive-qa.jsonl"),
-            "split": "train[:8]",
-        },
-        "pre_process_data_config": {"text_template": "{Question}", "max_seq_len": 16},
-    }
-    training = {"max_steps": 6, "save_strategy": "steps", "save_steps": 2, "logging_steps": 1}
-    config = {
-        "input_model": {"type": "HfModel", "model_path": str(ROOT / "model-cache/tiny-phi3")},
-        "data_configs": [data],
-        "passes": {
-            "lora": {"type": "LoRA", "train_data_config": "rows", "r": 2, "training_args": training},
-            "merge": {"type": "MergeAdapterWeights"},
-            "builder": {"type": "ModelBuilder", "precision": "int4"},
-        },
-    }
-    (folder / "c.json").write_text(json.dumps(config))
-
-
 def command(olive, place):
     cache, output = f"cache_dir={place}/cache", f"output_dir={place}/out"
     return [str(olive), "--quiet", "run", "--config", "c.json", "--set", cache, "--set", output]
 
 
 def run(olive, folder, place):
-    return subprocess.run(command(olive, place), cwd=folder, capture_output=True, text=True, timeout=300)
+    return small_pipeline.run(command(olive, place), folder, 300)
 
 
 def kill(olive, folder, chance, seconds):
@@ -129,8 +106,7 @@ def check(olive, folder, whole):
         return f"the next run ends with {last.returncode}: {last.stderr}"
     found = contents(folder / "broken")
     if found != whole:
-        names = sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name))
-        return f"not as after an undisturbed run: {', '.join(names)}"
+        return f"not as after an undisturbed run: {', '.join(differing(whole, found))}"
     again = run(olive, folder, "broken")
     if again.returncode or " run " in again.stdout:
         return f"the run after that is not from the cache: {again.stdout}{again.stderr}"
@@ -148,7 +124,7 @@ def contents(place):
         if path.name in OF_THE_RUN or path.name == "manifest.json" or "tfevents" in path.name:
             files[name.rsplit("events.out", 1)[0]] = "there"
         elif on_its_way or not path.suffix == ".lock" and not path.name.startswith("content-hashes"):
-            files[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "a folder"
+            files[name] = content(path) if path.is_file() else "a folder"
     return {name: content for name, content in files.items() if not name.endswith(".in-use")}
 
 

@@ -2,11 +2,11 @@
 
 use super::{Globals, environment, output};
 use clap::Args;
+use olive_core::available::{self, Available, Machine};
 use olive_core::event::{Event, EventSink};
 use olive_core::{Fault, Result, device};
 use olive_runtime::library_file::PINNED;
 use olive_runtime::{LibrarySearch, RuntimeError, preflight, threads};
-use olive_train::available::{self, Available, Machine};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Mutex;

@@ -24,8 +24,12 @@ pub(crate) fn piece(text: &str) -> olive_core::Result<()> {
 
 /// An error message and what to do about it.
 pub(crate) fn error(text: &str, hint: Option<&str>) {
-    let hint = hint.map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-    note(&wrap::for_stderr(&format!("error: {text}{hint}")));
+    note(&wrap::for_stderr(&format!("error: {}", with_hint(text, hint))));
+}
+
+/// A message with what to do about it on a line of its own.
+pub(crate) fn with_hint(text: &str, hint: Option<&str>) -> String {
+    hint.map_or_else(|| text.to_owned(), |hint| format!("{text}\n  hint: {hint}"))
 }
 
 /// A line beside the result.

@@ -1,8 +1,9 @@
 //! What a plan would find in the cache, in words.
 
+use olive_core::available::Available;
 use olive_engine::{Prospects, StepState};
+use olive_train::MemoryNeed;
 use olive_train::memory::size;
-use olive_train::{Available, MemoryNeed};
 
 /// For every step of every flow: cached, to run, or why that cannot be said.
 pub(crate) fn describe(prospects: &Prospects) -> Vec<Vec<String>> {

@@ -49,8 +49,7 @@ impl Problem {
 
 /// A warning as the terminal has it.
 pub(crate) fn as_warning(error: &Error) -> String {
-    let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
-    format!("{}{hint}", error.with_causes())
+    output::with_hint(&error.with_causes(), error.hint().as_deref())
 }
 
 /// Prints the document that a verb gives, or one that has only its errors: either way stdout is one JSON object.

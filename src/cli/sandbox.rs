@@ -52,6 +52,7 @@ mod linux {
         ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
         RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
     };
+    use olive_core::secrets::is_secret;
     use std::ffi::OsString;
     use std::os::unix::process::CommandExt;
     use std::path::{Path, PathBuf};
@@ -74,7 +75,7 @@ mod linux {
         "/dev/urandom",
     ];
 
-    /// Parts of names of variables whose values are nobody's business.
+    /// Parts of names of variables that are dropped, too: one too many does no harm here.
     const SECRET: [&str; 4] = ["TOKEN", "SECRET", "PASSWORD", "KEY"];
 
     pub(super) fn enter(globals: &Globals) -> Result<(), SandboxError> {
@@ -107,8 +108,8 @@ mod linux {
     /// `/proc/self/environ` keeps what the process was started with, so it is started again without its secrets.
     fn forget_secrets() -> Result<(), SandboxError> {
         let is_secret = |name: &OsString| {
-            let name = name.to_string_lossy().to_uppercase();
-            SECRET.iter().any(|part| name.contains(part))
+            let name = name.to_string_lossy();
+            is_secret(&name) || SECRET.iter().any(|part| name.to_uppercase().contains(part))
         };
         let secrets: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).filter(is_secret).collect();
         if secrets.is_empty() {

@@ -133,7 +133,7 @@ fn the_cache_is_cleaned_of_artefacts_only_and_through_no_links() {
     let artefact = project.artefact("ModelBuilder");
     let key = artefact.file_name().unwrap().to_str().unwrap().to_owned();
     let builder = "cache/passes-v1/ModelBuilder";
-    for path in [
+    let theirs = [
         "cache/passes-v1/thesis/chapter/one",
         "cache/passes-v1/notes.txt",
         &format!("{builder}/notes.txt"),
@@ -141,7 +141,8 @@ fn the_cache_is_cleaned_of_artefacts_only_and_through_no_links() {
         &format!("{builder}/{}/manifest.json", "A".repeat(64)),
         "victim/letters/one",
         "victim/file",
-    ] {
+    ];
+    for path in theirs {
         project.write(path, THEIRS);
     }
     symlink(project.at("victim"), project.at("cache/passes-v1/LoRA")).unwrap();
@@ -159,15 +160,7 @@ fn the_cache_is_cleaned_of_artefacts_only_and_through_no_links() {
     );
     assert!(told.contains("is left: it is no artefact"), "{told}");
     assert!(!artefact.exists());
-    for path in [
-        "cache/passes-v1/thesis/chapter/one",
-        "cache/passes-v1/notes.txt",
-        &format!("{builder}/notes.txt"),
-        &format!("{builder}/{}/no manifest", "a".repeat(64)),
-        &format!("{builder}/{}/manifest.json", "A".repeat(64)),
-        "victim/letters/one",
-        "victim/file",
-    ] {
+    for path in theirs {
         assert!(project.is_theirs(path), "{path}: {told}");
     }
     // The whole folder is a link.

@@ -12,7 +12,7 @@ use serde_json::Value;
 const MOST_LAYERS: usize = 1 << 16;
 
 /// Positions are computed in f32, which counts no further.
-const MOST_POSITIONS: usize = 1 << f32::MANTISSA_DIGITS;
+pub const MOST_POSITIONS: usize = 1 << f32::MANTISSA_DIGITS;
 
 /// Reads a configuration of transformers 4 (`rope_theta`, `rope_scaling`) or 5 (`rope_parameters`).
 pub(crate) struct ConfigReader<'a> {

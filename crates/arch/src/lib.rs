@@ -13,6 +13,7 @@ mod rope_reader;
 mod spec;
 mod torch_math;
 
+pub use config_reader::MOST_POSITIONS;
 pub use error::ArchError;
 pub use families::SUPPORTED;
 pub use family::{Family, SpecialTokenIds, Windows};

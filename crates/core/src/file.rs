@@ -1,7 +1,7 @@
 //! Files that others may have put something else in the place of: links, pipes, devices.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,12 @@ pub fn open_lock(path: &Path) -> Result<File> {
         }
         opened => regular(opened?),
     }
+}
+
+/// Whether this is still the file, or the folder, of that name: another may have taken its place since it was opened.
+pub fn is_at(file: &File, path: &Path) -> bool {
+    let id = |meta: Metadata| (meta.dev(), meta.ino());
+    file.metadata().ok().map(id).is_some_and(|own| path.metadata().is_ok_and(|meta| id(meta) == own))
 }
 
 /// Gives a file this content by way of another name: a reader sees the old one or the new one, and a link of that name is

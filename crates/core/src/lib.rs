@@ -1,6 +1,7 @@
 //! What every part of the program shares: errors that say what to do, events, cancellation, hashes of contents, the
 //! device, and the models that passes hand to one another.
 
+pub mod available;
 pub mod cancel;
 pub mod contain;
 pub mod content;

@@ -13,14 +13,12 @@ use crate::special_tokens::SpecialTokens;
 use crate::strategy::Sampler;
 use crate::template::Template;
 use crate::texts;
+use olive_arch::MOST_POSITIONS;
 use olive_config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Error, Result};
 use olive_model::ModelFolder;
-
-/// Models count positions in f32, which counts no further.
-const MOST_POSITIONS: usize = 1 << f32::MANTISSA_DIGITS;
 
 /// Reads the rows of `config`, makes their texts, tokenises these with the tokenizer of `model` and cuts samples.
 ///

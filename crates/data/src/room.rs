@@ -2,6 +2,7 @@
 
 use crate::error::{DataError, Location};
 use crate::value::Value;
+use olive_core::available::{self, Available};
 use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,11 +27,7 @@ pub(crate) struct Full;
 impl Room {
     /// For the memory that is available now.
     pub(crate) fn of_machine() -> Room {
-        let mut system = sysinfo::System::new();
-        system.refresh_memory_specifics(sysinfo::MemoryRefreshKind::nothing().with_ram());
-        let machine = Some(system.available_memory()).filter(|bytes| *bytes > 0);
-        let group = system.cgroup_limits().map(|limits| limits.free_memory);
-        let available = machine.into_iter().chain(group).chain(address_space()).min();
+        let available = Available::now().memory.into_iter().chain(available::unmapped()).min();
         Room::new(available.unwrap_or(u64::MAX) / COPIES)
     }
 
@@ -119,32 +116,12 @@ impl Drop for Meter<'_> {
     }
 }
 
-/// What a limit of the process (`ulimit -v`) leaves; `None` without one.
-fn address_space() -> Option<u64> {
-    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    left_of(&limits, &status)
-}
-
-fn left_of(limits: &str, status: &str) -> Option<u64> {
-    let limit = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    let limit: u64 = limit.split_whitespace().next()?.parse().ok()?;
-    let used = status.lines().find_map(|line| line.strip_prefix("VmSize:"))?;
-    let used: u64 = used.split_whitespace().next()?.parse().ok()?;
-    Some(limit.saturating_sub(used * 1024))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_read_as_the_system_writes_them() {
-        let limits =
-            "Max file size  unlimited unlimited bytes\nMax address space         8192000 unlimited bytes\n";
-        assert_eq!(left_of(limits, "VmPeak:\t 9 kB\nVmSize:\t   1000 kB\n"), Some(8_192_000 - 1_024_000));
-        let unlimited = "Max address space         unlimited            unlimited            bytes\n";
-        assert_eq!(left_of(unlimited, "VmSize:\t 1 kB\n"), None);
+    fn the_machine_has_room() {
         assert!(Room::of_machine().largest_file() > 1 << 20);
     }
 

@@ -5,9 +5,10 @@ use crate::passes::{MemoryPolicy, SampleLengths};
 use crate::plan::{Flow, Step, StepKey};
 use crate::{EngineError, Environment};
 use olive_core::Result;
+use olive_core::available::Available;
 use olive_core::device::DeviceChoice;
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_train::{Available, MemoryNeed};
+use olive_train::MemoryNeed;
 
 /// Refuses a flow of which a step that is not in the cache does not fit.
 ///

@@ -7,12 +7,13 @@ use crate::cache::Store;
 use crate::cache::store::Unusable;
 use crate::error::EngineError;
 use crate::passes::RunConfig;
+use olive_core::available::Available;
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use olive_data::DataError;
 use olive_model::ModelError;
-use olive_train::{Available, MemoryNeed};
+use olive_train::MemoryNeed;
 use std::path::PathBuf;
 
 /// What can be said of a plan before it is run.

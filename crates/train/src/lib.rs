@@ -2,7 +2,6 @@
 //!
 //! [`Trainer`] does single steps on explicit micro-batches; [`fit()`] drives it over a dataset.
 
-pub mod available;
 mod batches;
 mod checkpoint;
 mod error;
@@ -23,7 +22,6 @@ pub mod targets;
 pub mod tensorboard;
 mod trainer;
 
-pub use available::Available;
 pub use batches::BatchPlan;
 pub use checkpoint::Checkpoints;
 pub use error::TrainError;

@@ -16,9 +16,9 @@
 //! `tokens` are those of one micro-batch: accumulation costs nothing. `layer` is what `decoder::layer` keeps of a layer;
 //! packed projections, norms on queries and keys, and norms after a branch keep some more.
 
-use crate::available::Available;
 use olive_arch::{Linear, NormLayout, Spec};
 use olive_core::Fault;
+use olive_core::available::Available;
 use olive_kernels::lm_loss;
 
 /// A run, as far as its memory depends on it.

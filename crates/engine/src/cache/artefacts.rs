@@ -51,22 +51,57 @@ impl Artefacts<'_> {
         hasher.field("version", &wanted.version);
         hasher.field("input", &self.input_key);
         hasher.field("options", wanted.options);
-        let key = hasher.finish();
-        let id = ArtefactId { pass_type: wanted.kind, key: &key };
-        let artefact = self.store.get_or_run(&id, false, cancel, events, |dir| {
+        let made = Made {
+            kind: wanted.kind,
+            version: wanted.version,
+            key: &hasher.finish(),
+            input_key: self.input_key,
+            input: wanted.input,
+            options: serde_json::to_value(wanted.options).expect("options are plain data"),
+        };
+        self.store.get_or_make(&made, cancel, events, |dir| {
+            work(dir)?;
+            (self.unchanged)()
+        })
+    }
+}
+
+/// An artefact that no pass of a configuration gives: what its manifest says.
+pub(super) struct Made<'a> {
+    pub(super) kind: &'static str,
+    pub(super) version: u32,
+    pub(super) key: &'a str,
+    pub(super) input_key: &'a str,
+    pub(super) input: &'a Path,
+    pub(super) options: serde_json::Value,
+}
+
+impl Store {
+    /// The folder of such an artefact, which `work` fills if it is not there.
+    ///
+    /// # Errors
+    /// As [`Store::get_or_run`].
+    pub(super) fn get_or_make(
+        &self,
+        made: &Made,
+        cancel: &CancelFlag,
+        events: &dyn EventSink,
+        work: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let id = ArtefactId { pass_type: made.kind, key: made.key };
+        let artefact = self.get_or_run(&id, false, cancel, events, |dir| {
             let clock = Instant::now();
             let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
             work(dir)?;
-            (self.unchanged)()?;
             let manifest = Manifest {
                 olive_version: env!("CARGO_PKG_VERSION").into(),
-                pass_type: wanted.kind.into(),
-                pass_version: wanted.version,
+                pass_type: made.kind.into(),
+                pass_version: made.version,
                 pass_name: "-".into(),
-                key: key.clone(),
-                input_key: self.input_key.into(),
-                input: wanted.input.to_owned(),
-                options: serde_json::to_value(wanted.options).expect("options are plain data"),
+                key: made.key.to_owned(),
+                input_key: made.input_key.to_owned(),
+                input: made.input.to_owned(),
+                options: made.options.clone(),
                 data: Vec::new(),
                 output: ModelKind::Hf,
                 started,

@@ -1,16 +1,14 @@
 //! Converted models among the artefacts.
 
-use super::manifest::Manifest;
+use super::artefacts::Made;
 use super::store::ArtefactId;
 use super::{CacheError, KeyHasher, Store};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::content::ContentHashes;
 use olive_core::event::EventSink;
-use olive_core::handle::ModelKind;
 use olive_model::{Conversion, Conversions};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
 
 impl Conversions for Store {
     fn find(&self, wanted: &Conversion) -> Result<Option<PathBuf>> {
@@ -28,36 +26,26 @@ impl Conversions for Store {
     ) -> Result<PathBuf> {
         let contents = self.contents();
         let (key, content) = key(wanted, &contents)?;
-        let id = ArtefactId { pass_type: wanted.kind, key: &key };
-        let artefact = self.get_or_run(&id, false, cancel, events, |dir| {
-            let clock = Instant::now();
-            let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
+        let made = Made {
+            kind: wanted.kind,
+            version: wanted.version,
+            key: &key,
+            input_key: &content,
+            input: wanted.source,
+            options: serde_json::json!({}),
+        };
+        let folder = Store::get_or_make(self, &made, cancel, events, |dir| {
             work(dir)?;
-            if let Some(path) = contents.first_changed() {
-                return Err(CacheError::InputChanged { path }.into());
+            match contents.first_changed() {
+                Some(path) => Err(CacheError::InputChanged { path }.into()),
+                None => Ok(()),
             }
-            let manifest = Manifest {
-                olive_version: env!("CARGO_PKG_VERSION").into(),
-                pass_type: wanted.kind.into(),
-                pass_version: wanted.version,
-                pass_name: "-".into(),
-                key: key.clone(),
-                input_key: content.clone(),
-                input: wanted.source.to_owned(),
-                options: serde_json::json!({}),
-                data: Vec::new(),
-                output: ModelKind::Hf,
-                started,
-                seconds: clock.elapsed().as_secs_f64(),
-                files: Vec::new(),
-            };
-            Ok((ModelKind::Hf, manifest))
         })?;
         if let Err(error) = contents.save() {
             // It only saves time.
             tracing::debug!("content hashes are not remembered: {error}");
         }
-        Ok(artefact.output)
+        Ok(folder)
     }
 }
 

@@ -25,7 +25,6 @@ use olive_core::{Result, error::IoContext, file};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -277,7 +276,7 @@ impl Store {
             let lock = path.with_extension(&LOCK[1..]);
             if let Ok(held) = file::open_lock(&lock)
                 && held.try_lock().is_ok()
-                && is_at(&held, &lock)
+                && file::is_at(&held, &lock)
             {
                 remove_if_there(&path)?;
             }
@@ -286,7 +285,7 @@ impl Store {
     }
 
     /// What is remembered of the contents of files beside the artefacts.
-    pub(super) fn contents(&self) -> ContentHashes {
+    pub(crate) fn contents(&self) -> ContentHashes {
         ContentHashes::open(self.root.parent().expect("in the cache folder"))
     }
 
@@ -314,7 +313,7 @@ impl Store {
         }
         let Ok(file) = file::open_lock(&path).or_else(|_| file::open(&path)) else { return true };
         match file.try_lock_shared() {
-            Ok(()) if is_at(&file, &path) => {
+            Ok(()) if file::is_at(&file, &path) => {
                 used.insert(path, file);
                 true
             }
@@ -337,7 +336,7 @@ impl Store {
             };
             match file.try_lock() {
                 // A lock on a file that was cleaned away keeps nobody out.
-                Ok(()) if is_at(&file, &path) => return Ok(file),
+                Ok(()) if file::is_at(&file, &path) => return Ok(file),
                 Ok(()) => continue,
                 Err(TryLockError::WouldBlock) if !waiting => {
                     waiting = true;
@@ -385,12 +384,6 @@ fn key_of(path: &Path) -> Option<String> {
     let is_key =
         key.len() == KEY_LENGTH && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     is_key.then(|| key.to_owned())
-}
-
-/// Whether this is still the file of that name.
-fn is_at(file: &File, path: &Path) -> bool {
-    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    file.metadata().ok().map(id).is_some_and(|own| path.metadata().is_ok_and(|meta| id(meta) == own))
 }
 
 /// What lies in a folder, if it is there.

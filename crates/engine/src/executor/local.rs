@@ -120,7 +120,7 @@ impl LocalExecutor {
         };
         let clock = Instant::now();
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
-        let data = passes::data_entries(&*step.pass)?;
+        let data = passes::data_entries(&*step.pass, &execution.store.contents())?;
         step.pass.run(model, dir, &context).map_err(|error| {
             if error.is_interruption() {
                 return error;

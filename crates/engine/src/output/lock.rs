@@ -2,9 +2,8 @@
 
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use std::fs::{File, TryLockError};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ pub(super) fn take(dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> R
         std::fs::create_dir_all(dir).at("create", dir)?;
         let folder = File::open(dir).at("open", dir)?;
         match folder.try_lock() {
-            Ok(()) if is_at(&folder, dir) => return Ok(folder),
+            Ok(()) if file::is_at(&folder, dir) => return Ok(folder),
             // It was removed and made again in between.
             Ok(()) => continue,
             Err(TryLockError::Error(error)) => {
@@ -35,10 +34,4 @@ pub(super) fn take(dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> R
         cancel.check()?;
         std::thread::sleep(Duration::from_millis(50));
     }
-}
-
-/// Whether this is still the folder of that name.
-fn is_at(folder: &File, dir: &Path) -> bool {
-    let id = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    folder.metadata().ok().map(id).is_some_and(|own| dir.metadata().is_ok_and(|meta| id(meta) == own))
 }

@@ -5,6 +5,7 @@ use super::{MemoryPolicy, RunContext};
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
 use olive_config::{DataConfig, Targets};
+use olive_core::available::Available;
 use olive_core::device::uses_host_memory;
 use olive_core::error::IoContext;
 use olive_core::event::Event;
@@ -18,8 +19,7 @@ use olive_model::adapter_config::TargetModules;
 use olive_model::{Adapter, AdapterConfig, Checkpoint, ModelFolder, QuantisedBase};
 use olive_train::metrics::Metrics;
 use olive_train::{
-    Available, Checkpoints, Fit, LoraShape, MemoryNeed, Saver, TrainError, Trainer, TrainerOptions, Workload,
-    targets,
+    Checkpoints, Fit, LoraShape, MemoryNeed, Saver, TrainError, Trainer, TrainerOptions, Workload, targets,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -29,9 +29,8 @@ pub(super) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) ->
 ///
 /// # Errors
 /// As [`feed`].
-pub(crate) fn entries(pass: &dyn Pass) -> Result<Vec<DataEntry>> {
-    let contents = ContentHashes::default();
-    pass.data().iter().map(|data| entry(data, &contents)).collect()
+pub(crate) fn entries(pass: &dyn Pass, contents: &ContentHashes) -> Result<Vec<DataEntry>> {
+    pass.data().iter().map(|data| entry(data, contents)).collect()
 }
 
 fn entry(data: &DataUse, contents: &ContentHashes) -> Result<DataEntry> {

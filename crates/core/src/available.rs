@@ -29,10 +29,19 @@ impl Available {
         let data = left_by_limit(&limits, "Max data size", &status, "RssAnon:");
         Available {
             memory: machine.into_iter().chain(groups).chain(data).min(),
-            addresses: left_by_limit(&limits, "Max address space", &status, "VmRSS:"),
+            addresses: left_by_limit(&limits, ADDRESSES, &status, "VmRSS:"),
         }
     }
 }
+
+/// Address space that nothing is mapped in, in bytes, for what asks for more of it. `None` without a limit (`ulimit -v`).
+pub fn unmapped() -> Option<u64> {
+    let limits = read_to_string("/proc/self/limits").ok()?;
+    left_by_limit(&limits, ADDRESSES, &read_to_string("/proc/self/status").ok()?, "VmSize:")
+}
+
+/// The line of `ulimit -v` in `/proc/self/limits`.
+const ADDRESSES: &str = "Max address space";
 
 /// Names of the files of a control group.
 struct GroupFiles {
@@ -162,6 +171,8 @@ mod tests {
                       Max address space         4096000              unlimited            bytes     \n";
         let status = "VmSize:\t  999999 kB\nVmRSS:\t    1000 kB\n";
         assert_eq!(left_by_limit(limits, "Max address space", status, "VmRSS:"), Some(3_072_000));
+        let mapped = "VmPeak:\t 9 kB\nVmSize:\t   1000 kB\n";
+        assert_eq!(left_by_limit(limits, ADDRESSES, mapped, "VmSize:"), Some(4_096_000 - 1_024_000));
         assert_eq!(left_by_limit(limits, "Max data size", status, "VmRSS:"), None);
         let machine = of_machine().expect("known here");
         assert!(machine.available > 1 << 20 && machine.available <= machine.total);
