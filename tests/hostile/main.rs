@@ -75,7 +75,9 @@ fn walk(first: u64, time: Duration) {
             break;
         }
     }
-    assert!(faults.is_empty(), "{} of {} cases:\n{}", faults.len(), case - first, faults.join("\n"));
+    let cases = case - first;
+    support::shared::say(&format!("{cases} cases from {first} on"));
+    assert!(faults.is_empty(), "{} of {cases} cases:\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]
