@@ -17,6 +17,7 @@ mod plan_state;
 mod plan_text;
 mod problem;
 mod run;
+mod run_job;
 mod sandbox;
 mod schema;
 mod session;
@@ -79,6 +80,9 @@ pub(crate) enum LogFormat {
 enum Verb {
     /// Run the passes of a configuration.
     Run(run::RunArgs),
+    /// Do the work of a job that `olive run` sent to this machine.
+    #[command(hide = true)]
+    RunJob(run_job::RunJobArgs),
     /// Check a configuration and print the plan, without running anything.
     Validate(validate::ValidateArgs),
     /// Answer one prompt with a model: a folder, a folder with an adapter, or an ONNX folder.
@@ -115,6 +119,7 @@ impl Cli {
         environment::keep_secrets();
         let result = match &self.verb {
             Verb::Run(args) => run::run(args, globals),
+            Verb::RunJob(args) => run_job::run(args, globals),
             Verb::Validate(args) => validate::run(args, globals),
             Verb::Generate(args) => generate::run(args, globals),
             Verb::Chat(args) => chat::run(args, globals),

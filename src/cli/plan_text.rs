@@ -97,6 +97,9 @@ fn data(config: &DataConfig) -> String {
         DataFiles::PerSplit(splits) => {
             format!(" from {}", splits.values().flatten().cloned().collect::<Vec<_>>().join(", "))
         }
+        DataFiles::Listed(splits) => {
+            format!(" from {} files", splits.iter().map(|(_, files)| files.len()).sum::<usize>())
+        }
         DataFiles::Remote { kind, description } => {
             format!(" from {description} ({kind}, cannot be read yet)")
         }

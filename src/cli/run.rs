@@ -32,7 +32,7 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
-    let options = LoadOptions { set: args.set.clone(), local: args.local };
+    let options = LoadOptions { set: args.set.clone(), local: args.local, ..LoadOptions::default() };
     let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
     let plan = Plan::new(&config)?;
     let memory = if args.ignore_memory { MemoryPolicy::Ignore } else { MemoryPolicy::Refuse };

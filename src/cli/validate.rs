@@ -41,7 +41,7 @@ pub(super) enum Strictness {
 pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
     let strictness = if args.strict { Strictness::Strict } else { Strictness::Lenient };
     let read = || -> Result<(RunConfig, Plan, Environment)> {
-        let options = LoadOptions { set: args.set.clone(), local: args.local };
+        let options = LoadOptions { set: args.set.clone(), local: args.local, ..LoadOptions::default() };
         let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
         let plan = Plan::new(&config)?;
         Ok((config, plan, environment::of_the_engine(globals, MemoryPolicy::Refuse)?))

@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 11] =
-    ["core", "kernels", "arch", "model", "config", "decoder", "data", "train", "onnx", "runtime", "engine"];
+const CRATES: [&str; 12] = [
+    "core", "kernels", "arch", "model", "config", "decoder", "data", "train", "onnx", "runtime", "engine",
+    "systems",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

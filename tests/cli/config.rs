@@ -15,8 +15,11 @@ fn load_as(name: &str, text: &str, set: &[&str]) -> olive_core::Result<RunConfig
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join(name);
     std::fs::write(&path, text).expect("the configuration is written");
-    let options =
-        LoadOptions { set: set.iter().map(|argument| (*argument).to_owned()).collect(), local: true };
+    let options = LoadOptions {
+        set: set.iter().map(|argument| (*argument).to_owned()).collect(),
+        local: true,
+        ..LoadOptions::default()
+    };
     RunConfig::load(&path, &options, &REGISTRY)
 }
 
@@ -52,7 +55,7 @@ fn modern(pass: &str, pre_process: &str) -> String {
 #[test]
 fn the_documented_lora_pipeline_reads_verbatim() {
     let Some(seed) = shared("seed") else { return };
-    let options = LoadOptions { set: Vec::new(), local: true };
+    let options = LoadOptions { set: Vec::new(), local: true, ..LoadOptions::default() };
     let config = RunConfig::load(&seed.join("lora.json"), &options, &REGISTRY)
         .unwrap_or_else(|error| panic!("{error}"));
     let InputModel::HuggingFace { model_path, trust_remote_code, task, .. } = &config.input_model else {
@@ -100,7 +103,7 @@ fn the_documented_lora_pipeline_reads_verbatim() {
 fn the_documented_qlora_pipeline_reads_verbatim_and_its_data_can_be_replaced() {
     let Some(seed) = shared("seed") else { return };
     let set = "data_configs.dataset_default_train.load_dataset_config.data_files=rows.jsonl";
-    let options = LoadOptions { set: vec![set.into()], local: true };
+    let options = LoadOptions { set: vec![set.into()], local: true, ..LoadOptions::default() };
     let config = RunConfig::load(&seed.join("qlora.json"), &options, &REGISTRY)
         .unwrap_or_else(|error| panic!("{error}"));
     let qlora: &QloraOptions = self::options(&config, 0);
@@ -323,7 +326,8 @@ fn the_builders_options_have_old_words_and_new_ones() {
 #[test]
 fn values_mean_the_same_as_a_file() {
     let text = modern(r#", "lora_r": 8, "output_name": "x""#, r#""source_max_len": 32, "text_cols": "text""#);
-    let options = LoadOptions { set: vec!["passes.lora.alpha=4".into()], local: true };
+    let options =
+        LoadOptions { set: vec!["passes.lora.alpha=4".into()], local: true, ..LoadOptions::default() };
     let read = |text: &str| {
         let value = serde_json::from_str(text).expect("JSON");
         RunConfig::from_value(&value, "trial 1".as_ref(), &options, &REGISTRY)
@@ -439,8 +443,11 @@ fn every_shared_configuration_does_what_its_list_says() {
         };
         let ours = *cells.last().expect("rows have cells");
         seen += 1;
-        let result =
-            RunConfig::load(&folder.join(file), &LoadOptions { set: Vec::new(), local: true }, &REGISTRY);
+        let result = RunConfig::load(
+            &folder.join(file),
+            &LoadOptions { set: Vec::new(), local: true, ..LoadOptions::default() },
+            &REGISTRY,
+        );
         if ours == "accept" {
             result.unwrap_or_else(|error| panic!("{file}: {error}"));
         } else {
@@ -466,8 +473,12 @@ fn the_target_decides_what_the_builder_builds_for() {
     assert_eq!(builder.execution_provider, "cuda");
     assert_eq!(config.engine.target.as_deref(), Some("gpu"));
     if !olive_core::device::built_with_cuda() {
-        let error = RunConfig::load(&path, &LoadOptions { set: Vec::new(), local: true }, &REGISTRY)
-            .expect_err("fp16 on the CPU");
+        let error = RunConfig::load(
+            &path,
+            &LoadOptions { set: Vec::new(), local: true, ..LoadOptions::default() },
+            &REGISTRY,
+        )
+        .expect_err("fp16 on the CPU");
         assert!(error.to_string().contains("possible are fp32, int8, int4"), "{error}");
     }
 }

@@ -5,6 +5,7 @@ mod cache_key;
 mod config;
 mod doctor;
 mod hostile_folders;
+mod job;
 mod memory;
 mod output_folder;
 mod run;

@@ -146,7 +146,9 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
     let quickstart = Quickstart::new(1);
     let set = quickstart.arguments(&[]).into_iter().filter(|argument| argument != "--set").collect();
     let file = root().join("configs/quickstart/olive-config.json");
-    let mut config = RunConfig::load(&file, &LoadOptions { set, local: true }, &REGISTRY).unwrap();
+    let mut config =
+        RunConfig::load(&file, &LoadOptions { set, local: true, ..LoadOptions::default() }, &REGISTRY)
+            .unwrap();
     config.path = PathBuf::new();
     let mut builder = config.passes.iter().find(|pass| pass.name == "builder").unwrap().clone();
     builder.name = "alone".into();

@@ -1,5 +1,6 @@
 //! From a file to a [`RunConfig`].
 
+use crate::data::DataPlaces;
 use crate::error::ConfigError;
 use crate::findings::Findings;
 use crate::node::Node;
@@ -16,6 +17,8 @@ pub struct LoadOptions {
     pub set: Vec<String>,
     /// `--local`: every pass runs on this machine, whatever `host` and `target` say.
     pub local: bool,
+    /// Data configs whose rows lie elsewhere than the file says.
+    pub places: DataPlaces,
 }
 
 impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
@@ -78,7 +81,7 @@ impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
             for argument in &options.set {
                 overrides::apply(&mut root, argument)?;
             }
-            config = read::read(&root, path, options.local, registry, &mut findings);
+            config = read::read(&root, path, options.local, &options.places, registry, &mut findings);
         }
         let warnings = findings.finish(path)?;
         let mut config = config.expect("a configuration without errors was read");

@@ -17,6 +17,8 @@ use std::sync::Arc;
 pub struct RunConfig<P: ?Sized> {
     /// The file it was read from.
     pub path: PathBuf,
+    /// What the file says, with the overrides.
+    pub document: serde_json::Value,
     pub workflow_id: String,
     pub input_model: InputModel,
     pub systems: BTreeMap<String, System>,

@@ -62,6 +62,10 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
                 Ok(SplitFiles { split: split.clone(), files: expand_all(patterns, base.as_deref())? })
             })
             .collect::<Result<_>>()?,
+        DataFiles::Listed(splits) => splits
+            .iter()
+            .map(|(split, files)| SplitFiles { split: split.clone(), files: files.clone() })
+            .collect(),
         DataFiles::Unset | DataFiles::Remote { .. } => match (base, named) {
             (Some(dir), _) => return folder_splits(&dir, named),
             (None, named) => {

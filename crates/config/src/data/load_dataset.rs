@@ -58,9 +58,22 @@ pub enum DataFiles {
     Local(Vec<String>),
     /// Paths or globs per split.
     PerSplit(BTreeMap<String, Vec<String>>),
+    /// The files of every split, as they are.
+    Listed(Vec<(String, Vec<PathBuf>)>),
     /// A place this program cannot reach yet, for example a datastore of AzureML.
     Remote { kind: String, description: String },
 }
+
+/// Where the rows of a data config lie, wherever the file says that they do.
+#[derive(Debug, Clone)]
+pub struct DataPlace {
+    /// A reader: `json`, `csv`, …
+    pub data_name: String,
+    pub data_files: DataFiles,
+}
+
+/// By the name of the data config.
+pub type DataPlaces = BTreeMap<String, DataPlace>;
 
 /// Files, or where else the rows lie.
 static DATA_FILES: Special = Special::unchecked("text, list or object", || {

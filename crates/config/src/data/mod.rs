@@ -7,7 +7,7 @@ mod text_generation;
 
 pub use config::DataConfig;
 pub(crate) use load_dataset::LOAD;
-pub use load_dataset::{DataFiles, LoadDataset};
+pub use load_dataset::{DataFiles, DataPlace, DataPlaces, LoadDataset};
 pub use reader_options::{AsciiChar, Header, ReaderOptions, SampleBy, SkipRows};
 pub(crate) use reader_options::{READER, READER_UNUSED};
 pub(crate) use text_generation::{BLOCKS, LENGTH, SOURCE, STRATEGY, UNUSED};

@@ -1,6 +1,6 @@
 //! `data_configs`, in all of their historic shapes.
 
-use crate::data::DataConfig;
+use crate::data::{DataConfig, DataPlaces};
 use crate::fields::{Fields, GivenOption};
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 pub(super) struct DataConfigs<'n> {
     entries: Vec<Components<'n>>,
     pub(super) data_root: Option<String>,
+    pub(super) places: &'n DataPlaces,
     model_era: Era,
     /// Some entry has no usable name, so a reference without a target may mean that one.
     broken: bool,
@@ -38,12 +39,14 @@ impl<'n> DataConfigs<'n> {
     pub(super) fn read(
         root: &Fields<'n>,
         data_root: Option<String>,
+        places: &'n DataPlaces,
         model_era: Era,
         findings: &mut Findings,
     ) -> DataConfigs<'n> {
         let mut data = DataConfigs {
             entries: Vec::new(),
             data_root,
+            places,
             model_era,
             broken: false,
             used: RefCell::default(),

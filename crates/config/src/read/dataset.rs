@@ -1,7 +1,7 @@
 //! `load_dataset_config`: which rows.
 
 use super::data::{Components, DataConfigs};
-use crate::data::{DataFiles, LoadDataset};
+use crate::data::{DataFiles, DataPlace, LoadDataset};
 use crate::data_readers::READERS;
 use crate::findings::Findings;
 use crate::node::{Node, NodeValue};
@@ -57,8 +57,9 @@ impl Components<'_> {
         if let Some(root) = &all.data_root {
             prefix(root, &mut files, &mut data_dir);
         }
-        if let (DataFiles::Remote { kind, description }, Some(found)) =
-            (&files, self.load.found("data_files"))
+        let place = all.places.get(&self.name);
+        if let (DataFiles::Remote { kind, description }, Some(found), None) =
+            (&files, self.load.found("data_files"), place)
         {
             let message = format!("the rows lie in a place that cannot be read yet: {description} ({kind})");
             let hint =
@@ -76,7 +77,13 @@ impl Components<'_> {
         if !filters.is_null() && !filters.is_object() {
             values.error("col_filters", "expected an object of columns and values", None, findings);
         }
-        Some(LoadDataset { data_dir, data_files: files, ..LoadDataset::read(values)? })
+        let load = LoadDataset { data_dir, data_files: files, ..LoadDataset::read(values)? };
+        Some(match place.cloned() {
+            None => load,
+            Some(DataPlace { data_name, data_files }) => {
+                LoadDataset { data_name, data_dir: None, data_files, ..load }
+            }
+        })
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod registry;
 mod system;
 mod text;
 
+use crate::data::DataPlaces;
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
@@ -26,6 +27,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     root: &Node,
     file: &Path,
     local: bool,
+    places: &DataPlaces,
     registry: &Registry<P>,
     findings: &mut Findings,
 ) -> Option<RunConfig<P>> {
@@ -42,7 +44,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let mut systems = system::Systems::read(&fields, &values, local, findings);
     let host = systems.reference(fields.found("host"), findings);
     let target = systems.reference(fields.found("target"), findings);
-    let data = data::DataConfigs::read(&fields, data_root, model.era, findings);
+    let data = data::DataConfigs::read(&fields, data_root, places, model.era, findings);
     evaluators(&fields, findings);
     search(&fields, findings);
 
@@ -64,6 +66,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let engine = engine(&fields, &mut values, remote, findings);
     Some(RunConfig {
         path: file.to_owned(),
+        document: root.to_json(),
         workflow_id,
         input_model: model.input?,
         systems: systems.into_map(),

@@ -10,6 +10,8 @@ pub enum CacheError {
     Link { path: PathBuf },
     #[error("`{}` changed while it was worked on; what was made of it is not kept", path.display())]
     InputChanged { path: PathBuf },
+    #[error("`{}` is not what its manifest says", path.display())]
+    Foreign { path: PathBuf },
     #[error("{}", match found { 0 => format!("no artefact's key begins with `{key}`"), n => format!("{n} keys begin with `{key}`") })]
     NoArtefact { key: String, found: usize },
 }
@@ -20,6 +22,9 @@ impl olive_core::Fault for CacheError {
             CacheError::Lock { .. } => "use a cache folder on a local file system".into(),
             CacheError::Link { .. } => "remove the link; a cache elsewhere is given with `cache_dir`".into(),
             CacheError::InputChanged { .. } => "run again when nobody writes to it".into(),
+            CacheError::Foreign { .. } => {
+                "it may have been damaged on its way; run again to fetch it anew".into()
+            }
             CacheError::NoArtefact { .. } => "`olive cache ls` lists the keys".into(),
         })
     }
@@ -27,8 +32,8 @@ impl olive_core::Fault for CacheError {
     /// 2 where the call is to blame, else 1.
     fn exit_code(&self) -> u8 {
         match self {
-            CacheError::Lock { .. } | CacheError::Link { .. } | CacheError::InputChanged { .. } => 1,
             CacheError::NoArtefact { .. } => 2,
+            _ => 1,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The cache of artefacts: what a result depends on, where it lies, how it comes there whole.
 
+mod adopted;
 pub mod artefacts;
 mod conversions;
 pub mod error;
@@ -7,6 +8,7 @@ pub mod key;
 pub mod manifest;
 pub mod store;
 
+pub use adopted::Adoption;
 pub use artefacts::Artefacts;
 pub use error::CacheError;
 pub use key::KeyHasher;

@@ -1,0 +1,157 @@
+//! A copy of what a job has done so far, in a folder that outlives the machine: file systems there rarely have locks and
+//! links, so the cache itself lies on the machine's own disk.
+//!
+//! ```text
+//! passes-v1/<PassType>/<key>/                          an artefact that is done
+//! passes-v1/<PassType>/<key>.partial/output/resume/    the state of a training
+//! ```
+
+use crate::results::copy;
+use olive_core::event::{Event, TimedEvent};
+use olive_core::event_hub::EventListener;
+use olive_core::{Result, error::IoContext};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Artefacts above this size are made again rather than kept twice.
+const LARGEST: u64 = 1_000_000_000;
+const RESUME: &str = "output/resume";
+/// The end of a training's state: a folder without it is on its way.
+const STATE: &str = "state.json";
+
+/// Copies after each event that can mean that there is something new: at that moment nothing is being written.
+pub(crate) struct Mirror {
+    cache: PathBuf,
+    kept: PathBuf,
+    /// The newest state of every training that was copied.
+    copied: Mutex<Vec<PathBuf>>,
+    problem: Mutex<Option<String>>,
+}
+
+impl Mirror {
+    /// Of the cache, in the folder `kept`. What is kept there already is brought back first.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub(crate) fn start(cache: PathBuf, kept: PathBuf) -> Result<Mirror> {
+        for folder in work(&kept)? {
+            copy_folder(&kept.join(&folder), &cache.join(&folder))?;
+        }
+        Ok(Mirror { cache, kept, copied: Mutex::default(), problem: Mutex::default() })
+    }
+
+    /// Why something could not be kept, if so.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update(&self) -> Result<()> {
+        for folder in work(&self.cache)? {
+            let (from, to) = (self.cache.join(&folder), self.kept.join(&folder));
+            match from.join(RESUME).is_dir() {
+                true => self.update_training(&from.join(RESUME), &to)?,
+                false => self.update_artefact(&from, &to)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A state takes the place of an earlier one when it is whole.
+    fn update_training(&self, resume: &Path, to: &Path) -> Result<()> {
+        let Some(newest) = newest_state(resume)? else { return Ok(()) };
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        if copied.contains(&newest) {
+            return Ok(());
+        }
+        let [next, kept] = ["next", "resume"].map(|name| to.join("output").join(name));
+        remove(&next)?;
+        copy_folder(resume, &next)?;
+        remove(&kept)?;
+        std::fs::rename(&next, &kept).at("write", &kept)?;
+        copied.push(newest);
+        Ok(())
+    }
+
+    /// An artefact takes the place of the training that made it.
+    fn update_artefact(&self, from: &Path, to: &Path) -> Result<()> {
+        let mut partial = to.as_os_str().to_owned();
+        partial.push(".partial");
+        if !to.exists() && size(from)? <= LARGEST {
+            let mut next = to.as_os_str().to_owned();
+            next.push(".next");
+            remove(Path::new(&next))?;
+            copy_folder(from, Path::new(&next))?;
+            std::fs::rename(&next, to).at("write", to)?;
+        }
+        remove(Path::new(&partial))
+    }
+}
+
+impl EventListener for Mirror {
+    fn on_event(&self, event: &TimedEvent) {
+        if !matches!(event.event, Event::TrainStep { .. } | Event::PassFinished { .. }) {
+            return;
+        }
+        if let Err(error) = self.update() {
+            // The job goes on: it only has more to do again if it is stopped.
+            *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.with_causes());
+        }
+    }
+}
+
+/// The artefacts and the unfinished trainings below a cache, relative to it.
+fn work(cache: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for pass_type in folders(&cache.join("passes-v1"))? {
+        for folder in folders(&pass_type)? {
+            if folder.join("manifest.json").is_file() || folder.join(RESUME).is_dir() {
+                all.push(folder.strip_prefix(cache).expect("below it").to_owned());
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).at("read", dir)? {
+        let path = entry.at("read", dir)?.path();
+        if path.is_dir() && !path.to_string_lossy().ends_with(".next") {
+            all.push(path);
+        }
+    }
+    all.sort();
+    Ok(all)
+}
+
+/// The folder of the last state that is whole.
+fn newest_state(resume: &Path) -> Result<Option<PathBuf>> {
+    Ok(folders(resume)?.into_iter().rfind(|folder| folder.join(STATE).is_file()))
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to).at("create", to)?;
+    for entry in std::fs::read_dir(from).at("read", from)? {
+        let path = entry.at("read", from)?.path();
+        let target = to.join(path.file_name().expect("an entry has a name"));
+        if path.is_dir() { copy_folder(&path, &target)? } else { copy(&path, &target)? }
+    }
+    Ok(())
+}
+
+fn size(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir).at("read", dir)? {
+        let entry = entry.at("read", dir)?;
+        let meta = entry.metadata().at("read", &entry.path())?;
+        bytes += if meta.is_dir() { size(&entry.path())? } else { meta.len() };
+    }
+    Ok(bytes)
+}
+
+fn remove(dir: &Path) -> Result<()> {
+    if dir.exists() { std::fs::remove_dir_all(dir).at("remove", dir) } else { Ok(()) }
+}

@@ -1,0 +1,127 @@
+//! From steps of a plan to a job.
+
+use crate::SystemError;
+use crate::description::{FORMAT, JobData, JobDescription, JobModel, Place};
+use olive_core::handle::{ModelHandle, ModelKind};
+use olive_core::{Result, error::IoContext};
+use olive_engine::passes::DataUse;
+use olive_engine::{RunConfig, Step};
+use olive_model::ModelFolder;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// A job and what it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Package {
+    pub description: JobDescription,
+    /// Folders that the job gets, by name.
+    pub inputs: BTreeMap<String, Source>,
+}
+
+/// Where an input of a job comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Source {
+    /// Files on this machine, by their paths in the input.
+    Files(BTreeMap<String, PathBuf>),
+    /// A place that the system knows, as it writes it.
+    Place(String),
+}
+
+/// What the first step works on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelSource {
+    pub kind: ModelKind,
+    /// `None`: the job fetches what the configuration names.
+    pub base: Option<Source>,
+    pub adapter: Option<Source>,
+}
+
+impl ModelSource {
+    /// A model on this machine: the files that belong to it.
+    ///
+    /// # Errors
+    /// A folder cannot be read.
+    pub fn here(model: &ModelHandle) -> Result<ModelSource> {
+        let (base, adapter) = match model {
+            ModelHandle::Hf { dir } => (files(dir, ModelFolder::is_model_file)?, None),
+            ModelHandle::Onnx { dir } => (files(dir, |_| true)?, None),
+            ModelHandle::HfWithAdapter { base, adapter } => {
+                let adapter = files(adapter, ModelFolder::is_adapter_file)?;
+                (files(base, ModelFolder::is_model_file)?, Some(adapter))
+            }
+        };
+        Ok(ModelSource { kind: model.kind(), base: Some(base), adapter })
+    }
+}
+
+/// Describes the job that runs `steps`, which follow each other in a flow of `config`, and names what it needs.
+///
+/// # Errors
+/// Files of a dataset are not there.
+pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Package> {
+    let mut inputs = BTreeMap::new();
+    let mut take = |name: &str, source: Option<Source>| {
+        let source = source?;
+        inputs.insert(name.to_owned(), source);
+        Some(Place::input(name))
+    };
+    let described = JobModel {
+        kind: model.kind,
+        base: take("model", model.base),
+        adapter: take("adapter", model.adapter),
+    };
+    let mut data = BTreeMap::new();
+    for used in steps.iter().flat_map(|step| step.pass.data()) {
+        let name = &used.config.name;
+        if !data.contains_key(name) {
+            let input = format!("data{}", data.len());
+            let (described, files) = dataset(&used, &input)?;
+            data.insert(name.clone(), described);
+            inputs.insert(input, Source::Files(files));
+        }
+    }
+    let description = JobDescription {
+        format: FORMAT,
+        config: config.document.clone(),
+        passes: steps.iter().map(|step| step.config.name.clone()).collect(),
+        model: described,
+        data,
+    };
+    Ok(Package { description, inputs })
+}
+
+/// The files of a dataset, numbered, as several may have the same name; extensions tell what is in them, so names stay.
+fn dataset(used: &DataUse, input: &str) -> Result<(JobData, BTreeMap<String, PathBuf>)> {
+    let (reader, splits) = olive_data::inputs(&used.config.load)?;
+    let mut files = BTreeMap::new();
+    let mut described = Vec::with_capacity(splits.len());
+    for split in splits {
+        let mut places = Vec::with_capacity(split.files.len());
+        for path in split.files {
+            let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| SystemError::Data {
+                name: used.config.name.clone(),
+                reason: format!("the name of `{}` is not UTF-8", path.display()),
+            })?;
+            let below = format!("{:05}/{name}", files.len());
+            places.push(Place::below(input, &below));
+            files.insert(below, path);
+        }
+        described.push((split.split, places));
+    }
+    Ok((JobData { reader: reader.key.to_owned(), splits: described }, files))
+}
+
+/// The files directly in a folder that belong to a model.
+fn files(dir: &Path, belongs: impl Fn(&str) -> bool) -> Result<Source> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).at("read", dir)? {
+        let path = entry.at("read", dir)?.path();
+        if let Some(name) = path.file_name().and_then(|name| name.to_str())
+            && belongs(name)
+            && path.is_file()
+        {
+            files.insert(name.to_owned(), path);
+        }
+    }
+    Ok(Source::Files(files))
+}

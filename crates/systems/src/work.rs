@@ -1,0 +1,133 @@
+//! What a job does, on the machine that it was sent to.
+
+use crate::SystemError;
+use crate::description::{FORMAT, JobDescription};
+use crate::mirror::Mirror;
+use crate::results::{JobResult, lay_out};
+use olive_config::{DataFiles, DataPlace, InputModel, LoadOptions};
+use olive_core::event::{Event, EventSink};
+use olive_core::{Result, file};
+use olive_engine::cache::Store;
+use olive_engine::{Environment, Plan, REGISTRY, RunConfig, run_workflow};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The folders of a job.
+#[derive(Debug, Clone)]
+pub struct JobFolders {
+    /// Its inputs, by name.
+    pub inputs: BTreeMap<String, PathBuf>,
+    /// On this machine's own disk.
+    pub scratch: PathBuf,
+    /// Where the result is laid out.
+    pub outputs: PathBuf,
+    /// Outlives the machine: a job that was stopped goes on from what is there.
+    pub kept: Option<PathBuf>,
+}
+
+impl JobDescription {
+    /// Reads `job.json`.
+    ///
+    /// # Errors
+    /// [`SystemError::Description`] or [`SystemError::Format`].
+    pub fn read(path: &Path) -> Result<JobDescription> {
+        let wrong = |reason: String| SystemError::Description { path: path.to_owned(), reason };
+        let bytes = file::read(path).map_err(|error| wrong(error.to_string()))?;
+        let format = serde_json::from_slice::<serde_json::Value>(&bytes)
+            .map_err(|error| wrong(error.to_string()))?["format"]
+            .as_u64();
+        if let Some(found) =
+            format.and_then(|found| u32::try_from(found).ok()).filter(|found| *found != FORMAT)
+        {
+            return Err(SystemError::Format { found, known: FORMAT }.into());
+        }
+        Ok(serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?)
+    }
+}
+
+/// Runs the passes of a job and lays out what they made, also when one of them fails.
+///
+/// # Errors
+/// Whatever stops a pass, or an input that is not there.
+pub fn work(
+    description: &JobDescription,
+    folders: &JobFolders,
+    environment: &Environment,
+) -> Result<JobResult> {
+    let config = configuration(description, folders)?;
+    let passes = passes(description, &config)?;
+    let plan = Plan::of(&config, vec![passes])?;
+    let mirror = match &folders.kept {
+        Some(kept) => Some(Arc::new(Mirror::start(config.engine.cache_dir.clone(), kept.clone())?)),
+        None => None,
+    };
+    let attached = mirror.clone().map(|mirror| environment.events.attach(mirror));
+    let outcome = run_workflow(&config, &plan, environment);
+    drop(attached);
+    if let Some(problem) = mirror.and_then(|mirror| mirror.problem()) {
+        let message = format!("not all of what was done was kept for another attempt: {problem}");
+        environment.events.emit(Event::Warning { message });
+    }
+    let result = lay_out(&Store::new(&config.engine.cache_dir), &description.passes, &folders.outputs);
+    // Why the job failed says more than what became of the rest.
+    outcome.and(result)
+}
+
+/// The configuration of the job, whose model and data lie where the system put them.
+fn configuration(description: &JobDescription, folders: &JobFolders) -> Result<RunConfig> {
+    let mut places = BTreeMap::new();
+    for (name, data) in &description.data {
+        let mut splits = Vec::with_capacity(data.splits.len());
+        for (split, files) in &data.splits {
+            let files: Result<Vec<PathBuf>> = files.iter().map(|place| place.path(&folders.inputs)).collect();
+            splits.push((split.clone(), files?));
+        }
+        places.insert(
+            name.clone(),
+            DataPlace { data_name: data.reader.clone(), data_files: DataFiles::Listed(splits) },
+        );
+    }
+    let options = LoadOptions { set: Vec::new(), local: true, places };
+    let mut config = RunConfig::from_value(&description.config, Path::new("job.json"), &options, &REGISTRY)?;
+    config.engine.cache_dir = folders.scratch.join("cache");
+    config.engine.output_dir = folders.scratch.join("result");
+    config.engine.no_artifacts = true;
+    config.engine.clean_cache = false;
+    place_model(description, folders, &mut config.input_model)?;
+    Ok(config)
+}
+
+fn place_model(description: &JobDescription, folders: &JobFolders, model: &mut InputModel) -> Result<()> {
+    let place =
+        |place: &Option<crate::Place>| place.as_ref().map(|place| place.path(&folders.inputs)).transpose();
+    let (base, adapter) = (place(&description.model.base)?, place(&description.model.adapter)?);
+    *model = match (&*model, description.model.kind) {
+        (_, olive_core::handle::ModelKind::Onnx) => match base {
+            Some(model_path) => InputModel::Onnx { model_path },
+            None => return Ok(()),
+        },
+        (InputModel::HuggingFace { model_path, revision, task, trust_remote_code, .. }, _) => {
+            InputModel::HuggingFace {
+                model_path: base
+                    .as_ref()
+                    .map_or(model_path.clone(), |dir| dir.to_string_lossy().into_owned()),
+                adapter_path: adapter,
+                revision: revision.clone().filter(|_| base.is_none()),
+                task: task.clone(),
+                trust_remote_code: *trust_remote_code,
+            }
+        }
+        (InputModel::Onnx { .. }, _) => return Ok(()),
+    };
+    Ok(())
+}
+
+/// The passes of the job, in its order.
+fn passes(description: &JobDescription, config: &RunConfig) -> Result<Vec<olive_engine::passes::PassConfig>> {
+    let pass = |name: &String| {
+        let found = config.passes.iter().find(|pass| pass.name == *name);
+        found.cloned().ok_or_else(|| SystemError::NoPass { pass: name.clone() }.into())
+    };
+    description.passes.iter().map(pass).collect()
+}
