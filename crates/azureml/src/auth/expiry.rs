@@ -1,0 +1,48 @@
+//! When a token ends, in the many ways that its sources write it.
+
+use chrono::{DateTime, Local, NaiveDateTime, TimeZone, Utc};
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// A point in time: seconds since 1970 as a number or a text, or a date (`11/24/2026 10:20:30 +00:00`, the same with
+/// `AM` or `PM`, or ISO 8601).
+pub fn instant(value: &Value) -> Option<SystemTime> {
+    if let Some(seconds) = number(value) {
+        return UNIX_EPOCH.checked_add(seconds);
+    }
+    let text = value.as_str()?.trim();
+    const WITH_ZONE: [&str; 4] = [
+        "%m/%d/%Y %H:%M:%S %z",
+        "%m/%d/%Y %I:%M:%S %p %z",
+        "%Y-%m-%dT%H:%M:%S%.f%#z",
+        "%Y-%m-%d %H:%M:%S%.f%#z",
+    ];
+    let date = WITH_ZONE.iter().find_map(|form| DateTime::parse_from_str(text, form).ok());
+    let date = date.or_else(|| DateTime::parse_from_rfc3339(text).ok())?;
+    Some(SystemTime::from(date.with_timezone(&Utc)))
+}
+
+/// A date without a zone is one of this machine's: the Azure CLI's `expiresOn`.
+pub fn local_instant(value: &Value) -> Option<SystemTime> {
+    let text = value.as_str()?.trim();
+    const WITHOUT_ZONE: [&str; 2] = ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"];
+    let date = WITHOUT_ZONE.iter().find_map(|form| NaiveDateTime::parse_from_str(text, form).ok());
+    match date {
+        Some(date) => Some(SystemTime::from(Local.from_local_datetime(&date).earliest()?)),
+        None => instant(value),
+    }
+}
+
+/// A number of seconds from now on, as a number or a text.
+pub fn after(value: &Value, now: SystemTime) -> Option<SystemTime> {
+    now.checked_add(number(value)?)
+}
+
+fn number(value: &Value) -> Option<Duration> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(text) => text.trim().parse().ok()?,
+        _ => return None,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}

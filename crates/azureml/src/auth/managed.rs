@@ -1,0 +1,167 @@
+//! Managed identities: of an Azure ML job, of App Service, of a server that Azure Arc manages, of a virtual machine.
+
+use super::arc_server::ArcServer;
+use super::endpoint;
+use super::options::CredentialOptions;
+use super::source::{AccessToken, Credential, Refusal, TokenRequest};
+use crate::cloud::Endpoints;
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::transport::{Answer, Transport};
+use async_trait::async_trait;
+use reqwest::Url;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// The identity of the machine, from whatever service the machine has for it.
+#[derive(Debug)]
+pub struct ManagedIdentity {
+    service: Result<Service, String>,
+    client_id: Option<String>,
+    endpoints: Arc<Endpoints>,
+    transport: Transport,
+}
+
+#[derive(Debug)]
+enum Service {
+    /// `MSI_ENDPOINT` and `MSI_SECRET`, inside of an Azure ML job.
+    Job { url: Url, secret: Secret },
+    /// `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
+    AppService { url: Url, header: Secret },
+    /// `IDENTITY_ENDPOINT` and `IMDS_ENDPOINT`.
+    ArcServer(ArcServer),
+    /// The metadata service of a virtual machine.
+    Metadata { url: Url },
+}
+
+const METADATA: &str = "http://169.254.169.254";
+const METADATA_PATH: &str = "metadata/identity/oauth2/token";
+
+/// Replaces the metadata service's address.
+const METADATA_URL: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+
+/// A machine without a metadata service is told by silence.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// What token services say where the machine has no identity.
+const NO_IDENTITY: u16 = 400;
+
+impl ManagedIdentity {
+    pub const NAME: &str = "ManagedIdentityCredential";
+
+    /// # Errors
+    /// The system offers no way to encrypt.
+    pub fn new(
+        environment: &Environment,
+        options: &CredentialOptions,
+        endpoints: Arc<Endpoints>,
+        transport: &Transport,
+    ) -> Result<ManagedIdentity> {
+        let service = Service::of(environment);
+        let own =
+            options.managed_identity_client_id.as_deref().or_else(|| environment.get("AZURE_CLIENT_ID"));
+        let of_job = || match service {
+            Ok(Service::Job { .. }) => environment.get("DEFAULT_IDENTITY_CLIENT_ID"),
+            _ => None,
+        };
+        let client_id = own.or_else(of_job).map(str::to_owned);
+        Ok(ManagedIdentity { service, client_id, endpoints, transport: endpoint::direct(transport)? })
+    }
+
+    /// That of an Azure ML job only.
+    ///
+    /// # Errors
+    /// As for [`ManagedIdentity::new`].
+    pub fn of_job(
+        environment: &Environment,
+        options: &CredentialOptions,
+        endpoints: Arc<Endpoints>,
+        transport: &Transport,
+    ) -> Result<ManagedIdentity> {
+        let mut identity = ManagedIdentity::new(environment, options, endpoints, transport)?;
+        if !matches!(identity.service, Ok(Service::Job { .. })) {
+            identity.service = Err("MSI_ENDPOINT, MSI_SECRET not set".into());
+        }
+        Ok(identity)
+    }
+
+    async fn ask(&self, service: &Service, resource: &str) -> Result<Answer, Refusal> {
+        let mut query = vec![("resource", resource)];
+        let id_name = if matches!(service, Service::Job { .. }) { "clientid" } else { "client_id" };
+        query.extend(self.client_id.as_deref().map(|id| (id_name, id)));
+        let answer = match service {
+            Service::Job { url, secret } => {
+                query.push(("api-version", "2017-09-01"));
+                endpoint::ask(&self.transport, url, &query, &[("secret", secret)]).await
+            }
+            Service::AppService { url, header } => {
+                query.push(("api-version", "2019-08-01"));
+                endpoint::ask(&self.transport, url, &query, &[("x-identity-header", header)]).await
+            }
+            Service::ArcServer(server) => server.ask(&self.transport, &query).await,
+            Service::Metadata { url } => {
+                self.probe(url).await?;
+                query.push(("api-version", "2018-02-01"));
+                endpoint::ask(&self.transport, url, &query, &[("metadata", &Secret::new("true"))]).await
+            }
+        };
+        match answer {
+            // What answers at that address without being the metadata service does not always answer in HTTP.
+            Err(Error::Transport { .. }) if matches!(service, Service::Metadata { .. }) => {
+                Err(Refusal::Unavailable("no metadata service answers".into()))
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    async fn probe(&self, url: &Url) -> Result<(), Refusal> {
+        let place = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+        match tokio::time::timeout(PROBE, TcpStream::connect(place)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Refusal::Unavailable("this machine has no metadata service".into())),
+        }
+    }
+}
+
+impl Service {
+    fn of(environment: &Environment) -> Result<Service, String> {
+        let variable = |name| environment.get(name);
+        if let (Some(url), Some(secret)) = (variable("MSI_ENDPOINT"), variable("MSI_SECRET")) {
+            return Ok(Service::Job {
+                url: endpoint::address("MSI_ENDPOINT", url)?,
+                secret: Secret::new(secret),
+            });
+        }
+        if let Some(text) = variable("IDENTITY_ENDPOINT") {
+            let url = endpoint::address("IDENTITY_ENDPOINT", text)?;
+            if let Some(header) = variable("IDENTITY_HEADER") {
+                return Ok(Service::AppService { url, header: Secret::new(header) });
+            }
+            if variable("IMDS_ENDPOINT").is_some() {
+                return Ok(Service::ArcServer(ArcServer::new(url)));
+            }
+        }
+        let mut url = endpoint::address(METADATA_URL, variable(METADATA_URL).unwrap_or(METADATA))?;
+        url.set_path(METADATA_PATH);
+        Ok(Service::Metadata { url })
+    }
+}
+
+#[async_trait]
+impl Credential for ManagedIdentity {
+    fn name(&self) -> &'static str {
+        ManagedIdentity::NAME
+    }
+
+    async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {
+        let service = self.service.as_ref().map_err(|why| Refusal::Unavailable(why.clone()))?;
+        let resource = self.endpoints.resource(request.scope);
+        let answer = self.ask(service, &resource).await?;
+        if answer.status == NO_IDENTITY {
+            return Err(Refusal::Unavailable(format!("no identity: {}", answer.refusal().message)));
+        }
+        Ok(endpoint::token(&answer.accepted()?, &self.transport)?)
+    }
+}

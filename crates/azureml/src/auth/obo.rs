@@ -1,0 +1,52 @@
+//! On behalf of the user: inside of a job that runs as the user who submitted it.
+
+use super::endpoint;
+use super::source::{AccessToken, Credential, Refusal, TokenRequest};
+use crate::cloud::Endpoints;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::transport::Transport;
+use async_trait::async_trait;
+use reqwest::Url;
+use std::sync::Arc;
+
+const ENDPOINT: &str = "OBO_ENDPOINT";
+
+/// `OBO_ENDPOINT`, which Azure ML's own compute sets for jobs with `identity: UserIdentity`.
+#[derive(Debug)]
+pub struct OnBehalfOf {
+    endpoint: Result<Url, String>,
+    endpoints: Arc<Endpoints>,
+    transport: Transport,
+}
+
+impl OnBehalfOf {
+    /// # Errors
+    /// The system offers no way to encrypt.
+    pub fn new(
+        environment: &Environment,
+        endpoints: Arc<Endpoints>,
+        transport: &Transport,
+    ) -> Result<OnBehalfOf> {
+        let endpoint = match environment.get(ENDPOINT) {
+            Some(text) => endpoint::address(ENDPOINT, text),
+            None => Err(format!("{ENDPOINT} not set")),
+        };
+        Ok(OnBehalfOf { endpoint, endpoints, transport: endpoint::direct(transport)? })
+    }
+}
+
+#[async_trait]
+impl Credential for OnBehalfOf {
+    fn name(&self) -> &'static str {
+        "AzureMLOnBehalfOfCredential"
+    }
+
+    async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {
+        let url = self.endpoint.as_ref().map_err(|why| Refusal::Unavailable(why.clone()))?;
+        let resource = self.endpoints.resource(request.scope);
+        let answer =
+            endpoint::ask(&self.transport, url, &[("resource", &resource)], &[]).await?.accepted()?;
+        Ok(endpoint::token(&answer, &self.transport)?)
+    }
+}

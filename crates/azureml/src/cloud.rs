@@ -1,0 +1,330 @@
+//! Azure's clouds, the addresses of their services, and which of them a token may be sent to.
+//!
+//! Addresses come from the cloud, and can be replaced one by one with environment variables, by which tests run against a
+//! local service.
+
+use crate::environment::Environment;
+use crate::error::{Error, Result};
+use crate::safe_url::SafeUrl;
+use reqwest::Url;
+
+/// The version of the control plane's interface that requests ask for.
+pub const API_VERSION: &str = "2024-10-01";
+
+/// One of Azure's separate installations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cloud {
+    Public,
+    UsGovernment,
+    China,
+}
+
+impl Cloud {
+    /// By the name that `AZUREML_CURRENT_CLOUD` and `az cloud list` have for it.
+    fn named(name: &str) -> Option<Cloud> {
+        match name {
+            "AzureCloud" => Some(Cloud::Public),
+            "AzureUSGovernment" => Some(Cloud::UsGovernment),
+            "AzureChinaCloud" => Some(Cloud::China),
+            _ => None,
+        }
+    }
+
+    const fn facts(self) -> &'static Facts {
+        match self {
+            Cloud::Public => &PUBLIC,
+            Cloud::UsGovernment => &US_GOVERNMENT,
+            Cloud::China => &CHINA,
+        }
+    }
+}
+
+/// The host names of a cloud. Source: the tables of Microsoft's Python SDK, 1.35.
+struct Facts {
+    /// Azure Resource Manager, the control plane.
+    arm: &'static str,
+    /// Entra ID, where tokens come from.
+    authority: &'static str,
+    /// The audience of tokens for Azure ML itself.
+    machine_learning: &'static str,
+    /// What the names of data planes of Azure ML end with.
+    data_plane: &'static str,
+    storage: &'static str,
+    vault: &'static str,
+    registry_discovery: &'static str,
+}
+
+const PUBLIC: Facts = Facts {
+    arm: "management.azure.com",
+    authority: "https://login.microsoftonline.com",
+    machine_learning: "https://ml.azure.com",
+    data_plane: "api.azureml.ms",
+    storage: "core.windows.net",
+    vault: "vault.azure.net",
+    registry_discovery: "https://eastus.api.azureml.ms",
+};
+
+const US_GOVERNMENT: Facts = Facts {
+    arm: "management.usgovcloudapi.net",
+    authority: "https://login.microsoftonline.us",
+    machine_learning: "https://ml.azure.us",
+    data_plane: "api.ml.azure.us",
+    storage: "core.usgovcloudapi.net",
+    vault: "vault.usgovcloudapi.net",
+    registry_discovery: "https://usgovarizona.api.ml.azure.us",
+};
+
+const CHINA: Facts = Facts {
+    arm: "management.chinacloudapi.cn",
+    authority: "https://login.chinacloudapi.cn",
+    machine_learning: "https://ml.azure.cn",
+    data_plane: "api.ml.azure.cn",
+    storage: "core.chinacloudapi.cn",
+    vault: "vault.azure.cn",
+    registry_discovery: "https://chinaeast2.api.ml.azure.cn",
+};
+
+/// What a token is for. A token is sent to hosts of its scope only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The control plane, and the data planes of Azure ML, which take the same token.
+    Arm,
+    /// Azure ML itself: the user's token that goes with a job which runs as the user.
+    MachineLearning,
+    Storage,
+    KeyVault,
+}
+
+/// Whether plain http may be spoken with this machine itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PlainHttp {
+    #[default]
+    Refused,
+    /// For tests against a local service.
+    Loopback,
+}
+
+/// The addresses of a cloud's services.
+#[derive(Debug, Clone)]
+pub struct Endpoints {
+    pub cloud: Cloud,
+    pub arm: Url,
+    /// Where tokens come from, without the tenant.
+    pub authority: Url,
+    pub api_version: String,
+    plain_http: PlainHttp,
+    vault: Option<Url>,
+    blob: Option<Url>,
+    registry_discovery: Url,
+}
+
+/// The cloud, by the name that the Azure CLI has for it.
+const CLOUD: &str = "AZUREML_CURRENT_CLOUD";
+/// Replaces the address of the control plane; the SDK's own name.
+const ARM_URL: &str = "AZUREML_DEV_URL_MFE";
+const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
+const VERSION: &str = "OLIVE_AZUREML_API_VERSION";
+/// Replaces the address of every key vault.
+const VAULT_URL: &str = "OLIVE_AZUREML_KEY_VAULT_URL";
+/// Replaces the address of every storage account, whose name becomes the first part of the path.
+const BLOB_URL: &str = "OLIVE_AZUREML_BLOB_URL";
+const REGISTRY_URL: &str = "OLIVE_AZUREML_REGISTRY_URL";
+
+impl Endpoints {
+    /// The addresses of the cloud, or those that the environment puts in their place.
+    ///
+    /// # Errors
+    /// The variable whose value is no cloud or no address.
+    pub fn new(environment: &Environment, plain_http: PlainHttp) -> Result<Endpoints> {
+        let cloud = match environment.get(CLOUD) {
+            None => Cloud::Public,
+            Some(name) => Cloud::named(name).ok_or_else(|| Error::Variable {
+                name: CLOUD,
+                value: name.into(),
+                expected: "expected AzureCloud, AzureUSGovernment or AzureChinaCloud".into(),
+            })?,
+        };
+        let facts = cloud.facts();
+        let or = |name: &'static str, default: &str| -> Result<Url> {
+            Ok(address(environment, name)?.unwrap_or_else(|| known(default)))
+        };
+        Ok(Endpoints {
+            cloud,
+            arm: or(ARM_URL, &format!("https://{}", facts.arm))?,
+            authority: or(AUTHORITY, facts.authority)?,
+            api_version: environment.get(VERSION).unwrap_or(API_VERSION).to_owned(),
+            plain_http,
+            vault: address(environment, VAULT_URL)?,
+            blob: address(environment, BLOB_URL)?,
+            registry_discovery: or(REGISTRY_URL, facts.registry_discovery)?,
+        })
+    }
+
+    /// Takes tokens from this host, with or without `https://`.
+    ///
+    /// # Errors
+    /// It is no address.
+    pub fn set_authority(&mut self, text: &str) -> Result<()> {
+        self.authority = parsed(text).ok_or_else(|| Error::Invalid {
+            what: "`authority`",
+            value: SafeUrl::parse(text).to_string(),
+            expected: "expected a host or an address, login.microsoftonline.com",
+        })?;
+        Ok(())
+    }
+
+    /// What tokens of the scope are for: the `resource` of a request, and its scope without `/.default`.
+    pub fn resource(&self, scope: Scope) -> String {
+        let facts = self.cloud.facts();
+        match scope {
+            Scope::Arm => format!("https://{}", facts.arm),
+            Scope::MachineLearning => facts.machine_learning.to_owned(),
+            Scope::Storage => "https://storage.azure.com".to_owned(),
+            Scope::KeyVault => format!("https://{}", facts.vault),
+        }
+    }
+
+    /// The host name that those of all vaults end with.
+    pub fn vault_suffix(&self) -> &'static str {
+        self.cloud.facts().vault
+    }
+
+    /// The address of a vault, by its name.
+    ///
+    /// # Errors
+    /// The name is none of a vault.
+    pub fn vault(&self, name: &str) -> Result<Url> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if !(3..=24).contains(&name.len()) || !name.bytes().all(fits) {
+            return Err(Error::Invalid {
+                what: "the key vault",
+                value: name.into(),
+                expected: "expected its name, 3 to 24 letters, digits and hyphens",
+            });
+        }
+        Ok(match &self.vault {
+            Some(url) => url.clone(),
+            None => known(&format!("https://{name}.{}", self.vault_suffix())),
+        })
+    }
+
+    /// The address of a storage account's blobs. `protocol` and `suffix` are those of the datastore.
+    ///
+    /// # Errors
+    /// They make no address.
+    pub fn blobs(&self, account: &str, protocol: &str, suffix: Option<&str>) -> Result<Url> {
+        let suffix = suffix.unwrap_or(self.cloud.facts().storage);
+        let text = match &self.blob {
+            Some(url) => format!("{}/{account}", url.as_str().trim_end_matches('/')),
+            None => format!("{protocol}://{account}.blob.{suffix}"),
+        };
+        Url::parse(&text).map_err(|_| Error::Invalid {
+            what: "the storage account",
+            value: text,
+            expected: "expected protocol, account and endpoint of a datastore",
+        })
+    }
+
+    /// Where the addresses of a registry are asked for.
+    pub fn registry_discovery(&self) -> &Url {
+        &self.registry_discovery
+    }
+
+    /// Whether a token of this scope may be sent to the address.
+    ///
+    /// # Errors
+    /// It may not: the host is none of the scope's, or what is sent to it can be read by others.
+    pub fn trust(&self, url: &Url, scope: Scope) -> Result<()> {
+        let refused = |reason| Err(Error::UntrustedHost { url: SafeUrl::from(url), reason });
+        if self.is_local_test(url) {
+            return Ok(());
+        }
+        if url.scheme() != "https" {
+            return refused("only https keeps it from being read on the way");
+        }
+        let facts = self.cloud.facts();
+        let host = url.host_str().unwrap_or_default();
+        let trusted = match scope {
+            Scope::Arm | Scope::MachineLearning => {
+                same_place(url, &self.arm)
+                    || same_place(url, &self.registry_discovery)
+                    || is_within(host, facts.arm)
+                    || is_within(host, facts.data_plane)
+            }
+            Scope::Storage => is_within(host, facts.storage),
+            Scope::KeyVault => {
+                is_within(host, facts.vault)
+                    || self.vault.as_ref().is_some_and(|vault| same_place(url, vault))
+            }
+        };
+        if trusted && (url.port().is_none() || self.is_replaced(url)) {
+            return Ok(());
+        }
+        refused("the host is none of this cloud's services for it")
+    }
+
+    /// Whether requests with secrets may go to the address of a token service.
+    ///
+    /// # Errors
+    /// It is not encrypted.
+    pub fn trust_authority(&self) -> Result<()> {
+        let url = &self.authority;
+        if url.scheme() == "https" || self.is_local_test(url) {
+            return Ok(());
+        }
+        Err(Error::UntrustedHost {
+            url: url.into(),
+            reason: "only https keeps it from being read on the way",
+        })
+    }
+
+    /// Whether the address is this machine's, and tests may use it without encryption.
+    pub fn is_local_test(&self, url: &Url) -> bool {
+        self.plain_http == PlainHttp::Loopback && url.scheme() == "http" && is_loopback(url)
+    }
+
+    fn is_replaced(&self, url: &Url) -> bool {
+        same_place(url, &self.arm)
+            || same_place(url, &self.registry_discovery)
+            || self.vault.as_ref().is_some_and(|vault| same_place(url, vault))
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host_str().unwrap_or_default().trim_matches(['[', ']']) {
+        "localhost" => true,
+        host => host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback()),
+    }
+}
+
+fn same_place(a: &Url, b: &Url) -> bool {
+    a.scheme() == b.scheme()
+        && a.host_str() == b.host_str()
+        && a.port_or_known_default() == b.port_or_known_default()
+}
+
+/// Whether the host has this name, or one below it.
+fn is_within(host: &str, domain: &str) -> bool {
+    host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// The address in a variable.
+fn address(environment: &Environment, name: &'static str) -> Result<Option<Url>> {
+    let Some(value) = environment.get(name) else { return Ok(None) };
+    parsed(value).map(Some).ok_or_else(|| Error::Variable {
+        name,
+        value: SafeUrl::parse(value).to_string(),
+        expected: "expected an address, https://…".into(),
+    })
+}
+
+/// An address; without a scheme it is https.
+fn parsed(text: &str) -> Option<Url> {
+    let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    Url::parse(&whole).ok().filter(|url| url.has_host() && matches!(url.scheme(), "http" | "https"))
+}
+
+/// An address that is written in this file.
+fn known(text: &str) -> Url {
+    Url::parse(text).expect("an address of the table")
+}

@@ -1,0 +1,25 @@
+//! A client of Azure Machine Learning: it signs in, submits and watches jobs, moves files to and from blobs, and knows
+//! nothing of what the jobs do.
+//!
+//! [`http::Client`] sends authenticated [`http::Call`]s. It gets its tokens from [`auth`], its addresses from [`cloud`],
+//! and retries by [`retry`]. What a workspace has is in [`workspace`].
+//!
+//! Nothing reads the environment of the process besides [`environment::Environment::of_process`], and nothing but
+//! [`clock::SystemClock`] the time.
+
+pub mod auth;
+pub mod clock;
+pub mod cloud;
+pub mod environment;
+pub mod error;
+pub mod http;
+pub mod operation;
+pub mod paging;
+pub mod retry;
+pub mod safe_url;
+pub mod secret;
+pub mod service_error;
+pub mod transport;
+pub mod workspace;
+
+pub use error::{Error, Result};
