@@ -283,10 +283,13 @@ impl Endpoints {
         self.plain_http == PlainHttp::Loopback && url.scheme() == "http" && is_loopback(url)
     }
 
+    /// Whether this is the address that a variable puts in the place of every vault's.
+    pub fn is_replaced_vault(&self, url: &Url) -> bool {
+        self.vault.as_ref().is_some_and(|vault| same_place(url, vault))
+    }
+
     fn is_replaced(&self, url: &Url) -> bool {
-        same_place(url, &self.arm)
-            || same_place(url, &self.registry_discovery)
-            || self.vault.as_ref().is_some_and(|vault| same_place(url, vault))
+        same_place(url, &self.arm) || same_place(url, &self.registry_discovery) || self.is_replaced_vault(url)
     }
 }
 

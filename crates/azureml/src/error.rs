@@ -4,6 +4,7 @@
 
 use crate::safe_url::SafeUrl;
 use crate::service_error::ServiceError;
+use reqwest::header::InvalidHeaderValue;
 use std::path::PathBuf;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,6 +14,13 @@ pub enum Error {
     /// The service answered, and refused.
     #[error(transparent)]
     Service(Box<ServiceError>),
+    /// There is none of this name where it was looked for.
+    #[error("there is no {what}")]
+    Missing {
+        what: String,
+        #[source]
+        source: Box<ServiceError>,
+    },
     /// Nobody answered, or not to the end.
     #[error("{method} {url}: no answer{}", after(*.attempts))]
     Transport {
@@ -40,9 +48,15 @@ pub enum Error {
     /// A name or a setting that the service would not take.
     #[error("{what} `{value}`: {expected}")]
     Invalid { what: &'static str, value: String, expected: &'static str },
+    /// A cluster whose kinds of machines leave a choice.
+    #[error("compute `{compute}` has not exactly one instance type with a GPU; it has {available}")]
+    InstanceType { compute: String, available: String },
     /// A setting in the environment of the process.
     #[error("the environment variable {name} is `{value}`: {expected}")]
     Variable { name: &'static str, value: String, expected: String },
+    /// A token or a key that is none.
+    #[error("a token or a key has characters that no header may have")]
+    Header(#[from] InvalidHeaderValue),
     #[error("failed to {action} `{}`", path.display())]
     Io {
         /// Completes "failed to …".
@@ -60,7 +74,7 @@ impl Error {
     /// One sentence that says what to do, if there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Service(error) => error.hint(),
+            Error::Service(error) | Error::Missing { source: error, .. } => error.hint(),
             Error::Transport { source, .. } if source.is_timeout() => {
                 Some("check the network, or raise `read_timeout`".into())
             }
@@ -76,6 +90,8 @@ impl Error {
                 Some("check AZUREML_CURRENT_CLOUD and the variables that replace addresses".into())
             }
             Error::Protocol { .. } | Error::Invalid { .. } | Error::Variable { .. } => None,
+            Error::Header(_) => Some("check the variables and files that hold secrets for line ends".into()),
+            Error::InstanceType { .. } => Some("name one in `resources.instance_type`".into()),
             Error::Io { .. } => Some("check that the path exists and may be used".into()),
             Error::Cancelled => None,
         }
@@ -84,7 +100,7 @@ impl Error {
     /// The status and code of a service's refusal: what callers tell cases by.
     pub fn service(&self) -> Option<&ServiceError> {
         match self {
-            Error::Service(error) => Some(error),
+            Error::Service(error) | Error::Missing { source: error, .. } => Some(error),
             _ => None,
         }
     }
@@ -92,6 +108,14 @@ impl Error {
     /// Whether the service says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
         self.service().is_some_and(|error| error.status == 404)
+    }
+
+    /// The same, with what was asked for where the service says that there is no such thing.
+    pub fn for_missing(self, what: impl FnOnce() -> String) -> Error {
+        match self {
+            Error::Service(source) if source.status == 404 => Error::Missing { what: what(), source },
+            error => error,
+        }
     }
 
     /// Whether the same request may succeed later: nobody answered, or the service was not able to.

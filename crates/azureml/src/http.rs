@@ -87,7 +87,7 @@ impl Call {
     /// # Errors
     /// The value has characters that no header may have.
     pub fn secret_header(mut self, name: &'static str, value: &Secret) -> Result<Call> {
-        self.headers.insert(name, secret_value(value.expose())?);
+        self.headers.insert(name, value.header()?);
         Ok(self)
     }
 
@@ -113,16 +113,6 @@ fn below(base: &Url, path: &str) -> Url {
     let mut url = base.clone();
     url.set_path(&format!("{}/{}", base.path().trim_end_matches('/'), path.trim_start_matches('/')));
     url
-}
-
-fn secret_value(text: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(text).map_err(|_| Error::Invalid {
-        what: "the token",
-        value: "***".into(),
-        expected: "expected visible characters only",
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// What a client is made of besides the environment.
@@ -230,7 +220,7 @@ impl Client {
             let mut request = Request::new(method.clone(), url.clone());
             let headers = request.headers_mut();
             headers.extend(call.headers.clone());
-            headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.expose()))?);
+            headers.insert(AUTHORIZATION, token.bearer()?);
             headers.insert(ACCEPT, JSON);
             headers.insert("x-ms-client-request-id", HeaderValue::try_from(&request_id).expect("a UUID"));
             if let Some(body) = &body {

@@ -2,7 +2,8 @@
 //! nothing of what the jobs do.
 //!
 //! [`http::Client`] sends authenticated [`http::Call`]s. It gets its tokens from [`auth`], its addresses from [`cloud`],
-//! and retries by [`retry`]. What a workspace has is in [`workspace`].
+//! and retries by [`retry`]. What a workspace has is in [`workspace`]; the secrets of a
+//! vault are in [`keyvault`].
 //!
 //! Nothing reads the environment of the process besides [`environment::Environment::of_process`], and nothing but
 //! [`clock::SystemClock`] the time.
@@ -13,6 +14,7 @@ pub mod cloud;
 pub mod environment;
 pub mod error;
 pub mod http;
+pub mod keyvault;
 pub mod operation;
 pub mod paging;
 pub mod retry;

@@ -1,5 +1,6 @@
 //! What must not be read in logs and errors: tokens, account keys, shared access signatures (SAS).
 
+use reqwest::header::{HeaderValue, InvalidHeaderValue};
 use std::borrow::Cow;
 use std::fmt;
 use zeroize::Zeroizing;
@@ -19,6 +20,24 @@ impl Secret {
     /// The value itself, for the request that it belongs to.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// As the value of a header, which is not shown either.
+    ///
+    /// # Errors
+    /// It has characters that no header may have.
+    pub fn header(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        let mut value = HeaderValue::from_str(&self.0)?;
+        value.set_sensitive(true);
+        Ok(value)
+    }
+
+    /// As the value of `Authorization`.
+    ///
+    /// # Errors
+    /// As for [`Secret::header`].
+    pub fn bearer(&self) -> Result<HeaderValue, InvalidHeaderValue> {
+        Secret::new(format!("Bearer {}", self.expose())).header()
     }
 }
 

@@ -192,6 +192,7 @@ fn hint_for_code(code: &str) -> Option<&'static str> {
         "SubscriptionNotFound" | "InvalidSubscriptionId" => {
             "check `subscription_id`, and that the account sees it: `az account list`"
         }
+        "ResourceNotFound" | "WorkspaceNotFound" => "check the name, the resource group and the subscription",
         "ResourceGroupNotFound" => "check `resource_group`: `az group list`",
         "NoRegisteredProviderFound" | "InvalidApiVersionParameter" | "UnsupportedApiVersion" => {
             "choose a version that this cloud has with OLIVE_AZUREML_API_VERSION"

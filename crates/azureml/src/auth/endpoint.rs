@@ -7,7 +7,6 @@ use crate::retry::RetryPolicy;
 use crate::safe_url::SafeUrl;
 use crate::secret::Secret;
 use crate::transport::{Answer, Transport};
-use reqwest::header::HeaderValue;
 use reqwest::{Method, Request, Url, redirect};
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -59,13 +58,7 @@ pub async fn ask(
     url.query_pairs_mut().extend_pairs(query);
     let mut request = Request::new(Method::GET, url);
     for (name, value) in headers {
-        let mut value = HeaderValue::from_str(value.expose()).map_err(|_| Error::Invalid {
-            what: "the header of a token service",
-            value: (*name).into(),
-            expected: "expected a value of visible characters",
-        })?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(*name, value);
+        request.headers_mut().insert(*name, value.header()?);
     }
     transport.send(request).await
 }
