@@ -5,6 +5,9 @@
 //! and retries by [`retry`]. What a workspace has is in [`workspace`]; the secrets of a
 //! vault are in [`keyvault`].
 //!
+//! [`tree`], [`ignore`] and [`hash`] say what of a local folder is uploaded and under which hash, [`uri`] how files and assets
+//! are named.
+//!
 //! Nothing reads the environment of the process besides [`environment::Environment::of_process`], and nothing but
 //! [`clock::SystemClock`] the time.
 
@@ -13,8 +16,10 @@ pub mod clock;
 pub mod cloud;
 pub mod environment;
 pub mod error;
+pub mod hash;
 pub mod http;
 pub mod keyvault;
+pub mod ignore;
 pub mod operation;
 pub mod paging;
 pub mod retry;
@@ -22,6 +27,8 @@ pub mod safe_url;
 pub mod secret;
 pub mod service_error;
 pub mod transport;
+pub mod tree;
+pub mod uri;
 pub mod workspace;
 
 pub use error::{Error, Result};
