@@ -8,9 +8,6 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::Read;
 
-/// `hashVersion` of [`content_hash`], by which code is looked up.
-pub const CONTENT_HASH_VERSION: &str = "202208";
-
 /// What an object hash begins with.
 const SEED: &[u8] = b"Initialize for october 2021 AML CLI version";
 

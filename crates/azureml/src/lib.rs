@@ -6,18 +6,22 @@
 //! vault are in [`keyvault`].
 //!
 //! [`tree`], [`ignore`] and [`hash`] say what of a local folder is uploaded and under which hash, [`uri`] how files and assets
-//! are named.
+//! are named. [`upload`] and [`download`] move files to and from a [`blob::Container`].
 //!
 //! Nothing reads the environment of the process besides [`environment::Environment::of_process`], and nothing but
 //! [`clock::SystemClock`] the time.
 
 pub mod auth;
+pub mod blob;
 pub mod clock;
 pub mod cloud;
+pub mod download;
 pub mod environment;
 pub mod error;
 pub mod hash;
 pub mod http;
+pub mod ignore;
+pub mod job;
 pub mod keyvault;
 pub mod ignore;
 pub mod operation;
@@ -26,8 +30,11 @@ pub mod retry;
 pub mod safe_url;
 pub mod secret;
 pub mod service_error;
+pub mod status;
+pub mod transfer;
 pub mod transport;
 pub mod tree;
+pub mod upload;
 pub mod uri;
 pub mod workspace;
 
