@@ -331,3 +331,129 @@ fn parsed(text: &str) -> Option<Url> {
 fn known(text: &str) -> Url {
     Url::parse(text).expect("an address of the table")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(variables: &[(&str, &str)], plain_http: PlainHttp) -> Result<Endpoints> {
+        Endpoints::new(&variables.iter().copied().collect(), plain_http)
+    }
+
+    fn trusts(endpoints: &Endpoints, address: &str, scope: Scope) -> bool {
+        endpoints.trust(&Url::parse(address).unwrap(), scope).is_ok()
+    }
+
+    #[test]
+    fn tokens_go_to_the_hosts_of_their_scope_only() {
+        let public = endpoints(&[], PlainHttp::Refused).unwrap();
+        let table = [
+            ("https://management.azure.com/subscriptions/1", Scope::Arm, true),
+            ("https://westeurope.management.azure.com/x", Scope::Arm, true),
+            ("https://eastus.api.azureml.ms/history", Scope::Arm, true),
+            ("https://eastus.api.azureml.ms:8443/history", Scope::Arm, false),
+            ("https://management.azure.com.evil.example/", Scope::Arm, false),
+            ("https://evilmanagement.azure.com/", Scope::Arm, false),
+            ("https://evilapi.azureml.ms/", Scope::Arm, false),
+            ("http://management.azure.com/", Scope::Arm, false),
+            ("http://127.0.0.1:8080/", Scope::Arm, false),
+            ("https://management.usgovcloudapi.net/", Scope::Arm, false),
+            ("https://acct.blob.core.windows.net/c", Scope::Arm, false),
+            ("https://acct.blob.core.windows.net/c", Scope::Storage, true),
+            ("https://kv.vault.azure.net/secrets", Scope::KeyVault, true),
+            ("https://kv.vault.azure.net/secrets", Scope::Storage, false),
+            ("https://kv.vault.azure.net.example/secrets", Scope::KeyVault, false),
+        ];
+        for (address, scope, expected) in table {
+            assert_eq!(trusts(&public, address, scope), expected, "{address} {scope:?}");
+        }
+    }
+
+    #[test]
+    fn this_machine_is_trusted_only_in_tests() {
+        let test = endpoints(&[], PlainHttp::Loopback).unwrap();
+        for (address, expected) in [
+            ("http://127.0.0.1:8080/", true),
+            ("http://[::1]:8080/", true),
+            ("http://localhost/", true),
+            ("http://localhost.evil.example/", false),
+            ("http://10.0.0.1/", false),
+            ("http://management.azure.com/", false),
+            ("ftp://127.0.0.1/", false),
+        ] {
+            assert_eq!(trusts(&test, address, Scope::Arm), expected, "{address}");
+        }
+    }
+
+    #[test]
+    fn clouds_have_their_own_hosts() {
+        let table = [
+            (
+                "AzureCloud",
+                "https://management.azure.com/",
+                "https://vault.azure.net",
+                "https://ml.azure.com",
+            ),
+            (
+                "AzureUSGovernment",
+                "https://management.usgovcloudapi.net/",
+                "https://vault.usgovcloudapi.net",
+                "https://ml.azure.us",
+            ),
+            (
+                "AzureChinaCloud",
+                "https://management.chinacloudapi.cn/",
+                "https://vault.azure.cn",
+                "https://ml.azure.cn",
+            ),
+        ];
+        for (name, arm, vault, machine_learning) in table {
+            let endpoints = endpoints(&[("AZUREML_CURRENT_CLOUD", name)], PlainHttp::Refused).unwrap();
+            assert_eq!(endpoints.arm.as_str(), arm);
+            assert_eq!(endpoints.resource(Scope::KeyVault), vault);
+            assert_eq!(endpoints.resource(Scope::MachineLearning), machine_learning);
+            assert_eq!(endpoints.resource(Scope::Storage), "https://storage.azure.com");
+            assert!(trusts(&endpoints, arm, Scope::Arm));
+            assert_eq!(endpoints.vault("kv-1").unwrap().as_str(), vault.replace("://", "://kv-1.") + "/");
+        }
+        let error = endpoints(&[("AZUREML_CURRENT_CLOUD", "Moon")], PlainHttp::Refused).unwrap_err();
+        assert!(error.to_string().contains("AZUREML_CURRENT_CLOUD is `Moon`"), "{error}");
+    }
+
+    #[test]
+    fn variables_replace_addresses() {
+        let replaced = endpoints(
+            &[
+                ("AZUREML_DEV_URL_MFE", "https://mfe.example:8443/base/"),
+                ("AZURE_AUTHORITY_HOST", "login.example"),
+                ("OLIVE_AZUREML_API_VERSION", "2025-12-01"),
+                ("OLIVE_AZUREML_BLOB_URL", "http://127.0.0.1:10000"),
+                ("OLIVE_AZUREML_KEY_VAULT_URL", "https://vault.example"),
+            ],
+            PlainHttp::Refused,
+        )
+        .unwrap();
+        assert_eq!(replaced.authority.as_str(), "https://login.example/");
+        assert_eq!(replaced.api_version, "2025-12-01");
+        assert_eq!(replaced.blobs("acct", "https", None).unwrap().as_str(), "http://127.0.0.1:10000/acct");
+        assert_eq!(replaced.vault("any").unwrap().as_str(), "https://vault.example/");
+        assert!(trusts(&replaced, "https://mfe.example:8443/base/x", Scope::Arm));
+        assert!(!trusts(&replaced, "https://mfe.example/base/x", Scope::Arm));
+        assert!(trusts(&replaced, "https://vault.example/secrets", Scope::KeyVault));
+        assert!(!trusts(&replaced, "https://vault.example/secrets", Scope::Arm));
+        let error =
+            endpoints(&[("AZURE_AUTHORITY_HOST", "ftp://x?sig=s3cret")], PlainHttp::Refused).unwrap_err();
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn accounts_and_vaults_make_addresses() {
+        let public = endpoints(&[], PlainHttp::Refused).unwrap();
+        let blobs = |suffix| public.blobs("acct", "https", suffix).unwrap().to_string();
+        assert_eq!(blobs(None), "https://acct.blob.core.windows.net/");
+        assert_eq!(blobs(Some("core.example")), "https://acct.blob.core.example/");
+        for name in ["", "a", "kv.evil.example/", "kv evil", "ä-vault"] {
+            assert!(public.vault(name).is_err(), "{name}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use crate::retry::RetryPolicy;
 use crate::safe_url::SafeUrl;
 use crate::secret::Secret;
 use crate::transport::{Answer, Attempts, Transport};
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, Request, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -223,9 +223,16 @@ impl Client {
             headers.insert(AUTHORIZATION, token.bearer()?);
             headers.insert(ACCEPT, JSON);
             headers.insert("x-ms-client-request-id", HeaderValue::try_from(&request_id).expect("a UUID"));
-            if let Some(body) = &body {
-                request.headers_mut().insert(CONTENT_TYPE, JSON);
-                *request.body_mut() = Some(body.clone().into());
+            match &body {
+                Some(body) => {
+                    request.headers_mut().insert(CONTENT_TYPE, JSON);
+                    *request.body_mut() = Some(body.clone().into());
+                }
+                // Azure refuses a POST that does not say how long it is.
+                None if method == Method::POST => {
+                    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+                }
+                None => {}
             }
             if let Some(answer) = self.transport.attempt(request, &mut attempts).await? {
                 return Ok(answer);

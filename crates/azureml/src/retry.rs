@@ -119,3 +119,105 @@ pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let date = SystemTime::from(DateTime::parse_from_rfc2822(text).ok()?);
     Some(date.duration_since(now).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::{HeaderName, HeaderValue};
+
+    /// Thu, 26 Nov 2026 10:00:00 GMT
+    const NOW: u64 = 1_795_687_200;
+
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    /// The pause in milliseconds after a first refusal, with chance in the middle.
+    fn after_refusal(method: Method, status: u16, pairs: &[(&'static str, &'static str)]) -> Option<u128> {
+        let headers = headers(pairs);
+        let outcome = Outcome::Refused { status, headers: &headers };
+        RetryPolicy::default().delay(0, &method, outcome, now(), 0.5).map(|delay| delay.as_millis())
+    }
+
+    #[test]
+    fn statuses_and_methods_decide() {
+        let table = [
+            (Method::GET, 408, Some(800)),
+            (Method::HEAD, 429, Some(800)),
+            (Method::PUT, 500, Some(800)),
+            (Method::DELETE, 503, Some(800)),
+            (Method::OPTIONS, 599, Some(800)),
+            (Method::GET, 501, None),
+            (Method::GET, 505, None),
+            (Method::GET, 400, None),
+            (Method::GET, 401, None),
+            (Method::GET, 404, None),
+            (Method::PUT, 409, None),
+            (Method::POST, 429, None),
+            (Method::POST, 503, None),
+            (Method::PATCH, 503, None),
+        ];
+        for (method, status, expected) in table {
+            assert_eq!(after_refusal(method.clone(), status, &[]), expected, "{method} {status}");
+        }
+    }
+
+    #[test]
+    fn what_the_service_asks_for_holds_for_all() {
+        let table: [(&[(&str, &str)], Option<u128>); 9] = [
+            (&[("retry-after", "7")], Some(7000)),
+            (&[("retry-after", "0.5")], Some(500)),
+            (&[("retry-after", "Thu, 26 Nov 2026 10:01:30 GMT")], Some(90_000)),
+            (&[("retry-after", "Thu, 26 Nov 2026 09:00:00 GMT")], Some(0)),
+            (&[("retry-after-ms", "250"), ("retry-after", "7")], Some(250)),
+            (&[("x-ms-retry-after-ms", "1500")], Some(1500)),
+            (&[("retry-after", "3601")], None),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "-1")], None),
+        ];
+        for (pairs, expected) in table {
+            assert_eq!(after_refusal(Method::POST, 409, pairs), expected, "{pairs:?}");
+        }
+        assert_eq!(after_refusal(Method::GET, 503, &[("retry-after", "soon")]), Some(800), "as without");
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_limit_and_attempts_end() {
+        let policy = RetryPolicy { retries: 20, ..RetryPolicy::default() };
+        let delay = |attempt, chance| {
+            let delay = policy.delay(attempt, &Method::GET, Outcome::Lost, now(), chance);
+            delay.map(|delay| delay.as_millis())
+        };
+        assert_eq!([0, 1, 2, 3].map(|attempt| delay(attempt, 0.5)), [800, 1600, 3200, 6400].map(Some));
+        assert_eq!((delay(0, 0.0), delay(0, 1.0)), (Some(640), Some(960)), "a fifth down and up");
+        assert_eq!((delay(10, 0.5), delay(19, 1.0)), (Some(120_000), Some(120_000)));
+        assert_eq!(delay(20, 0.5), None);
+        let asked = headers(&[("retry-after", "1")]);
+        let refused = Outcome::Refused { status: 429, headers: &asked };
+        assert_eq!(
+            RetryPolicy::default().delay(2, &Method::GET, refused, now(), 0.5),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(RetryPolicy::default().delay(3, &Method::GET, refused, now(), 0.5), None);
+    }
+
+    #[test]
+    fn lost_connections_are_tried_again_where_it_does_no_harm() {
+        let tried = |method: Method, outcome, policy: RetryPolicy| {
+            policy.delay(0, &method, outcome, now(), 0.5).is_some()
+        };
+        let policy = RetryPolicy::default();
+        assert!(tried(Method::PUT, Outcome::Lost, policy), "the name is the caller's: the same again");
+        assert!(!tried(Method::POST, Outcome::Lost, policy), "it may have been done");
+        assert!(tried(Method::POST, Outcome::NotSent, policy), "nobody heard of it");
+        let tokens = RetryPolicy { posts: Posts::Repeatable, ..policy };
+        assert!(tried(Method::POST, Outcome::Lost, tokens));
+    }
+}

@@ -251,3 +251,88 @@ fn hint_for_status(status: u16) -> Option<&'static str> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reqwest::header::HeaderValue;
+
+    fn read(status: u16, body: &str) -> ServiceError {
+        let url = SafeUrl::parse("https://host/path?sig=abcdef&x=1");
+        ServiceError::read("GET", url, status, &HeaderMap::new(), body)
+    }
+
+    #[test]
+    fn arm_tells_code_message_details_and_ids() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ms-request-id", HeaderValue::from_static("r-1"));
+        headers.insert("x-ms-correlation-request-id", HeaderValue::from_static("c-1"));
+        let body = r#"{"error": {"code": "ValidationError", "message": "The request is invalid.", "target": null,
+            "details": [{"code": "InvalidName", "message": "The name is too long."}, {"code": "Other", "message": "The request is invalid."}]}}"#;
+        let error = ServiceError::read("PUT", SafeUrl::parse("https://host/path?sig=q"), 400, &headers, body);
+        assert_eq!(
+            error.to_string(),
+            "PUT https://host/path: 400 ValidationError/InvalidName/Other: The request is invalid. The name is too long. \
+             (request r-1, correlation c-1)"
+        );
+    }
+
+    #[test]
+    fn the_deepest_inner_error_that_is_known_gives_the_hint() {
+        let body = r#"{"error": {"code": "UserError", "message": "no", "innerError": {"code": "Auth",
+            "innerError": {"code": "AuthorizationFailed", "innerError": {"code": "SomethingNew"}}}}, "correlation": {}}"#;
+        let error = read(400, body);
+        assert_eq!(error.inner_codes, ["Auth", "AuthorizationFailed", "SomethingNew"]);
+        assert!(error.has_code("UserError") && error.has_code("Auth"));
+        assert!(error.hint().unwrap().contains("AzureML Data Scientist"), "{:?}", error.hint());
+    }
+
+    #[test]
+    fn blobs_and_vaults_and_sign_in_have_forms_of_their_own() {
+        let blob = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>AuthorizationPermissionMismatch</Code>\
+            <Message>This request is not authorized.\nRequestId:1\nTime:2</Message></Error>";
+        let vault = r#"{"error": {"code": "Forbidden", "message": "Caller may not.", "innererror": {"code": "ForbiddenByRbac"}}}"#;
+        let sign_in = r#"{"error": "invalid_request", "error_description": "AADSTS7000222: The provided client secret keys are expired.", "error_codes": [7000222]}"#;
+        let cases = [
+            (
+                blob,
+                "AuthorizationPermissionMismatch",
+                "This request is not authorized.",
+                "Storage Blob Data Contributor",
+            ),
+            (vault, "Forbidden", "Caller may not.", "Key Vault Secrets User"),
+            (
+                sign_in,
+                "invalid_request",
+                "AADSTS7000222: The provided client secret keys are expired.",
+                "has expired",
+            ),
+        ];
+        for (body, code, message, hint) in cases {
+            let error = read(403, body);
+            assert_eq!((error.code.as_str(), error.message.as_str()), (code, message));
+            assert!(error.hint().unwrap().contains(hint), "{:?}", error.hint());
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_no_errors_are_told_as_they_are() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-ms-error-code", HeaderValue::from_static("KeyBasedAuthenticationNotPermitted"));
+        let error = ServiceError::read("HEAD", SafeUrl::parse("https://host/c/b"), 403, &headers, "");
+        assert_eq!(error.to_string(), "HEAD https://host/c/b: 403 KeyBasedAuthenticationNotPermitted");
+        assert_eq!(
+            read(502, "<html>Bad Gateway").to_string(),
+            "GET https://host/path: 502 HTTP 502: <html>Bad Gateway"
+        );
+        assert_eq!(read(418, "[1]").hint(), None);
+        assert_eq!(read(400, &"é".repeat(5000)).message.chars().count(), LONGEST_MESSAGE + 1);
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_not_kept() {
+        let error = read(403, r#"{"error": {"code": "X", "message": "bad sig=abcdef for Bearer tok-1"}}"#);
+        assert!(!format!("{error} {error:?}").contains("abcdef"), "{error:?}");
+        assert!(!format!("{error:?}").contains("tok-1"), "{error:?}");
+    }
+}

@@ -203,9 +203,9 @@ pub struct Answer {
 
 impl Answer {
     /// # Errors
-    /// The service refused.
+    /// The service refused, or wants to be asked elsewhere.
     pub fn accepted(self) -> Result<Answer> {
-        if self.status < 400 { Ok(self) } else { Err(self.refusal().into()) }
+        if (200..300).contains(&self.status) { Ok(self) } else { Err(self.refusal().into()) }
     }
 
     pub fn refusal(&self) -> ServiceError {

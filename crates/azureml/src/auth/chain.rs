@@ -1,6 +1,7 @@
 //! One source after the other, until one gives a token. From then on it is asked alone.
 
 use super::cli::{AzureCli, AzureDeveloperCli};
+use super::endpoint;
 use super::environment::ClientSecret;
 use super::managed::ManagedIdentity;
 use super::obo::OnBehalfOf;
@@ -41,7 +42,8 @@ impl Chain {
         endpoints: &Arc<Endpoints>,
         transport: &Transport,
     ) -> Result<Chain> {
-        let sources = standard(environment, options, endpoints, transport)?;
+        let machine = endpoint::direct(transport)?;
+        let sources = standard(environment, options, endpoints, transport, &machine)?;
         Ok(Chain::new(sources, Arc::clone(endpoints)))
     }
 
@@ -56,21 +58,21 @@ impl Chain {
         endpoints: &Arc<Endpoints>,
         transport: &Transport,
     ) -> Result<Chain> {
+        let machine = endpoint::direct(transport)?;
         let mut sources: Vec<Box<dyn Credential>> = vec![
-            Box::new(OnBehalfOf::new(environment, Arc::clone(endpoints), transport)?),
-            Box::new(ManagedIdentity::of_job(environment, options, Arc::clone(endpoints), transport)?),
+            Box::new(OnBehalfOf::new(environment, Arc::clone(endpoints), &machine)),
+            Box::new(ManagedIdentity::of_job(environment, options, Arc::clone(endpoints), &machine)),
         ];
-        sources.extend(standard(environment, options, endpoints, transport)?);
+        sources.extend(standard(environment, options, endpoints, transport, &machine)?);
         Ok(Chain::new(sources, Arc::clone(endpoints)))
     }
 }
 
-/// A source by its name, and whether it is meant for machines or for people who develop.
-struct Listed<'a> {
-    name: &'static str,
+/// A source, and whether it is meant for machines or for people who develop.
+struct Listed {
+    source: Box<dyn Credential>,
     kind: Kind,
     is_excluded: bool,
-    make: Box<dyn Fn() -> Result<Box<dyn Credential>> + 'a>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,73 +86,73 @@ fn standard(
     options: &CredentialOptions,
     endpoints: &Arc<Endpoints>,
     transport: &Transport,
+    machine: &Transport,
 ) -> Result<Vec<Box<dyn Credential>>> {
+    let endpoints = || Arc::clone(endpoints);
     let all = [
         Listed {
-            name: ClientSecret::NAME,
+            source: Box::new(ClientSecret::new(environment, endpoints(), transport)),
             kind: Kind::Production,
             is_excluded: options.exclude_environment_credential,
-            make: Box::new(|| Ok(Box::new(ClientSecret::new(environment, Arc::clone(endpoints), transport)))),
         },
         Listed {
-            name: WorkloadIdentity::NAME,
+            source: Box::new(WorkloadIdentity::new(environment, options, endpoints(), transport)),
             kind: Kind::Production,
             is_excluded: options.exclude_workload_identity_credential,
-            make: Box::new(|| {
-                Ok(Box::new(WorkloadIdentity::new(environment, options, Arc::clone(endpoints), transport)))
-            }),
         },
         Listed {
-            name: ManagedIdentity::NAME,
+            source: Box::new(ManagedIdentity::new(environment, options, endpoints(), machine)),
             kind: Kind::Production,
             is_excluded: options.exclude_managed_identity_credential,
-            make: Box::new(|| {
-                Ok(Box::new(ManagedIdentity::new(environment, options, Arc::clone(endpoints), transport)?))
-            }),
         },
         Listed {
-            name: AzureCli::NAME,
+            source: Box::new(AzureCli::new(environment, options, endpoints())),
             kind: Kind::Developer,
             is_excluded: options.exclude_cli_credential,
-            make: Box::new(|| Ok(Box::new(AzureCli::new(environment, options, Arc::clone(endpoints))))),
         },
         Listed {
-            name: AzureDeveloperCli::NAME,
+            source: Box::new(AzureDeveloperCli::new(environment, options, endpoints())),
             kind: Kind::Developer,
             is_excluded: options.exclude_developer_cli_credential,
-            make: Box::new(|| {
-                Ok(Box::new(AzureDeveloperCli::new(environment, options, Arc::clone(endpoints))))
-            }),
         },
     ];
-    let selected: Vec<&Listed<'_>> = match environment.get(SELECTION) {
-        None => all.iter().collect(),
-        Some(selection) => selected(&all, selection)?,
+    let selection = environment.get(SELECTION).map(|text| Selection::new(text, &all)).transpose()?;
+    let is_asked = |listed: &Listed| {
+        !listed.is_excluded && selection.as_ref().is_none_or(|selection| selection.includes(listed))
     };
-    selected.into_iter().filter(|source| !source.is_excluded).map(|source| (source.make)()).collect()
+    Ok(all.into_iter().filter(is_asked).map(|listed| listed.source).collect())
 }
 
-/// Those that the variable selects: a kind, or one by its name.
-fn selected<'a, 'b>(all: &'b [Listed<'a>], selection: &str) -> Result<Vec<&'b Listed<'a>>> {
-    let kind = match selection.to_ascii_lowercase().as_str() {
-        "prod" => Some(Kind::Production),
-        "dev" => Some(Kind::Developer),
-        _ => None,
-    };
-    let is_selected = |source: &&Listed<'_>| match kind {
-        Some(kind) => source.kind == kind,
-        None => source.name.eq_ignore_ascii_case(selection),
-    };
-    let selected: Vec<_> = all.iter().filter(is_selected).collect();
-    if selected.is_empty() {
-        let names: Vec<&str> = all.iter().map(|source| source.name).collect();
-        return Err(Error::Variable {
-            name: SELECTION,
-            value: selection.into(),
-            expected: format!("expected prod, dev, {}", names.join(", ")),
-        });
+/// What the variable selects.
+enum Selection {
+    Kind(Kind),
+    Name(&'static str),
+}
+
+impl Selection {
+    fn new(text: &str, all: &[Listed]) -> Result<Selection> {
+        match text.to_ascii_lowercase().as_str() {
+            "prod" => return Ok(Selection::Kind(Kind::Production)),
+            "dev" => return Ok(Selection::Kind(Kind::Developer)),
+            _ => {}
+        }
+        let names: Vec<&'static str> = all.iter().map(|listed| listed.source.name()).collect();
+        match names.iter().find(|name| name.eq_ignore_ascii_case(text)) {
+            Some(name) => Ok(Selection::Name(name)),
+            None => Err(Error::Variable {
+                name: SELECTION,
+                value: text.into(),
+                expected: format!("expected prod, dev, {}", names.join(", ")),
+            }),
+        }
     }
-    Ok(selected)
+
+    fn includes(&self, listed: &Listed) -> bool {
+        match self {
+            Selection::Kind(kind) => listed.kind == *kind,
+            Selection::Name(name) => listed.source.name() == *name,
+        }
+    }
 }
 
 #[async_trait]

@@ -30,3 +30,23 @@ impl Claims {
         UNIX_EPOCH.checked_add(Duration::from_secs(self.expires?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_read_and_nothing_else_is_a_token() {
+        let payload = URL_SAFE_NO_PAD
+            .encode(br#"{"aud": "https://ml.azure.com", "tid": "t-1", "exp": 1795515630, "x": [1]}"#);
+        let claims = Claims::of(&Secret::new(format!("e30.{payload}.c2ln"))).unwrap();
+        assert_eq!(
+            (claims.audience.as_deref(), claims.tenant.as_deref()),
+            (Some("https://ml.azure.com"), Some("t-1"))
+        );
+        assert_eq!(claims.expires_on(), Some(UNIX_EPOCH + Duration::from_secs(1_795_515_630)));
+        for other in ["opaque", "a.b.c", "", "a..c"] {
+            assert_eq!(Claims::of(&Secret::new(other)), None, "{other}");
+        }
+    }
+}

@@ -31,8 +31,6 @@ pub struct AzureDeveloperCli {
 }
 
 impl AzureCli {
-    pub const NAME: &str = "AzureCliCredential";
-
     pub fn new(
         environment: &Environment,
         options: &CredentialOptions,
@@ -43,8 +41,6 @@ impl AzureCli {
 }
 
 impl AzureDeveloperCli {
-    pub const NAME: &str = "AzureDeveloperCliCredential";
-
     pub fn new(
         environment: &Environment,
         options: &CredentialOptions,
@@ -67,7 +63,7 @@ struct AzToken {
 #[async_trait]
 impl Credential for AzureCli {
     fn name(&self) -> &'static str {
-        AzureCli::NAME
+        "AzureCliCredential"
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {
@@ -95,7 +91,7 @@ struct AzdToken {
 #[async_trait]
 impl Credential for AzureDeveloperCli {
     fn name(&self) -> &'static str {
-        AzureDeveloperCli::NAME
+        "AzureDeveloperCliCredential"
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {

@@ -3,7 +3,6 @@
 use super::expiry;
 use super::source::AccessToken;
 use crate::error::{Error, Result};
-use crate::retry::RetryPolicy;
 use crate::safe_url::SafeUrl;
 use crate::secret::Secret;
 use crate::transport::{Answer, Transport};
@@ -13,16 +12,6 @@ use std::time::Duration;
 
 /// Answers come from this machine, but tokens behind them from elsewhere.
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A token service that is updated is away for up to 70 seconds, and says so with 410: five pauses of 3 seconds, doubled
-/// each time, are longer.
-pub const POLICY: RetryPolicy = RetryPolicy {
-    retries: 5,
-    backoff: Duration::from_millis(800),
-    longest: Duration::from_secs(120),
-    also: &[(404, Duration::from_millis(800)), (410, Duration::from_secs(3))],
-    posts: crate::retry::Posts::Once,
-};
 
 /// A way to the services of the machine itself, which no proxy knows.
 ///
@@ -40,7 +29,7 @@ pub fn direct(transport: &Transport) -> Result<Transport> {
             attempts: 0,
             source,
         })?;
-    Ok(transport.with_http(http).with_policy(POLICY))
+    Ok(transport.with_http(http))
 }
 
 /// What a token service wants to see, so that no page of a browser can ask it.

@@ -19,8 +19,6 @@ const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 pub struct ClientSecret(Result<(Authority, Secret), String>);
 
 impl ClientSecret {
-    pub const NAME: &str = "EnvironmentCredential";
-
     pub fn new(environment: &Environment, endpoints: Arc<Endpoints>, transport: &Transport) -> ClientSecret {
         let wanted = [TENANT, CLIENT, SECRET];
         let [Some(tenant), Some(client), Some(secret)] = wanted.map(|name| environment.get(name)) else {
@@ -39,7 +37,7 @@ impl ClientSecret {
 #[async_trait]
 impl Credential for ClientSecret {
     fn name(&self) -> &'static str {
-        ClientSecret::NAME
+        "EnvironmentCredential"
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {

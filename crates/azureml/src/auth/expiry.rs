@@ -46,3 +46,51 @@ fn number(value: &Value) -> Option<Duration> {
     };
     Duration::try_from_secs_f64(seconds).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// 2026-11-24 10:20:30 UTC
+    const SECONDS: u64 = 1_795_515_630;
+
+    #[test]
+    fn all_forms_are_the_same_instant() {
+        let expected = UNIX_EPOCH + Duration::from_secs(SECONDS);
+        for value in [
+            json!(SECONDS),
+            json!(SECONDS as f64),
+            json!(SECONDS.to_string()),
+            json!("11/24/2026 10:20:30 +00:00"),
+            json!("11/24/2026 10:20:30 AM +00:00"),
+            json!("11/24/2026 12:20:30 +02:00"),
+            json!("2026-11-24T10:20:30Z"),
+            json!("2026-11-24T12:20:30.000+02:00"),
+            json!("2026-11-24 10:20:30+00:00"),
+        ] {
+            assert_eq!(instant(&value), Some(expected), "{value}");
+        }
+        for value in [json!(null), json!("soon"), json!(-5), json!({}), json!(1e300), json!("NaN")] {
+            assert_eq!(instant(&value), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_date_without_a_zone_is_local() {
+        let local = local_instant(&json!("2026-11-24 10:20:30.123456")).unwrap();
+        let date = Local.with_ymd_and_hms(2026, 11, 24, 10, 20, 30).unwrap();
+        assert_eq!(local, SystemTime::from(date) + Duration::from_micros(123_456));
+        assert_eq!(instant(&json!("2026-11-24 10:20:30.123456")), None, "only where it is meant");
+        assert!(local_instant(&json!(SECONDS.to_string())).is_some());
+    }
+
+    #[test]
+    fn seconds_from_now() {
+        let now = UNIX_EPOCH + Duration::from_secs(100);
+        for value in [json!(3599), json!("3599")] {
+            assert_eq!(after(&value, now), Some(UNIX_EPOCH + Duration::from_secs(3699)));
+        }
+        assert_eq!(after(&json!("-1"), now), None);
+    }
+}

@@ -6,7 +6,8 @@ use super::options::CredentialOptions;
 use super::source::{AccessToken, Credential, Refusal, TokenRequest};
 use crate::cloud::Endpoints;
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::Error;
+use crate::retry::{Posts, RetryPolicy};
 use crate::secret::Secret;
 use crate::transport::{Answer, Transport};
 use async_trait::async_trait;
@@ -42,6 +43,16 @@ const METADATA_PATH: &str = "metadata/identity/oauth2/token";
 /// Replaces the metadata service's address.
 const METADATA_URL: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
 
+/// A metadata service that is updated is away for up to 70 seconds, and says so with 410: five pauses of 3 seconds, doubled
+/// each time, are longer.
+const METADATA_POLICY: RetryPolicy = RetryPolicy {
+    retries: 5,
+    backoff: Duration::from_millis(800),
+    longest: Duration::from_secs(120),
+    also: &[(404, Duration::from_millis(800)), (410, Duration::from_secs(3))],
+    posts: Posts::Once,
+};
+
 /// A machine without a metadata service is told by silence.
 const PROBE: Duration = Duration::from_secs(1);
 
@@ -49,16 +60,13 @@ const PROBE: Duration = Duration::from_secs(1);
 const NO_IDENTITY: u16 = 400;
 
 impl ManagedIdentity {
-    pub const NAME: &str = "ManagedIdentityCredential";
-
-    /// # Errors
-    /// The system offers no way to encrypt.
+    /// `machine` is a way to the services of the machine.
     pub fn new(
         environment: &Environment,
         options: &CredentialOptions,
         endpoints: Arc<Endpoints>,
-        transport: &Transport,
-    ) -> Result<ManagedIdentity> {
+        machine: &Transport,
+    ) -> ManagedIdentity {
         let service = Service::of(environment);
         let own =
             options.managed_identity_client_id.as_deref().or_else(|| environment.get("AZURE_CLIENT_ID"));
@@ -67,24 +75,21 @@ impl ManagedIdentity {
             _ => None,
         };
         let client_id = own.or_else(of_job).map(str::to_owned);
-        Ok(ManagedIdentity { service, client_id, endpoints, transport: endpoint::direct(transport)? })
+        ManagedIdentity { service, client_id, endpoints, transport: machine.clone() }
     }
 
     /// That of an Azure ML job only.
-    ///
-    /// # Errors
-    /// As for [`ManagedIdentity::new`].
     pub fn of_job(
         environment: &Environment,
         options: &CredentialOptions,
         endpoints: Arc<Endpoints>,
-        transport: &Transport,
-    ) -> Result<ManagedIdentity> {
-        let mut identity = ManagedIdentity::new(environment, options, endpoints, transport)?;
+        machine: &Transport,
+    ) -> ManagedIdentity {
+        let mut identity = ManagedIdentity::new(environment, options, endpoints, machine);
         if !matches!(identity.service, Ok(Service::Job { .. })) {
             identity.service = Err("MSI_ENDPOINT, MSI_SECRET not set".into());
         }
-        Ok(identity)
+        identity
     }
 
     async fn ask(&self, service: &Service, resource: &str) -> Result<Answer, Refusal> {
@@ -104,7 +109,8 @@ impl ManagedIdentity {
             Service::Metadata { url } => {
                 self.probe(url).await?;
                 query.push(("api-version", "2018-02-01"));
-                endpoint::ask(&self.transport, url, &query, &[("metadata", &Secret::new("true"))]).await
+                let transport = self.transport.with_policy(METADATA_POLICY);
+                endpoint::ask(&transport, url, &query, &[("metadata", &Secret::new("true"))]).await
             }
         };
         match answer {
@@ -152,7 +158,7 @@ impl Service {
 #[async_trait]
 impl Credential for ManagedIdentity {
     fn name(&self) -> &'static str {
-        ManagedIdentity::NAME
+        "ManagedIdentityCredential"
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {

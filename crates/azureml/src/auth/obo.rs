@@ -4,7 +4,6 @@ use super::endpoint;
 use super::source::{AccessToken, Credential, Refusal, TokenRequest};
 use crate::cloud::Endpoints;
 use crate::environment::Environment;
-use crate::error::Result;
 use crate::transport::Transport;
 use async_trait::async_trait;
 use reqwest::Url;
@@ -21,18 +20,13 @@ pub struct OnBehalfOf {
 }
 
 impl OnBehalfOf {
-    /// # Errors
-    /// The system offers no way to encrypt.
-    pub fn new(
-        environment: &Environment,
-        endpoints: Arc<Endpoints>,
-        transport: &Transport,
-    ) -> Result<OnBehalfOf> {
+    /// `machine` is a way to the services of the machine.
+    pub fn new(environment: &Environment, endpoints: Arc<Endpoints>, machine: &Transport) -> OnBehalfOf {
         let endpoint = match environment.get(ENDPOINT) {
             Some(text) => endpoint::address(ENDPOINT, text),
             None => Err(format!("{ENDPOINT} not set")),
         };
-        Ok(OnBehalfOf { endpoint, endpoints, transport: endpoint::direct(transport)? })
+        OnBehalfOf { endpoint, endpoints, transport: machine.clone() }
     }
 }
 

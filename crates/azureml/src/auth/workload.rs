@@ -34,8 +34,6 @@ struct Exchange {
 }
 
 impl WorkloadIdentity {
-    pub const NAME: &str = "WorkloadIdentityCredential";
-
     pub fn new(
         environment: &Environment,
         options: &CredentialOptions,
@@ -80,7 +78,7 @@ impl Exchange {
 #[async_trait]
 impl Credential for WorkloadIdentity {
     fn name(&self) -> &'static str {
-        WorkloadIdentity::NAME
+        "WorkloadIdentityCredential"
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {

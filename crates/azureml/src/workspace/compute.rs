@@ -133,3 +133,52 @@ impl WorkspaceClient {
         self.existing(&call, &format!("compute `{name}`")).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn cluster(default: &str, types: Value) -> Compute {
+        serde_json::from_value(json!({"id": "/x", "name": "arc", "properties": {"computeType": "Kubernetes",
+            "provisioningState": "Succeeded", "properties": {"defaultInstanceType": default, "instanceTypes": types}}}))
+        .unwrap()
+    }
+
+    fn kind(limits: Value) -> Value {
+        json!({"nodeSelector": null, "resources": {"requests": null, "limits": limits}})
+    }
+
+    #[test]
+    fn the_only_instance_type_with_a_gpu_is_taken() {
+        let types = json!({"small": kind(json!({"cpu": "2", "nvidia.com/gpu": null})), "gpu": kind(json!({"nvidia.com/gpu": 1})),
+            "none": kind(json!(null)), "zero": kind(json!({"nvidia.com/gpu": "0"}))});
+        assert_eq!(cluster("small", types).instance_type_with_gpu().unwrap(), Some("gpu"));
+        let two =
+            json!({"a": kind(json!({"nvidia.com/gpu": "2"})), "b": kind(json!({"nvidia.com/gpu": "1"}))});
+        assert_eq!(
+            cluster("b", two.clone()).instance_type_with_gpu().unwrap(),
+            Some("b"),
+            "the default has one"
+        );
+        let error = cluster("small", two).instance_type_with_gpu().unwrap_err();
+        assert!(error.to_string().contains("`a` (2 GPUs), `b` (1 GPUs)"), "{error}");
+        let error = cluster("small", json!({"small": kind(json!({}))})).instance_type_with_gpu().unwrap_err();
+        assert!(error.hint().unwrap().contains("resources.instance_type"));
+    }
+
+    #[test]
+    fn other_computes_have_no_instance_types() {
+        for (compute_type, properties) in [
+            ("AmlCompute", json!({"vmSize": "STANDARD_NC6"})),
+            ("SynapseSpark", json!(null)),
+            ("New", json!({"x": 1})),
+        ] {
+            let compute: Compute =
+                serde_json::from_value(json!({"id": "/x", "name": "c", "location": "eastus",
+                "properties": {"computeType": compute_type, "properties": properties}}))
+                .unwrap();
+            assert_eq!(compute.instance_type_with_gpu().unwrap(), None);
+        }
+    }
+}

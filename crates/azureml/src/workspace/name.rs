@@ -85,3 +85,37 @@ impl std::fmt::Display for Workspace {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUBSCRIPTION: &str = "00000000-1111-2222-3333-444444444444";
+
+    #[test]
+    fn names_become_the_path() {
+        let workspace = Workspace::new(SUBSCRIPTION, "rg.1-(a)_b", "ws1").unwrap();
+        assert_eq!(
+            workspace.path(),
+            "/subscriptions/00000000-1111-2222-3333-444444444444/resourceGroups/rg.1-(a)_b/providers/\
+             Microsoft.MachineLearningServices/workspaces/ws1"
+        );
+    }
+
+    #[test]
+    fn names_that_would_change_the_path_are_refused() {
+        let cases = [
+            ("<subscription>", "rg", "ws1", "the subscription `<subscription>`"),
+            (SUBSCRIPTION, "", "ws1", "the resource group ``"),
+            (SUBSCRIPTION, "..", "ws1", "the resource group `..`"),
+            (SUBSCRIPTION, "a/b", "ws1", "the resource group `a/b`"),
+            (SUBSCRIPTION, "rg", "ws", "the workspace `ws`"),
+            (SUBSCRIPTION, "rg", "_ws1", "the workspace `_ws1`"),
+            (SUBSCRIPTION, "rg", "ws?x=1", "the workspace `ws?x=1`"),
+        ];
+        for (subscription, group, name, expected) in cases {
+            let error = Workspace::new(subscription, group, name).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}
