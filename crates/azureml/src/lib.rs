@@ -23,7 +23,6 @@ pub mod http;
 pub mod ignore;
 pub mod job;
 pub mod keyvault;
-pub mod ignore;
 pub mod operation;
 pub mod paging;
 pub mod retry;
