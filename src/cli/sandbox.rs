@@ -2,7 +2,7 @@
 //! matter which file names which.
 
 use super::Globals;
-use olive_core::{Fault, Result};
+use olive_core::{Fault, Result, shown};
 
 /// What to say where a file was out of reach.
 pub(crate) const HINT: &str =
@@ -16,7 +16,7 @@ pub(crate) enum SandboxError {
     #[error("the sandbox cannot be entered")]
     Rules(#[from] landlock::RulesetError),
     #[cfg(target_os = "linux")]
-    #[error("`{}` cannot be allowed in the sandbox", path.display())]
+    #[error("`{}` cannot be allowed in the sandbox", shown(path))]
     Path { path: std::path::PathBuf, source: landlock::PathFdError },
     #[cfg(target_os = "linux")]
     #[error("the program cannot be started again without the secrets of its environment")]

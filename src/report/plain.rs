@@ -4,6 +4,7 @@ use super::visible::visible;
 use super::{number, wrap};
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
+use olive_core::shown;
 use std::io::Write;
 
 /// Writes to stderr. `quiet` keeps warnings only.
@@ -27,9 +28,9 @@ impl EventListener for Plain {
 pub(super) fn line(event: &Event) -> Option<String> {
     Some(match event {
         Event::PassStarted { pass, r#type, index, total } => format!("[{index}/{total}] {pass} ({type})"),
-        Event::PassFinished { cached: true, path, .. } => format!("  from the cache: {}", path.display()),
+        Event::PassFinished { cached: true, path, .. } => format!("  from the cache: {}", shown(path)),
         Event::PassFinished { seconds, bytes, path, .. } => {
-            format!("  done in {}, {}: {}", number::duration(*seconds), number::bytes(*bytes), path.display())
+            format!("  done in {}, {}: {}", number::duration(*seconds), number::bytes(*bytes), shown(path))
         }
         Event::TrainStep { log: true, .. } => format!("  {}", train_step(event)),
         Event::Evaluated { step, loss, tokens, seconds } => format!(

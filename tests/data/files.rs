@@ -8,7 +8,11 @@ use olive_config::canonical::{
 use olive_data as data;
 use olive_data::files::SplitFiles;
 use olive_data::{Rows, Value, python_text};
+use std::ffi::OsStr;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 fn rows(load: &LoadDataset) -> Rows {
@@ -389,6 +393,66 @@ fn files_are_given_by_path_pattern_list_and_split() {
     assert!(error.contains("no split `tets`; there is `test`, `train` | did you mean `test`?"), "{error}");
     let plain = LoadDataset { split: "validation".into(), ..load("json", &[&path("a.jsonl")]) };
     assert!(complaint(data::inputs(&plain)).contains("are all in the split `train`"));
+}
+
+#[test]
+fn names_of_files_need_not_be_utf8() {
+    let dir = folder(&["a.jsonl"]);
+    let name = OsStr::from_bytes(b"b\xff\n.jsonl");
+    std::fs::write(dir.path().join(name), "{\"from\": \"elsewhere\"}\n").unwrap();
+    let pattern = |pattern: &str| load("json", &[dir.path().join(pattern).to_str().unwrap()]);
+    for of_both in [of(dir.path()), pattern("*.jsonl"), pattern("**/?*.jsonl")] {
+        assert_eq!(printed(&rows(&of_both)), ["a.jsonl", "elsewhere"]);
+    }
+    assert_eq!(printed(&rows(&pattern("b*"))), ["elsewhere"]);
+    std::fs::write(dir.path().join(name), "{").unwrap();
+    let error = complaint(data::load_rows(&pattern("b*")));
+    assert!(error.contains("b\\xff\\n.jsonl`, line 1: not valid JSON"), "{error}");
+}
+
+#[test]
+fn links_and_patterns_may_lead_to_a_file_more_than_once() {
+    let dir = folder(&["a.jsonl", "b/c/d.jsonl", "b/.hidden/x.jsonl"]);
+    symlink(dir.path(), dir.path().join("b/back")).unwrap();
+    symlink(dir.path().join("b"), dir.path().join("b/c/again")).unwrap();
+    let elsewhere = folder(&["e.jsonl"]);
+    symlink(elsewhere.path(), dir.path().join("link")).unwrap();
+    symlink(dir.path(), elsewhere.path().join("back")).unwrap();
+    assert_eq!(printed(&rows(&of(dir.path()))), ["a.jsonl", "b/c/d.jsonl", "e.jsonl"]);
+    let matching = |pattern: &str| {
+        let load = LoadDataset { data_dir: Some(dir.path().into()), ..load("json", &[pattern]) };
+        data::load_rows(&load).map(|rows| printed(&rows))
+    };
+    assert_eq!(matching("**/*.jsonl").unwrap(), ["a.jsonl", "b/c/d.jsonl", "e.jsonl"]);
+    assert_eq!(matching("**/c/**/**/*.jsonl").unwrap(), ["b/c/d.jsonl"]);
+    assert_eq!(matching("./b/../*/./e.jsonl").unwrap(), ["e.jsonl"]);
+    let many = "**/".repeat(500_000) + &"*/**/".repeat(1000) + "*.jsonl";
+    assert!(complaint(matching(&many)).contains("matches no file"));
+    assert!(complaint(matching("*/../x*")).contains("`*/../x*` is not valid: `..` cannot follow a wildcard"));
+}
+
+/// Each of these folders has two links to the next: there are 2 to the 30 paths.
+#[test]
+fn folders_behind_links_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |level: u32| dir.path().join(level.to_string());
+    for level in 0..30 {
+        std::fs::create_dir(at(level)).unwrap();
+        for link in ["l", "r"] {
+            symlink(at(level + 1), at(level).join(link)).unwrap();
+        }
+    }
+    std::fs::create_dir(at(30)).unwrap();
+    let error = complaint(data::load_rows(&of(&at(0))));
+    assert!(error.contains("leads through more than 10000 folders behind links"), "{error}");
+}
+
+#[test]
+fn what_is_no_file_is_not_among_the_files_of_a_folder() {
+    let dir = folder(&["a.jsonl"]);
+    let socket = UnixListener::bind(dir.path().join("b.jsonl")).unwrap();
+    assert_eq!(printed(&rows(&of(dir.path()))), ["a.jsonl"]);
+    drop(socket);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! All that is wrong with a configuration, each with its place in the file.
 
+use olive_core::shown;
 use std::path::PathBuf;
 
 /// As many errors, or warnings, as are told: more of them nobody reads.
@@ -23,9 +24,9 @@ pub enum ConfigError {
     /// The file could be read, its content cannot be used. Root causes only, in the order of the file.
     #[error("{}", render(path, diagnostics))]
     Invalid { path: PathBuf, diagnostics: Vec<Diagnostic> },
-    #[error("the configuration `{}` does not exist", path.display())]
+    #[error("the configuration `{}` does not exist", shown(path))]
     NotFound { path: PathBuf },
-    #[error("`{}`: only .json, .yaml and .yml files are read", path.display())]
+    #[error("`{}`: only .json, .yaml and .yml files are read", shown(path))]
     UnknownFileType { path: PathBuf },
     #[error("`--set {argument}`: {reason}")]
     Override { argument: String, reason: String },
@@ -54,7 +55,7 @@ fn render(path: &std::path::Path, diagnostics: &[Diagnostic]) -> String {
     let mut lines: Vec<String> = diagnostics.iter().map(|d| d.render(path)).collect();
     if lines.len() > 1 {
         let least = if lines.len() >= MOST { "at least " } else { "" };
-        lines.insert(0, format!("`{}` has {least}{} errors", path.display(), lines.len()));
+        lines.insert(0, format!("`{}` has {least}{} errors", shown(path), lines.len()));
     }
     lines.join("\n")
 }
@@ -62,7 +63,7 @@ fn render(path: &std::path::Path, diagnostics: &[Diagnostic]) -> String {
 impl Diagnostic {
     /// `file:line:column: json.path: message`, then the hint on a line of its own.
     pub fn render(&self, path: &std::path::Path) -> String {
-        let mut text = path.display().to_string();
+        let mut text = shown(path).to_string();
         if let Some((line, column)) = self.position {
             text.push_str(&format!(":{line}:{column}"));
         }

@@ -1,6 +1,7 @@
 //! The error type that crosses the borders of crates: what went wrong and where, what to do about it, and the exit code.
 
 use crate::secrets::hidden;
+use crate::shown::shown;
 use std::path::{Path, PathBuf};
 
 /// What a part of the program says when something goes wrong. Every crate has its own enum of faults.
@@ -91,7 +92,7 @@ impl Fault for Interrupted {
 
 /// An I/O call that failed, with what was being done to which path.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {action} `{}`", path.display())]
+#[error("failed to {action} `{}`", shown(path))]
 pub struct IoFault {
     /// Completes "failed to …".
     pub action: &'static str,

@@ -13,6 +13,8 @@ pub mod file;
 pub mod handle;
 pub mod inner_path;
 pub mod secrets;
+mod shown;
 
 pub use error::{Error, Fault, Result};
 pub use inner_path::InnerPath;
+pub use shown::shown;

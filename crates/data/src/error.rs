@@ -1,6 +1,7 @@
 //! Faults of data, with the file, the row and the column where they are known.
 
 use olive_config::READERS;
+use olive_core::shown;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -27,7 +28,7 @@ impl fmt::Display for Location {
             Numbering::Lines => "line",
             Numbering::Rows => "row",
         };
-        write!(f, "`{}`, {unit} {}", self.path.display(), self.number)
+        write!(f, "`{}`, {unit} {}", shown(&self.path), self.number)
     }
 }
 
@@ -47,15 +48,21 @@ pub enum DataError {
     UnknownLoader { data_name: String },
     #[error("the loader `{loader}` has no files: neither `data_files` nor `data_dir` is given")]
     NoFiles { loader: &'static str },
-    #[error("the data file `{}` does not exist", path.display())]
+    #[error("the data file `{}` does not exist", shown(path))]
     MissingFile { path: PathBuf },
     #[error("the pattern `{pattern}` matches no file")]
     NoMatch { pattern: String },
     #[error("the pattern `{pattern}` is not valid: {reason}")]
     BadPattern { pattern: String, reason: String },
-    #[error("the folder `{}` holds no {what}", path.display())]
+    #[error("the search for `{wanted}` leads through more than {most} folders behind links")]
+    TooManyFolders {
+        /// A folder or a pattern.
+        wanted: String,
+        most: usize,
+    },
+    #[error("the folder `{}` holds no {what}", shown(path))]
     EmptyFolder { path: PathBuf, what: String },
-    #[error("the subset `{subset}` cannot be chosen: `{}` is a plain folder", path.display())]
+    #[error("the subset `{subset}` cannot be chosen: `{}` is a plain folder", shown(path))]
     Subset { path: PathBuf, subset: String },
     #[error("`{split}` is not a split: {reason}")]
     BadSplit { split: String, reason: String },
@@ -65,7 +72,7 @@ pub enum DataError {
     NoRows { split: String, rows: usize },
     #[error("none of the {rows} rows passes `col_filters`")]
     AllFiltered { rows: usize },
-    #[error("the data file `{}` is empty", path.display())]
+    #[error("the data file `{}` is empty", shown(path))]
     EmptyFile { path: PathBuf },
     #[error("the reader `{reader}` has no option `{option}`")]
     ReaderOption { reader: &'static str, option: String, owner: &'static str },
@@ -73,17 +80,17 @@ pub enum DataError {
     TooManyValues { location: Location, found: usize, header: Vec<String> },
     #[error("{location}: {reason}")]
     Malformed { location: Location, reason: String },
-    #[error("`{}`: {reason}", path.display())]
+    #[error("`{}`: {reason}", shown(path))]
     Unreadable { path: PathBuf, reason: String },
     #[error("{location}: the rows up to here take more than the {} of memory that there are for rows", gigabytes(*room))]
     NoRoomForRow { location: Location, room: u64 },
-    #[error("`{}` holds more than the {} of memory that there are for rows", path.display(), gigabytes(*room))]
+    #[error("`{}` holds more than the {} of memory that there are for rows", shown(path), gigabytes(*room))]
     NoRoomForFile { path: PathBuf, room: u64 },
-    #[error("`{}` is {format}, which is not unpacked here", path.display())]
+    #[error("`{}` is {format}, which is not unpacked here", shown(path))]
     Packed { path: PathBuf, format: &'static str },
     #[error("{location}: the text is not UTF-8")]
     NotUtf8 { location: Location },
-    #[error("`{}` has no field `{field}`; it has {}", path.display(), list(known))]
+    #[error("`{}` has no field `{field}`; it has {}", shown(path), list(known))]
     MissingField { path: PathBuf, field: String, known: Vec<String> },
     #[error("{location}: there is no column `{column}`, which {wanted_by} needs; there is {}", list(known))]
     MissingColumn { location: Location, column: String, wanted_by: &'static str, known: Vec<String> },
@@ -107,7 +114,7 @@ pub enum DataError {
     Render { file: Option<PathBuf>, location: Option<Location>, reason: String },
     #[error("{location}: the token `{token}` ({id}) is beyond the model's vocabulary of {vocabulary}")]
     BeyondVocabulary { location: Location, token: String, id: u32, vocabulary: usize },
-    #[error("the tokenizer in `{}` has no chat template", dir.display())]
+    #[error("the tokenizer in `{}` has no chat template", shown(dir))]
     NoChatTemplate { dir: PathBuf },
     #[error("{location}: the text cannot be tokenised: {reason}")]
     Tokenise { location: Location, reason: String },
@@ -163,6 +170,9 @@ impl olive_core::Fault for DataError {
             DataError::NoFiles { .. } => "set `data_files` to a path, a glob or a list of them".into(),
             DataError::MissingFile { .. } | DataError::NoMatch { .. } => {
                 "paths are relative to `data_dir` or else to the folder the command was started in".into()
+            }
+            DataError::TooManyFolders { .. } => {
+                "name the folders that hold the files: links may lead through the same ones again and again".into()
             }
             DataError::Subset { .. } => "remove `subset`, or point `data_dir` to the folder inside".into(),
             DataError::BadSplit { .. } => {
@@ -259,7 +269,7 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
 
 /// The file that is to blame, before what is wrong with it.
 fn prefix(file: &Option<PathBuf>) -> String {
-    file.as_ref().map_or_else(String::new, |path| format!("`{}`: ", path.display()))
+    file.as_ref().map_or_else(String::new, |path| format!("`{}`: ", shown(path)))
 }
 
 /// "a, b or c".

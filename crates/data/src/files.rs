@@ -2,9 +2,10 @@
 
 use crate::error::{DataError, listed};
 use crate::readers::{READERS, RowReader};
+use crate::search;
 use crate::split;
 use olive_config::canonical::{DataFiles, LoadDataset};
-use olive_core::{Result, error::IoContext};
+use olive_core::Result;
 use std::path::{Path, PathBuf};
 
 /// The files of a split, in the order in which they are read.
@@ -138,14 +139,9 @@ fn expand(pattern: &str, base: Option<&Path>) -> Result<Vec<PathBuf>> {
     if !plain.contains(['*', '?', '[']) {
         return Err(DataError::MissingFile { path }.into());
     }
-    let text = path.to_string_lossy();
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-    let found = glob::glob_with(&text, options)
-        .map_err(|e| DataError::BadPattern { pattern: pattern.to_owned(), reason: e.msg.to_owned() })?;
-    let mut files: Vec<PathBuf> = found.filter_map(|p| p.ok()).filter(|p| p.is_file()).collect();
-    files.sort();
+    let files = search::files_matching(plain, base)?;
     if files.is_empty() {
-        return Err(DataError::NoMatch { pattern: text.into_owned() }.into());
+        return Err(DataError::NoMatch { pattern: path.to_string_lossy().into_owned() }.into());
     }
     Ok(files)
 }
@@ -155,9 +151,7 @@ fn folder_splits(
     dir: &Path,
     named: Option<&'static RowReader>,
 ) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
-    let mut all = Vec::new();
-    walk(dir, &mut all)?;
-    all.sort();
+    let mut all = search::files_below(dir)?;
     let reader = match named {
         Some(reader) => reader,
         None => infer_reader(all.iter(), dir)?,
@@ -191,22 +185,6 @@ const SPLIT_KEYWORDS: [(&str, &[&str]); 3] = [
 fn has_keyword(path: &Path, keywords: &[&str]) -> bool {
     let text = path.to_string_lossy();
     text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| keywords.contains(&word))
-}
-
-fn walk(dir: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
-        let entry = entry.at("read", dir)?;
-        if entry.file_name().to_string_lossy().starts_with('.') {
-            continue;
-        }
-        let path = entry.path();
-        if path.is_dir() {
-            walk(&path, into)?;
-        } else {
-            into.push(path);
-        }
-    }
-    Ok(())
 }
 
 /// The reader that reads most of the files.

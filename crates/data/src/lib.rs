@@ -27,6 +27,7 @@ mod readers;
 mod room;
 mod rows;
 mod sample;
+mod search;
 mod special_tokens;
 mod split;
 mod strategy;

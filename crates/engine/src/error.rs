@@ -1,5 +1,6 @@
 //! What can go wrong between passes.
 
+use olive_core::shown;
 use olive_train::MemoryShortage;
 use std::path::PathBuf;
 
@@ -15,15 +16,15 @@ pub enum EngineError {
     Memory { pass: String, pass_type: &'static str, source: MemoryShortage },
     #[error("nothing here runs passes on {host}")]
     Host { host: String },
-    #[error("the result would overwrite the input model in `{}`", path.display())]
+    #[error("the result would overwrite the input model in `{}`", shown(path))]
     OverInput { path: PathBuf },
-    #[error("the result would overwrite `{}`, which is the configuration of this run", path.display())]
+    #[error("the result would overwrite `{}`, which is the configuration of this run", shown(path))]
     OverConfiguration { path: PathBuf },
-    #[error("the result would overwrite `{}`, which no earlier run wrote there", path.display())]
+    #[error("the result would overwrite `{}`, which no earlier run wrote there", shown(path))]
     OverFile { path: PathBuf },
-    #[error("the result would go through the symbolic link `{}`", path.display())]
+    #[error("the result would go through the symbolic link `{}`", shown(path))]
     OutputLink { path: PathBuf },
-    #[error("`{}` is no folder for a result: it is {what}", path.display())]
+    #[error("`{}` is no folder for a result: it is {what}", shown(path))]
     OutputPlace { path: PathBuf, what: &'static str },
 }
 

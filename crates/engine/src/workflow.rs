@@ -8,10 +8,10 @@ use crate::output::{Destination, HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::stages::stages;
-use olive_core::Result;
 use olive_core::content::ContentHashes;
 use olive_core::event::{self, Event, EventSink};
 use olive_core::handle::ModelHandle;
+use olive_core::{Result, shown};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -249,9 +249,9 @@ impl Workflow<'_> {
             events: &*self.environment.events,
         };
         let (state, message) = if publication.write()? {
-            (OutputState::Written, format!("wrote {}", dir.display()))
+            (OutputState::Written, format!("wrote {}", shown(dir)))
         } else {
-            (OutputState::UpToDate, format!("{} is up to date", dir.display()))
+            (OutputState::UpToDate, format!("{} is up to date", shown(dir)))
         };
         change(&|flow| flow.output = state);
         self.environment.events.emit(Event::Info { message });

@@ -1,25 +1,29 @@
 //! What can be wrong with a model folder.
 
+use olive_core::shown;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
-    #[error("`{}` is not a model folder: {missing} is missing", path.display())]
+    #[error("`{}` is not a model folder: {missing} is missing", shown(path))]
     NotAModel { path: PathBuf, missing: String },
     #[error("`num_hidden_layers` is {asked}, and the model has {layers} layers")]
     Layers { asked: usize, layers: usize },
-    #[error("`{}` is damaged: {reason}", path.display())]
+    #[error("`{}` is damaged: {reason}", shown(path))]
     Damaged { path: PathBuf, reason: String },
-    #[error("`{}` is a Git LFS pointer, not the file itself", path.display())]
+    #[error("`{}` is a Git LFS pointer, not the file itself", shown(path))]
     LfsPointer { path: PathBuf },
-    #[error("`{}` has its weights as a pickle only (`{file}`), which is not read: it could run any code", path.display())]
+    #[error(
+        "`{}` has its weights as a pickle only (`{file}`), which is not read: it could run any code",
+        shown(path)
+    )]
     Pickled { path: PathBuf, file: String },
     #[error("`{}` names {count} files of weights, of which {missing} are not there: `{first}`{}",
-        path.display(), if *missing > 1 { ", …" } else { "" })]
+        shown(path), if *missing > 1 { ", …" } else { "" })]
     MissingShards { path: PathBuf, count: usize, missing: usize, first: String },
-    #[error("the checkpoint in `{}` has no tensor `{name}`", path.display())]
+    #[error("the checkpoint in `{}` has no tensor `{name}`", shown(path))]
     MissingTensor { path: PathBuf, name: String },
-    #[error("`{}` is damaged: `{key}` is {value}, and the weights {found}", path.display())]
+    #[error("`{}` is damaged: `{key}` is {value}, and the weights {found}", shown(path))]
     Size { path: PathBuf, key: &'static str, value: usize, found: String },
     #[error("tensor `{name}` has the shape {found:?} where {expected:?} is needed")]
     Shape { name: String, found: Vec<usize>, expected: Vec<usize> },
@@ -27,22 +31,25 @@ pub enum ModelError {
     NotAMatrix { name: String, shape: Vec<usize> },
     #[error("tensor `{name}` is of type {found}, which is not a float type")]
     Dtype { name: String, found: String },
-    #[error("the weights in `{}` are quantised already: {statement}, and tensor `{tensor}` is of type {found}", path.display())]
+    #[error(
+        "the weights in `{}` are quantised already: {statement}, and tensor `{tensor}` is of type {found}",
+        shown(path)
+    )]
     PreQuantised { path: PathBuf, statement: String, tensor: String, found: String },
     #[error("tensor `{name}` holds values that are not finite, near element {near}")]
     NotFinite { name: String, near: usize },
-    #[error("the adapter in `{}` cannot be used: {reason}", path.display())]
+    #[error("the adapter in `{}` cannot be used: {reason}", shown(path))]
     Adapter { path: PathBuf, reason: String },
     /// `reason` goes on after the key.
-    #[error("the adapter cannot be used: `{key}` in `{}` {reason}", path.display())]
+    #[error("the adapter cannot be used: `{key}` in `{}` {reason}", shown(path))]
     AdapterKey { path: PathBuf, key: String, reason: String, hint: Option<&'static str> },
     #[error("the adapter does not fit the model: {reason}")]
     AdapterMismatch { reason: String },
-    #[error("the tokenizer in `{}` cannot be used: {reason}", path.display())]
+    #[error("the tokenizer in `{}` cannot be used: {reason}", shown(path))]
     Tokenizer { path: PathBuf, reason: String },
     #[error("the model `{path}` cannot be found: {why}")]
     NotFound { path: String, why: &'static str },
-    #[error("the GGUF file `{}` cannot be used: {reason}", path.display())]
+    #[error("the GGUF file `{}` cannot be used: {reason}", shown(path))]
     Gguf { path: PathBuf, reason: String },
     #[error("`{repo}` is no folder here, and could not be fetched from the hub: {reason}")]
     Hub { repo: String, reason: String, hint: String },
@@ -77,7 +84,7 @@ impl olive_core::Fault for ModelError {
             ModelError::Pickled { path, .. } => Some(format!(
                 "transformers writes safetensors: `python -c \"from transformers import AutoModelForCausalLM as A; \
                  A.from_pretrained('{0}').save_pretrained('{0}')\"`",
-                path.display()
+                shown(path)
             )),
             ModelError::MissingShards { .. } => Some("the download is not complete: download the rest".into()),
             ModelError::PreQuantised { .. } => Some(
@@ -100,7 +107,7 @@ impl olive_core::Fault for ModelError {
 
 /// How transformers writes the file that says all about a tokenizer.
 fn save_tokenizer(dir: &Path) -> String {
-    let dir = dir.display();
+    let dir = shown(dir);
     format!(
         "python -c \"from transformers import AutoTokenizer; \
          AutoTokenizer.from_pretrained('{dir}').save_pretrained('{dir}')\" writes a tokenizer.json"

@@ -6,7 +6,7 @@ use super::source_options::SourceOptions;
 use super::stored_file::read_json;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
-use olive_core::{Error, InnerPath, Result, file};
+use olive_core::{Error, InnerPath, Result, file, shown};
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -35,7 +35,7 @@ pub(crate) fn snapshot(
     if options.offline {
         return cached.ok_or_else(|| {
             let reason =
-                format!("it is not in the cache `{}`, and this run is offline", options.cache.display());
+                format!("it is not in the cache `{}`, and this run is offline", shown(&options.cache));
             let hint = "run once without --offline, or give the path of a local folder";
             ModelError::Hub { repo: id.into(), reason, hint: hint.into() }.into()
         });

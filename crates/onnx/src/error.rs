@@ -1,5 +1,6 @@
 //! What can go wrong in writing an ONNX model.
 
+use olive_core::shown;
 use std::path::PathBuf;
 
 /// Precisions by provider, for the message about combinations that cannot be built.
@@ -15,7 +16,7 @@ pub enum OnnxError {
     Option { option: &'static str, found: String, expected: &'static str },
     #[error("`nodes_to_exclude` names `{name}`, which is no node of this model that could be quantised")]
     UnknownNode { name: String, known: Vec<String> },
-    #[error("genai_config.json cannot be written for `{}`: {reason}", path.display())]
+    #[error("genai_config.json cannot be written for `{}`: {reason}", shown(path))]
     Graph { path: PathBuf, reason: String },
     #[error("the adapter cannot be kept apart from the model: {0}")]
     SeparateAdapter(String),

@@ -1,5 +1,6 @@
 //! What can go wrong in finding and using ONNX Runtime.
 
+use olive_core::shown;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -8,23 +9,23 @@ pub enum RuntimeError {
     Offline,
     #[error("ONNX Runtime was not found on this machine, and fetching it failed: {reason}")]
     Fetch { reason: String },
-    #[error("`{}` is not ONNX Runtime: {reason}", path.display())]
+    #[error("`{}` is not ONNX Runtime: {reason}", shown(path))]
     NotTheLibrary { path: PathBuf, reason: String },
-    #[error("`{}` is ONNX Runtime {version}; 1.{needed} or newer is needed", path.display())]
+    #[error("`{}` is ONNX Runtime {version}; 1.{needed} or newer is needed", shown(path))]
     TooOld { path: PathBuf, version: String, needed: u32 },
     #[error("ONNX Runtime could not be started")]
     Start { source: ort::Error },
-    #[error("this process already uses ONNX Runtime from `{}`", path.display())]
+    #[error("this process already uses ONNX Runtime from `{}`", shown(path))]
     AlreadyLoaded { path: PathBuf },
-    #[error("`{}` is not an ONNX model folder: {missing} is missing", path.display())]
+    #[error("`{}` is not an ONNX model folder: {missing} is missing", shown(path))]
     NotAModel { path: PathBuf, missing: String },
-    #[error("genai_config.json in `{}` cannot be used: {reason}", path.display())]
+    #[error("genai_config.json in `{}` cannot be used: {reason}", shown(path))]
     GenaiConfig { path: PathBuf, reason: String },
-    #[error("the model in `{}` cannot be run: {reason}", path.display())]
+    #[error("the model in `{}` cannot be run: {reason}", shown(path))]
     Unsupported { path: PathBuf, reason: String },
-    #[error("ONNX Runtime cannot load `{}`", path.display())]
+    #[error("ONNX Runtime cannot load `{}`", shown(path))]
     Load { path: PathBuf, source: ort::Error },
-    #[error("the adapter `{}` cannot be used: {reason}", path.display())]
+    #[error("the adapter `{}` cannot be used: {reason}", shown(path))]
     Adapter { path: PathBuf, reason: String },
     #[error("`--device {given}`: {reason}")]
     Device { given: String, reason: &'static str },

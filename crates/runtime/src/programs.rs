@@ -1,5 +1,6 @@
 //! Programs of this machine, started so that the working folder, which may be anybody's, has no say in what they run.
 
+use olive_core::shown;
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,7 @@ impl Program {
 
 impl std::fmt::Display for Program {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.path.display())?;
+        write!(f, "{}", shown(&self.path))?;
         self.before.iter().try_for_each(|argument| write!(f, " {argument}"))
     }
 }

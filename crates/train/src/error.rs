@@ -1,5 +1,6 @@
 //! What can go wrong in training.
 
+use olive_core::shown;
 use std::path::PathBuf;
 
 /// A fault of a training or of its options.
@@ -25,7 +26,7 @@ pub enum TrainError {
     NoLabels { rows: Vec<usize> },
     #[error("training diverged in step {step} on {}: {what} is {value}", rows_of(.rows))]
     Diverged { step: usize, rows: Vec<usize>, what: &'static str, value: f64 },
-    #[error("the state in `{}` cannot be resumed: {reason}", path.display())]
+    #[error("the state in `{}` cannot be resumed: {reason}", shown(path))]
     Resume { path: PathBuf, reason: String },
 }
 
@@ -60,7 +61,7 @@ impl olive_core::Fault for TrainError {
                     .into(),
             ),
             TrainError::Resume { path, .. } => {
-                Some(format!("delete `{}` to start this training again", path.display()))
+                Some(format!("delete `{}` to start this training again", shown(path)))
             }
             TrainError::BadPattern { .. } | TrainError::BadOption { .. } => None,
         }

@@ -1,14 +1,18 @@
 //! What can go wrong with the cache.
 
+use olive_core::shown;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    #[error("the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}", path.display())]
+    #[error(
+        "the cache is locked by another process in a way that cannot be waited for (`{}`): {reason}",
+        shown(path)
+    )]
     Lock { path: PathBuf, reason: String },
-    #[error("`{}` in the cache is a symbolic link, which is not followed", path.display())]
+    #[error("`{}` in the cache is a symbolic link, which is not followed", shown(path))]
     Link { path: PathBuf },
-    #[error("`{}` changed while it was worked on; what was made of it is not kept", path.display())]
+    #[error("`{}` changed while it was worked on; what was made of it is not kept", shown(path))]
     InputChanged { path: PathBuf },
     #[error("`{}` is not what its manifest says", path.display())]
     Foreign { path: PathBuf },

@@ -21,7 +21,7 @@ use olive_core::cancel::CancelFlag;
 use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelKind;
-use olive_core::{Result, error::IoContext, file};
+use olive_core::{Result, error::IoContext, file, shown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
@@ -79,7 +79,7 @@ impl std::fmt::Display for Kept {
             KeptReason::Link => "it is a symbolic link",
             KeptReason::Foreign => "it is no artefact of the cache",
         };
-        write!(f, "{} is left: {reason}", self.path.display())
+        write!(f, "{} is left: {reason}", shown(&self.path))
     }
 }
 
@@ -152,7 +152,7 @@ impl Store {
                 Err(Unusable::Changed { file }) => events.emit(Event::Warning {
                     message: format!(
                         "`{}` in the cache was changed or removed: {} runs again",
-                        file.display(),
+                        shown(&file),
                         id.pass_type
                     ),
                 }),

@@ -2,7 +2,7 @@
 
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
-use olive_core::{Result, error::IoContext, file};
+use olive_core::{Result, error::IoContext, file, shown};
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -22,13 +22,13 @@ pub(super) fn take(dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> R
             // It was removed and made again in between.
             Ok(()) => continue,
             Err(TryLockError::Error(error)) => {
-                tracing::debug!("{} cannot be locked: {error}", dir.display());
+                tracing::debug!("{} cannot be locked: {error}", shown(dir));
                 return Ok(folder);
             }
             Err(TryLockError::WouldBlock) => {}
         }
         if !std::mem::replace(&mut waiting, true) {
-            let message = format!("another run writes into {}; waiting for its end", dir.display());
+            let message = format!("another run writes into {}; waiting for its end", shown(dir));
             events.emit(Event::Info { message });
         }
         cancel.check()?;

@@ -17,7 +17,7 @@ use history::{HISTORY, History, Ownership, UNFINISHED, write_json};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_core::{Result, error::IoContext, file};
+use olive_core::{Result, error::IoContext, file, shown};
 use olive_model::{HubModel, MODEL_CONFIG, adapter, adapter_config};
 use olive_onnx::ModelBuilderOptions;
 use serde_json::json;
@@ -268,7 +268,7 @@ impl Publication<'_> {
                     && !ours.iter().any(|file| file.path == path)
             };
             if holds_input || target.is_symlink() || list_files(stage.model.dir())?.iter().any(overwrites) {
-                let (target, dir) = (target.display(), stage.model.dir().display());
+                let (target, dir) = (shown(&target), shown(stage.model.dir()));
                 let message =
                     format!("`{target}` is not of an earlier run, and stays as it is; this run's is {dir}");
                 self.events.emit(Event::Info { message });

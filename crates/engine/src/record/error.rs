@@ -1,13 +1,14 @@
 //! What can be wrong with a run record.
 
 use super::FORMAT;
+use olive_core::shown;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    #[error("`{}` is not part of a run record: {reason}", path.display())]
+    #[error("`{}` is not part of a run record: {reason}", shown(path))]
     Unreadable { path: PathBuf, reason: String },
-    #[error("the run record `{}` has format {found}; this program knows them up to {FORMAT}", dir.display())]
+    #[error("the run record `{}` has format {found}; this program knows them up to {FORMAT}", shown(dir))]
     Format { dir: PathBuf, found: u32 },
 }
 

@@ -1,6 +1,7 @@
 //! How many run records an output folder keeps.
 
 use super::{RunRecord, RunState};
+use olive_core::shown;
 use std::path::Path;
 
 /// Records that are kept whatever they say.
@@ -16,7 +17,7 @@ pub(super) fn prune(output_dir: &Path, kept: &[String]) {
             continue;
         }
         if let Err(error) = std::fs::remove_dir_all(&dir) {
-            tracing::debug!("the run record {} stays: {error}", dir.display());
+            tracing::debug!("the run record {} stays: {error}", shown(&dir));
         }
     }
 }
