@@ -1,6 +1,7 @@
 //! Templates and files that would take more of the machine than there is.
 
-use super::setup::{fixture, write};
+use super::parquet_file::{self, data_page, endless_text, int, structure};
+use super::setup::{complaint, fixture, write};
 use crate::support::binary::{olive_process, text};
 use crate::support::quickstart::base_model;
 use crate::support::rows::load;
@@ -128,6 +129,33 @@ fn damaged_parquet_files_are_an_error_or_have_rows() {
             assert!(error.to_string().contains("rows.parquet`"), "{error}");
         }
     }
+}
+
+/// What the header of a page announces is not allocated before it was found to be there.
+#[test]
+fn headers_of_parquet_pages_are_checked_before_they_are_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let read = |groups: usize, header: &dyn Fn() -> Vec<Vec<u8>>| {
+        let path = write(dir.path(), "rows.parquet", parquet_file::file(groups, header));
+        data::load_rows(&load("parquet", &[&path])).map(|rows| rows.values(groups - 1)[0].clone())
+    };
+    assert_eq!(read(3, &|| data_page(4, 6, &[])).unwrap(), data::Value::Int(7));
+    let refused = |groups: usize, header: &dyn Fn() -> Vec<Vec<u8>>| {
+        let error = complaint(read(groups, header));
+        assert!(error.contains("rows.parquet` "), "{error}");
+        error
+    };
+    let most = i64::from(i32::MAX);
+    let error = refused(2000, &|| data_page(most, 6, &[]));
+    assert!(error.contains("of memory that there are for rows"), "{error}");
+    let dictionary = || vec![int(1, 2), int(1, 4), int(1, 6), structure(4, &[int(1, most), int(1, 0)])];
+    let error = refused(2000, &dictionary);
+    assert!(error.contains("of memory that there are for rows"), "{error}");
+    let error = complaint(read(1, &|| data_page(4, most, &[])));
+    assert!(error.contains("a page is said to have 2147483647 bytes where 6 are left"), "{error}");
+    let statistics = || data_page(4, 6, &[structure(1, &[endless_text(1, 1 << 46)])]);
+    let error = complaint(read(1, &statistics));
+    assert!(error.contains("the header of a page is damaged: unexpected end of file"), "{error}");
 }
 
 /// Every row brings a column that all others have not: few bytes, and more values than memory.

@@ -6,6 +6,7 @@ mod files;
 mod format;
 mod goldens;
 mod limits;
+mod parquet_file;
 mod real_text;
 mod setup;
 mod strategies;

@@ -1,5 +1,6 @@
 //! Parquet, by rows.
 
+use super::parquet_pages::{self, PageFault};
 use super::source::Source;
 use super::table::{Table, TableBuilder};
 use crate::error::{DataError, Location, Numbering};
@@ -8,6 +9,7 @@ use crate::value::Value;
 use crate::{calendar, python_text};
 use olive_core::contain::contain;
 use olive_core::{Result, error::IoContext};
+use parquet::file::metadata::ParquetMetaDataReader;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::Field;
 use std::fmt::Display;
@@ -35,6 +37,11 @@ fn rows<F: ChunkReader + 'static>(path: &Path, file: F, room: &Room) -> Result<T
     if file.len() == 0 {
         return Err(DataError::EmptyFile { path: path.to_owned() }.into());
     }
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).map_err(fail)?;
+    parquet_pages::check(&file, &metadata, room.largest_file()).map_err(|fault| match fault {
+        PageFault::TooLarge => room.no_room_for_file(path),
+        damaged => unreadable(path, &damaged),
+    })?;
     let reader = SerializedFileReader::new(file).map_err(fail)?;
     let mut builder = TableBuilder::new(path, Numbering::Rows, room);
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(fail)?) {
