@@ -30,7 +30,7 @@ impl<S: tracing::Subscriber> Layer<S> for Bridge {
         event.record(&mut text);
         let meta = event.metadata();
         self.sink.emit(Event::Log {
-            level: meta.level().as_str(),
+            level: meta.level().as_str().into(),
             target: meta.target().to_owned(),
             message: text.message + &text.fields,
         });

@@ -202,7 +202,7 @@ fn batches_do_not_change_blocks_and_max_samples_stops_early() {
         prepare_with(rows(bench.dir.path(), &texts), join(4, Some(2)), &bench.model, &recorder).unwrap();
     assert_eq!(some.samples, whole.samples[..2]);
     let events = recorder.events();
-    let started = Event::PhaseStarted { phase: "tokenise", total: Some(57), unit: Unit::Rows };
+    let started = Event::PhaseStarted { phase: "tokenise".into(), total: Some(57), unit: Unit::Rows };
     assert_eq!(events.first(), Some(&started));
     assert_eq!(events[events.len() - 2], Event::PhaseProgress { done: 8 });
 }

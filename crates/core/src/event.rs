@@ -1,7 +1,7 @@
 //! What work says about itself. Sinks must not block for long and must never fail.
 
 use crate::secrets::hidden;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -17,7 +17,7 @@ impl EventSink for () {
 }
 
 /// In what a phase counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     Steps,
@@ -27,20 +27,20 @@ pub enum Unit {
     Tokens,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A pass begins: the `index`-th (from 1) of `total`.
     PassStarted {
         pass: String,
-        r#type: &'static str,
+        r#type: Cow<'static, str>,
         index: usize,
         total: usize,
     },
     /// A pass is done, by running it or by finding it in the cache.
     PassFinished {
         pass: String,
-        r#type: &'static str,
+        r#type: Cow<'static, str>,
         cached: bool,
         seconds: f64,
         bytes: u64,
@@ -48,7 +48,7 @@ pub enum Event {
     },
     /// Inside a pass, a piece of work with a known or unknown amount begins.
     PhaseStarted {
-        phase: &'static str,
+        phase: Cow<'static, str>,
         total: Option<u64>,
         unit: Unit,
     },
@@ -57,7 +57,7 @@ pub enum Event {
         done: u64,
     },
     PhaseFinished {
-        phase: &'static str,
+        phase: Cow<'static, str>,
     },
     /// An optimiser step is done.
     TrainStep {
@@ -82,7 +82,7 @@ pub enum Event {
     },
     /// A `tracing` message of at least the chosen level.
     Log {
-        level: &'static str,
+        level: Cow<'static, str>,
         target: String,
         message: String,
     },
@@ -122,7 +122,7 @@ fn hide(text: &mut String) {
 }
 
 /// An event and when it happened. As JSON it is one object, as `--log-format json` prints it and a run record keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TimedEvent {
     /// Seconds since 1970, to the millisecond.
     pub time: f64,

@@ -38,7 +38,7 @@ impl Corpus<'_> {
         mut each: impl FnMut(Vec<Vec<Token>>) -> Result<bool>,
     ) -> Result<()> {
         let total = self.texts.len();
-        self.events.emit(Event::PhaseStarted { phase: PHASE, total: Some(total as u64), unit: Unit::Rows });
+        self.events.emit(Event::PhaseStarted { phase: PHASE.into(), total: Some(total as u64), unit: Unit::Rows });
         let mut start = 0;
         while start < total {
             self.cancel.check()?;
@@ -47,7 +47,7 @@ impl Corpus<'_> {
             self.events.emit(Event::PhaseProgress { done: end as u64 });
             start = if go_on { end } else { total };
         }
-        self.events.emit(Event::PhaseFinished { phase: PHASE });
+        self.events.emit(Event::PhaseFinished { phase: PHASE.into() });
         Ok(())
     }
 

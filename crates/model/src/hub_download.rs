@@ -102,14 +102,14 @@ impl Progress {
 
     pub(super) fn finish(&self, events: &dyn EventSink) {
         if self.started.get() {
-            events.emit(Event::PhaseFinished { phase: PHASE });
+            events.emit(Event::PhaseFinished { phase: PHASE.into() });
         }
     }
 
     fn start(&self, id: &str, total: u64, events: &dyn EventSink) {
         self.started.set(true);
         events.emit(Event::Info { message: format!("fetching `{id}` from the hub") });
-        events.emit(Event::PhaseStarted { phase: PHASE, total: Some(total), unit: Unit::Bytes });
+        events.emit(Event::PhaseStarted { phase: PHASE.into(), total: Some(total), unit: Unit::Bytes });
     }
 
     fn listen(&self) {

@@ -178,7 +178,7 @@ impl Run<'_> {
             self.events.emit(Event::PhaseProgress { done: layer as u64 + 1 });
         }
         let report = self.losses(&float, &rounded, &calibrated, &samples)?;
-        self.events.emit(Event::PhaseFinished { phase });
+        self.events.emit(Event::PhaseFinished { phase: phase.into() });
         Ok(report)
     }
 

@@ -33,7 +33,7 @@ impl DataPlan {
         let file = File::create(path).at("create", path)?;
         file.set_len(self.slots.iter().map(|slot| slot.bytes).sum()).at("extend", path)?;
         events.emit(Event::PhaseStarted {
-            phase,
+            phase: phase.into(),
             total: Some(self.contents.len() as u64),
             unit: Unit::Tensors,
         });
@@ -63,7 +63,7 @@ impl DataPlan {
             Ok::<(), olive_core::Error>(())
         })?;
         file.sync_all().at("sync", path)?;
-        events.emit(Event::PhaseFinished { phase });
+        events.emit(Event::PhaseFinished { phase: phase.into() });
         Ok(())
     }
 }

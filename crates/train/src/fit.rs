@@ -90,7 +90,7 @@ impl<'a> Training<'a> {
             fit.info(format!("going on after step {} of {total_steps}", state.step));
         }
         let total = Some(total_steps as u64);
-        fit.events.emit(Event::PhaseStarted { phase: PHASE, total, unit: Unit::Steps });
+        fit.events.emit(Event::PhaseStarted { phase: PHASE.into(), total, unit: Unit::Steps });
         let (pace, last_eval) = (Pace::start(), None);
         Ok(Training { fit, trainer, plan, schedule, total_steps, state, metrics, earlier, pace, last_eval })
     }
@@ -298,7 +298,7 @@ impl<'a> Training<'a> {
 
     /// Puts the best state in place of the last one, if that was asked for.
     fn finish(self) -> Result<Fitted> {
-        self.fit.events.emit(Event::PhaseFinished { phase: PHASE });
+        self.fit.events.emit(Event::PhaseFinished { phase: PHASE.into() });
         let (steps, standing) = (self.state.step, self.state.standing);
         if standing.stopped && steps < self.total_steps {
             self.fit.info(format!(

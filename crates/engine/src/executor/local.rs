@@ -43,7 +43,7 @@ impl Executor for LocalExecutor {
             let started = Instant::now();
             execution.events.emit(Event::PassStarted {
                 pass: step.config.name.clone(),
-                r#type: step.pass.name(),
+                r#type: step.pass.name().into(),
                 index: chain.before + index + 1,
                 total: chain.total,
             });
@@ -77,7 +77,7 @@ impl Executor for LocalExecutor {
             };
             execution.events.emit(Event::PassFinished {
                 pass: outcome.pass.clone(),
-                r#type: step.pass.name(),
+                r#type: step.pass.name().into(),
                 cached: outcome.cached,
                 seconds: outcome.seconds,
                 bytes: outcome.bytes,

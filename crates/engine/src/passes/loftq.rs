@@ -124,13 +124,13 @@ impl Pass for LoftqPass {
             let file = dir.join(QuantisedBase::BESIDE);
             let phase = "split base";
             let total = Some(QuantisedBase::count(base.spec) as u64);
-            context.events.emit(Event::PhaseStarted { phase, total, unit: Unit::Tensors });
+            context.events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
             let split = Loftq { targets: base.targets, rank: self.options.lora.r, iterations };
             let start = split.write(base.spec, base.checkpoint, &file, |done| {
                 context.events.emit(Event::PhaseProgress { done: done as u64 });
                 context.cancel.check()
             })?;
-            context.events.emit(Event::PhaseFinished { phase });
+            context.events.emit(Event::PhaseFinished { phase: phase.into() });
             context.events.emit(Event::Info {
                 message: format!(
                     "linear layers in {} bits a weight (nf4); the new adapter takes their rounding error to {:.1} % of what it \

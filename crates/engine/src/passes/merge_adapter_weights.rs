@@ -221,7 +221,7 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
     let phase = "merge weights";
     let tensors: Vec<&Tensor> = merged.base().tensors().collect();
     let total = Some(tensors.len() as u64);
-    context.events.emit(Event::PhaseStarted { phase, total, unit: Unit::Tensors });
+    context.events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
     let shards = shards(&tensors, shard);
     let mut weight_map = Map::new();
     let mut done = 0;
@@ -253,7 +253,7 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
         let text = serde_json::to_string_pretty(&index).expect("plain data") + "\n";
         std::fs::write(&path, text).at("write", &path)?;
     }
-    context.events.emit(Event::PhaseFinished { phase });
+    context.events.emit(Event::PhaseFinished { phase: phase.into() });
     Ok(())
 }
 

@@ -28,7 +28,7 @@ pub(super) fn open(
     let phase = "quantise base";
     let start = || {
         let total = Some(QuantisedBase::count(spec) as u64);
-        context.events.emit(Event::PhaseStarted { phase, total, unit: Unit::Tensors });
+        context.events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
     };
     let done = |done: usize| {
         context.events.emit(Event::PhaseProgress { done: done as u64 });
@@ -37,14 +37,14 @@ pub(super) fn open(
     let Some(artefacts) = artefacts else {
         start();
         let base = QuantisedBase::in_memory(spec, checkpoint, format, done)?;
-        context.events.emit(Event::PhaseFinished { phase });
+        context.events.emit(Event::PhaseFinished { phase: phase.into() });
         return Ok(base);
     };
     let wanted = Derived { kind: "QuantisedBase", version: VERSION, input: dir, options: &format };
     let folder = artefacts.get_or_make(&wanted, context.cancel, context.events, |folder| {
         start();
         QuantisedBase::write(spec, checkpoint, format, &folder.join(QuantisedBase::FILE), done)?;
-        context.events.emit(Event::PhaseFinished { phase });
+        context.events.emit(Event::PhaseFinished { phase: phase.into() });
         Ok(())
     })?;
     QuantisedBase::open(spec, format, &folder.join(QuantisedBase::FILE))

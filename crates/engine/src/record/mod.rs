@@ -201,7 +201,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let recorder = RunRecorder::default();
         let record = begin(&recorder, dir.path(), &[]);
-        let started = Event::PassStarted { pass: "tune".into(), r#type: "LoRA", index: 1, total: 1 };
+        let started = Event::PassStarted { pass: "tune".into(), r#type: "LoRA".into(), index: 1, total: 1 };
         let evaluated = Event::Evaluated { step: 3, loss: f64::NAN, tokens: 5, seconds: 0.5 };
         recorder.on_event(&TimedEvent { time: 2.0, event: started });
         recorder.on_event(&TimedEvent { time: 3.0, event: evaluated });
