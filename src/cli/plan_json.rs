@@ -12,6 +12,7 @@ pub(crate) fn document(config: &RunConfig, plan: &Plan, prospects: &Prospects) -
         json!({"output_dir": path(&plan.output_dir(flow, &config.engine.output_dir)), "steps": steps})
     });
     let flows: Vec<Value> = flows.collect();
+    let jobs: Vec<Value> = plan.jobs().map(job).collect();
     json!({
         "file": path(&config.path),
         "workflow_id": config.workflow_id,
@@ -20,7 +21,14 @@ pub(crate) fn document(config: &RunConfig, plan: &Plan, prospects: &Prospects) -
         "output_dir": path(&config.engine.output_dir),
         "memory_available": prospects.available.memory,
         "flows": flows,
+        "jobs": jobs,
     })
+}
+
+fn job((flow, steps): (usize, &[Step])) -> Value {
+    let passes: Vec<&str> = steps.iter().map(|step| step.config.name.as_str()).collect();
+    let compute = steps[0].host.azure_ml().map(|system| &system.compute);
+    json!({"host": steps[0].host.name(), "compute": compute, "flow": flow, "passes": passes})
 }
 
 /// JSON has no room for a path that is not text.
@@ -52,6 +60,7 @@ fn step(step: &Step, state: &StepState) -> Value {
             value["memory"] = json!(memory.map(|need| need.estimate.total()));
         }
         StepState::NoInput => value["reason"] = "the input model is not on this machine".into(),
+        StepState::InputElsewhere => value["reason"] = "the job fetches the input model".into(),
         StepState::NoKey { reason } => value["reason"] = json!(reason),
     }
     value

@@ -1,9 +1,9 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
 use crate::report::wrap;
-use olive_config::{DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption};
-use olive_engine::RunConfig;
+use olive_config::{DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption, System, SystemKind};
 use olive_engine::passes::{DataPurpose, PassConfig};
+use olive_engine::{Host, Plan, RunConfig, Step};
 use std::path::Path;
 
 /// Columns before the value of a field.
@@ -11,7 +11,12 @@ const FIELD: usize = 10;
 
 /// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds, `columns` how
 /// wide the terminal is, if it is one.
-pub(crate) fn render(config: &RunConfig, states: &[Vec<String>], columns: Option<usize>) -> String {
+pub(crate) fn render(
+    config: &RunConfig,
+    plan: &Plan,
+    states: &[Vec<String>],
+    columns: Option<usize>,
+) -> String {
     let options_in = |columns| {
         let options = move |pass: &PassConfig| options(&pass.resolved, &config.path, columns);
         config.passes.iter().flat_map(options)
@@ -23,6 +28,10 @@ pub(crate) fn render(config: &RunConfig, states: &[Vec<String>], columns: Option
     lines.push(field("model", &model(&config.input_model)));
     lines.push(field("host", &system(config, config.engine.host.as_deref())));
     lines.push(field("target", &system(config, config.engine.target.as_deref())));
+    let jobs: Vec<String> = plan.jobs().map(|(_, steps)| job(steps)).collect();
+    if !jobs.is_empty() {
+        lines.push(field("jobs", &format!("{}: {}", jobs.len(), jobs.join("; "))));
+    }
     lines.push(field("cache", &config.engine.cache_dir.display().to_string()));
     lines.push(field("output", &config.engine.output_dir.display().to_string()));
     let several = config.flows.len() > 1;
@@ -36,8 +45,11 @@ pub(crate) fn render(config: &RunConfig, states: &[Vec<String>], columns: Option
             if let Some(state) = states.get(index).and_then(|flow| flow.get(number)) {
                 lines.push(field("cache", state));
             }
-            if let Some(host) = &pass.host {
-                lines.push(field("host", &system(config, Some(host))));
+            let step = plan.flows.get(index).and_then(|flow| flow.steps.get(number));
+            match step.map(|step| &step.host) {
+                // Where steps go elsewhere, every step says where it runs.
+                Some(host) if !jobs.is_empty() => lines.push(field("host", &self::host(host))),
+                _ => lines.extend(pass.host.as_ref().map(|host| field("host", &system(config, Some(host))))),
             }
             let used = pass.pass.data();
             for used in used.iter().filter(|used| used.purpose == DataPurpose::Training) {
@@ -60,16 +72,16 @@ fn field(name: &str, value: &str) -> String {
 fn model(model: &InputModel) -> String {
     match model {
         InputModel::HuggingFace { model_path, adapter_path, revision, .. } => {
-            let mut text = model_path.clone();
+            let mut text = model_path.to_string();
             if let Some(revision) = revision {
                 text.push_str(&format!(" at {revision}"));
             }
             if let Some(adapter) = adapter_path {
-                text.push_str(&format!(" with the adapter {}", adapter.display()));
+                text.push_str(&format!(" with the adapter {adapter}"));
             }
             text
         }
-        InputModel::Onnx { model_path } => format!("{} (ONNX)", model_path.display()),
+        InputModel::Onnx { model_path } => format!("{model_path} (ONNX)"),
     }
 }
 
@@ -84,9 +96,32 @@ fn system(config: &RunConfig, name: Option<&str>) -> String {
         })
         .collect();
     match hardware.as_slice() {
-        [] => format!("{name} ({})", system.kind.name()),
-        _ => format!("{name} ({}, {})", system.kind.name(), hardware.join("; ")),
+        [] => format!("{name} ({})", kind(system)),
+        _ => format!("{name} ({}, {})", kind(system), hardware.join("; ")),
     }
+}
+
+/// The kind of a system and, of AzureML, the compute that runs passes.
+fn kind(system: &System) -> String {
+    let compute = system.azure_ml.as_ref().map(|azure_ml| format!(", compute {}", azure_ml.compute));
+    format!("{}{}", system.kind.name(), compute.unwrap_or_default())
+}
+
+/// Where a step runs.
+fn host(host: &Host) -> String {
+    match host {
+        Host::ThisMachine => "this machine".into(),
+        Host::System { name, kind } => format!("{name} ({})", kind.name()),
+        Host::AzureMl { name, system } => {
+            format!("{name} ({}, compute {})", SystemKind::AzureMl.name(), system.compute)
+        }
+    }
+}
+
+/// The passes of a job, and the system that runs it.
+fn job(steps: &[Step]) -> String {
+    let passes: Vec<&str> = steps.iter().map(|step| step.config.name.as_str()).collect();
+    format!("{} on {}", passes.join(", "), steps[0].host.name().unwrap_or_default())
 }
 
 fn data(config: &DataConfig) -> String {
@@ -99,6 +134,10 @@ fn data(config: &DataConfig) -> String {
         }
         DataFiles::Listed(splits) => {
             format!(" from {} files", splits.iter().map(|(_, files)| files.len()).sum::<usize>())
+        }
+        DataFiles::AzureMl(resources) => {
+            let places: Vec<String> = resources.iter().map(ToString::to_string).collect();
+            format!(" from {}", places.join(", "))
         }
         DataFiles::Remote { kind, description } => {
             format!(" from {description} ({kind}, cannot be read yet)")

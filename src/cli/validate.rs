@@ -72,7 +72,7 @@ pub(super) fn print_plan(
         events.emit(Event::Warning { message });
     }
     let columns = wrap::columns(std::io::stdout());
-    output::result(&plan_text::render(config, &plan_state::describe(&prospects), columns))?;
+    output::result(&plan_text::render(config, plan, &plan_state::describe(&prospects), columns))?;
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 

@@ -3,8 +3,8 @@
 use crate::support::binary::root;
 use crate::support::shared::shared;
 use olive_config::{
-    DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LossOn, Origin, Ramp, Sampling,
-    SaveStrategy, Scheduler, Strategy, SystemKind, Targets, TextSource,
+    AzureMlPlace, DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LossOn, Origin, Ramp,
+    Sampling, SaveStrategy, Scheduler, Strategy, SystemKind, Targets, TextSource,
 };
 use olive_engine::passes::{LoraOptions, QloraOptions};
 use olive_engine::{REGISTRY, RunConfig};
@@ -61,7 +61,7 @@ fn the_documented_lora_pipeline_reads_verbatim() {
     let InputModel::HuggingFace { model_path, trust_remote_code, task, .. } = &config.input_model else {
         panic!("not a Hugging Face model")
     };
-    assert_eq!(model_path, "microsoft/Phi-3-mini-4k-instruct");
+    assert_eq!(model_path.local(), Some("microsoft/Phi-3-mini-4k-instruct"));
     assert_eq!(task, "text-generation");
     assert!(trust_remote_code);
     assert_eq!(config.systems["aml"].kind, SystemKind::AzureMl);
@@ -89,8 +89,10 @@ fn the_documented_lora_pipeline_reads_verbatim() {
     assert_eq!((text.joiner.as_deref(), text.use_attention_mask), (None, false));
     let TextSource::Template(template) = &text.source else { panic!("not a template") };
     assert!(template.contains("{Best Answer}"), "{template}");
+    let DataFiles::AzureMl(files) = &lora.train_data.load.data_files else { panic!("not in AzureML") };
+    let [file] = files.as_slice() else { panic!("{files:?}") };
     assert!(
-        matches!(&lora.train_data.load.data_files, DataFiles::Remote { kind, .. } if kind == "azureml_datastore")
+        matches!(&file.place, AzureMlPlace::Datastore { datastore, .. } if datastore == "workspaceblobstore")
     );
 
     let builder = builder(&config, 2);

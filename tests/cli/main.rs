@@ -1,5 +1,6 @@
 //! Configurations, and what is said and left on disk when they run.
 
+mod azure;
 mod cache;
 mod cache_key;
 mod config;

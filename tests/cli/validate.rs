@@ -307,7 +307,12 @@ fn each_mistake_is_one_located_error() {
             r#""nowhere at all""#,
             "`systems` has `here` and `cloud`",
         ),
-        (r#""host": "here""#, r#""host": "cloud""#, r#""cloud""#, "--local"),
+        (
+            r#""host": "here""#,
+            r#""host": {"type": "PythonEnvironment"}"#,
+            r#"{"type": "PythonEnvironment"}"#,
+            "--local",
+        ),
         (r#""host": "here""#, r#""evaluator": "e""#, r#""e""#, "there is no evaluator `e`"),
         (r#""output_dir""#, r#""output_dri""#, r#""output_dri""#, "did you mean `output_dir`?"),
         (r#""HfModel""#, r#""HfModle""#, r#""HfModle""#, "did you mean `HfModel`?"),

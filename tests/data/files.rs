@@ -3,7 +3,8 @@
 use super::setup::{complaint, fixture, fixture_json, ids, prepare, toy_model, write};
 use crate::support::rows::{load, options};
 use olive_config::canonical::{
-    AsciiChar, DataFiles, Era, Header, LoadDataset, ReaderOptions, SampleBy, SkipRows, Strategy,
+    AsciiChar, AzureMlPlace, AzureMlResource, DataFiles, Era, Header, LoadDataset, ReaderOptions,
+    ResourcePath, SampleBy, SkipRows, Strategy,
 };
 use olive_data as data;
 use olive_data::files::SplitFiles;
@@ -335,16 +336,17 @@ fn of(dir: &Path) -> LoadDataset {
     LoadDataset { data_files: DataFiles::Unset, ..load(dir.to_str().unwrap(), &[]) }
 }
 
+fn local(path: &Path) -> ResourcePath {
+    ResourcePath::Local(path.to_str().unwrap().to_owned())
+}
+
 #[test]
 fn folders_are_datasets() {
     let split = |files: &[&str], split: &str| {
         let dir = folder(files);
         let by_name = LoadDataset { split: split.into(), ..of(dir.path()) };
-        let by_dir = LoadDataset {
-            data_name: "json".into(),
-            data_dir: Some(dir.path().to_owned()),
-            ..by_name.clone()
-        };
+        let by_dir =
+            LoadDataset { data_name: "json".into(), data_dir: Some(local(dir.path())), ..by_name.clone() };
         let found = printed(&rows(&by_name));
         assert_eq!(found, printed(&rows(&by_dir)));
         found
@@ -376,7 +378,7 @@ fn files_are_given_by_path_pattern_list_and_split() {
     assert_eq!(from(&[path("b.jsonl"), path("a.jsonl")]), ["b.jsonl", "a.jsonl"]);
     assert_eq!(from(&[path("**/[a-d].jsonl")]), ["a.jsonl", "b.jsonl", "c/d.jsonl"]);
     assert_eq!(from(&[path("c/x[1].jsonl")]), ["c/x[1].jsonl"]);
-    let relative = LoadDataset { data_dir: Some(dir.path().join("c")), ..load("json", &["d.jsonl"]) };
+    let relative = LoadDataset { data_dir: Some(local(&dir.path().join("c"))), ..load("json", &["d.jsonl"]) };
     assert_eq!(printed(&rows(&relative)), ["c/d.jsonl"]);
 
     let splits = [("test", path("a.jsonl")), ("train", path("b.jsonl"))];
@@ -472,13 +474,17 @@ fn what_cannot_be_found_is_said() {
     let empty = write(dir.path(), "empty.jsonl", " \n");
     assert!(error(load("json", &[&empty])).contains("empty.jsonl` is empty"));
 
-    let remote =
-        DataFiles::Remote { kind: "a datastore of AzureML".into(), description: "paths/rows".into() };
-    let remote = LoadDataset { data_files: remote, ..load("json", &[]) };
+    let place = AzureMlPlace::Datastore { datastore: "store".into(), path: "rows".into() };
+    let resource = AzureMlResource { client: None, place };
+    let dir_there =
+        LoadDataset { data_dir: Some(ResourcePath::AzureMl(resource.clone())), ..of(Path::new("json")) };
+    assert!(error(dir_there).contains("`azureml://datastores/store/paths/rows`"));
+    let remote = LoadDataset { data_files: DataFiles::AzureMl(vec![resource]), ..load("json", &[]) };
     let model = toy_model(dir.path());
     let hint = complaint(prepare(remote, options(Era::Old, Strategy::Join, 4, "{q}"), &model));
     let wanted = "--set data_configs.my_data.load_dataset_config.params.data_files=PATH";
-    assert!(hint.contains("a datastore of AzureML (paths/rows)") && hint.contains(wanted), "{hint}");
+    let there = "a datastore of AzureML, `azureml://datastores/store/paths/rows`";
+    assert!(hint.contains(there) && hint.contains(wanted), "{hint}");
 }
 
 #[test]

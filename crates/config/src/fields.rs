@@ -12,6 +12,7 @@ use olive_core::secrets::is_secret;
 use serde_json::Value as Json;
 
 /// An option that the file gives.
+#[derive(Clone)]
 pub struct GivenOption<'n> {
     pub opt: &'static Opt,
     /// As spelled in the file.

@@ -4,6 +4,7 @@
 //! `read` turns it into [`RunConfig`] by the `tables`, from which also come the JSON Schema and the documentation. The
 //! passes there are come from the program, as a [`Registry`].
 
+mod azureml;
 mod data;
 mod data_readers;
 pub mod error;
@@ -31,6 +32,10 @@ mod yaml;
 
 /// The canonical form: what a configuration means, whatever grammar it was written in.
 pub mod canonical {
+    pub use crate::azureml::{
+        AzureMlClient, AzureMlPlace, AzureMlResource, AzureMlSystem, CredentialOptions, EnvironmentVersion,
+        ImageEnvironment, ImageSource, JobEnvironment, JobResources, JobTimeout, ResourcePath, Workspace,
+    };
     pub use crate::data::*;
     pub use crate::origin::*;
     pub use crate::run_config::*;

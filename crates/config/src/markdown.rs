@@ -28,6 +28,7 @@ Where ignoring them would change the result, they are an error.
 * `--set path.to.key=value` overrides a value: `--set passes.lora.r=16`, `--set \
 data_configs.train.load_dataset_config.data_files=rows.jsonl`. List elements are addressed by number or by their \
 `name`; the levels `config`, `params` and `engine` may be given or left out. The value is JSON, or else text.
+* Models, adapters and data may lie in AzureML, and passes run there: [azure.md](azure.md).
 * `--local` runs every pass on this machine, whatever `host` and `target` say.
 ";
 

@@ -3,6 +3,7 @@
 //! What serialises enters cache keys and manifests; what must not enter a key (paths that only say where a file lies,
 //! log levels, origins) is marked `skip`.
 
+use crate::azureml::{AzureMlClient, AzureMlSystem, ResourcePath};
 use crate::error::Diagnostic;
 use crate::origin::{Era, ResolvedOption};
 use crate::tables::EngineConfig;
@@ -20,6 +21,8 @@ pub struct RunConfig<P: ?Sized> {
     /// What the file says, with the overrides.
     pub document: serde_json::Value,
     pub workflow_id: String,
+    /// The workspace of what names no other; `None` if the file names none, or if that is left alone.
+    pub azureml_client: Option<AzureMlClient>,
     pub input_model: InputModel,
     pub systems: BTreeMap<String, System>,
     /// In the order of the file. `pass_flows` and list-valued passes give several flows; `flows` indexes `passes`.
@@ -33,9 +36,9 @@ pub struct RunConfig<P: ?Sized> {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum InputModel {
     HuggingFace {
-        /// A folder or a hub id, as written.
-        model_path: String,
-        adapter_path: Option<PathBuf>,
+        /// A folder or a hub id, as written, or a place in AzureML.
+        model_path: ResourcePath,
+        adapter_path: Option<ResourcePath>,
         /// Revision on the hub.
         revision: Option<String>,
         task: String,
@@ -43,7 +46,7 @@ pub enum InputModel {
         trust_remote_code: bool,
     },
     Onnx {
-        model_path: PathBuf,
+        model_path: ResourcePath,
     },
 }
 
@@ -51,6 +54,8 @@ pub enum InputModel {
 pub struct System {
     pub kind: SystemKind,
     pub accelerators: Vec<Accelerator>,
+    /// What its jobs need: set for systems of the kind AzureML that run passes.
+    pub azure_ml: Option<Arc<AzureMlSystem>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

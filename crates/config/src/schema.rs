@@ -1,11 +1,12 @@
 //! The JSON Schema of a configuration, made from the tables, for editors.
 
+use crate::azureml::{AZUREML_DATASTORE, AZUREML_JOB_OUTPUT, AZUREML_MODEL, AZUREML_REGISTRY_MODEL};
 use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
 use crate::read::registry::Registry;
 use crate::tables::{
-    ACCELERATOR, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM, ONNX_MODEL, PASS_TYPES,
-    PYTHON_ENVIRONMENT, ROOT,
+    ACCELERATOR, AZURE_MACHINES, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM,
+    ONNX_MODEL, PASS_TYPES, PYTHON_ENVIRONMENT, ROOT,
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -26,13 +27,23 @@ struct Definitions {
 fn schema(passes: &[&'static Block], pass_types: String) -> Json {
     let mut defs = Definitions { map: Map::new(), pass_types };
     let mut root = block(&ROOT, &mut defs);
-    let system = json!({"type": "object", "required": ["type"], "allOf": [
-        when("LocalSystem", &LOCAL_SYSTEM, &mut defs),
-        when("AzureML", &AZURE_ML, &mut defs),
-        when("Docker", &DOCKER, &mut defs),
-        when("PythonEnvironment", &PYTHON_ENVIRONMENT, &mut defs),
-        when("IsolatedORT", &ISOLATED_ORT, &mut defs),
-    ], "properties": {"type": {"type": "string"}}});
+    let systems = [
+        ("LocalSystem", &LOCAL_SYSTEM),
+        ("AzureML", &AZURE_ML),
+        ("Docker", &DOCKER),
+        ("PythonEnvironment", &PYTHON_ENVIRONMENT),
+        ("IsolatedORT", &ISOLATED_ORT),
+    ];
+    let systems = systems.into_iter().chain(AZURE_MACHINES.map(|machine| (machine, &AZURE_ML)));
+    let systems: Vec<Json> = systems.map(|(name, block)| when(name, block, &mut defs)).collect();
+    let system = json!({"type": "object", "required": ["type"], "allOf": systems, "properties": {
+        "type": {"type": "string"},
+    }});
+    let resources = [&AZUREML_DATASTORE, &AZUREML_MODEL, &AZUREML_REGISTRY_MODEL, &AZUREML_JOB_OUTPUT];
+    let resources = resources.map(|block| when(block.name, block, &mut defs));
+    let resource = json!({"type": "object", "required": ["type"], "allOf": resources, "properties": {
+        "type": {"type": "string"},
+    }});
     let model = json!({"type": "object", "required": ["type"], "properties": {
         "type": any_case(&["HfModel", "PyTorchModel", "ONNXModel"]),
     }, "allOf": [
@@ -47,6 +58,7 @@ fn schema(passes: &[&'static Block], pass_types: String) -> Json {
     }, "allOf": passes});
     reference(&DATA_CONFIG, &mut defs);
     reference(&ACCELERATOR, &mut defs);
+    defs.map.insert("resource".into(), resource);
     defs.map.insert("system".into(), system);
     defs.map.insert("input_model".into(), model);
     defs.map.insert("pass".into(), pass);

@@ -38,7 +38,11 @@ impl Corpus<'_> {
         mut each: impl FnMut(Vec<Vec<Token>>) -> Result<bool>,
     ) -> Result<()> {
         let total = self.texts.len();
-        self.events.emit(Event::PhaseStarted { phase: PHASE.into(), total: Some(total as u64), unit: Unit::Rows });
+        self.events.emit(Event::PhaseStarted {
+            phase: PHASE.into(),
+            total: Some(total as u64),
+            unit: Unit::Rows,
+        });
         let mut start = 0;
         while start < total {
             self.cancel.check()?;

@@ -42,6 +42,13 @@ pub enum DataError {
         kind: String,
         description: String,
     },
+    #[error("the data lie in {place}, `{address}`, which only jobs of AzureML can read yet")]
+    InAzureMl {
+        /// Name in `data_configs`, as far as it is known.
+        name: Option<String>,
+        place: &'static str,
+        address: String,
+    },
     #[error("`{data_name}` is neither a loader nor a local folder; datasets of the hub are not downloaded")]
     NotLocal { data_name: String },
     #[error("the loader `{data_name}` is not supported")]
@@ -146,6 +153,7 @@ impl DataError {
         matches!(
             self,
             DataError::Remote { .. }
+                | DataError::InAzureMl { .. }
                 | DataError::NotLocal { .. }
                 | DataError::MissingFile { .. }
                 | DataError::NoMatch { .. }
@@ -160,6 +168,11 @@ impl olive_core::Fault for DataError {
             DataError::Remote { name, .. } => format!(
                 "download them and pass \
                  `--set data_configs.{}.load_dataset_config.params.data_files=PATH`",
+                name.as_deref().unwrap_or("<name>")
+            ),
+            DataError::InAzureMl { name, .. } => format!(
+                "download them and pass `--set data_configs.{}.load_dataset_config.params.data_files=PATH`, or run the passes \
+                 that read them on AzureML (`host`)",
                 name.as_deref().unwrap_or("<name>")
             ),
             DataError::NotLocal { .. } => format!(

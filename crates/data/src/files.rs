@@ -4,7 +4,7 @@ use crate::error::{DataError, listed};
 use crate::readers::{READERS, RowReader};
 use crate::search;
 use crate::split;
-use olive_config::canonical::{DataFiles, LoadDataset};
+use olive_config::canonical::{DataFiles, LoadDataset, ResourcePath};
 use olive_core::Result;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +37,10 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
             DataError::Remote { name: None, kind: kind.clone(), description: description.clone() }.into()
         );
     }
+    if let Some(resource) = load.azureml().next() {
+        let (place, address) = (resource.place.describe(), resource.to_string());
+        return Err(DataError::InAzureMl { name: None, place, address }.into());
+    }
     if named.is_none() && !folder.is_dir() {
         let data_name = load.data_name.clone();
         return Err(if OTHER_LOADERS.contains(&load.data_name.to_lowercase().as_str()) {
@@ -48,10 +52,10 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     if let (None, Some(subset)) = (named, &load.subset) {
         return Err(DataError::Subset { path: folder.to_owned(), subset: subset.clone() }.into());
     }
-    let base = match (&load.data_dir, named) {
+    let base = match (load.data_dir.as_ref().and_then(ResourcePath::local), named) {
         (Some(dir), None) => Some(folder.join(dir)),
         (None, None) => Some(folder.to_owned()),
-        (dir, Some(_)) => dir.clone(),
+        (dir, Some(_)) => dir.map(PathBuf::from),
     };
     let splits = match &load.data_files {
         DataFiles::Local(patterns) => {
@@ -67,7 +71,7 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
             .iter()
             .map(|(split, files)| SplitFiles { split: split.clone(), files: files.clone() })
             .collect(),
-        DataFiles::Unset | DataFiles::Remote { .. } => match (base, named) {
+        DataFiles::Unset | DataFiles::AzureMl(_) | DataFiles::Remote { .. } => match (base, named) {
             (Some(dir), _) => return folder_splits(&dir, named),
             (None, named) => {
                 return Err(DataError::NoFiles { loader: named.unwrap_or(&READERS[0]).name }.into());

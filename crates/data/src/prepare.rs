@@ -38,6 +38,9 @@ pub fn prepare(
             description: description.clone(),
         }
         .into(),
+        Some(DataError::InAzureMl { place, address, .. }) => {
+            DataError::InAzureMl { name: Some(config.name.clone()), place, address: address.clone() }.into()
+        }
         _ => error,
     })?;
     cancel.check()?;

@@ -16,6 +16,10 @@ pub enum EngineError {
     Memory { pass: String, pass_type: &'static str, source: MemoryShortage },
     #[error("nothing here runs passes on {host}")]
     Host { host: String },
+    #[error("`{option}` of the system `{system}` is `{}`, which is not there", shown(path))]
+    HostFile { system: String, option: &'static str, path: PathBuf },
+    #[error("the input model lies in {place}, `{address}`, which only jobs of AzureML can read yet")]
+    InputInAzureMl { place: &'static str, address: String },
     #[error("the result would overwrite the input model in `{}`", shown(path))]
     OverInput { path: PathBuf },
     #[error("the result would overwrite `{}`, which is the configuration of this run", shown(path))]
@@ -35,6 +39,12 @@ impl olive_core::Fault for EngineError {
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::Memory { source, .. } => source.hint(),
             EngineError::Host { .. } => Some("run every pass on this machine with --local".into()),
+            EngineError::HostFile { .. } => {
+                Some("paths are relative to the folder the command was started in".into())
+            }
+            EngineError::InputInAzureMl { .. } => {
+                Some("give a folder or a hub id: --set input_model.model_path=FOLDER".into())
+            }
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
             EngineError::OverConfiguration { .. } => {
                 Some("move the configuration, or choose another `output_dir`".into())
@@ -57,6 +67,8 @@ impl olive_core::Fault for EngineError {
             EngineError::Plan { .. }
             | EngineError::Check { .. }
             | EngineError::Host { .. }
+            | EngineError::HostFile { .. }
+            | EngineError::InputInAzureMl { .. }
             | EngineError::OverInput { .. }
             | EngineError::OverConfiguration { .. }
             | EngineError::OverFile { .. }

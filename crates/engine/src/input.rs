@@ -1,6 +1,7 @@
 //! The model that a pipeline starts from, on this machine.
 
-use olive_config::InputModel;
+use crate::EngineError;
+use olive_config::{InputModel, ResourcePath};
 use olive_core::event::EventSink;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Error, Result};
@@ -21,7 +22,7 @@ pub fn kind(model: &InputModel) -> ModelKind {
 pub fn hub_model(model: &InputModel) -> Option<HubModel> {
     match model {
         InputModel::HuggingFace { model_path, revision, .. } => {
-            HubModel::named(model_path, revision.as_deref())
+            HubModel::named(model_path.local()?, revision.as_deref())
         }
         InputModel::Onnx { .. } => None,
     }
@@ -34,8 +35,9 @@ pub fn hub_model(model: &InputModel) -> Option<HubModel> {
 pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSink) -> Result<ModelHandle> {
     Ok(match model {
         InputModel::HuggingFace { model_path, adapter_path, revision, .. } => {
-            let dir = source::resolve(model_path, revision.as_deref(), options, events)?;
-            match adapter_path {
+            let dir = source::resolve(local(model_path)?, revision.as_deref(), options, events)?;
+            let adapter = adapter_path.as_ref().map(local).transpose()?;
+            match adapter.map(Path::new) {
                 None => ModelHandle::Hf { dir },
                 Some(path) if !path.is_dir() => {
                     let path = path.display().to_string();
@@ -43,21 +45,38 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
                 }
                 Some(path) if !path.join(adapter_config::CONFIG).is_file() => {
                     let reason = format!("{} is missing", adapter_config::CONFIG);
-                    return Err(ModelError::Adapter { path: path.clone(), reason }.into());
+                    return Err(ModelError::Adapter { path: path.to_owned(), reason }.into());
                 }
-                Some(path) => ModelHandle::HfWithAdapter { base: dir, adapter: path.clone() },
+                Some(path) => ModelHandle::HfWithAdapter { base: dir, adapter: path.to_owned() },
             }
         }
-        InputModel::Onnx { model_path } if model_path.is_file() => {
-            let dir = model_path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            ModelHandle::Onnx { dir: dir.unwrap_or(Path::new(".")).to_owned() }
+        InputModel::Onnx { model_path } => {
+            let path = Path::new(local(model_path)?);
+            if !path.exists() {
+                let path = path.display().to_string();
+                return Err(ModelError::NotFound { path, why: "there is no such folder or file" }.into());
+            }
+            let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            ModelHandle::Onnx { dir: if path.is_dir() { path } else { parent }.to_owned() }
         }
-        InputModel::Onnx { model_path } if !model_path.is_dir() => {
-            let path = model_path.display().to_string();
-            return Err(ModelError::NotFound { path, why: "there is no such folder or file" }.into());
-        }
-        InputModel::Onnx { model_path } => ModelHandle::Onnx { dir: model_path.clone() },
     })
+}
+
+/// The path, unless it is one of AzureML.
+fn local(path: &ResourcePath) -> Result<&str, EngineError> {
+    match path {
+        ResourcePath::Local(path) => Ok(path),
+        ResourcePath::AzureMl(resource) => Err(EngineError::InputInAzureMl {
+            place: resource.place.describe(),
+            address: resource.to_string(),
+        }),
+    }
+}
+
+/// Whether a model that was looked for is one that jobs elsewhere fetch for themselves.
+pub fn is_fetched_by_jobs(error: &Error) -> bool {
+    let hub = matches!(error.downcast_ref(), Some(ModelError::Hub { .. }));
+    hub || matches!(error.downcast_ref(), Some(EngineError::InputInAzureMl { .. }))
 }
 
 /// Whether a model that was looked for by `options`, without fetching or converting, will not be found by a run either:

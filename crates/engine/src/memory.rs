@@ -40,12 +40,12 @@ pub(crate) fn is_limited(environment: &Environment) -> bool {
     environment.device == DeviceChoice::Cpu && environment.memory == MemoryPolicy::Refuse
 }
 
-/// What a step of a flow on `model` will need. Passes before it change the values of the model, not its layers. `None`: that
+/// What a step of a flow on `model` will need of this machine. Passes before it change the values of the model, not its layers. `None`: that
 /// cannot be said.
 ///
 /// Samples are taken to be as long as they may be. Only where that would not fit, the data tells how long they are.
 pub(crate) fn predict(step: &Step, model: &ModelHandle, available: &Available) -> Option<MemoryNeed> {
-    if step.input != ModelKind::Hf {
+    if step.input != ModelKind::Hf || !step.host.is_here() {
         return None;
     }
     let base = ModelHandle::Hf { dir: model.base().to_owned() };

@@ -8,6 +8,7 @@ use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Error, Result};
+use olive_data::DataError;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,9 +116,26 @@ impl Plan {
     /// Everything that can be found wrong before a model is fetched or a pass run.
     ///
     /// # Errors
-    /// The first pass that could not be run.
+    /// The first host that passes cannot run on, else the first pass that could not be run.
     pub fn check(&self) -> Result<()> {
-        self.flows.iter().flat_map(|flow| &flow.steps).try_for_each(Step::check)
+        let mut steps = self.flows.iter().flat_map(|flow| &flow.steps);
+        if let Some(step) = steps.clone().find(|step| !step.host.is_here()) {
+            return Err(EngineError::Host { host: step.host.to_string() }.into());
+        }
+        steps.try_for_each(Step::check)
+    }
+
+    /// Whether every flow begins with jobs elsewhere, which fetch the input model for themselves.
+    pub(crate) fn begins_elsewhere(&self) -> bool {
+        self.flows.iter().all(Flow::begins_elsewhere)
+    }
+
+    /// The jobs that a run sends elsewhere, with the number of the flow that each belongs to. What the cache holds is not
+    /// looked at.
+    pub fn jobs(&self) -> impl Iterator<Item = (usize, &[Step])> {
+        let chains = self.flows.iter().enumerate();
+        let chains = chains.flat_map(|(number, flow)| flow.chains().map(move |steps| (number, steps)));
+        chains.filter(|(_, steps)| !steps[0].host.is_here())
     }
 }
 
@@ -129,7 +147,12 @@ impl Step {
 
     /// What can be found wrong before the model is looked at.
     pub(crate) fn check(&self) -> Result<()> {
-        Ok(self.pass.check().map_err(|source| self.refused(source))?)
+        self.host.check_files()?;
+        match self.pass.check() {
+            // A job reads what lies beside it.
+            Err(error) if self.host.azure_ml().is_some() && is_in_azureml(&error) => Ok(()),
+            checked => Ok(checked.map_err(|source| self.refused(source))?),
+        }
     }
 
     fn refused(&self, source: Error) -> EngineError {
@@ -138,7 +161,22 @@ impl Step {
     }
 }
 
+/// Whether data was not read because it lies in AzureML.
+fn is_in_azureml(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(DataError::InAzureMl { .. }))
+}
+
 impl Flow {
+    /// Consecutive steps that have one host.
+    pub fn chains(&self) -> impl Iterator<Item = &[Step]> {
+        self.steps.chunk_by(|one, next| one.host == next.host)
+    }
+
+    /// Whether a job elsewhere takes the input model.
+    pub(crate) fn begins_elsewhere(&self) -> bool {
+        self.steps.first().is_some_and(|step| !step.host.is_here())
+    }
+
     fn names(&self) -> Vec<&str> {
         self.steps.iter().map(|step| step.config.name.as_str()).collect()
     }

@@ -44,6 +44,8 @@ pub enum StepState {
     ToRun { changed: Option<PathBuf>, memory: Option<MemoryNeed> },
     /// Its key is not known, as the input model is not on this machine yet, or not yet converted.
     NoInput,
+    /// Its key is not known, as the input model is fetched by a job elsewhere.
+    InputElsewhere,
     /// Its key is not known, as something that enters it cannot be read.
     NoKey { reason: String },
 }
@@ -52,7 +54,11 @@ impl Obstacle {
     fn of(error: Error) -> Obstacle {
         let absent = match error.downcast_ref() {
             Some(EngineError::Check { source, .. }) => is_absence(source),
-            Some(EngineError::Memory { .. }) => true,
+            Some(
+                EngineError::Memory { .. }
+                | EngineError::HostFile { .. }
+                | EngineError::InputInAzureMl { .. },
+            ) => true,
             _ => is_absence(&error),
         };
         if absent { Obstacle::OfThisMachine(error) } else { Obstacle::OfTheConfiguration(error) }
@@ -94,7 +100,8 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
     let input = match resolved {
         Ok(input) => Some(input),
         Err(error) => {
-            if input::stays_missing(&error, &environment.source) {
+            let left_to_jobs = plan.begins_elsewhere() && input::is_fetched_by_jobs(&error);
+            if !left_to_jobs && input::stays_missing(&error, &environment.source) {
                 looking.meet(Err(error));
             }
             None
@@ -157,6 +164,7 @@ impl Looking<'_> {
     fn states(&mut self, flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>) -> Vec<StepState> {
         let all = |state: StepState| vec![state; flow.steps.len()];
         match known {
+            None if flow.begins_elsewhere() => all(StepState::InputElsewhere),
             None => all(StepState::NoInput),
             Some((_, Err(error))) => all(StepState::NoKey { reason: error.to_string() }),
             Some((model, Ok(keys))) => {

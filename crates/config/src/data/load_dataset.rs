@@ -1,6 +1,7 @@
 //! Which rows.
 
 use super::reader_options::ReaderOptions;
+use crate::azureml::{AzureMlResource, ResourcePath};
 use crate::option::{BOOL, Kind, Special, at_least, texts_schema};
 use crate::options;
 use crate::origin::Era;
@@ -9,7 +10,6 @@ use crate::values::Setting;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 options! {
     #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,7 +23,7 @@ options! {
             pub split: String, default("\"validation\"");
             /// Folder of the files.
             #[serde(skip)]
-            pub data_dir: Option<PathBuf>;
+            pub data_dir: Option<ResourcePath>;
             /// A file, a glob, a list of them, or an object of them by split.
             #[serde(skip)]
             pub data_files: DataFiles;
@@ -48,6 +48,17 @@ options! {
     }
 }
 
+impl LoadDataset {
+    /// What of the data lies in AzureML.
+    pub fn azureml(&self) -> impl Iterator<Item = &AzureMlResource> {
+        let files = match &self.data_files {
+            DataFiles::AzureMl(resources) => resources.as_slice(),
+            _ => &[],
+        };
+        files.iter().chain(self.data_dir.as_ref().and_then(ResourcePath::azureml))
+    }
+}
+
 /// Which files hold the rows. The content, not these paths, enters cache keys.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum DataFiles {
@@ -60,7 +71,9 @@ pub enum DataFiles {
     PerSplit(BTreeMap<String, Vec<String>>),
     /// The files of every split, as they are.
     Listed(Vec<(String, Vec<PathBuf>)>),
-    /// A place this program cannot reach yet, for example a datastore of AzureML.
+    /// Files in AzureML, all of split `train`.
+    AzureMl(Vec<AzureMlResource>),
+    /// A place this program cannot reach, by the scheme of its address.
     Remote { kind: String, description: String },
 }
 
@@ -79,8 +92,8 @@ pub type DataPlaces = BTreeMap<String, DataPlace>;
 static DATA_FILES: Special = Special::unchecked("text, list or object", || {
     json!({"anyOf": [
         {"type": ["string", "null"]},
-        texts_schema(),
-        {"type": "object", "required": ["type", "config"]},
+        {"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/resource"}]}},
+        {"$ref": "#/$defs/resource"},
         {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts_schema()]}},
     ]})
 });

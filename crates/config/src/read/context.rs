@@ -12,9 +12,11 @@ use crate::values::Values;
 /// The surroundings of one pass.
 pub struct PassContext<'a> {
     pub(super) era: Era,
-    pub(super) model: &'a ModelFacts,
+    pub(super) model: &'a ModelFacts<'a>,
     pub(super) data: &'a DataConfigs<'a>,
-    pub(super) systems: &'a Systems,
+    pub(super) systems: &'a Systems<'a>,
+    /// Runs the pass, unless that is this machine.
+    pub(super) host: Option<&'a str>,
     pub(super) target: Option<&'a str>,
     pub(super) target_origin: Origin,
 }
@@ -43,8 +45,10 @@ impl PassContext<'_> {
         option: &str,
         findings: &mut Findings,
     ) -> Vec<ResolvedOption> {
+        let consumer = self.systems.consumer(self.host);
         let found = fields.found(option);
-        let Some((data, shown)) = found.and_then(|found| self.data.reference(found, findings)) else {
+        let Some((data, shown)) = found.and_then(|found| self.data.reference(found, consumer, findings))
+        else {
             return Vec::new();
         };
         values.attach(option, data);
@@ -55,7 +59,7 @@ impl PassContext<'_> {
     /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and where that choice comes from. Warns about a
     /// target that asks for something else.
     pub fn execution_provider(&self, fields: &Fields<'_>, findings: &mut Findings) -> (String, Origin) {
-        let (provider, message) = self.systems.execution_provider(self.target);
+        let (provider, message) = self.systems.execution_provider(self.target, findings);
         if let Some(message) = message {
             findings.warn(fields.at, &fields.path, message);
         }

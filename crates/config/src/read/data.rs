@@ -1,5 +1,6 @@
 //! `data_configs`, in all of their historic shapes.
 
+use super::resource::Consumer;
 use crate::data::{DataConfig, DataPlaces};
 use crate::fields::{Fields, GivenOption};
 use crate::findings::Findings;
@@ -98,7 +99,12 @@ impl<'n> DataConfigs<'n> {
     }
 
     /// The data config that an option refers to: a name, or an object in place.
-    pub(super) fn reference(&self, found: &GivenOption<'_>, findings: &mut Findings) -> Option<Resolved> {
+    pub(super) fn reference(
+        &self,
+        found: &GivenOption<'_>,
+        consumer: Consumer<'_>,
+        findings: &mut Findings,
+    ) -> Option<Resolved> {
         match &found.node.value {
             NodeValue::Text(name) => {
                 let names = || self.entries.iter().map(|entry| entry.name.as_str());
@@ -115,11 +121,12 @@ impl<'n> DataConfigs<'n> {
                     return None;
                 };
                 self.used.borrow_mut().insert(name.clone());
-                shape.resolve(self, findings)
+                shape.resolve(self, consumer, findings)
             }
             NodeValue::Object(_) => {
                 let name = found.node.get("name").and_then(Node::as_text).unwrap_or(found.opt.name);
-                Components::read(name, found.node, found.path.clone(), findings).resolve(self, findings)
+                Components::read(name, found.node, found.path.clone(), findings)
+                    .resolve(self, consumer, findings)
             }
             _ => {
                 let message = format!("expected the name of a data config, found {}", found.node.describe());
@@ -222,13 +229,18 @@ impl<'n> Components<'n> {
     }
 
     /// Checks everything; what is refused only matters for data that a pass uses.
-    fn resolve(&self, all: &DataConfigs<'_>, findings: &mut Findings) -> Option<Resolved> {
+    fn resolve(
+        &self,
+        all: &DataConfigs<'_>,
+        consumer: Consumer<'_>,
+        findings: &mut Findings,
+    ) -> Option<Resolved> {
         // The block is one for the question of its era.
         let era = self.top.era().or(self.pre.era()).or(self.load.era()).unwrap_or(all.model_era);
         let errors = findings.errors.len();
         self.container(findings);
-        let load_values = self.load.resolve(era, findings);
-        let load = self.load_dataset(&load_values, all, findings);
+        let mut load_values = self.load.resolve(era, findings);
+        let load = self.load_dataset(&mut load_values, all, consumer, findings);
         let mut pre_values = self.pre.resolve(era, findings);
         let pre = self.text_generation(&mut pre_values, era, findings);
         if findings.errors.len() > errors {

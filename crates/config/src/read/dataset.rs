@@ -1,12 +1,16 @@
 //! `load_dataset_config`: which rows.
 
 use super::data::{Components, DataConfigs};
+use super::resource::{self, Consumer};
+use crate::azureml::{AzureMlResource, ResourcePath};
 use crate::data::{DataFiles, DataPlace, LoadDataset};
 use crate::data_readers::READERS;
 use crate::findings::Findings;
 use crate::node::{Node, NodeValue};
+use crate::place::join;
 use crate::values::Values;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The loaders that are Olive's own, and not somebody's Python.
 const LOADERS: [&str; 2] = ["huggingface_dataset", "local_dataset"];
@@ -14,8 +18,9 @@ const LOADERS: [&str; 2] = ["huggingface_dataset", "local_dataset"];
 impl Components<'_> {
     pub(super) fn load_dataset(
         &self,
-        values: &Values,
+        values: &mut Values,
         all: &DataConfigs<'_>,
+        consumer: Consumer<'_>,
         findings: &mut Findings,
     ) -> Option<LoadDataset> {
         let Some(data_name) = values.text("data_name").map(str::to_owned) else {
@@ -44,27 +49,18 @@ impl Components<'_> {
                 );
             }
         }
-        let data_files = self.load.found("data_files").map(|found| (found, data_files(found.node)));
-        let mut files = match data_files {
+        let mut files = match self.load.found("data_files") {
             None => DataFiles::Unset,
-            Some((_, Ok(files))) => files,
-            Some((found, Err(message))) => {
-                findings.error(found.node.at, &found.path, message, None);
-                return None;
-            }
+            Some(found) => data_files(found.node, &found.path, consumer, findings)?,
         };
-        let mut data_dir = values.text("data_dir").map(PathBuf::from);
+        let mut data_dir = match self.load.found("data_dir") {
+            None => None,
+            Some(found) => Some(resource::read(found.node, &found.path, consumer, findings)?),
+        };
         if let Some(root) = &all.data_root {
-            prefix(root, &mut files, &mut data_dir);
-        }
-        let place = all.places.get(&self.name);
-        if let (DataFiles::Remote { kind, description }, Some(found), None) =
-            (&files, self.load.found("data_files"), place)
-        {
-            let message = format!("the rows lie in a place that cannot be read yet: {description} ({kind})");
-            let hint =
-                format!("run with --set data_configs.{}.load_dataset_config.data_files=FILE", self.name);
-            findings.warn_hint(found.at, &found.path, message, hint);
+            let root = Root { text: root, consumer };
+            root.prefix_files(&mut files, self.load.node("data_files"), findings)?;
+            root.prefix_dir(&mut data_dir, self.load.node("data_dir"), findings)?;
         }
         if READERS.contains(&data_name.as_str())
             && self.load.lacks("data_files")
@@ -77,104 +73,193 @@ impl Components<'_> {
         if !filters.is_null() && !filters.is_object() {
             values.error("col_filters", "expected an object of columns and values", None, findings);
         }
-        let load = LoadDataset { data_dir, data_files: files, ..LoadDataset::read(values)? };
+        let place = all.places.get(&self.name);
+        match place {
+            None => self.warn_unreachable(&files, data_dir.as_ref(), consumer, findings),
+            Some(place) => (files, data_dir) = (place.data_files.clone(), None),
+        }
+        values.attach("data_files", files);
+        if let Some(dir) = data_dir {
+            values.attach("data_dir", dir);
+        }
+        let load = LoadDataset::read(values)?;
         Some(match place.cloned() {
             None => load,
-            Some(DataPlace { data_name, data_files }) => {
-                LoadDataset { data_name, data_dir: None, data_files, ..load }
-            }
+            Some(DataPlace { data_name, .. }) => LoadDataset { data_name, data_dir: None, ..load },
         })
     }
+
+    /// Says where rows lie that this machine would need and cannot read.
+    fn warn_unreachable(
+        &self,
+        files: &DataFiles,
+        dir: Option<&ResourcePath>,
+        consumer: Consumer<'_>,
+        findings: &mut Findings,
+    ) {
+        let here = |resource: &AzureMlResource| match consumer {
+            Consumer::Unknown => Some((resource.place.describe().to_owned(), format!("`{resource}`"))),
+            Consumer::Job(_) => None,
+        };
+        let place = match files {
+            DataFiles::Remote { kind, description } => Some((kind.clone(), description.clone())),
+            DataFiles::AzureMl(resources) => resources.first().and_then(here),
+            _ => None,
+        };
+        let files = place.map(|place| ("data_files", place));
+        let dir = dir.and_then(ResourcePath::azureml).and_then(here).map(|place| ("data_dir", place));
+        for (option, (kind, description)) in files.into_iter().chain(dir) {
+            let Some(found) = self.load.found(option) else { continue };
+            let message = format!("the rows lie in a place that cannot be read yet: {description} ({kind})");
+            let hint = format!("run with --set data_configs.{}.load_dataset_config.{option}=FILE", self.name);
+            findings.warn_hint(found.at, &found.path, message, hint);
+        }
+    }
 }
 
-/// Texts are paths or globs; `azureml://` and other URLs, and Olive's resource objects, are places elsewhere.
-fn data_files(node: &Node) -> Result<DataFiles, String> {
-    let paths = |node: &Node| -> Result<Vec<String>, String> {
-        match &node.value {
-            NodeValue::Text(text) => Ok(vec![text.clone()]),
-            NodeValue::List(items) if !items.is_empty() => {
-                let texts: Option<Vec<String>> =
-                    items.iter().map(|item| item.as_text().map(str::to_owned)).collect();
-                texts.ok_or_else(|| "expected a list of files".to_owned())
-            }
-            _ => Err(format!("expected a file or a list of files, found {}", node.describe())),
-        }
-    };
-    let files = match &node.value {
-        NodeValue::Object(_)
-            if node.get("type").is_some_and(|kind| kind.as_text().is_some())
-                && node.get("config").is_some() =>
-        {
-            return resource(node);
+/// Texts are paths or globs; `azureml:` addresses and Olive's resource objects are places in AzureML, and other
+/// addresses places elsewhere.
+fn data_files(node: &Node, path: &str, consumer: Consumer<'_>, findings: &mut Findings) -> Option<DataFiles> {
+    match &node.value {
+        NodeValue::Object(_) if resource::is_resource(node) => {
+            files_of(vec![resource::read(node, path, consumer, findings)?], node, path, findings)
         }
         NodeValue::Object(entries) if !entries.is_empty() => {
-            let splits = entries.iter().map(|entry| Ok((entry.key.clone(), paths(&entry.node)?)));
-            DataFiles::PerSplit(splits.collect::<Result<_, String>>()?)
+            let splits = entries.iter().map(|entry| {
+                let path = join(path, &entry.key);
+                let files = resources(&entry.node, &path, Consumer::Unknown, findings)?;
+                Some((entry.key.clone(), files.iter().map(ToString::to_string).collect()))
+            });
+            let splits: BTreeMap<String, Vec<String>> = splits.collect::<Option<_>>()?;
+            let elsewhere = elsewhere(splits.values().flatten());
+            Some(elsewhere.unwrap_or(DataFiles::PerSplit(splits)))
         }
-        _ => DataFiles::Local(paths(node)?),
-    };
-    let all: Vec<&String> = match &files {
-        DataFiles::Local(files) => files.iter().collect(),
-        DataFiles::PerSplit(splits) => splits.values().flatten().collect(),
-        _ => Vec::new(),
-    };
-    if all.iter().any(|file| file.is_empty()) {
-        return Err("a file has no name".into());
-    }
-    match all.iter().find_map(|file| Some((file.split_once("://")?.0, *file))) {
-        Some((scheme, file)) => {
-            Ok(DataFiles::Remote { kind: scheme.to_owned(), description: format!("`{file}`") })
-        }
-        None => Ok(files),
+        _ => files_of(resources(node, path, consumer, findings)?, node, path, findings),
     }
 }
 
-/// `{"type": "azureml_datastore", "config": {…}}` and the like.
-fn resource(node: &Node) -> Result<DataFiles, String> {
-    let kind = node.get("type").and_then(Node::as_text).unwrap_or_default().to_lowercase();
-    let config = node.get("config").unwrap_or(node);
-    let text = |key: &str| config.get(key).and_then(Node::as_text);
-    match kind.as_str() {
-        "file" | "folder" => match text("path") {
-            Some(path) => Ok(DataFiles::Local(vec![path.to_owned()])),
-            None => Err("the resource needs `config.path`".into()),
-        },
-        "string_name" => match text("name") {
-            Some(name) => Ok(DataFiles::Local(vec![name.to_owned()])),
-            None => Err("the resource needs `config.name`".into()),
-        },
-        _ if kind.starts_with("azureml_") => {
-            let places = ["relative_path", "datastore_url", "name", "job_name"];
-            let place = places.into_iter().find_map(text).unwrap_or("?");
-            let store = text("datastore_name").map(|store| format!(" in `{store}`")).unwrap_or_default();
-            Ok(DataFiles::Remote { kind, description: format!("`{place}`{store}") })
+/// One resource or a list of them.
+fn resources(
+    node: &Node,
+    path: &str,
+    consumer: Consumer<'_>,
+    findings: &mut Findings,
+) -> Option<Vec<ResourcePath>> {
+    let mut read = |node: &Node, path: &str| match &node.value {
+        NodeValue::Text(text) if text.is_empty() => {
+            findings.error(node.at, path, "a file has no name", None);
+            None
         }
-        _ => Err(format!("there is no kind of resource `{kind}`")),
+        NodeValue::Text(_) => resource::read(node, path, consumer, findings),
+        NodeValue::Object(_) if resource::is_resource(node) => resource::read(node, path, consumer, findings),
+        _ => {
+            let message = format!("expected a file or a list of files, found {}", node.describe());
+            findings.error(node.at, path, message, None);
+            None
+        }
+    };
+    match &node.value {
+        NodeValue::List(items) if !items.is_empty() => {
+            let items = items.iter().enumerate();
+            items.map(|(index, item)| read(item, &format!("{path}[{index}]"))).collect()
+        }
+        _ => Some(vec![read(node, path)?]),
     }
 }
 
-/// Puts `data_root` in front of relative paths.
-fn prefix(root: &str, files: &mut DataFiles, data_dir: &mut Option<PathBuf>) {
-    let remote = root.split_once("://").map(|(scheme, _)| scheme.to_owned());
-    let relative = |path: &str| !Path::new(path).is_absolute();
-    let lists: Vec<&mut Vec<String>> = match files {
-        DataFiles::Local(files) => vec![files],
-        DataFiles::PerSplit(splits) => splits.values_mut().collect(),
-        _ => Vec::new(),
-    };
-    let mut elsewhere = None;
-    for file in lists.into_iter().flatten().filter(|file| relative(file)) {
-        if let Some(scheme) = &remote {
-            let description = format!("`{}/{file}`", root.trim_end_matches('/'));
-            elsewhere = Some(DataFiles::Remote { kind: scheme.clone(), description });
-        } else {
-            *file = Path::new(root).join(&*file).to_string_lossy().into_owned();
+/// All on this machine, or all in AzureML.
+fn files_of(
+    resources: Vec<ResourcePath>,
+    node: &Node,
+    path: &str,
+    findings: &mut Findings,
+) -> Option<DataFiles> {
+    let (mut here, mut azureml) = (Vec::new(), Vec::new());
+    for resource in resources {
+        match resource {
+            ResourcePath::Local(file) => here.push(file),
+            ResourcePath::AzureMl(resource) => azureml.push(resource),
         }
     }
-    if let Some(elsewhere) = elsewhere {
-        *files = elsewhere;
+    if !here.is_empty() && !azureml.is_empty() {
+        let message = "some files lie in AzureML and some do not";
+        findings.error(node.at, path, message, Some("put all of them into one place".into()));
+        return None;
     }
-    if let Some(dir) = data_dir.as_mut().filter(|dir| dir.is_relative() && remote.is_none()) {
-        *dir = Path::new(root).join(&*dir);
+    if azureml.is_empty() {
+        return Some(elsewhere(here.iter()).unwrap_or(DataFiles::Local(here)));
+    }
+    Some(DataFiles::AzureMl(azureml))
+}
+
+/// A place that nothing here reaches, if one of the files lies there.
+fn elsewhere<'a>(mut files: impl Iterator<Item = &'a String>) -> Option<DataFiles> {
+    let (scheme, file) = files.find_map(|file| Some((file.split_once("://")?.0, file)))?;
+    Some(DataFiles::Remote { kind: scheme.to_owned(), description: format!("`{file}`") })
+}
+
+/// `data_root`, which stands in front of relative paths.
+struct Root<'a> {
+    text: &'a str,
+    consumer: Consumer<'a>,
+}
+
+impl Root<'_> {
+    /// The path below the root, unless it is absolute.
+    fn below(&self, path: &str) -> Option<String> {
+        if Path::new(path).is_absolute() {
+            return None;
+        }
+        Some(match self.text.split_once(':') {
+            Some((scheme, rest)) if scheme == "azureml" || rest.starts_with("//") => {
+                format!("{}/{path}", self.text.trim_end_matches('/'))
+            }
+            _ => Path::new(self.text).join(path).to_string_lossy().into_owned(),
+        })
+    }
+
+    /// The same as a text of the file.
+    fn resource(&self, path: &str, node: Option<&Node>, findings: &mut Findings) -> Option<ResourcePath> {
+        let Some(below) = self.below(path) else { return Some(ResourcePath::Local(path.to_owned())) };
+        let node = Node { value: NodeValue::Text(below), at: node.and_then(|node| node.at) };
+        resource::read(&node, "data_root", self.consumer, findings)
+    }
+
+    fn prefix_dir(
+        &self,
+        dir: &mut Option<ResourcePath>,
+        node: Option<&Node>,
+        findings: &mut Findings,
+    ) -> Option<()> {
+        if let Some(ResourcePath::Local(path)) = dir {
+            *dir = Some(self.resource(path, node, findings)?);
+        }
+        Some(())
+    }
+
+    fn prefix_files(
+        &self,
+        files: &mut DataFiles,
+        node: Option<&Node>,
+        findings: &mut Findings,
+    ) -> Option<()> {
+        match files {
+            DataFiles::Local(paths) => {
+                let read = paths.iter().map(|path| self.resource(path, node, findings));
+                let read = read.collect::<Option<Vec<_>>>()?;
+                let anywhere = Node { value: NodeValue::Null, at: node.and_then(|node| node.at) };
+                *files = files_of(read, &anywhere, "data_root", findings)?;
+            }
+            DataFiles::PerSplit(splits) => {
+                for path in splits.values_mut().flatten() {
+                    *path = self.below(path).unwrap_or_else(|| path.clone());
+                }
+                if let Some(elsewhere) = elsewhere(splits.values().flatten()) {
+                    *files = elsewhere;
+                }
+            }
+            _ => {}
+        }
+        Some(())
     }
 }

@@ -7,6 +7,7 @@ use crate::findings::Findings;
 use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
 use crate::place::join;
+use crate::run_config::PassConfig;
 use olive_core::handle::ModelKind;
 
 /// The flows as indices into the passes. Without `pass_flows` there is one, in the order of the file.
@@ -85,6 +86,23 @@ fn flow<P: ?Sized>(
         }
     }
     flow
+}
+
+/// The passes that work on the input model itself: the first of a flow, and those that take the model with an adapter.
+pub(super) fn users<'a, P: ConfiguredPass + ?Sized>(
+    flows: &'a [Vec<usize>],
+    passes: &'a [PassConfig<P>],
+    input: ModelKind,
+) -> impl Iterator<Item = &'a PassConfig<P>> {
+    flows.iter().flat_map(move |flow| {
+        let mut kind = Some(input);
+        flow.iter().enumerate().map_while(move |(number, index)| {
+            let pass = &passes[*index];
+            let before = kind.filter(|kind| number == 0 || *kind == ModelKind::HfWithAdapter)?;
+            kind = pass.pass.output(before).ok();
+            Some(pass)
+        })
+    })
 }
 
 /// Follows the model through the passes, up to the first that cannot take it.

@@ -1,5 +1,7 @@
 //! The tree into [`RunConfig`]: every reference resolved, every value checked, every default filled in.
 
+mod azureml_client;
+mod azureml_system;
 pub(crate) mod context;
 mod data;
 mod dataset;
@@ -7,6 +9,7 @@ mod flows;
 mod model;
 mod passes;
 pub(crate) mod registry;
+mod resource;
 mod system;
 mod text;
 
@@ -19,8 +22,10 @@ use crate::origin::{Era, Origin};
 use crate::run_config::RunConfig;
 use crate::tables::{CACHE_CONFIG, CacheConfig, EngineConfig, ROOT, RootOptions};
 use crate::values::Values;
+use azureml_client::ClientBlock;
 use registry::{ConfiguredPass, Registry};
 use std::path::Path;
+use system::Role;
 
 /// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.
 pub(crate) fn read<P: ConfiguredPass + ?Sized>(
@@ -37,13 +42,14 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     }
     let fields = Fields::open(root, "", &ROOT, findings);
     // The era of the model decides about the blocks that do not tell their own; the top level has no such defaults.
-    let model = model::read(&fields, findings);
+    let mut model = model::read(&fields, findings);
     let mut values = fields.resolve(model.era, findings);
     let RootOptions { workflow_id, data_root } = RootOptions::read(&values)?;
 
     let mut systems = system::Systems::read(&fields, &values, local, findings);
-    let host = systems.reference(fields.found("host"), findings);
-    let target = systems.reference(fields.found("target"), findings);
+    let client = fields.found("azureml_client").and_then(|found| ClientBlock::read(found, findings));
+    let host = systems.reference(fields.found("host"), Role::Host, findings);
+    let target = systems.reference(fields.found("target"), Role::Target, findings);
     let data = data::DataConfigs::read(&fields, data_root, places, model.era, findings);
     evaluators(&fields, findings);
     search(&fields, findings);
@@ -53,10 +59,20 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         Some(found) => found.at.map_or(Origin::CommandLine, |(line, _)| Origin::File { line }),
         None => Origin::Default(model.era),
     };
-    let surroundings =
-        passes::Surroundings { model: &model, data: &data, target: target.as_deref(), target_origin };
+    let surroundings = passes::Surroundings {
+        model: &model,
+        data: &data,
+        host: host.as_deref(),
+        target: target.as_deref(),
+        target_origin,
+    };
     let passes = passes::read(&fields, registry, &surroundings, &mut systems, findings);
     let flows = flows::read(&fields, &passes, model.kind, findings);
+    if let Some(input) = model.kind {
+        let users = flows::users(&flows, &passes.passes, input);
+        let users = users.map(|pass| systems.consumer(pass.host.as_deref().or(host.as_deref())));
+        model.check_users(&users.collect::<Vec<_>>(), findings);
+    }
     data.check_unused(passes.all_implemented, findings);
 
     if model.input.is_none() && findings.none() {
@@ -68,6 +84,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         path: file.to_owned(),
         document: root.to_json(),
         workflow_id,
+        azureml_client: client.and_then(ClientBlock::as_written),
         input_model: model.input?,
         systems: systems.into_map(),
         passes: passes.passes,

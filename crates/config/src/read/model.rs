@@ -1,9 +1,11 @@
 //! `input_model`.
 
-use crate::fields::Fields;
+use super::resource::{self, Consumer};
+use crate::azureml::ResourcePath;
+use crate::fields::{Fields, GivenOption};
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
-use crate::node::{Node, NodeValue};
+use crate::node::Node;
 use crate::origin::Era;
 use crate::place::At;
 use crate::place::join;
@@ -12,7 +14,7 @@ use crate::tables::{HF_CONFIG, HF_MODEL, HfConfig, HfModelOptions, LOAD_KWARGS, 
 use olive_core::handle::ModelKind;
 
 /// What the rest of the configuration needs to know of the model.
-pub(super) struct ModelFacts {
+pub(super) struct ModelFacts<'n> {
     /// `None` if there was an error.
     pub(super) input: Option<InputModel>,
     pub(super) era: Era,
@@ -20,6 +22,10 @@ pub(super) struct ModelFacts {
     pub(super) kind: Option<ModelKind>,
     /// The task and its place, if the file gives one.
     pub(super) task: Option<(String, At, String)>,
+    /// What of it lies in AzureML.
+    azureml: Vec<GivenOption<'n>>,
+    /// The name on the hub of a model that lies in AzureML.
+    hub_name: Option<String>,
 }
 
 const TYPES: [&str; 3] = ["HfModel", "PyTorchModel", "ONNXModel"];
@@ -37,8 +43,15 @@ const FOREIGN_TYPES: [&str; 11] = [
     "SNPEModel",
 ];
 
-pub(super) fn read(root: &Fields<'_>, findings: &mut Findings) -> ModelFacts {
-    let mut model = ModelFacts { input: None, era: Era::New, kind: None, task: None };
+pub(super) fn read<'n>(root: &Fields<'n>, findings: &mut Findings) -> ModelFacts<'n> {
+    let mut model = ModelFacts {
+        input: None,
+        era: Era::New,
+        kind: None,
+        task: None,
+        azureml: Vec::new(),
+        hub_name: None,
+    };
     let Some(found) = root.found("input_model") else { return model };
     if found.node.as_object().is_none() {
         let message = format!("expected an object, found {}", found.node.describe());
@@ -76,7 +89,13 @@ pub(super) fn read(root: &Fields<'_>, findings: &mut Findings) -> ModelFacts {
     model
 }
 
-fn hugging_face(model: &mut ModelFacts, era: Era, node: &Node, path: &str, findings: &mut Findings) {
+fn hugging_face<'n>(
+    model: &mut ModelFacts<'n>,
+    era: Era,
+    node: &'n Node,
+    path: &str,
+    findings: &mut Findings,
+) {
     model.era = era;
     let fields = Fields::open(node, path, &HF_MODEL, findings);
     let values = fields.resolve(era, findings);
@@ -100,25 +119,21 @@ fn hugging_face(model: &mut ModelFacts, era: Era, node: &Node, path: &str, findi
     let (Some(kwargs), Some(options)) = (kwargs, options) else { return };
 
     let name = old_options.as_ref().and_then(|options| options.model_name.clone());
-    let model_path = match fields.found("model_path").map(|found| (found, model_path(found.node))) {
-        None => name.clone(),
-        Some((_, Ok(path))) => Some(path),
-        Some((found, Err(Unusable::Remote(place)))) => match &name {
-            Some(name) => {
-                let message =
-                    format!("{place} cannot be read yet: `{name}` of the Hugging Face Hub is used instead");
-                findings.warn(found.at, &found.path, message);
-                Some(name.clone())
-            }
-            None => {
-                let hint = format!("give a folder or a hub id: --set {}=FOLDER", found.path);
-                findings.error(found.node.at, &found.path, format!("{place} cannot be read yet"), Some(hint));
-                return;
-            }
+    let adapter_path = match fields.found("adapter_path") {
+        None => None,
+        Some(found) => match model.resource(found, findings) {
+            None => return,
+            path => path,
         },
-        Some((found, Err(Unusable::Malformed(message)))) => {
-            findings.error(found.node.at, &found.path, message, None);
-            return;
+    };
+    let model_path = match fields.found("model_path") {
+        None => name.map(ResourcePath::Local),
+        Some(found) => {
+            model.hub_name = name;
+            match model.resource(found, findings) {
+                None => return,
+                path => path,
+            }
         }
     };
     let Some(model_path) = model_path else {
@@ -138,64 +153,72 @@ fn hugging_face(model: &mut ModelFacts, era: Era, node: &Node, path: &str, findi
         let found = old_fields.as_ref().and_then(|old| old.found("task")).or(fields.found("task"));
         model.task = found.map(|found| (task.clone(), found.at, found.path.clone()));
     }
-    model.kind = Some(match &options.adapter_path {
+    model.kind = Some(match &adapter_path {
         Some(_) => ModelKind::HfWithAdapter,
         None => ModelKind::Hf,
     });
     model.input = Some(InputModel::HuggingFace {
         model_path,
-        adapter_path: options.adapter_path,
+        adapter_path,
         revision: kwargs.revision,
         task: task.unwrap_or_else(|| "text-generation".into()),
         trust_remote_code: kwargs.trust_remote_code,
     });
 }
 
-fn onnx(model: &mut ModelFacts, node: &Node, path: &str, findings: &mut Findings) {
+fn onnx<'n>(model: &mut ModelFacts<'n>, node: &'n Node, path: &str, findings: &mut Findings) {
     let fields = Fields::open(node, path, &ONNX_MODEL, findings);
     fields.resolve(Era::New, findings);
     let Some(found) = fields.found("model_path") else { return };
-    match model_path(found.node) {
-        Ok(path) => {
-            model.kind = Some(ModelKind::Onnx);
-            model.input = Some(InputModel::Onnx { model_path: path.into() });
+    let Some(model_path) = model.resource(found, findings) else { return };
+    model.kind = Some(ModelKind::Onnx);
+    model.input = Some(InputModel::Onnx { model_path });
+}
+
+impl<'n> ModelFacts<'n> {
+    /// The place that an option names.
+    fn resource(&mut self, found: &GivenOption<'n>, findings: &mut Findings) -> Option<ResourcePath> {
+        let path = resource::read(found.node, &found.path, Consumer::Unknown, findings);
+        if let Some(ResourcePath::AzureMl(_)) = path {
+            self.azureml.push(found.clone());
         }
-        Err(Unusable::Remote(place)) => {
-            findings.error(found.node.at, &found.path, format!("{place} cannot be read yet"), None);
-        }
-        Err(Unusable::Malformed(message)) => findings.error(found.node.at, &found.path, message, None),
+        path
     }
-}
 
-pub(super) enum Unusable {
-    /// A place that this program cannot reach, in words.
-    Remote(String),
-    /// What is wrong with the value.
-    Malformed(String),
-}
-
-/// A path from a text or from one of Olive's resource objects `{"type": …, "config": {…}}`.
-pub(super) fn model_path(node: &Node) -> Result<String, Unusable> {
-    match &node.value {
-        NodeValue::Text(text) if text.is_empty() => Err(Unusable::Malformed("the path is empty".into())),
-        NodeValue::Text(text) if text.starts_with("azureml://") => Err(Unusable::Remote(format!("`{text}`"))),
-        NodeValue::Text(text) => Ok(text.clone()),
-        NodeValue::Object(_) => {
-            let kind = node.get("type").and_then(Node::as_text).unwrap_or_default().to_lowercase();
-            let config = node.get("config").unwrap_or(node);
-            let text = |key: &str| config.get(key).and_then(Node::as_text);
-            if kind.starts_with("azureml_") {
-                let name = ["name", "datastore_url", "datastore_name", "job_name"].into_iter().find_map(text);
-                return Err(Unusable::Remote(format!("`{}` ({kind})", name.unwrap_or("a place in AzureML"))));
+    /// Checks what lies in AzureML, once it is known who uses it: only jobs of AzureML can, and a model of the hub takes the
+    /// place of one that this machine would need.
+    pub(super) fn check_users(&mut self, users: &[Consumer<'_>], findings: &mut Findings) {
+        let away = users.iter().filter(|user| matches!(user, Consumer::Job(_)));
+        if away.clone().count() == users.len() {
+            for (found, user) in
+                self.azureml.iter().flat_map(|found| away.clone().map(move |user| (found, user)))
+            {
+                resource::read(found.node, &found.path, *user, findings);
             }
-            text("path")
-                .or_else(|| text("name"))
-                .or_else(|| text("model_path"))
-                .map(str::to_owned)
-                .ok_or_else(|| {
-                    Unusable::Malformed("expected a path, or an object with `type` and `config.path`".into())
-                })
+            return;
         }
-        _ => Err(Unusable::Malformed(format!("expected a path, found {}", node.describe()))),
+        for found in &self.azureml {
+            let place = resource::read(found.node, &found.path, Consumer::Unknown, findings);
+            let place = place.map_or_else(String::new, |place| format!("`{place}`"));
+            match (&mut self.input, &self.hub_name) {
+                (Some(InputModel::HuggingFace { model_path, .. }), Some(name))
+                    if found.opt.name == "model_path" =>
+                {
+                    let message = format!(
+                        "{place} cannot be read yet: `{name}` of the Hugging Face Hub is used instead"
+                    );
+                    findings.warn(found.at, &found.path, message);
+                    *model_path = ResourcePath::Local(name.clone());
+                }
+                _ => {
+                    let hint = format!(
+                        "run the passes that use it on AzureML (`host`), or give a folder: --set {}=FOLDER",
+                        found.path
+                    );
+                    let message = format!("{place} cannot be read yet");
+                    findings.error(found.node.at, &found.path, message, Some(hint));
+                }
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::context::PassContext;
 use super::data::DataConfigs;
 use super::model::ModelFacts;
 use super::registry::{PassDefinition, Registry};
-use super::system::Systems;
+use super::system::{Role, Systems};
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
@@ -17,8 +17,10 @@ use olive_core::InnerPath;
 
 /// What every pass may refer to.
 pub(super) struct Surroundings<'a, 'n> {
-    pub(super) model: &'a ModelFacts,
+    pub(super) model: &'a ModelFacts<'n>,
     pub(super) data: &'a DataConfigs<'n>,
+    /// Runs the passes that name no host.
+    pub(super) host: Option<&'a str>,
     pub(super) target: Option<&'a str>,
     /// Where the choice of the target comes from.
     pub(super) target_origin: Origin,
@@ -40,11 +42,11 @@ struct Foreign {
     path: String,
 }
 
-pub(super) fn read<P: ?Sized>(
-    root: &Fields<'_>,
+pub(super) fn read<'n, P: ?Sized>(
+    root: &Fields<'n>,
     registry: &Registry<P>,
-    surroundings: &Surroundings<'_, '_>,
-    systems: &mut Systems,
+    surroundings: &Surroundings<'_, 'n>,
+    systems: &mut Systems<'n>,
     findings: &mut Findings,
 ) -> PassEntries<P> {
     let mut passes = PassEntries { passes: Vec::new(), names: Vec::new(), all_implemented: true };
@@ -162,29 +164,30 @@ fn report<P: ?Sized>(foreign: &[Foreign], registry: &Registry<P>, findings: &mut
 }
 
 /// An entry of `passes`: as it stands there, and which of its alternatives is used.
-struct Place<'a> {
-    entry: &'a NodeEntry,
-    node: &'a Node,
+struct Place<'n, 'a> {
+    entry: &'n NodeEntry,
+    node: &'n Node,
     path: &'a str,
 }
 
-fn read_pass<P: ?Sized>(
-    place: &Place<'_>,
+fn read_pass<'n, P: ?Sized>(
+    place: &Place<'n, '_>,
     definition: &'static PassDefinition<P>,
-    surroundings: &Surroundings<'_, '_>,
-    systems: &mut Systems,
+    surroundings: &Surroundings<'_, 'n>,
+    systems: &mut Systems<'n>,
     findings: &mut Findings,
 ) -> Option<PassConfig<P>> {
     let fields = Fields::open(place.node, place.path, definition.block, findings);
     let era = fields.era().unwrap_or(surroundings.model.era);
     let values = fields.resolve(era, findings);
-    let host = systems.reference(fields.found("host"), findings);
+    let host = systems.reference(fields.found("host"), Role::Host, findings);
     let PassSurroundings { clean_run_cache } = PassSurroundings::read(&values)?;
     let context = PassContext {
         era,
         model: surroundings.model,
         data: surroundings.data,
         systems,
+        host: host.as_deref().or(surroundings.host),
         target: surroundings.target,
         target_origin: surroundings.target_origin,
     };

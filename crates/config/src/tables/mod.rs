@@ -1,6 +1,5 @@
 //! Every option of every block, as data.
 
-mod azure;
 mod data;
 mod engine;
 mod model;
@@ -8,7 +7,6 @@ mod pass;
 mod root;
 mod system;
 
-pub(crate) use azure::AZUREML_CLIENT;
 pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
 pub use engine::EngineConfig;
 pub(crate) use engine::{CACHE_CONFIG, CacheConfig};
@@ -17,10 +15,14 @@ pub use pass::PASS;
 pub(crate) use pass::{FOREIGN_PASSES, PASS_TYPES, PassSurroundings};
 pub(crate) use root::{ROOT, RootOptions};
 pub(crate) use system::{
-    ACCELERATOR, AZURE_ML, AcceleratorOptions, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS,
+    ACCELERATOR, AZURE_MACHINES, AZURE_ML, AcceleratorOptions, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS,
     PYTHON_ENVIRONMENT,
 };
 
+use crate::azureml::{
+    AML_DOCKER_CONFIG, AML_ENVIRONMENT_CONFIG, AZUREML_CLIENT, AZUREML_DATASTORE, AZUREML_JOB_OUTPUT,
+    AZUREML_MODEL, AZUREML_REGISTRY_MODEL, DEFAULT_AUTH_PARAMS, JOB_RESOURCES,
+};
 use crate::option::Block;
 
 /// Blocks that the documentation has before those of the passes.
@@ -45,7 +47,18 @@ pub(crate) const BEFORE_PASSES: &[&Block] = &[
 ];
 
 /// Blocks that it has after them.
-pub(crate) const AFTER_PASSES: &[&Block] = &[&AZUREML_CLIENT, &CACHE_CONFIG];
+pub(crate) const AFTER_PASSES: &[&Block] = &[
+    &AZUREML_CLIENT,
+    &DEFAULT_AUTH_PARAMS,
+    &AML_DOCKER_CONFIG,
+    &AML_ENVIRONMENT_CONFIG,
+    &JOB_RESOURCES,
+    &AZUREML_DATASTORE,
+    &AZUREML_MODEL,
+    &AZUREML_REGISTRY_MODEL,
+    &AZUREML_JOB_OUTPUT,
+    &CACHE_CONFIG,
+];
 
 #[cfg(test)]
 mod tests {

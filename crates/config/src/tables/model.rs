@@ -1,10 +1,11 @@
 //! `input_model`.
 
+use crate::azureml::ResourcePath;
 use crate::option::{BOOL, Block, Kind, Opt, Special, TEXT};
 use crate::options;
 use crate::origin::Era;
+use crate::statement::OptionValue;
 use serde_json::json;
-use std::path::PathBuf;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",
@@ -31,11 +32,11 @@ options! {
     pub struct HfModelOptions {
         HF_MODEL_OPTIONS {
             /// Folder of the model, or its id on the Hugging Face Hub. Wins over `hf_config.model_name`.
-            - "model_path" = Kind::Special(&MODEL_PATH);
+            - "model_path" = ResourcePath::KIND;
             /// Task of the model; passes that train need text generation.
             pub task: Option<String>;
             /// Folder of a PEFT adapter on this model.
-            pub adapter_path: Option<PathBuf>;
+            - "adapter_path" = ResourcePath::KIND;
             /// How the model is loaded.
             - "load_kwargs" = Kind::Block(&LOAD_KWARGS), only(Era::New);
             /// The model, up to Olive 0.6.
@@ -150,7 +151,7 @@ pub(crate) static ONNX_MODEL: Block = Block {
     wrapper: Some("config"),
     outer: TYPE,
     parts: &[&[
-        Opt::new("model_path", Kind::Special(&MODEL_PATH), "Folder or file of the model.").required(),
+        Opt::new("model_path", ResourcePath::KIND, "Folder or file of the model.").required(),
         Opt::new("onnx_file_name", Kind::Text, "File in the folder.").quiet(),
         Opt::new("inference_settings", Kind::Any, "Options of the session.").quiet(),
         Opt::new("use_ort_extensions", Kind::Bool, "Load onnxruntime-extensions.").quiet(),
@@ -165,7 +166,3 @@ pub(crate) static ONNX_MODEL: Block = Block {
 /// The model to start from.
 pub(crate) static INPUT_MODEL: Special =
     Special::unchecked("an object, see below", || json!({"$ref": "#/$defs/input_model"}));
-
-/// A folder or hub id, or an object that says where a model lies.
-pub(crate) static MODEL_PATH: Special =
-    Special::unchecked("a text, or an object with a path", || json!({"type": ["string", "object", "null"]}));

@@ -1,10 +1,10 @@
 //! The top level, and `engine`, whose options may also stand at the top level.
 
-use super::azure::AZUREML_CLIENT;
 use super::data::DATA_CONFIGS;
 use super::engine::ENGINE;
 use super::model::INPUT_MODEL;
 use super::system::SYSTEMS;
+use crate::azureml::AZUREML_CLIENT;
 use crate::option::{Block, Kind, Special, TEXT, at_least, texts_schema};
 use crate::options;
 use crate::origin::Era;
@@ -30,7 +30,7 @@ options! {
             /// Name of this workflow.
             pub workflow_id: String, default("\"default_workflow\"");
             /// The AzureML workspace.
-            - "azureml_client" = Kind::Block(&AZUREML_CLIENT), quiet();
+            - "azureml_client" = Kind::Block(&AZUREML_CLIENT);
             /// The model to start from.
             - "input_model" = Kind::Special(&INPUT_MODEL), required();
             /// Named systems for `host` and `target`.

@@ -1,25 +1,26 @@
 //! `systems`: where passes run, and for what hardware.
 
-use super::azure::AZUREML_CLIENT;
-use crate::option::{Block, Kind, Opt, Special, at_least};
+use crate::azureml::AZURE_ML_OPTIONS;
+use crate::option::{Block, Kind, Opt, Special};
 use crate::options;
 use serde_json::json;
 
 const TYPE: &[Opt] = &[Opt::new(
     "type",
     Kind::Text,
-    "`LocalSystem`, `AzureML`, `Docker`, `PythonEnvironment` or `IsolatedORT`, in any case.",
+    "`LocalSystem`, `AzureML`, `Docker`, `PythonEnvironment` or `IsolatedORT`, in any case; or Olive's name for an \
+     AzureML machine with GPUs, such as `AzureND12SSystem`.",
 )
 .required()];
 
-const COMMON: &[Opt] = &[
-    Opt::new(
-        "accelerators",
-        Kind::Special(&ACCELERATORS),
-        "The hardware: `[{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]`.",
-    ),
-    Opt::new("hf_token", Kind::Bool, "Whether jobs log in to the Hugging Face Hub.").quiet(),
-];
+const HARDWARE: &[Opt] = &[Opt::new(
+    "accelerators",
+    Kind::Special(&ACCELERATORS),
+    "The hardware: `[{\"device\": \"gpu\", \"execution_providers\": [\"CUDAExecutionProvider\"]}]`.",
+)];
+
+const HF_TOKEN: &[Opt] =
+    &[Opt::new("hf_token", Kind::Bool, "Whether jobs log in to the Hugging Face Hub.").quiet()];
 
 const MANAGED: &[Opt] = &[
     Opt::new("olive_managed_env", Kind::Bool, "Let Olive make the Python environment.").quiet(),
@@ -32,31 +33,29 @@ pub(crate) static LOCAL_SYSTEM: Block = Block {
     doc: "This machine.",
     wrapper: Some("config"),
     outer: TYPE,
-    parts: &[COMMON],
+    parts: &[HARDWARE, HF_TOKEN],
     open: None,
 };
 
 pub(crate) static AZURE_ML: Block = Block {
     name: "AzureML",
-    doc: "An AzureML compute. Passes do not run there yet: `--local` runs them on this machine.",
+    doc: "An AzureML compute, whose jobs run passes: [azure.md](azure.md). `--local` runs them on this machine.",
     wrapper: Some("config"),
     outer: TYPE,
-    parts: &[
-        COMMON,
-        MANAGED,
-        &[
-            Opt::new("aml_compute", Kind::Text, "Name of the compute cluster.").quiet(),
-            Opt::new("aml_docker_config", Kind::Any, "Image and conda file of the environment.").quiet(),
-            Opt::new("aml_environment_config", Kind::Any, "Registered environment.").quiet(),
-            Opt::new("azureml_client", Kind::Block(&AZUREML_CLIENT), "Another workspace.").quiet(),
-            Opt::new("tags", Kind::Any, "Tags of the jobs.").quiet(),
-            Opt::new("resources", Kind::Any, "Resources of the jobs.").quiet(),
-            Opt::new("instance_count", at_least(1), "Machines per job.").quiet(),
-            Opt::new("datastores", Kind::Any, "Datastores of the workspace.").quiet(),
-        ],
-    ],
+    parts: &[HARDWARE, AZURE_ML_OPTIONS],
     open: None,
 };
+
+/// Olive's names for machines of AzureML, all of which have GPUs.
+pub(crate) const AZURE_MACHINES: [&str; 7] = [
+    "AzureND12SSystem",
+    "AzureND24RSSystem",
+    "AzureND24SSystem",
+    "AzureNDV2System",
+    "AzureND6SSystem",
+    "AzureND96A100System",
+    "AzureND96ASystem",
+];
 
 pub(crate) static DOCKER: Block = Block {
     name: "Docker",
@@ -64,7 +63,8 @@ pub(crate) static DOCKER: Block = Block {
     wrapper: Some("config"),
     outer: TYPE,
     parts: &[
-        COMMON,
+        HARDWARE,
+        HF_TOKEN,
         MANAGED,
         &[
             Opt::new("local_docker_config", Kind::Any, "Image, up to Olive 0.9.").quiet(),
@@ -85,7 +85,7 @@ pub(crate) static PYTHON_ENVIRONMENT: Block = Block {
     doc: "Another Python. Nothing here needs one: `--local` runs the passes in this program.",
     wrapper: Some("config"),
     outer: TYPE,
-    parts: &[COMMON, MANAGED, ENVIRONMENT],
+    parts: &[HARDWARE, HF_TOKEN, MANAGED, ENVIRONMENT],
     open: None,
 };
 
@@ -94,7 +94,7 @@ pub(crate) static ISOLATED_ORT: Block = Block {
     doc: "ONNX Runtime in another Python, for evaluation.",
     wrapper: Some("config"),
     outer: TYPE,
-    parts: &[COMMON, ENVIRONMENT],
+    parts: &[HARDWARE, HF_TOKEN, ENVIRONMENT],
     open: None,
 };
 

@@ -6,7 +6,6 @@ use crate::cache::{Artefacts, CacheError, Manifest};
 use crate::passes::{self, MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
 use crate::{EngineError, Host, StepOutcome};
-use olive_config::SystemKind;
 use olive_core::Result;
 use olive_core::device::Device;
 use olive_core::event::Event;
@@ -30,10 +29,7 @@ impl LocalExecutor {
 
 impl Executor for LocalExecutor {
     fn reaches(&self, host: &Host) -> bool {
-        match host {
-            Host::ThisMachine => true,
-            Host::System { kind, .. } => *kind == SystemKind::Local,
-        }
+        host.is_here()
     }
 
     fn run(&self, chain: &Chain, execution: &Execution) -> Result<ModelHandle> {

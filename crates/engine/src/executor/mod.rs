@@ -85,7 +85,7 @@ impl Executors {
     /// The first that reaches the host.
     ///
     /// # Errors
-    /// [`EngineError::Host`]: none does. Configurations that name such a host are refused when they are read.
+    /// [`EngineError::Host`]: none does. [`Plan::check`](crate::Plan::check) says so before anything is done.
     fn of(&self, host: &Host) -> Result<&dyn Executor> {
         let executor = self.0.iter().find(|executor| executor.reaches(host));
         executor
@@ -106,7 +106,7 @@ impl Executors {
         execution: &Execution,
     ) -> Result<ModelHandle> {
         let mut chains = Vec::new();
-        for steps in flow.steps.chunk_by(|one, next| one.host == next.host) {
+        for steps in flow.chains() {
             chains.push((steps, self.of(&steps[0].host)?));
         }
         let mut model = input.clone();

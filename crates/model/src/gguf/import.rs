@@ -79,7 +79,11 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
         .map(|target| PlannedTensor::new(gguf, target, storage))
         .collect::<Found<_>>()
         .map_err(fail)?;
-    events.emit(Event::PhaseStarted { phase: PHASE.into(), total: Some(plans.len() as u64), unit: Unit::Tensors });
+    events.emit(Event::PhaseStarted {
+        phase: PHASE.into(),
+        total: Some(plans.len() as u64),
+        unit: Unit::Tensors,
+    });
     let entries: Vec<Entry> = plans.iter().map(PlannedTensor::entry).collect();
     let mut writer = Writer::create(&dir.join("model.safetensors"), &entries)?;
     for (done, plan) in plans.iter().enumerate() {
