@@ -378,6 +378,10 @@ fn what_is_made_of_a_model_that_changes_meanwhile_is_not_kept() {
         assert!(told.contains(&format!("`{named}` changed while")), "{named}: {told}");
         let kept = names(&project.at("cache/passes-v1/LoRA")).into_iter().filter(|name| !name.contains('.'));
         assert_eq!(kept.count(), 0, "{named}: nothing is kept");
+        let partial = project.at("cache/passes-v1/LoRA");
+        let partial = names(&partial).into_iter().find(|name| name.ends_with(".partial")).unwrap();
+        let output = project.at("cache/passes-v1/LoRA").join(partial).join("output");
+        assert!(!names(&output).contains(&"resume".to_owned()), "{named}: nor what to go on from");
         replace(&weights, &original);
         std::fs::copy(rows(), project.at("rows.jsonl")).unwrap();
         let _ = std::fs::remove_file(project.at("model/added_tokens.json"));

@@ -216,7 +216,7 @@ fn a_resumed_training_makes_up_for_the_adapter_that_was_not_saved() {
     let lora = std::fs::read_dir(quickstart.cache().join("passes-v1/LoRA")).unwrap().flatten();
     let partial =
         lora.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|e| e == "partial"));
-    std::fs::remove_dir_all(partial.unwrap().join("output/resume/checkpoints")).unwrap();
+    std::fs::remove_dir_all(partial.unwrap().join("output/checkpoints")).unwrap();
     let told = text(&succeed(&mut quickstart.run(&saving)).stderr);
     assert!(told.contains("going on after step"), "{told}");
     let step = told.split("going on after step ").nth(1).unwrap().split(' ').next().unwrap();

@@ -8,8 +8,8 @@ use crate::support::quickstart::{Quickstart, base_model};
 use crate::support::rows::{load, options};
 use crate::support::training::{self, adapter, largest, relative_all, sample, weights};
 use olive_config::canonical::{
-    DataConfig, Era, EvalSize, Sampling, Scheduler, Strategy, Targets, TextGeneration, TextSource,
-    TrainingArgs,
+    DataConfig, Era, EvalSize, Sampling, SaveStrategy, Saving, Scheduler, Strategy, Targets, TextGeneration,
+    TextSource, TrainingArgs,
 };
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
@@ -136,6 +136,7 @@ fn run_fit(folder: &ModelFolder, dir: &Path, sink: &Recorder, save_every: Durati
         eval: Some(&eval),
         args: &arguments(),
         checkpoints: &Checkpoints::open(dir.to_owned())?,
+        metrics_dir: dir,
         saver: None,
         save_every,
         events: sink,
@@ -219,6 +220,7 @@ fn a_last_step_that_diverges_is_noticed_after_an_interruption() -> Result<()> {
             eval: None,
             args: &args,
             checkpoints: &Checkpoints::open(dir.path().to_owned())?,
+            metrics_dir: dir.path(),
             saver: None,
             save_every: Duration::from_secs(3600),
             events: &sink,
@@ -481,7 +483,8 @@ fn the_pass_writes_an_adapter_that_learned_and_resumes_to_the_same_bytes() -> Re
     let mut written: Vec<_> =
         std::fs::read_dir(&out).expect("a folder").flatten().map(|e| e.file_name()).collect();
     written.sort();
-    assert_eq!(written, ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "runs"]);
+    let result = ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "resume", "runs"];
+    assert_eq!(written, result, "the cache does not take the state");
     let losses = sink.evaluations();
     // Before, after steps 3, 6 and 9, and at the end.
     assert_eq!(losses.len(), 5);
@@ -495,7 +498,44 @@ fn the_pass_writes_an_adapter_that_learned_and_resumes_to_the_same_bytes() -> Re
     run_pass(lora(dir.path()), &base, &broken, &Recorder::default())?;
     let bytes = |dir: &Path| std::fs::read(dir.join("adapter_model.safetensors")).expect("an adapter");
     assert_eq!(bytes(&broken), bytes(&out));
-    assert!(!broken.join("resume").exists());
+    Ok(())
+}
+
+/// A run may be killed when the training is done and the cache does not have its result yet.
+#[test]
+fn a_training_that_was_done_goes_on_from_its_last_state_with_all_that_belongs_to_it() -> Result<()> {
+    let base = ModelFolder::open(&base_model())?;
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let out = dir.path().join("out");
+    let options = || {
+        let saving = Saving { strategy: SaveStrategy::Steps, steps: 3.0, ..Saving::default() };
+        let training = TrainingArgs { saving, ..arguments() };
+        LoraOptions { training, ..lora(dir.path()) }
+    };
+    run_pass(options(), &base, &out, &Recorder::default())?;
+    let weights = |step: usize| {
+        let path = out.join(format!("checkpoints/checkpoint-{step}/adapter_model.safetensors"));
+        std::fs::read(path).expect("an adapter")
+    };
+    let rows = || std::fs::read_to_string(out.join("metrics.jsonl")).expect("metrics").lines().count();
+    let saved = [3, 6, 9, 10].map(weights);
+    let written = rows();
+    // The old file stays whole until there is a new one.
+    std::fs::hard_link(out.join("metrics.jsonl"), dir.path().join("old")).expect("a link");
+    // What was on its way when an adapter was replaced.
+    std::fs::create_dir(out.join("checkpoints/.checkpoint-9.removed")).expect("a folder");
+
+    let again = Recorder::default();
+    run_pass(options(), &base, &out, &again)?;
+    let steps = again.events().into_iter().filter(|event| matches!(event, Event::TrainStep { .. })).count();
+    assert_eq!(steps, 1, "the state after step 9 was there");
+    assert_eq!([3, 6, 9, 10].map(weights), saved);
+    assert_eq!(rows(), written);
+    let old = std::fs::read_to_string(dir.path().join("old")).expect("metrics");
+    assert_eq!(old.lines().count(), written);
+    let hidden = |entry: &std::fs::DirEntry| entry.file_name().to_string_lossy().starts_with('.');
+    let left = std::fs::read_dir(out.join("checkpoints")).expect("a folder").flatten().filter(hidden);
+    assert_eq!(left.count(), 0);
     Ok(())
 }
 

@@ -2,9 +2,7 @@
 //!
 //! ```text
 //! resume/
-//!   metrics.jsonl, runs/         the run so far
-//!   checkpoints/                 adapters that were saved on the way
-//!   step-000040/                 complete when state.json is there, which is written last
+//!   step-000040/                 complete when state.json is there, which is written last and removed first
 //!     state.safetensors          every parameter, its two moments, and the best parameters so far
 //!     state.json                 the rest: `LoopState`
 //! ```
@@ -61,11 +59,6 @@ impl Checkpoints {
         Ok(Checkpoints { dir })
     }
 
-    /// The folder.
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Saves the state after the last finished step, then drops older ones.
     ///
     /// # Errors
@@ -84,7 +77,7 @@ impl Checkpoints {
         std::fs::rename(&temporary, dir.join(STATE)).at("publish", &dir)?;
         for (step, path) in self.all()? {
             if step != state.step {
-                std::fs::remove_dir_all(&path).at("remove", &path)?;
+                remove_state(&path)?;
             }
         }
         Ok(())
@@ -131,6 +124,7 @@ impl Checkpoints {
     /// # Errors
     /// It cannot be removed.
     pub fn clear(self) -> Result<()> {
+        self.all()?.iter().try_for_each(|(_, path)| remove_state(path))?;
         std::fs::remove_dir_all(&self.dir).at("remove", &self.dir)
     }
 
@@ -143,6 +137,15 @@ impl Checkpoints {
         }
         Ok(all)
     }
+}
+
+/// A process that is killed on the way leaves a state that does not look complete.
+fn remove_state(dir: &Path) -> Result<()> {
+    let state = dir.join(STATE);
+    if state.is_file() {
+        std::fs::remove_file(&state).at("remove", &state)?;
+    }
+    std::fs::remove_dir_all(dir).at("remove", dir)
 }
 
 /// Writes one tensor at a time, so that at most one of them is in memory twice.

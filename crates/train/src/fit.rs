@@ -26,6 +26,8 @@ pub struct Fit<'a> {
     pub eval: Option<&'a Dataset>,
     pub args: &'a TrainingArgs,
     pub checkpoints: &'a Checkpoints,
+    /// Folder of the metrics. A training that goes on finds there what it wrote before.
+    pub metrics_dir: &'a Path,
     /// Writes adapters during the training; `None` writes none.
     pub saver: Option<&'a Saver<'a>>,
     /// Time between checkpoints; zero saves after every step. Results do not depend on it.
@@ -85,7 +87,7 @@ impl<'a> Training<'a> {
         let total_steps = plan.total_steps(args);
         let schedule = Schedule::new(args, total_steps);
         let state = fit.checkpoints.restore(trainer)?.unwrap_or_default();
-        let (metrics, earlier) = open_metrics(fit.checkpoints.dir(), state.step)?;
+        let (metrics, earlier) = open_metrics(fit.metrics_dir, state.step)?;
         if state.step > 0 {
             fit.info(format!("going on after step {} of {total_steps}", state.step));
         }

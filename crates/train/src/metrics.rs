@@ -35,6 +35,10 @@ impl MetricsRow {
         }
     }
 
+    fn line(&self) -> String {
+        serde_json::to_string(self).expect("plain data") + "\n"
+    }
+
     pub(crate) fn loss(&self) -> f64 {
         match self {
             MetricsRow::Train { loss, .. } | MetricsRow::Eval { loss, .. } => *loss,
@@ -58,27 +62,36 @@ impl Metrics {
     /// Folder of the event files.
     pub const RUNS: &'static str = "runs";
 
-    /// Begins the files in `dir` with the `earlier` rows, those of an interrupted run up to its checkpoint.
+    /// Begins the files in `dir` with the `earlier` rows, those of an interrupted run up to its checkpoint. Such a run's
+    /// `metrics.jsonl` stays until all these rows are in another one.
     ///
     /// # Errors
     /// The files cannot be written.
     pub(crate) fn create(dir: &Path, earlier: &[MetricsRow]) -> Result<Metrics> {
         let (path, runs) = (dir.join(Self::NAME), dir.join(Self::RUNS));
-        let file = File::create(&path).at("create", &path)?;
+        let partial = path.with_extension("partial");
+        let mut file = File::create(&partial).at("create", &partial)?;
+        let lines: String = earlier.iter().map(MetricsRow::line).collect();
+        file.write_all(lines.as_bytes()).at("write", &partial)?;
+        std::fs::rename(&partial, &path).at("write", &path)?;
         if runs.is_dir() {
             std::fs::remove_dir_all(&runs).at("remove", &runs)?;
         }
         let mut metrics = Metrics { path, file, board: EventFile::create(&runs)? };
-        earlier.iter().try_for_each(|record| metrics.write(record))?;
+        earlier.iter().try_for_each(|row| metrics.draw(row))?;
         Ok(metrics)
     }
 
     /// # Errors
-    /// The file cannot be written.
-    pub(crate) fn write(&mut self, record: &MetricsRow) -> Result<()> {
-        let line = serde_json::to_string(record).expect("plain data") + "\n";
-        self.file.write_all(line.as_bytes()).at("write", &self.path)?;
-        match record {
+    /// The files cannot be written.
+    pub(crate) fn write(&mut self, row: &MetricsRow) -> Result<()> {
+        self.file.write_all(row.line().as_bytes()).at("write", &self.path)?;
+        self.draw(row)
+    }
+
+    /// Writes the row for TensorBoard.
+    fn draw(&mut self, row: &MetricsRow) -> Result<()> {
+        match row {
             MetricsRow::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
                 *step,
                 &[

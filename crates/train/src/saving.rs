@@ -8,6 +8,10 @@ use olive_core::{Result, error::IoContext};
 use olive_model::{AdapterConfig, adapter_config};
 use std::path::{Path, PathBuf};
 
+/// How the names of adapters end that are on their way in or out.
+const PARTIAL: &str = "partial";
+const REMOVED: &str = "removed";
+
 /// Where and when adapters are saved, and how many are kept.
 pub struct Saver<'a> {
     pub saving: &'a Saving,
@@ -53,17 +57,21 @@ impl Saver<'_> {
         let adapter = trainer.decoder.to_adapter(self.config.clone())?;
         std::fs::create_dir_all(&self.dir).at("create", &self.dir)?;
         // Renamed once it is complete, so that a crash leaves no partial adapter under the final name.
-        let partial = self.dir.join(format!(".checkpoint-{step}.partial"));
-        self.remove_partial(step)?;
+        let partial = self.on_its_way(step, PARTIAL);
+        self.remove_leftovers(step)?;
         adapter.save(&partial)?;
         let target = self.path(step);
-        remove_adapter(&target)?;
+        self.remove_adapter(step)?;
         std::fs::rename(&partial, &target).at("publish", &target)?;
         self.prune(step, best.filter(|_| self.keeps_best))
     }
 
     fn path(&self, step: usize) -> PathBuf {
         self.dir.join(format!("checkpoint-{step}"))
+    }
+
+    fn on_its_way(&self, step: usize, end: &str) -> PathBuf {
+        self.dir.join(format!(".checkpoint-{step}.{end}"))
     }
 
     /// transformers' rule: the oldest go first, but neither the newest nor the best.
@@ -81,17 +89,18 @@ impl Saver<'_> {
         let limit = limit.max(if best.is_some_and(|best| best != newest) { 2 } else { 1 });
         let surplus = steps.len().saturating_sub(limit);
         for step in steps.iter().filter(|step| **step != newest && Some(**step) != best).take(surplus) {
-            remove_adapter(&self.path(*step))?;
+            self.remove_adapter(*step)?;
         }
         Ok(())
     }
 
-    /// Removes what a killed training left on its way, up to this step.
-    fn remove_partial(&self, newest: usize) -> Result<()> {
+    /// Removes what a killed training left on its way in or out, up to this step.
+    fn remove_leftovers(&self, newest: usize) -> Result<()> {
         for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
             let path = entry.at("read", &self.dir)?.path();
             let step = path.file_name().and_then(|name| {
-                name.to_str()?.strip_prefix(".checkpoint-")?.strip_suffix(".partial")?.parse::<usize>().ok()
+                let (step, end) = name.to_str()?.strip_prefix(".checkpoint-")?.split_once('.')?;
+                step.parse::<usize>().ok().filter(|_| [PARTIAL, REMOVED].contains(&end))
             });
             if step.is_some_and(|step| step <= newest) {
                 remove(&path)?;
@@ -99,11 +108,21 @@ impl Saver<'_> {
         }
         Ok(())
     }
-}
 
-/// Removes a saved adapter. A folder of that name without one is somebody's, and stays; of a link only the link goes.
-fn remove_adapter(path: &Path) -> Result<()> {
-    if path.is_symlink() || path.join(adapter_config::CONFIG).is_file() { remove(path) } else { Ok(()) }
+    /// Removes a saved adapter, by way of another name, as half of one would be in the way. A folder of that name without
+    /// an adapter is somebody's, and stays; of a link only the link goes.
+    fn remove_adapter(&self, step: usize) -> Result<()> {
+        let path = self.path(step);
+        if path.is_symlink() {
+            return remove(&path);
+        }
+        if !path.join(adapter_config::CONFIG).is_file() {
+            return Ok(());
+        }
+        let aside = self.on_its_way(step, REMOVED);
+        std::fs::rename(&path, &aside).at("remove", &path)?;
+        remove(&aside)
+    }
 }
 
 fn remove(path: &Path) -> Result<()> {

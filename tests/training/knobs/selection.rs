@@ -46,6 +46,7 @@ fn run(dir: &Path, args: &TrainingArgs, stop: usize) -> Outcome {
             eval: Some(&eval),
             args,
             checkpoints: &checkpoints,
+            metrics_dir: dir,
             saver: Some(&saver),
             save_every: Duration::from_secs(3600),
             events: &recorder,

@@ -175,13 +175,14 @@ fn time_of(path: &Path) -> Option<SystemTime> {
     path.metadata().and_then(|meta| meta.modified()).ok()
 }
 
-/// All files below `dir`, sorted, with their contents.
+/// All files below `dir` whose relative paths are `wanted`, sorted, with their contents.
 ///
 /// # Errors
 /// A file cannot be read.
-pub fn list_contents(dir: &Path) -> Result<Vec<FileEntry>> {
+pub fn list_contents(dir: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<FileEntry>> {
     let hashes = ContentHashes::default();
     let mut files = list_files(dir)?;
+    files.retain(|file| wanted(&file.path));
     for file in &mut files {
         let path = dir.join(&file.path);
         let modified = modified(&path.metadata().at("read", &path)?);

@@ -11,12 +11,13 @@
 //! ```
 //!
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
-//! whole. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`], nor is what
-//! does not look like this, or a link.
+//! whole. The manifest of work in progress is written once the work is done: where a run was killed after that, only the
+//! rename is left to do. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`],
+//! nor is what does not look like this, or a link.
 
 use super::CacheError;
 use super::key::KEY_LENGTH;
-use super::manifest::{FileEntry, Manifest, list_contents};
+use super::manifest::{Manifest, list_contents};
 use olive_core::cancel::CancelFlag;
 use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
@@ -37,7 +38,7 @@ const LOCK: &str = ".lock";
 /// Shared by the processes that use it.
 const IN_USE: &str = ".in-use";
 
-/// What a pass may leave in its folder so that a later attempt goes on from there.
+/// Folder in which a pass leaves a state that a later attempt goes on from. While it is there, all that the pass wrote stays.
 pub const RESUME: &str = "resume";
 
 pub struct Store {
@@ -127,12 +128,12 @@ impl Store {
         }
     }
 
-    /// The artefact from the cache, or made by `work`, which gets an empty folder (but for [`RESUME`]) and says what
-    /// it wrote. Two processes that want the same artefact take turns, and the second finds the first's result. Until
+    /// The artefact from the cache, or made by `work`, which gets an empty folder, or what an earlier attempt left in it
+    /// together with [`RESUME`], and says what it wrote. Two processes that want the same artefact take turns, and the second finds the first's result. Until
     /// this store goes, no other process cleans the artefact away.
     ///
     /// # Errors
-    /// Whatever `work` says, or a cache folder that cannot be written. What `work` left in [`RESUME`] is kept.
+    /// Whatever `work` says, or a cache folder that cannot be written. What `work` left is kept if [`RESUME`] is among it.
     pub fn get_or_run(
         &self,
         id: &ArtefactId,
@@ -145,38 +146,43 @@ impl Store {
             return Ok(found);
         }
         let _lock = self.lock(id, cancel, events)?;
+        let partial = self.path(id, PARTIAL);
+        remove_if_link(&partial)?;
         if !again {
-            match self.use_cached(id) {
+            let unusable = match self.use_cached(id) {
                 Ok(found) => return Ok(found),
-                Err(Unusable::Absent) => {}
-                Err(Unusable::Changed { file }) => events.emit(Event::Warning {
+                Err(unusable) => unusable,
+            };
+            if let Some(manifest) = finished_work(&partial) {
+                let output = self.publish(id)?;
+                return Ok(Artefact { manifest, output, cached: true });
+            }
+            if let Unusable::Changed { file } = unusable {
+                events.emit(Event::Warning {
                     message: format!(
                         "`{}` in the cache was changed or removed: {} runs again",
                         shown(&file),
                         id.pass_type
                     ),
-                }),
+                });
             }
         }
         self.remove_abandoned(id)?;
-        let partial = self.path(id, PARTIAL);
-        let output = partial.join(OUTPUT);
-        [&partial, &output, &output.join(RESUME)].into_iter().try_for_each(|path| remove_if_link(path))?;
-        std::fs::create_dir_all(&output).at("create", &output)?;
-        clear_all_but(OUTPUT, &partial)?;
-        clear_all_but(RESUME, &output)?;
-        let (kind, mut manifest) = work(&output)?;
-        remove_if_there(&output.join(RESUME))?;
-        manifest.output = kind;
-        manifest.files = list_contents(&output)?;
-        manifest.write(&partial)?;
-        sync_all(&partial, &manifest.files)?;
-        let finished = self.path(id, "");
+        let (kind, manifest) = work(&make_ready(&partial)?)?;
+        let manifest = finish(&partial, Manifest { output: kind, ..manifest })?;
+        let output = self.publish(id)?;
+        Ok(Artefact { manifest, output, cached: false })
+    }
+
+    /// Makes an artefact of finished work; gives the folder that the pass wrote.
+    fn publish(&self, id: &ArtefactId) -> Result<PathBuf> {
+        let (partial, finished) = (self.path(id, PARTIAL), self.path(id, ""));
+        forget_state(&partial.join(OUTPUT))?;
         remove_if_there(&finished)?;
         std::fs::rename(&partial, &finished).at("publish", &finished)?;
-        sync_folder(finished.parent().expect("below the root"))?;
+        sync(finished.parent().expect("below the root"))?;
         self.mark_used(id);
-        Ok(Artefact { manifest, output: finished.join(OUTPUT), cached: false })
+        Ok(finished.join(OUTPUT))
     }
 
     /// All finished artefacts with their folders, newest first.
@@ -186,6 +192,7 @@ impl Store {
         };
         let mut all: Vec<_> = folders(&self.root)
             .flat_map(|pass_type| folders(&pass_type).collect::<Vec<_>>())
+            .filter(|dir| dir.extension().is_none())
             .filter_map(|dir| Manifest::read(&dir).map(|manifest| (dir, manifest)))
             .collect();
         all.sort_by_key(|(dir, manifest)| (std::cmp::Reverse(manifest.started), dir.clone()));
@@ -265,12 +272,13 @@ impl Store {
         locks.iter().try_for_each(|(path, _)| remove_if_there(path))
     }
 
-    /// Removes what killed runs left of artefacts of this type, unless a run can go on from it.
+    /// Removes what killed runs left of artefacts of this type, unless it is finished, or a run can go on from it.
     fn remove_abandoned(&self, id: &ArtefactId) -> Result<()> {
         for path in entries(&self.root.join(id.pass_type))? {
             let is_partial =
                 path.extension().is_some_and(|end| end == &PARTIAL[1..]) && key_of(&path).is_some();
-            if !is_partial || path.is_symlink() || path.join(OUTPUT).join(RESUME).exists() {
+            let is_of_use = path.join(OUTPUT).join(RESUME).exists() || path.join(Manifest::NAME).exists();
+            if !is_partial || path.is_symlink() || is_of_use {
                 continue;
             }
             let lock = path.with_extension(&LOCK[1..]);
@@ -398,9 +406,49 @@ fn remove_if_link(path: &Path) -> Result<()> {
     if path.is_symlink() { remove_if_there(path) } else { Ok(()) }
 }
 
-fn clear_all_but(kept: &str, dir: &Path) -> Result<()> {
-    let others = |path: &PathBuf| path.file_name().is_none_or(|name| name != kept);
-    entries(dir)?.into_iter().filter(others).try_for_each(|path| remove_if_there(&path))
+/// The manifest of work that a killed run finished and did not publish.
+fn finished_work(partial: &Path) -> Option<Manifest> {
+    let (mut manifest, output) = (Manifest::read(partial)?, partial.join(OUTPUT));
+    (!output.is_symlink() && manifest.first_changed(partial, &output).is_none()).then_some(manifest)
+}
+
+/// The folder for the work: empty, or as an earlier attempt left it that has a state to go on from. Links in it, which
+/// could lead anywhere, go.
+fn make_ready(partial: &Path) -> Result<PathBuf> {
+    let output = partial.join(OUTPUT);
+    remove_if_link(&output)?;
+    std::fs::create_dir_all(&output).at("create", &output)?;
+    let beside = entries(partial)?.into_iter().filter(|path| *path != output);
+    beside.into_iter().try_for_each(|path| remove_if_there(&path))?;
+    entries(&output)?.iter().try_for_each(|path| remove_if_link(path))?;
+    if !output.join(RESUME).is_dir() {
+        entries(&output)?.iter().try_for_each(|path| remove_if_there(path))?;
+    }
+    Ok(output)
+}
+
+/// Notes that the work is done, once its files are on the disk.
+fn finish(partial: &Path, mut manifest: Manifest) -> Result<Manifest> {
+    let output = partial.join(OUTPUT);
+    manifest.files = list_contents(&output, |path| !path.starts_with(RESUME))?;
+    for file in &manifest.files {
+        sync(&output.join(&file.path))?;
+    }
+    sync(&output)?;
+    manifest.write(partial)?;
+    sync(&partial.join(Manifest::NAME))?;
+    sync(partial)?;
+    Ok(manifest)
+}
+
+/// Removes the state to go on from out of the folder that a pass wrote: at once, as half of one must never be gone on from.
+pub(crate) fn forget_state(output: &Path) -> Result<()> {
+    let aside = output.with_file_name(RESUME);
+    remove_if_there(&aside)?;
+    match std::fs::rename(output.join(RESUME), &aside) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        moved => moved.at("remove", &output.join(RESUME)).and_then(|()| remove_if_there(&aside)),
+    }
 }
 
 pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
@@ -412,19 +460,8 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     removed.at("remove", path)
 }
 
-fn sync_all(partial: &Path, files: &[FileEntry]) -> Result<()> {
-    for file in files {
-        let path = partial.join(OUTPUT).join(&file.path);
-        File::open(&path).and_then(|f| f.sync_all()).at("sync", &path)?;
-    }
-    let manifest = partial.join(Manifest::NAME);
-    File::open(&manifest).and_then(|f| f.sync_all()).at("sync", &manifest)?;
-    sync_folder(&partial.join(OUTPUT))?;
-    sync_folder(partial)
-}
-
-fn sync_folder(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|f| f.sync_all()).at("sync", dir)
+fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 
 #[cfg(test)]
@@ -505,11 +542,54 @@ mod tests {
         assert!(failed.is_err_and(|error| error.is_interruption()));
         assert_eq!(store.look_up(&id).err(), Some(Unusable::Absent));
         let resumed = store.get_or_run(&id, false, &cancel, &(), |output| {
-            assert!(!output.join("half").exists());
+            assert_eq!(std::fs::read_to_string(output.join("half")).unwrap(), "written");
             assert_eq!(std::fs::read_to_string(output.join(RESUME).join("state")).unwrap(), "7");
             write(output)
         });
-        assert_eq!(resumed.unwrap().manifest.files.len(), 1, "the resume folder is not part of the artefact");
+        let Artefact { manifest, output, .. } = resumed.unwrap();
+        let files: Vec<_> = manifest.files.iter().map(|file| file.path.to_str().unwrap()).collect();
+        assert_eq!(files, ["file", "half"]);
+        assert!(!output.join(RESUME).exists(), "the state is not part of the artefact");
+
+        let failed = store.get_or_run(&id, true, &cancel, &(), |output| {
+            std::fs::write(output.join("half"), "written").unwrap();
+            Err(Interrupted.into())
+        });
+        assert!(failed.is_err());
+        let again = store.get_or_run(&id, true, &cancel, &(), |output| {
+            assert!(!output.join("half").exists(), "there is no state to which it belongs");
+            write(output)
+        });
+        assert!(again.is_ok());
+    }
+
+    /// Wherever a run is killed between the manifest and the rename.
+    #[test]
+    fn work_that_is_done_is_not_done_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::new(dir.path());
+        let cancel = CancelFlag::default();
+        let finished = store.path(&ONE, "");
+        let partial = store.path(&ONE, PARTIAL);
+        store.get_or_run(&ONE, false, &cancel, &(), write).unwrap();
+        for state in ["output/resume", "resume", ""] {
+            std::fs::rename(&finished, &partial).unwrap();
+            std::fs::create_dir_all(partial.join(state)).unwrap();
+            let other = "2".repeat(KEY_LENGTH);
+            let other = ArtefactId { pass_type: "LoRA", key: &other };
+            store.get_or_run(&other, true, &cancel, &(), write).unwrap();
+            let found = store.get_or_run(&ONE, false, &cancel, &(), |_| panic!("it is done")).unwrap();
+            assert_eq!(entries(&found.output).unwrap(), [found.output.join("file")]);
+            let mut names = entries(&finished).unwrap();
+            names.sort();
+            assert_eq!(names, [finished.join("manifest.json"), finished.join("output")], "{state}");
+        }
+        // What does not match its list was not done by a run.
+        std::fs::rename(&finished, &partial).unwrap();
+        std::fs::write(partial.join("output/file"), "less").unwrap();
+        assert_eq!(store.list().len(), 1, "nor is it an artefact");
+        let made = store.get_or_run(&ONE, false, &cancel, &(), write).unwrap();
+        assert!(!made.cached);
     }
 
     #[test]

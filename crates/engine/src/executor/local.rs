@@ -1,7 +1,7 @@
 //! Runs steps on this machine.
 
 use super::{Chain, Execution, Executor};
-use crate::cache::store::Unusable;
+use crate::cache::store::{Unusable, forget_state};
 use crate::cache::{Artefacts, CacheError, Manifest};
 use crate::passes::{self, MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
@@ -52,12 +52,10 @@ impl Executor for LocalExecutor {
                 execution.events,
                 |dir| {
                     let made = self.run_step(step, key, &model, name, dir, execution)?;
-                    (execution.unchanged)()?;
-                    if let Some((step, key)) = previous(chain, index)
-                        && let Err(Unusable::Changed { file: path }) =
-                            execution.store.look_up(&key.artefact_id(step))
-                    {
-                        return Err(CacheError::InputChanged { path }.into());
+                    if let Err(changed) = inputs_are_the_same(chain, index, execution) {
+                        // Nor is the state what the key stands for.
+                        forget_state(dir)?;
+                        return Err(changed);
                     }
                     Ok(made)
                 },
@@ -84,6 +82,20 @@ impl Executor for LocalExecutor {
         }
         Ok(model)
     }
+}
+
+/// Whether the step of this index worked on what its key stands for, to the end.
+///
+/// # Errors
+/// What was changed meanwhile.
+fn inputs_are_the_same(chain: &Chain, index: usize, execution: &Execution) -> Result<()> {
+    (execution.unchanged)()?;
+    if let Some((step, key)) = previous(chain, index)
+        && let Err(Unusable::Changed { file: path }) = execution.store.look_up(&key.artefact_id(step))
+    {
+        return Err(CacheError::InputChanged { path }.into());
+    }
+    Ok(())
 }
 
 /// The step whose result the step of this index works on, if the chain has it.

@@ -2,6 +2,7 @@
 
 use super::lora_options::LoraOptions;
 use super::{MemoryPolicy, RunContext};
+use crate::cache::store::remove_if_there;
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
 use olive_config::{DataConfig, Targets};
@@ -46,11 +47,11 @@ pub(super) struct Base<'a> {
 pub(super) type Quantised = (Option<QuantisedBase>, BTreeMap<String, LowRank>);
 
 /// Trains an adapter as `options` say on the model `input`, and writes it into `dir`. `quantise` gives the linear layers
-/// to train on, or none to train on the base as it is.
+/// to train on, or none to train on the base as it is. What is written on the way lies in its final place from the start:
+/// whenever this ends, or is killed, `dir` holds a state to go on from and all that belongs to it.
 ///
 /// # Errors
-/// An option, data or a model that cannot be used, too little memory, a run that diverged, or an interruption. After an
-/// interruption `dir` holds the state to go on from.
+/// An option, data or a model that cannot be used, too little memory, a run that diverged, or an interruption.
 pub(super) fn train(
     options: &LoraOptions,
     input: &ModelHandle,
@@ -65,9 +66,8 @@ pub(super) fn train(
     training.check_memory()?;
     let (decoder, config) = training.decoder(dir, quantise)?;
     let mut trainer = Trainer::new(decoder, trainer_options(options))?;
-    let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
-    training.fit(&mut trainer, &config, &checkpoints)?;
-    publish(&trainer, config, checkpoints, dir)?;
+    training.fit(&mut trainer, &config, dir)?;
+    trainer.decoder.to_adapter(config)?.save(dir)?;
     Ok(ModelHandle::HfWithAdapter { base: base.clone(), adapter: dir.to_owned() })
 }
 
@@ -203,12 +203,13 @@ impl<'a> AdapterTraining<'a> {
     }
 
     /// Trains up to the last step.
-    fn fit(&self, trainer: &mut Trainer, config: &AdapterConfig, checkpoints: &Checkpoints) -> Result<()> {
+    fn fit(&self, trainer: &mut Trainer, config: &AdapterConfig, dir: &Path) -> Result<()> {
         let args = &self.options.training;
+        let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
         let saver = Saver {
             saving: &args.saving,
             config,
-            dir: args.saving.output_dir.clone().unwrap_or_else(|| checkpoints.dir().join(SAVED)),
+            dir: args.saving.output_dir.clone().unwrap_or_else(|| dir.join(SAVED)),
             keeps_best: args.selection.load_best_model_at_end,
         };
         let fitted = olive_train::fit(
@@ -217,16 +218,19 @@ impl<'a> AdapterTraining<'a> {
                 train: &self.train,
                 eval: self.eval.as_ref(),
                 args,
-                checkpoints,
+                checkpoints: &checkpoints,
+                metrics_dir: dir,
                 saver: Some(&saver),
                 save_every: SAVE_EVERY,
                 events: self.context.events,
                 cancel: self.context.cancel,
             },
         );
-        // The state of a training that diverged must not look like something to go on from.
+        // The state of a training that diverged must not look like something to go on from, nor its adapters like results.
         if fitted.as_ref().is_err_and(has_diverged) {
-            checkpoints.clone().clear()?;
+            checkpoints.clear()?;
+            let written = [Metrics::NAME, Metrics::RUNS, SAVED].map(|name| dir.join(name));
+            written.iter().try_for_each(|path| remove_if_there(path))?;
             // Damaged weights are no divergence.
             trainer.decoder.check_weights()?;
         }
@@ -236,18 +240,6 @@ impl<'a> AdapterTraining<'a> {
 
 fn has_diverged(error: &Error) -> bool {
     matches!(error.downcast_ref(), Some(TrainError::Diverged { .. }))
-}
-
-/// Writes the adapter into `dir`, moves the metrics and saved adapters there, and removes the checkpoints.
-fn publish(trainer: &Trainer, config: AdapterConfig, checkpoints: Checkpoints, dir: &Path) -> Result<()> {
-    trainer.decoder.to_adapter(config)?.save(dir)?;
-    for name in [Metrics::NAME, Metrics::RUNS, SAVED] {
-        let from = checkpoints.dir().join(name);
-        if from.exists() {
-            std::fs::rename(&from, dir.join(name)).at("write", &from)?;
-        }
-    }
-    checkpoints.clear()
 }
 
 /// Training and evaluation samples: the latter from a configuration of their own, or held out.

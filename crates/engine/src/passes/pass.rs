@@ -55,11 +55,11 @@ pub trait Pass: ConfiguredPass + Send + Sync {
         Ok(None)
     }
 
-    /// Does the work. `dir` exists and is empty, but for the folder `resume` that an earlier, interrupted attempt may
-    /// have left; it becomes the artefact when this returns.
+    /// Does the work. `dir` exists and is empty, or as an earlier, interrupted attempt left it together with a folder
+    /// `resume`; it becomes the artefact, without that folder, when this returns.
     ///
     /// # Errors
-    /// Whatever stopped the work; of `dir`, only `resume` is then kept.
+    /// Whatever stopped the work; `dir` is then kept if `resume` is in it.
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle>;
 
     /// Whether the result has a file of this name.
