@@ -6,6 +6,7 @@ mod conversions;
 pub mod error;
 pub mod key;
 pub mod manifest;
+pub(crate) mod partial;
 pub mod store;
 
 pub use adopted::Adoption;

@@ -17,7 +17,8 @@
 
 use super::CacheError;
 use super::key::KEY_LENGTH;
-use super::manifest::{Manifest, list_contents};
+use super::manifest::Manifest;
+use super::partial::Partial;
 use olive_core::cancel::CancelFlag;
 use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
@@ -31,7 +32,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Name of the folder inside an artefact that holds what the pass wrote.
-const OUTPUT: &str = "output";
+pub(super) const OUTPUT: &str = "output";
 const PARTIAL: &str = ".partial";
 /// Held by the one process that makes the artefact.
 const LOCK: &str = ".lock";
@@ -129,8 +130,8 @@ impl Store {
     }
 
     /// The artefact from the cache, or made by `work`, which gets an empty folder, or what an earlier attempt left in it
-    /// together with [`RESUME`], and says what it wrote. Two processes that want the same artefact take turns, and the second finds the first's result. Until
-    /// this store goes, no other process cleans the artefact away.
+    /// together with [`RESUME`], and says what it wrote. Two processes that want the same artefact take turns, and the
+    /// second finds the first's result. Until this store goes, no other process cleans the artefact away.
     ///
     /// # Errors
     /// Whatever `work` says, or a cache folder that cannot be written. What `work` left is kept if [`RESUME`] is among it.
@@ -146,15 +147,14 @@ impl Store {
             return Ok(found);
         }
         let _lock = self.lock(id, cancel, events)?;
-        let partial = self.path(id, PARTIAL);
-        remove_if_link(&partial)?;
+        let partial = Partial::new(self.path(id, PARTIAL))?;
         if !again {
             let unusable = match self.use_cached(id) {
                 Ok(found) => return Ok(found),
                 Err(unusable) => unusable,
             };
-            if let Some(manifest) = finished_work(&partial) {
-                let output = self.publish(id)?;
+            if let Some(manifest) = partial.finished() {
+                let output = self.publish(id, &partial)?;
                 return Ok(Artefact { manifest, output, cached: true });
             }
             if let Unusable::Changed { file } = unusable {
@@ -168,18 +168,18 @@ impl Store {
             }
         }
         self.remove_abandoned(id)?;
-        let (kind, manifest) = work(&make_ready(&partial)?)?;
-        let manifest = finish(&partial, Manifest { output: kind, ..manifest })?;
-        let output = self.publish(id)?;
+        let (kind, manifest) = work(partial.make_ready()?)?;
+        let manifest = partial.finish(Manifest { output: kind, ..manifest })?;
+        let output = self.publish(id, &partial)?;
         Ok(Artefact { manifest, output, cached: false })
     }
 
     /// Makes an artefact of finished work; gives the folder that the pass wrote.
-    fn publish(&self, id: &ArtefactId) -> Result<PathBuf> {
-        let (partial, finished) = (self.path(id, PARTIAL), self.path(id, ""));
-        forget_state(&partial.join(OUTPUT))?;
+    fn publish(&self, id: &ArtefactId, partial: &Partial) -> Result<PathBuf> {
+        let finished = self.path(id, "");
+        partial.forget_state()?;
         remove_if_there(&finished)?;
-        std::fs::rename(&partial, &finished).at("publish", &finished)?;
+        std::fs::rename(partial.dir(), &finished).at("publish", &finished)?;
         sync(finished.parent().expect("below the root"))?;
         self.mark_used(id);
         Ok(finished.join(OUTPUT))
@@ -395,59 +395,10 @@ fn key_of(path: &Path) -> Option<String> {
 }
 
 /// What lies in a folder, if it is there.
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries.at("read", dir)?.map(|entry| Ok(entry.at("read", dir)?.path())).collect(),
-    }
-}
-
-fn remove_if_link(path: &Path) -> Result<()> {
-    if path.is_symlink() { remove_if_there(path) } else { Ok(()) }
-}
-
-/// The manifest of work that a killed run finished and did not publish.
-fn finished_work(partial: &Path) -> Option<Manifest> {
-    let (mut manifest, output) = (Manifest::read(partial)?, partial.join(OUTPUT));
-    (!output.is_symlink() && manifest.first_changed(partial, &output).is_none()).then_some(manifest)
-}
-
-/// The folder for the work: empty, or as an earlier attempt left it that has a state to go on from. Links in it, which
-/// could lead anywhere, go.
-fn make_ready(partial: &Path) -> Result<PathBuf> {
-    let output = partial.join(OUTPUT);
-    remove_if_link(&output)?;
-    std::fs::create_dir_all(&output).at("create", &output)?;
-    let beside = entries(partial)?.into_iter().filter(|path| *path != output);
-    beside.into_iter().try_for_each(|path| remove_if_there(&path))?;
-    entries(&output)?.iter().try_for_each(|path| remove_if_link(path))?;
-    if !output.join(RESUME).is_dir() {
-        entries(&output)?.iter().try_for_each(|path| remove_if_there(path))?;
-    }
-    Ok(output)
-}
-
-/// Notes that the work is done, once its files are on the disk.
-fn finish(partial: &Path, mut manifest: Manifest) -> Result<Manifest> {
-    let output = partial.join(OUTPUT);
-    manifest.files = list_contents(&output, |path| !path.starts_with(RESUME))?;
-    for file in &manifest.files {
-        sync(&output.join(&file.path))?;
-    }
-    sync(&output)?;
-    manifest.write(partial)?;
-    sync(&partial.join(Manifest::NAME))?;
-    sync(partial)?;
-    Ok(manifest)
-}
-
-/// Removes the state to go on from out of the folder that a pass wrote: at once, as half of one must never be gone on from.
-pub(crate) fn forget_state(output: &Path) -> Result<()> {
-    let aside = output.with_file_name(RESUME);
-    remove_if_there(&aside)?;
-    match std::fs::rename(output.join(RESUME), &aside) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        moved => moved.at("remove", &output.join(RESUME)).and_then(|()| remove_if_there(&aside)),
     }
 }
 
@@ -460,7 +411,7 @@ pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
     removed.at("remove", path)
 }
 
-fn sync(path: &Path) -> Result<()> {
+pub(super) fn sync(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 

@@ -1,7 +1,8 @@
 //! Runs steps on this machine.
 
 use super::{Chain, Execution, Executor};
-use crate::cache::store::{Unusable, forget_state};
+use crate::cache::partial::forget_state;
+use crate::cache::store::Unusable;
 use crate::cache::{Artefacts, CacheError, Manifest};
 use crate::passes::{self, MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
