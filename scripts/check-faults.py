@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Let every system call that writes fail once, or kill the program there, in a small pipeline, and look at what is left.
+"""Let every system call on files fail once, do half, or be where the program is killed, in a small pipeline, and look at what is left.
 
 usage: OLIVE=path/of/olive scripts/check-faults.py [--every K] [--first N] [--faults kill,ENOSPC,…] [--calls write,…]
 
-Needs `strace`. A run trains, merges and builds a tiny model. For each call and fault, in a new folder: the run must end as a
-finished run or with an error (or be killed), never with a panic or a wrong result; the run after it must end well, with the files
-that an undisturbed run writes, byte for byte, and nothing else. Prints a line per kind; exits with 1 if one failed.
+Needs `strace`, and `cc` for the fault `short`: the system reads or writes half of what was asked for, at one call and at all. A run
+trains, merges and builds a tiny model. For each call and fault, in a new folder: the run must end as a finished run or with an error
+that has a message (or be killed), never with a panic or a wrong result; the run after it must end well, with the files that an
+undisturbed run writes, byte for byte, and nothing else. Prints a line per kind; exits with 1 if one failed.
 """
 import argparse
 import collections
@@ -18,17 +19,31 @@ import sys
 import tempfile
 
 import small_pipeline
-from small_pipeline import configuration, content, differing
+from small_pipeline import ROOT, configuration, content, differing, rows
 
-CALLS = "openat,write,pwrite64,writev,fsync,fdatasync,ftruncate,copy_file_range,sendfile,flock,rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir"
-FAULTS = ["kill", "ENOSPC", "EIO", "EINTR", "EACCES"]
-# What a call cannot answer tells nothing. A lock that cannot be had is waited for, and an opened file is not full.
-SENSELESS = {("openat", "EINTR"), ("flock", "EINTR"), ("flock", "ENOSPC"), ("flock", "EIO")}
+READING = "openat read pread64 flock".split()
+WRITING = "write pwrite64 writev fsync fdatasync ftruncate fallocate copy_file_range sendfile".split()
+NAMING = "rename renameat renameat2 link linkat unlink unlinkat mkdir mkdirat rmdir".split()
+ANSWERS = {
+    "kill": READING + WRITING + NAMING,
+    "EIO": READING + WRITING + NAMING,
+    "ENOSPC": ["openat"] + WRITING + NAMING,
+    "EINTR": READING + WRITING,
+    "EACCES": ["openat"] + NAMING,
+    "EPERM": NAMING,
+    "EXDEV": ["rename", "renameat", "renameat2", "link", "linkat", "copy_file_range"],
+    "short": ["read", "pread64", "write", "pwrite64", "writev", "copy_file_range", "sendfile"],
+}
+# A loader that cannot load the program answers with this.
+NOT_LOADED = 127
+
+
+def command(*before):
+    return [*before, os.environ["OLIVE"], "--offline", "--quiet", "run", "--config", "c.json"]
 
 
 def run(folder, *before):
-    command = [*before, os.environ["OLIVE"], "--offline", "--quiet", "run", "--config", "c.json"]
-    return small_pipeline.run(command, folder, 120)
+    return small_pipeline.run(command(*before), folder, 120)
 
 
 def files(folder):
@@ -39,8 +54,11 @@ def files(folder):
         # Hashes that were not kept are computed again.
         if path.is_dir() or "/runs/" in name or name in {"c.json", "cache/content-hashes-v1.json"}:
             continue
-        told_by_time = path.name in {"manifest.json", "run_history.json", "metrics.jsonl"} or "tfevents" in path.name
-        found[name.split("events.out")[0]] = None if told_by_time else content(path)
+        told_by_time = path.name in {"manifest.json", "run_history.json"} or "tfevents" in path.name
+        if path.name == "metrics.jsonl":
+            found[name] = rows(path)
+        else:
+            found[name.split("events.out")[0]] = None if told_by_time else content(path)
     return found
 
 
@@ -50,80 +68,120 @@ def fresh(parent):
     return folder
 
 
-def count(parent):
-    """How often each call is made by the thread that makes most."""
+def count(parent, calls):
     folder = fresh(parent)
-    run(folder, "strace", "-f", "-qq", "-o", "calls", "-e", f"trace={CALLS}")
-    calls = collections.Counter()
-    for line in (folder / "calls").read_text(errors="replace").splitlines():
-        thread, _, rest = line.partition(" ")
-        calls[rest.strip().split("(")[0], thread] += 1
+    made = small_pipeline.count(command(), folder, calls)
     shutil.rmtree(folder)
-    most = collections.Counter()
-    for (call, _), number in calls.items():
-        most[call] = max(most[call], number)
-    return {call: number for call, number in most.items() if call in CALLS.split(",")}
+    return made
 
 
-def disturbed(parent, reference, call, number, fault):
-    """What is wrong after this fault, if anything."""
-    folder = fresh(parent)
+class Short:
+    """The calls that do half; a library that is loaded before the system's makes them."""
+
+    def __init__(self, parent):
+        self.library = parent / "short.so"
+        source = ROOT / "scripts/short_calls.c"
+        subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", self.library, source, "-ldl"], check=True)
+
+    def before(self, **settings):
+        return ["env", f"LD_PRELOAD={self.library}", *(f"{name}={value}" for name, value in settings.items())]
+
+    def disturb(self, call, number):
+        return self.before(SHORT_CALLS=f"{call.replace('sendfile', 'sendfile64')}:{number}")
+
+    def count(self, parent):
+        folder = fresh(parent)
+        run(folder, *self.before(SHORT_COUNTS="counts")).check_returncode()
+        lines = (folder / "counts").read_text().splitlines()
+        shutil.rmtree(folder)
+        return {call.removesuffix("64") if call == "sendfile64" else call: int(n) for call, n in map(str.split, lines)}
+
+
+def injected(call, number, fault):
     what = "signal=KILL" if fault == "kill" else f"error={fault}"
-    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={number}"]
+    return ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{what}:when={number}"]
+
+
+def disturbed(parent, reference, call, fault, before):
+    """What is wrong after a run that is disturbed so, if anything, and how that run ended."""
+    folder = fresh(parent)
     try:
-        first = run(folder, *inject)
-        if "panicked" in first.stderr or first.returncode == 101:
-            return f"panic: {first.stderr[-300:]}"
-        killed = fault == "kill" and first.returncode in (-9, 137)
-        if not killed and first.returncode not in (0, 1, 2, 127):
-            return f"ends with {first.returncode}: {first.stderr[-300:]}"
-        # What could not be removed is left for the next run.
-        if first.returncode == 0 and not call.startswith("unlink") and files(folder) != reference:
-            return f"ends well, and differs: {differing(reference, files(folder))[:6]}"
-        second = run(folder)
-        if second.returncode != 0:
-            return f"the next run ends with {second.returncode}: {second.stderr[-300:]}"
-        if files(folder) != reference:
-            return f"the next run leaves: {differing(reference, files(folder))[:6]}"
+        first = run(folder, *before)
+        code = first.returncode
+        return wrong(folder, reference, call, fault, first), "killed" if code in (-9, 137) else code
     except subprocess.TimeoutExpired:
-        return "hangs"
+        return "hangs", "never"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def wrong(folder, reference, call, fault, first):
+    if "panicked" in first.stderr or first.returncode == 101:
+        return f"panic: {first.stderr[-300:]}"
+    killed = fault == "kill" and first.returncode in (-9, 137)
+    if not killed and first.returncode not in (0, 1, 2, NOT_LOADED):
+        return f"ends with {first.returncode}: {first.stderr[-300:]}"
+    if first.returncode in (1, 2) and "error: " not in first.stderr:
+        return f"ends with {first.returncode} and no message: {first.stderr[-300:]}"
+    # What could not be removed is left for the next run.
+    if first.returncode == 0 and not call.startswith("unlink") and files(folder) != reference:
+        return f"ends well, and differs: {differing(reference, files(folder))[:6]}"
+    second = run(folder)
+    if second.returncode != 0:
+        return f"the next run ends with {second.returncode}: {second.stderr[-300:]}"
+    if files(folder) != reference:
+        return f"the next run leaves: {differing(reference, files(folder))[:6]}"
     return None
+
+
+def cases(parent, faults, calls, first, every):
+    """Calls with faults, and for each what to run before the program, by the number of the call; 0 is all of them."""
+    injectable = [call for call in READING + WRITING + NAMING if call in calls]
+    made = count(parent, injectable) if set(faults) - {"short"} else {}
+    for fault in faults:
+        short = Short(parent) if fault == "short" else None
+        most = short.count(parent) if short else made
+        for call in ANSWERS[fault]:
+            if call not in calls or most.get(call, 0) < first:
+                continue
+            # Of what is rare, a few at least.
+            numbers = range(first, most[call] + 1, max(1, min(every, most[call] // 5)))
+            if short:
+                yield call, fault, {number: short.disturb(call, number) for number in [0, *numbers]}
+            else:
+                yield call, fault, {number: injected(call, number, fault) for number in numbers}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="only every K-th call")
+    parser.add_argument("--every", type=int, default=1, help="only every K-th call, of what is rare more")
     parser.add_argument("--first", type=int, default=1, help="from this call on")
-    parser.add_argument("--faults", default=",".join(FAULTS))
-    parser.add_argument("--calls", default=CALLS)
+    parser.add_argument("--faults", default=",".join(ANSWERS))
+    parser.add_argument("--calls", default=",".join(READING + WRITING + NAMING))
     arguments = parser.parse_args()
     os.environ["OLIVE"] = str(pathlib.Path(os.environ["OLIVE"]).resolve())
     memory = pathlib.Path("/dev/shm")
     parent = pathlib.Path(tempfile.mkdtemp(prefix="olive-faults-", dir=memory if memory.is_dir() else None))
-    failed = 0
+    tried = failed = 0
     try:
         folder = fresh(parent)
-        first = run(folder)
-        if first.returncode != 0:
-            sys.exit(f"the undisturbed run fails: {first.stderr}")
+        undisturbed = run(folder)
+        if undisturbed.returncode != 0:
+            sys.exit(f"the undisturbed run fails: {undisturbed.stderr}")
         reference = files(folder)
-        for call, most in sorted(count(parent).items()):
-            if call not in arguments.calls.split(","):
-                continue
-            for fault in arguments.faults.split(","):
-                if (call, fault) in SENSELESS:
-                    continue
-                numbers = range(arguments.first, most + 1, arguments.every)
-                wrong = [(n, why) for n in numbers if (why := disturbed(parent, reference, call, n, fault))]
-                failed += len(wrong)
-                print(f"{call:16} {fault:7} {len(numbers):4} tried, {len(wrong)} wrong", flush=True)
-                for number, why in wrong[:5]:
-                    print(f"    call {number}: {why}", flush=True)
+        chosen = arguments.faults.split(","), arguments.calls.split(","), arguments.first, arguments.every
+        for call, fault, numbers in cases(parent, *chosen):
+            found = [(n, *disturbed(parent, reference, call, fault, before)) for n, before in numbers.items()]
+            wrongs = [(number, why) for number, why, _ in found if why]
+            ends = collections.Counter(str(end) for _, _, end in found)
+            tried += len(found)
+            failed += len(wrongs)
+            print(f"{call:16} {fault:7} {len(found):4} tried, {len(wrongs)} wrong; ends: {dict(ends)}", flush=True)
+            for number, why in wrongs[:5]:
+                print(f"    call {number}: {why}", flush=True)
     finally:
         shutil.rmtree(parent, ignore_errors=True)
-    print(f"{failed} failed")
+    print(f"{tried} tried, {failed} failed")
     sys.exit(failed > 0)
 
 

@@ -4,8 +4,8 @@
 usage: check-kills.py [--olive BINARY] [--kills N] [--seed N] [--keep]
 
 A small pipeline (LoRA, merge, int4 export) is run once undisturbed. Then, N times, a run is killed (SIGKILL) after a random time or,
-where strace is installed, at a random call that makes, renames, links or removes a file; now and then several times in a row, and with two
-runs at a time. After each series a run to the end must succeed, and its result must equal the undisturbed one byte for byte,
+where strace is installed, at a random call that makes, writes, renames, links or removes a file; now and then several times in a row,
+with two runs at a time, and after a Ctrl-C. Runs that end before they are killed do not count. After each series a run to the end must succeed, and its result must equal the undisturbed one byte for byte,
 in the output folder and in the cache; nothing else may be left but run records. Prints one line per 20 kills and every fault. Exit
 code 1 if there was one.
 """
@@ -22,13 +22,14 @@ import tempfile
 import time
 
 import small_pipeline
-from small_pipeline import ROOT, configuration, content, differing
+from small_pipeline import ROOT, configuration, content, differing, rows
 
-CALLS = ["rename", "renameat2", "linkat", "unlink", "unlinkat", "mkdir", "fsync", "flock", "openat"]
+CALLS = "rename,renameat,renameat2,linkat,unlink,unlinkat,rmdir,mkdir,fsync,ftruncate,copy_file_range,flock,openat,write".split(",")
+INTERRUPTED = 130
 # Names that the program gives to what is on its way.
 ON_THEIR_WAY = (".olive-partial-", ".tmp", ".checkpoint-")
 # They say when and where, not what.
-OF_THE_RUN = {"run_history.json", "metrics.jsonl", "adapter_config.json"}
+OF_THE_RUN = {"run_history.json", "manifest.json"}
 
 
 def main():
@@ -46,15 +47,16 @@ def main():
     run(arguments.olive, folder, "whole").check_returncode()
     seconds = time.monotonic() - started
     whole = contents(folder / "whole")
-    kills = faults = 0
+    calls = small_pipeline.count(command(arguments.olive, "counted"), folder, CALLS) if shutil.which("strace") else {}
+    kills = faults = told = 0
     while kills < arguments.kills:
         broken = folder / "broken"
         shutil.rmtree(broken, ignore_errors=True)
         for _ in range(chance.choice([1, 1, 1, 2, 4])):
-            kill(arguments.olive, folder, chance, seconds)
-            kills += 1
-            if kills % 20 == 0:
-                print(f"{kills} kills, {faults} faults", flush=True)
+            kills += kill(arguments.olive, folder, chance, seconds, calls)
+        if kills >= told + 20:
+            told = kills
+            print(f"{kills} kills, {faults} faults", flush=True)
         complaint = check(arguments.olive, folder, whole)
         if complaint:
             faults += 1
@@ -78,25 +80,33 @@ def run(olive, folder, place):
     return small_pipeline.run(command(olive, place), folder, 300)
 
 
-def kill(olive, folder, chance, seconds):
-    """Starts a run, or two, and kills the first in a way that chance decides."""
+def kill(olive, folder, chance, seconds, calls):
+    """Starts a run, or two, kills them in a way that chance decides, and gives how many were killed."""
     start = command(olive, "broken")
     quiet = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     beside = subprocess.Popen(start, **quiet) if chance.random() < 0.1 else None
-    if shutil.which("strace") and chance.random() < 0.7:
-        call, when = chance.choice(CALLS), chance.randint(1, 60)
+    if calls and chance.random() < 0.7:
+        call = chance.choice(sorted(calls))
         trace = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}"]
-        trace += ["-e", f"inject={call}:signal=SIGKILL:when={when}"]
-        subprocess.run(trace + start, timeout=300, **quiet)
+        trace += ["-e", f"inject={call}:signal=SIGKILL:when={chance.randint(1, calls[call])}"]
+        victim = subprocess.Popen(trace + start, **quiet)
+        victim.wait(300)
     else:
-        victim = subprocess.Popen(start, start_new_session=True, **quiet)
+        victim = subprocess.Popen(start, **quiet)
         time.sleep(chance.uniform(0, 1.1 * seconds))
-        victim.send_signal(signal.SIGKILL)
-        victim.wait()
+        if chance.random() < 0.3:
+            # Ctrl-C, after which a training saves its state.
+            victim.send_signal(signal.SIGINT)
+        kill_after(victim, chance.uniform(0, 0.1))
     if beside:
-        time.sleep(chance.uniform(0, seconds))
-        beside.send_signal(signal.SIGKILL)
-        beside.wait()
+        kill_after(beside, chance.uniform(0, seconds))
+    return sum(process.returncode in (-signal.SIGKILL, INTERRUPTED) for process in [victim, beside] if process)
+
+
+def kill_after(process, seconds):
+    time.sleep(seconds)
+    process.kill()
+    process.wait()
 
 
 def check(olive, folder, whole):
@@ -121,8 +131,10 @@ def contents(place):
         on_its_way = path.name.startswith(ON_THEIR_WAY) or ".partial" in name
         if not on_its_way and (path.is_dir() or name.startswith("out/.olive/")):
             continue
-        if path.name in OF_THE_RUN or path.name == "manifest.json" or "tfevents" in path.name:
+        if path.name in OF_THE_RUN or "tfevents" in path.name:
             files[name.rsplit("events.out", 1)[0]] = "there"
+        elif path.name == "metrics.jsonl":
+            files[name] = rows(path)
         elif on_its_way or not path.suffix == ".lock" and not path.name.startswith("content-hashes"):
             files[name] = content(path) if path.is_file() else "a folder"
     return {name: content for name, content in files.items() if not name.endswith(".in-use")}
