@@ -8,6 +8,8 @@
 //! [`tree`], [`ignore`] and [`hash`] say what of a local folder is uploaded and under which hash, [`uri`] how files and assets
 //! are named. [`upload`] and [`download`] move files to and from a [`blob::Container`].
 //!
+//! A [`job::CommandJob`] is submitted and looked at with [`jobs`], watched with [`logs`], and what it wrote is found with [`history`].
+//!
 //! Nothing reads the environment of the process besides [`environment::Environment::of_process`], and nothing but
 //! [`clock::SystemClock`] the time.
 
@@ -19,10 +21,14 @@ pub mod download;
 pub mod environment;
 pub mod error;
 pub mod hash;
+pub mod history;
 pub mod http;
 pub mod ignore;
 pub mod job;
+pub mod jobs;
 pub mod keyvault;
+pub mod locate;
+pub mod logs;
 pub mod operation;
 pub mod paging;
 pub mod retry;

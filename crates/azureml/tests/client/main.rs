@@ -2,8 +2,12 @@
 
 mod auth;
 mod auth_machine;
+#[path = "../contract/mod.rs"]
+mod contract;
 mod http;
+mod jobs;
 mod keyvault;
+mod runs;
 mod support;
 mod tokens;
 mod workspace;

@@ -1,5 +1,6 @@
 //! A service that answers as a test wants, a clock that does not wait, and commands that print what they are told.
 
+use crate::contract::violations;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -124,6 +125,10 @@ impl Service {
             let (all, answer, url) = (Arc::clone(&all), Arc::clone(&answer), url.clone());
             async move {
                 let received = received(request).await;
+                if !received.body.is_empty() {
+                    let violations = violations(&received.path, &received.json());
+                    assert_eq!(violations, [""; 0], "{} {}", received.method, received.path);
+                }
                 all.lock().unwrap().push(received.clone());
                 answer(&received, &url).into_response()
             }
@@ -214,14 +219,20 @@ pub fn environment(variables: &[(&str, &str)]) -> Environment {
 
 /// A client of the service that signs in with a secret. The service has to answer [`signs_in`].
 pub fn client(service: &Service, clock: &Arc<SkippingClock>) -> Client {
-    let variables = environment(&[
+    client_with(service, clock, &[])
+}
+
+/// The same with further variables.
+pub fn client_with(service: &Service, clock: &Arc<SkippingClock>, more: &[(&str, &str)]) -> Client {
+    let own: [(&str, &str); 6] = [
         ("AZUREML_DEV_URL_MFE", &service.url),
         ("AZURE_AUTHORITY_HOST", &service.url),
         ("OLIVE_AZUREML_KEY_VAULT_URL", &service.url),
         ("AZURE_TENANT_ID", "tenant-1"),
         ("AZURE_CLIENT_ID", "client-1"),
         ("AZURE_CLIENT_SECRET", "s3cret-value"),
-    ]);
+    ];
+    let variables = environment(&[&own, more].concat());
     Client::new(&variables, options(clock)).unwrap()
 }
 
