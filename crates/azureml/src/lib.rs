@@ -31,6 +31,7 @@ pub mod locate;
 pub mod logs;
 pub mod operation;
 pub mod paging;
+pub mod repetition;
 pub mod retry;
 pub mod safe_url;
 pub mod secret;

@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn what_the_service_asks_for_holds_for_all() {
-        let table: [(&[(&str, &str)], Option<u128>); 9] = [
+        type Pairs = &'static [(&'static str, &'static str)];
+        let table: [(Pairs, Option<u128>); 9] = [
             (&[("retry-after", "7")], Some(7000)),
             (&[("retry-after", "0.5")], Some(500)),
             (&[("retry-after", "Thu, 26 Nov 2026 10:01:30 GMT")], Some(90_000)),

@@ -19,14 +19,14 @@ use tokio::net::TcpStream;
 /// The identity of the machine, from whatever service the machine has for it.
 #[derive(Debug)]
 pub struct ManagedIdentity {
-    service: Result<Service, String>,
+    host: Result<Host, String>,
     client_id: Option<String>,
     endpoints: Arc<Endpoints>,
     transport: Transport,
 }
 
 #[derive(Debug)]
-enum Service {
+enum Host {
     /// `MSI_ENDPOINT` and `MSI_SECRET`, inside of an Azure ML job.
     Job { url: Url, secret: Secret },
     /// `IDENTITY_ENDPOINT` and `IDENTITY_HEADER`.
@@ -34,7 +34,7 @@ enum Service {
     /// `IDENTITY_ENDPOINT` and `IMDS_ENDPOINT`.
     ArcServer(ArcServer),
     /// The metadata service of a virtual machine.
-    Metadata { url: Url },
+    VirtualMachine { url: Url },
 }
 
 const METADATA: &str = "http://169.254.169.254";
@@ -67,15 +67,15 @@ impl ManagedIdentity {
         endpoints: Arc<Endpoints>,
         machine: &Transport,
     ) -> ManagedIdentity {
-        let service = Service::of(environment);
+        let host = Host::of(environment);
         let own =
             options.managed_identity_client_id.as_deref().or_else(|| environment.get("AZURE_CLIENT_ID"));
-        let of_job = || match service {
-            Ok(Service::Job { .. }) => environment.get("DEFAULT_IDENTITY_CLIENT_ID"),
+        let of_job = || match host {
+            Ok(Host::Job { .. }) => environment.get("DEFAULT_IDENTITY_CLIENT_ID"),
             _ => None,
         };
         let client_id = own.or_else(of_job).map(str::to_owned);
-        ManagedIdentity { service, client_id, endpoints, transport: machine.clone() }
+        ManagedIdentity { host, client_id, endpoints, transport: machine.clone() }
     }
 
     /// That of an Azure ML job only.
@@ -86,27 +86,27 @@ impl ManagedIdentity {
         machine: &Transport,
     ) -> ManagedIdentity {
         let mut identity = ManagedIdentity::new(environment, options, endpoints, machine);
-        if !matches!(identity.service, Ok(Service::Job { .. })) {
-            identity.service = Err("MSI_ENDPOINT, MSI_SECRET not set".into());
+        if !matches!(identity.host, Ok(Host::Job { .. })) {
+            identity.host = Err("MSI_ENDPOINT, MSI_SECRET not set".into());
         }
         identity
     }
 
-    async fn ask(&self, service: &Service, resource: &str) -> Result<Answer, Refusal> {
+    async fn ask(&self, host: &Host, resource: &str) -> Result<Answer, Refusal> {
         let mut query = vec![("resource", resource)];
-        let id_name = if matches!(service, Service::Job { .. }) { "clientid" } else { "client_id" };
+        let id_name = if matches!(host, Host::Job { .. }) { "clientid" } else { "client_id" };
         query.extend(self.client_id.as_deref().map(|id| (id_name, id)));
-        let answer = match service {
-            Service::Job { url, secret } => {
+        let answer = match host {
+            Host::Job { url, secret } => {
                 query.push(("api-version", "2017-09-01"));
                 endpoint::ask(&self.transport, url, &query, &[("secret", secret)]).await
             }
-            Service::AppService { url, header } => {
+            Host::AppService { url, header } => {
                 query.push(("api-version", "2019-08-01"));
                 endpoint::ask(&self.transport, url, &query, &[("x-identity-header", header)]).await
             }
-            Service::ArcServer(server) => server.ask(&self.transport, &query).await,
-            Service::Metadata { url } => {
+            Host::ArcServer(server) => server.ask(&self.transport, &query).await,
+            Host::VirtualMachine { url } => {
                 self.probe(url).await?;
                 query.push(("api-version", "2018-02-01"));
                 let transport = self.transport.with_policy(METADATA_POLICY);
@@ -115,7 +115,7 @@ impl ManagedIdentity {
         };
         match answer {
             // What answers at that address without being the metadata service does not always answer in HTTP.
-            Err(Error::Transport { .. }) if matches!(service, Service::Metadata { .. }) => {
+            Err(Error::Transport { .. }) if matches!(host, Host::VirtualMachine { .. }) => {
                 Err(Refusal::Unavailable("no metadata service answers".into()))
             }
             answer => Ok(answer?),
@@ -131,11 +131,11 @@ impl ManagedIdentity {
     }
 }
 
-impl Service {
-    fn of(environment: &Environment) -> Result<Service, String> {
+impl Host {
+    fn of(environment: &Environment) -> Result<Host, String> {
         let variable = |name| environment.get(name);
         if let (Some(url), Some(secret)) = (variable("MSI_ENDPOINT"), variable("MSI_SECRET")) {
-            return Ok(Service::Job {
+            return Ok(Host::Job {
                 url: endpoint::address("MSI_ENDPOINT", url)?,
                 secret: Secret::new(secret),
             });
@@ -143,15 +143,15 @@ impl Service {
         if let Some(text) = variable("IDENTITY_ENDPOINT") {
             let url = endpoint::address("IDENTITY_ENDPOINT", text)?;
             if let Some(header) = variable("IDENTITY_HEADER") {
-                return Ok(Service::AppService { url, header: Secret::new(header) });
+                return Ok(Host::AppService { url, header: Secret::new(header) });
             }
             if variable("IMDS_ENDPOINT").is_some() {
-                return Ok(Service::ArcServer(ArcServer::new(url)));
+                return Ok(Host::ArcServer(ArcServer::new(url)));
             }
         }
         let mut url = endpoint::address(METADATA_URL, variable(METADATA_URL).unwrap_or(METADATA))?;
         url.set_path(METADATA_PATH);
-        Ok(Service::Metadata { url })
+        Ok(Host::VirtualMachine { url })
     }
 }
 
@@ -162,9 +162,9 @@ impl Credential for ManagedIdentity {
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {
-        let service = self.service.as_ref().map_err(|why| Refusal::Unavailable(why.clone()))?;
+        let host = self.host.as_ref().map_err(|why| Refusal::Unavailable(why.clone()))?;
         let resource = self.endpoints.resource(request.scope);
-        let answer = self.ask(service, &resource).await?;
+        let answer = self.ask(host, &resource).await?;
         if answer.status == NO_IDENTITY {
             return Err(Refusal::Unavailable(format!("no identity: {}", answer.refusal().message)));
         }

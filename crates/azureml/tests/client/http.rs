@@ -8,6 +8,7 @@ use olive_azureml::Error;
 use olive_azureml::clock::{Clock, SystemClock};
 use olive_azureml::cloud::PlainHttp;
 use olive_azureml::http::{Call, Client, ClientOptions};
+use olive_azureml::repetition::Repetition;
 use olive_azureml::secret::Secret;
 use reqwest::Url;
 use serde_json::{Value, json};
@@ -261,6 +262,29 @@ async fn lists_are_read_page_by_page() {
     assert!(client.pages::<u32>(&Call::arm("/empty")).await.unwrap().is_empty());
     let error = client.pages::<u32>(&Call::arm("/circle")).await.unwrap_err();
     assert!(error.to_string().contains("names this page twice"), "{error}");
+}
+
+#[tokio::test]
+async fn an_operation_is_done_again_where_that_may_help() {
+    let service = numbered(|_, request, _| match request.path.as_str() {
+        "/down" => broken(),
+        _ => status(400),
+    })
+    .await;
+    let clock = SkippingClock::new();
+    let client = client(&service, &clock);
+    let post = async |path: &str| client.post::<_, Value>(&Call::arm(path), &json!({})).await.map(drop);
+    let mut tries = 0;
+    let done = client.repeated(Repetition::default(), async || {
+        tries += 1;
+        if tries < 3 { post("/down").await } else { Ok(()) }
+    });
+    done.await.unwrap();
+    assert_eq!((calls(&service).len(), seconds(&clock)), (2, vec![5.0, 10.0]));
+    client.repeated(Repetition::default(), async || post("/down").await).await.unwrap_err();
+    assert_eq!((calls(&service).len(), clock.slept().len()), (6, 5), "four attempts");
+    client.repeated(Repetition::default(), async || post("/wrong").await).await.unwrap_err();
+    assert_eq!((calls(&service).len(), clock.slept().len()), (7, 5), "once");
 }
 
 /// A clock that somebody cancels while it sleeps.
