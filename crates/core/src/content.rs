@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::Metadata;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -139,7 +138,7 @@ fn hash_file(path: &Path) -> std::io::Result<String> {
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE.min(usize::try_from(file.metadata()?.len()).unwrap_or(PIECE).max(1))];
     loop {
-        match file.read(&mut piece)? {
+        match file::read_piece(&mut file, &mut piece)? {
             0 => return Ok(hasher.finalize().to_hex().to_string()),
             read => hasher.update_rayon(&piece[..read]),
         };

@@ -35,6 +35,19 @@ pub fn read_to_string(path: &Path) -> Result<String> {
     Ok(text)
 }
 
+/// Reads a piece, as [`Read::read`] does; where a signal interrupts that, it is done again.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_piece(from: &mut impl Read, piece: &mut [u8]) -> Result<usize> {
+    loop {
+        match from.read(piece) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 /// Opens the file that stands for a lock, made if need be. What is in it stays, and a link is not followed.
 ///
 /// # Errors
@@ -137,6 +150,22 @@ mod tests {
         symlink("/dev/zero", &link).unwrap();
         assert!(read(&link).unwrap_err().to_string().contains("a device"));
         assert!(read(dir.path()).unwrap_err().to_string().contains("a folder"));
+    }
+
+    #[test]
+    fn an_interrupted_read_is_done_again() {
+        struct Signalled(bool);
+        impl Read for Signalled {
+            fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
+                if std::mem::take(&mut self.0) {
+                    return Err(ErrorKind::Interrupted.into());
+                }
+                piece[0] = 7;
+                Ok(1)
+            }
+        }
+        let mut piece = [0; 2];
+        assert_eq!((read_piece(&mut Signalled(true), &mut piece).unwrap(), piece), (1, [7, 0]));
     }
 
     #[test]

@@ -13,13 +13,14 @@ use hf_hub::api::tokio::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use olive_core::error::IoContext;
 use olive_core::event::{Event, EventSink, Unit};
+use olive_core::file;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderMap, RANGE};
 use reqwest::{Client, Response, StatusCode, redirect};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -397,7 +398,7 @@ impl Body<'_> {
     async fn take_up(&mut self, size: Option<u64>, progress: &Progress) -> Result<()> {
         let mut buffer = vec![0; 1 << 20];
         loop {
-            let read = self.file.read(&mut buffer).at("read", &self.path)?;
+            let read = file::read_piece(&mut self.file, &mut buffer).at("read", &self.path)?;
             if read == 0 {
                 break;
             }

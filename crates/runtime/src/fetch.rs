@@ -8,7 +8,6 @@ use olive_core::file;
 use sha2::{Digest, Sha256};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Begins the names of folders in which a wheel is unpacked.
@@ -101,7 +100,7 @@ fn sha256(path: &Path) -> std::io::Result<String> {
     let mut file = File::open(path)?;
     let mut piece = vec![0; 1 << 20];
     loop {
-        match file.read(&mut piece)? {
+        match file::read_piece(&mut file, &mut piece)? {
             0 => break,
             read => hasher.update(&piece[..read]),
         }
