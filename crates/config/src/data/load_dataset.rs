@@ -10,6 +10,7 @@ use crate::values::Setting;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 options! {
     #[derive(Debug, Clone, PartialEq, Serialize)]
