@@ -1,7 +1,10 @@
 //! What a configuration comes to, in words: passes, options and where their values come from.
 
 use crate::report::wrap;
-use olive_config::{DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption, System, SystemKind};
+use olive_config::{
+    AzureMlResource, DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption, ResourcePath, System,
+    SystemKind,
+};
 use olive_engine::passes::{DataPurpose, PassConfig};
 use olive_engine::{Host, Plan, RunConfig, Step};
 use std::path::Path;
@@ -72,17 +75,31 @@ fn field(name: &str, value: &str) -> String {
 fn model(model: &InputModel) -> String {
     match model {
         InputModel::HuggingFace { model_path, adapter_path, revision, .. } => {
-            let mut text = model_path.to_string();
+            let mut text = path(model_path);
             if let Some(revision) = revision {
                 text.push_str(&format!(" at {revision}"));
             }
             if let Some(adapter) = adapter_path {
-                text.push_str(&format!(" with the adapter {adapter}"));
+                text.push_str(&format!(" with the adapter {}", path(adapter)));
             }
             text
         }
-        InputModel::Onnx { model_path } => format!("{model_path} (ONNX)"),
+        InputModel::Onnx { model_path } => format!("{} (ONNX)", path(model_path)),
     }
+}
+
+fn path(path: &ResourcePath) -> String {
+    match path {
+        ResourcePath::Local(path) => path.clone(),
+        ResourcePath::AzureMl(resource) => place(resource),
+    }
+}
+
+/// A place in AzureML, short enough for a line.
+fn place(resource: &AzureMlResource) -> String {
+    let AzureMlResource { client, place } = resource;
+    let workspace = client.as_ref().map(|client| format!(" of {}", client.workspace.workspace_name));
+    format!("azureml://{place}{}", workspace.unwrap_or_default())
 }
 
 fn system(config: &RunConfig, name: Option<&str>) -> String {
@@ -136,8 +153,7 @@ fn data(config: &DataConfig) -> String {
             format!(" from {} files", splits.iter().map(|(_, files)| files.len()).sum::<usize>())
         }
         DataFiles::AzureMl(resources) => {
-            let places: Vec<String> = resources.iter().map(ToString::to_string).collect();
-            format!(" from {}", places.join(", "))
+            format!(" from {}", resources.iter().map(place).collect::<Vec<_>>().join(", "))
         }
         DataFiles::Remote { kind, description } => {
             format!(" from {description} ({kind}, cannot be read yet)")

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// All three passes on one compute, with data in its workspace.
-const COMPLETE: &str = r#"{
+pub const COMPLETE: &str = r#"{
   "azureml_client": {
     "subscription_id": "5e0a1c7e-0b1d-4c1e-9b57-3f5c9f2f7a10", "resource_group": "rg-ml",
     "workspace_name": "ml-west", "keyvault_name": "ml-vault"
@@ -194,6 +194,7 @@ fn a_system_is_read_with_all_that_its_jobs_need() {
     assert_eq!(plain.azureml_client.as_ref(), Some(client));
     assert!(plain.systems["other"].azure_ml.is_none(), "nothing runs there");
 
+    let id = "00000000-0000-4000-8000-000000000002";
     let mut config = complete();
     config["systems"]["aml"]["config"] = json!({
         "accelerators": [{"device": "gpu", "execution_providers": ["CUDAExecutionProvider"]}],
@@ -205,7 +206,7 @@ fn a_system_is_read_with_all_that_its_jobs_need() {
         "azureml_client_config": {
             "subscription_id": "00000000-0000-4000-8000-000000000001", "resource_group": "g",
             "workspace_name": "own", "keyvault_name": "vault", "read_timeout": 9,
-            "default_auth_params": {"exclude_cli_credential": true, "managed_identity_client_id": "id"},
+            "default_auth_params": {"exclude_cli_credential": true, "managed_identity_client_id": id},
         },
     });
     let config = load(&config);
@@ -213,7 +214,7 @@ fn a_system_is_read_with_all_that_its_jobs_need() {
     assert_eq!((aml.client.workspace.workspace_name.as_str(), aml.client.read_timeout), ("own", 9));
     let credentials = &aml.client.credentials;
     assert!(
-        credentials.exclude_cli_credential && credentials.managed_identity_client_id.as_deref() == Some("id")
+        credentials.exclude_cli_credential && credentials.managed_identity_client_id.as_deref() == Some(id)
     );
     assert_eq!((aml.hf_token_vault.as_deref(), aml.datastore.as_str()), (Some("vault"), "mine"));
     assert_eq!(aml.timeout.map(|timeout| timeout.seconds), Some(3600));
@@ -259,6 +260,12 @@ fn each_mistake_is_named_where_it_stands() {
             r#""default_auth_params": {"exclude_cli_credentials": true}"#.into(),
             "azureml_client.default_auth_params.exclude_cli_credentials".into(),
             "has no option",
+        ),
+        (
+            r#""keyvault_name": "ml-vault""#,
+            r#""default_auth_params": {"managed_identity_client_id": "<client id>"}"#.into(),
+            "azureml_client.default_auth_params.managed_identity_client_id".into(),
+            "is a placeholder",
         ),
         ("\"gpu-cluster\"", "\"xxxx\"".into(), format!("{aml}.aml_compute"), "is a placeholder"),
         (r#""aml_compute": "gpu-cluster","#, String::new(), "systems.aml".into(), "needs `aml_compute`"),

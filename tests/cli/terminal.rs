@@ -1,6 +1,7 @@
 //! What a run says on a terminal, which `script` of util-linux makes.
 #![cfg(target_os = "linux")]
 
+use crate::azure::COMPLETE;
 use crate::support::binary::{root, text};
 use crate::support::quickstart::Quickstart;
 use std::process::{Command, Stdio};
@@ -55,6 +56,27 @@ fn the_plan_fits_a_terminal_of_80_columns() {
             assert!(line.chars().count() <= columns, "{line}");
         }
     }
+}
+
+/// So does one whose passes run elsewhere, on data with a long address.
+#[test]
+fn the_plan_of_jobs_fits_a_terminal_of_80_columns() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("c.json"), COMPLETE).expect("written");
+    let workspace =
+        "subscriptions/5e0a1c7e-0b1d-4c1e-9b57-3f5c9f2f7a10/resourcegroups/rg-ml/workspaces/ml-west";
+    let validate = format!(
+        "stty cols 80 rows 24; '{}' validate c.json --set \
+         data_configs.rows.load_dataset_config.data_files=azureml://{workspace}/datastores/store/paths/rows.jsonl",
+        assert_cmd::cargo::cargo_bin("olive").display()
+    );
+    let mut command = Command::new("script");
+    command.args(["-qec", &validate, "/dev/null"]).current_dir(folder.path()).stdin(Stdio::null());
+    let told = text(&command.env("TERM", "dumb").output().expect("`script` starts").stdout);
+    let lines: Vec<&str> = told.lines().skip_while(|line| !line.starts_with("c.json: ")).collect();
+    assert!(lines.contains(&"  jobs    1: lora, merge, builder on aml"), "{told}");
+    assert!(lines.iter().any(|line| line.contains("azureml://datastores/store/paths/rows.jsonl")), "{told}");
+    assert_eq!(lines.iter().find(|line| line.chars().count() > 80), None);
 }
 
 #[test]

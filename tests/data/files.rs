@@ -476,8 +476,10 @@ fn what_cannot_be_found_is_said() {
 
     let place = AzureMlPlace::Datastore { datastore: "store".into(), path: "rows".into() };
     let resource = AzureMlResource { client: None, place };
-    let dir_there =
-        LoadDataset { data_dir: Some(ResourcePath::AzureMl(resource.clone())), ..of(Path::new("json")) };
+    let dir_there = LoadDataset {
+        data_dir: Some(ResourcePath::AzureMl(Box::new(resource.clone()))),
+        ..of(Path::new("json"))
+    };
     assert!(error(dir_there).contains("`azureml://datastores/store/paths/rows`"));
     let remote = LoadDataset { data_files: DataFiles::AzureMl(vec![resource]), ..load("json", &[]) };
     let model = toy_model(dir.path());

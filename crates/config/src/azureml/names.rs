@@ -22,6 +22,10 @@ pub(crate) enum AzureName {
     Job,
     Output,
     Image,
+    /// Of a Kubernetes compute.
+    InstanceType,
+    /// The client id of an identity.
+    Identity,
 }
 
 /// Why something is no name of its kind.
@@ -116,6 +120,8 @@ impl AzureName {
             AzureName::Version => (&DOTTED, "a version, of letters, digits, `-`, `_` and `.`"),
             AzureName::Job => (&ASSET, "a job, of letters, digits, `-` and `_`"),
             AzureName::Output => (&ASSET, "an output, of letters, digits, `-` and `_`"),
+            AzureName::InstanceType => (&DOTTED, "an instance type, of letters, digits, `-` and `.`"),
+            AzureName::Identity => (&UUID, "the client id of an identity, a UUID"),
             AzureName::Image => (&NO_SPACE, "the name of an image, without spaces"),
             AzureName::Path => return None,
         };
@@ -159,6 +165,12 @@ impl AzureName {
             AzureName::Job => "give the job: `az ml job list -o table`, or Jobs in AzureML's studio",
             AzureName::Output => {
                 "give the output of the job: `az ml job show --name JOB --query outputs`, or the job in AzureML's studio"
+            }
+            AzureName::InstanceType => {
+                "give an instance type of the Kubernetes compute: `kubectl get instancetype`"
+            }
+            AzureName::Identity => {
+                "give the client id of the identity: `az identity list -o table`, or Managed Identities in the portal"
             }
             AzureName::Image => {
                 "give a Docker image, for example mcr.microsoft.com/azureml/openmpi4.1.0-cuda11.8-cudnn8-ubuntu22.04"

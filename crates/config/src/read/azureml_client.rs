@@ -26,6 +26,8 @@ pub(super) struct ClientBlock<'n> {
     values: Values,
     options: AzureMlClientOptions,
     credentials: CredentialOptions,
+    /// Of `default_auth_params`.
+    credential_values: Values,
 }
 
 impl<'n> ClientBlock<'n> {
@@ -38,14 +40,15 @@ impl<'n> ClientBlock<'n> {
             Some(inner) => Fields::open(inner.node, &inner.path, &DEFAULT_AUTH_PARAMS, findings),
             None => Fields::empty(&found.path, found.at, &DEFAULT_AUTH_PARAMS),
         };
-        let credentials = CredentialOptions::read(&inner.resolve(Era::New, findings))?;
+        let credential_values = inner.resolve(Era::New, findings);
+        let credentials = CredentialOptions::read(&credential_values)?;
         let options = AzureMlClientOptions::read(&values)?;
-        Some(ClientBlock { fields, values, options, credentials })
+        Some(ClientBlock { fields, values, options, credentials, credential_values })
     }
 
     /// The client as it stands there, for what may turn out not to be needed. `None`: the workspace is not named, or not
     /// in the block itself.
-    pub(super) fn as_written(self) -> Option<AzureMlClient> {
+    pub(super) fn unchecked(self) -> Option<AzureMlClient> {
         let workspace = self.options.workspace()?;
         Some(self.options.client(workspace, self.credentials))
     }
@@ -56,7 +59,14 @@ impl<'n> ClientBlock<'n> {
             Some(path) => self.named_in(path, findings),
             None => self.named_here(findings),
         };
-        Some(self.options.client(workspace?, self.credentials))
+        let mut sound = true;
+        for key in ["managed_identity_client_id", "workload_identity_client_id"] {
+            let id = self.credential_values.text(key);
+            sound &=
+                id.is_none_or(|id| check(AzureName::Identity, key, id, &self.credential_values, findings));
+        }
+        let client = self.options.client(workspace?, self.credentials);
+        sound.then_some(client)
     }
 
     fn named_here(&self, findings: &mut Findings) -> Option<Workspace> {

@@ -161,7 +161,10 @@ impl<'s, 'n> SystemBlock<'s, 'n> {
         if several {
             values.error("instance_count", SEVERAL, Some(SEVERAL_HINT.into()), findings);
         }
-        (!several).then_some(JobResources { instance_type, shm_size, docker_args, properties })
+        let kind = instance_type.as_deref();
+        let kind =
+            kind.is_none_or(|kind| check(AzureName::InstanceType, "instance_type", kind, values, findings));
+        (!several && kind).then_some(JobResources { instance_type, shm_size, docker_args, properties })
     }
 
     fn one_machine(&self, options: &AzureMlSystemOptions, findings: &mut Findings) -> bool {

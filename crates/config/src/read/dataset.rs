@@ -178,7 +178,7 @@ fn files_of(
     for resource in resources {
         match resource {
             ResourcePath::Local(file) => here.push(file),
-            ResourcePath::AzureMl(resource) => azureml.push(resource),
+            ResourcePath::AzureMl(resource) => azureml.push(*resource),
         }
     }
     if !here.is_empty() && !azureml.is_empty() {

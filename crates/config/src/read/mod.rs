@@ -1,5 +1,6 @@
 //! The tree into [`RunConfig`]: every reference resolved, every value checked, every default filled in.
 
+mod accelerator;
 mod azureml_client;
 mod azureml_system;
 pub(crate) mod context;
@@ -84,7 +85,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         path: file.to_owned(),
         document: root.to_json(),
         workflow_id,
-        azureml_client: client.and_then(ClientBlock::as_written),
+        azureml_client: client.and_then(ClientBlock::unchecked),
         input_model: model.input?,
         systems: systems.into_map(),
         passes: passes.passes,

@@ -9,11 +9,12 @@ use crate::azureml::{
 use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
-use crate::node::{Node, NodeValue};
-use crate::option::Block;
+use crate::node::Node;
+use crate::option::{Block, TEXT};
 use crate::origin::Era;
 use crate::place::{At, join};
 use crate::values::Values;
+use serde_json::Value as Json;
 
 /// Who uses what is read.
 #[derive(Debug, Clone, Copy)]
@@ -51,29 +52,35 @@ pub(super) fn read(
     consumer: Consumer<'_>,
     findings: &mut Findings,
 ) -> Option<ResourcePath> {
-    match &node.value {
-        NodeValue::Text(text) if text.is_empty() => {
+    if node.as_object().is_some() {
+        return object(node, path, consumer, findings);
+    }
+    let text = match TEXT.read(node) {
+        Ok(Json::String(text)) if !text.is_empty() => text,
+        Ok(_) => {
             findings.error(node.at, path, "the path is empty", None);
-            None
+            return None;
         }
-        NodeValue::Text(text) if text.starts_with("azureml:") => {
-            let resource = address(text, None, consumer, node.at, path, findings);
-            resource.map(ResourcePath::AzureMl)
-        }
-        NodeValue::Text(text) => Some(ResourcePath::Local(text.clone())),
-        NodeValue::Object(_) => object(node, path, consumer, findings),
-        _ => {
+        Err(_) => {
             let message = format!("expected a path, found {}", node.describe());
             findings.error(node.at, path, message, None);
-            None
+            return None;
         }
+    };
+    if text.starts_with("azureml:") {
+        let resource = address(&text, None, consumer, node.at, path, findings)?;
+        return Some(ResourcePath::AzureMl(Box::new(resource)));
     }
+    Some(ResourcePath::Local(text))
 }
 
 fn object(node: &Node, path: &str, consumer: Consumer<'_>, findings: &mut Findings) -> Option<ResourcePath> {
     let word = node.get("type").and_then(Node::as_text).unwrap_or_default();
     match Kind::of(word) {
-        Some(kind) => kind.read(node, path, consumer, findings).map(ResourcePath::AzureMl),
+        Some(kind) => {
+            let resource = kind.read(node, path, consumer, findings)?;
+            Some(ResourcePath::AzureMl(Box::new(resource)))
+        }
         None if word.is_empty() || known(word).is_some() => local(node, path, findings),
         None => {
             let hint = nearest(word, TYPES).map_or_else(
@@ -166,7 +173,7 @@ impl Kind {
         let client = own.and_then(|found| {
             let client = ClientBlock::read(found, findings)?;
             match consumer {
-                Consumer::Unknown => client.as_written(),
+                Consumer::Unknown => client.unchecked(),
                 Consumer::Job(_) => client.checked(findings),
             }
         });

@@ -1,5 +1,6 @@
 //! `systems`, and the references to them.
 
+use super::accelerator::{self, ACCELERATORS_EXAMPLE, Implicit, Missing, check_providers};
 use super::azureml_system::SystemBlock;
 use super::resource::Consumer;
 use crate::fields::{Fields, GivenOption};
@@ -8,11 +9,10 @@ use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
 use crate::option::Block;
 use crate::origin::Era;
-use crate::place::{At, join};
-use crate::run_config::{Accelerator, System, SystemKind};
+use crate::place::join;
+use crate::run_config::{System, SystemKind};
 use crate::tables::{
-    ACCELERATOR, AZURE_MACHINES, AZURE_ML, AcceleratorOptions, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS,
-    PYTHON_ENVIRONMENT,
+    AZURE_MACHINES, AZURE_ML, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS, PYTHON_ENVIRONMENT,
 };
 use crate::values::Values;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,21 +26,6 @@ struct Written<'n> {
     machine: Option<&'static str>,
     /// What its accelerators leave out, which only a target must say.
     implicit: Vec<Implicit>,
-}
-
-/// An accelerator that leaves something out.
-struct Implicit {
-    missing: Missing,
-    /// What it is taken for.
-    device: String,
-    at: At,
-    path: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Device,
-    Providers,
 }
 
 /// What a system is referred to for.
@@ -170,9 +155,10 @@ impl<'n> Systems<'n> {
         let fields = Fields::open(node, &path, kind.block(), findings);
         let values = fields.resolve(Era::New, findings);
         let mut implicit = Vec::new();
-        let accelerators = fields.found("accelerators");
-        let mut accelerators =
-            accelerators.map(|found| self.accelerators(found, &mut implicit, findings)).unwrap_or_default();
+        let mut accelerators = match fields.found("accelerators") {
+            Some(found) => accelerator::read(found, &self.providers, &mut implicit, findings),
+            None => Vec::new(),
+        };
         let machine = machine(type_name);
         if machine.is_some() {
             accelerators.retain(|accelerator| accelerator.device == "gpu");
@@ -186,80 +172,6 @@ impl<'n> Systems<'n> {
         Some(())
     }
 
-    fn accelerators(
-        &self,
-        found: &GivenOption<'_>,
-        implicit: &mut Vec<Implicit>,
-        findings: &mut Findings,
-    ) -> Vec<Accelerator> {
-        let NodeValue::List(items) = &found.node.value else {
-            let message = format!("expected a list of accelerators, found {}", found.node.describe());
-            let hint = format!("for example {ACCELERATORS_EXAMPLE}");
-            findings.error(found.node.at, &found.path, message, Some(hint));
-            return Vec::new();
-        };
-        let items = items.iter().enumerate();
-        items
-            .filter_map(|(index, item)| {
-                self.accelerator(item, &format!("{}[{index}]", found.path), implicit, findings)
-            })
-            .collect()
-    }
-
-    fn accelerator(
-        &self,
-        node: &Node,
-        path: &str,
-        implicit: &mut Vec<Implicit>,
-        findings: &mut Findings,
-    ) -> Option<Accelerator> {
-        // Up to Olive 0.5 an accelerator was its device.
-        let device = Node {
-            value: NodeValue::Object(vec![crate::node::NodeEntry {
-                key: "device".into(),
-                at: node.at,
-                node: node.clone(),
-            }]),
-            at: node.at,
-        };
-        let fields =
-            Fields::open(if node.as_text().is_some() { &device } else { node }, path, &ACCELERATOR, findings);
-        let values = fields.resolve(Era::New, findings);
-        let AcceleratorOptions { device, execution_providers: mut providers } =
-            AcceleratorOptions::read(&values)?;
-        if let Some(found) = fields.found("execution_providers") {
-            check_providers(&mut providers, found.node, &found.path, findings);
-        }
-        let mut missing = Vec::new();
-        let device = match device {
-            Some(device) => device,
-            None if fields.found("device").is_some() => return None,
-            None if providers.is_empty() => {
-                findings.error(node.at, path, "an accelerator needs `device` or `execution_providers`", None);
-                return None;
-            }
-            None => {
-                missing.push(Missing::Device);
-                if providers[0] == "CPUExecutionProvider" { "cpu".into() } else { "gpu".into() }
-            }
-        };
-        if providers.is_empty() {
-            providers.clone_from(&self.providers);
-        }
-        if providers.is_empty() {
-            missing.push(Missing::Providers);
-            providers
-                .push(if device == "gpu" { "CUDAExecutionProvider" } else { "CPUExecutionProvider" }.into());
-        }
-        implicit.extend(missing.into_iter().map(|missing| Implicit {
-            missing,
-            device: device.clone(),
-            at: node.at,
-            path: path.to_owned(),
-        }));
-        Some(Accelerator { device, execution_providers: providers })
-    }
-
     /// The name of the system that an option refers to, if it can be what it is meant for.
     pub(super) fn reference(
         &mut self,
@@ -270,16 +182,17 @@ impl<'n> Systems<'n> {
         let found = found?;
         let name = self.name(found, findings)?;
         let kind = self.map.get(&name)?.kind;
+        if self.local {
+            if kind != SystemKind::Local && self.said.insert(name.clone()) {
+                let kind = kind.name();
+                let message =
+                    format!("`{name}` ({kind}) is left alone: every pass runs on this machine (--local)");
+                findings.warn(found.at, &found.path, message);
+            }
+            return Some(name);
+        }
         match kind {
             SystemKind::Local => {}
-            _ if self.local => {
-                if self.said.insert(name.clone()) {
-                    let kind = kind.name();
-                    let message =
-                        format!("`{name}` ({kind}) is left alone: every pass runs on this machine (--local)");
-                    findings.warn(found.at, &found.path, message);
-                }
-            }
             SystemKind::AzureMl => match role {
                 Role::Host => self.check_host(&name, findings),
                 Role::Target => self.check_target(&name, findings),
@@ -423,8 +336,6 @@ impl<'n> Systems<'n> {
     }
 }
 
-const ACCELERATORS_EXAMPLE: &str = r#"[{"device": "gpu", "execution_providers": ["CUDAExecutionProvider"]}]"#;
-
 impl Written<'_> {
     /// Olive asks accelerators of its names for machines, though it takes their GPUs only.
     fn check_machine(&self, system: &System, findings: &mut Findings) {
@@ -432,26 +343,6 @@ impl Written<'_> {
             let message = "accelerators is required for AzureML system";
             let hint = format!("\"accelerators\": {ACCELERATORS_EXAMPLE}");
             findings.error(self.node.at, &self.path, message, Some(hint));
-        }
-    }
-}
-
-/// Puts names into their right spelling; unknown ones are errors.
-fn check_providers(names: &mut [String], node: &Node, path: &str, findings: &mut Findings) {
-    for (index, name) in names.iter_mut().enumerate() {
-        match PROVIDERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)) {
-            Some((known, _)) => (*known).clone_into(name),
-            None => {
-                let (at, path) = match &node.value {
-                    NodeValue::List(items) => {
-                        (items.get(index).and_then(|item| item.at), format!("{path}[{index}]"))
-                    }
-                    _ => (node.at, path.to_owned()),
-                };
-                let hint = nearest(name, PROVIDERS.iter().map(|(known, _)| *known))
-                    .map(|near| format!("did you mean `{near}`?"));
-                findings.error(at, path, format!("there is no execution provider `{name}`"), hint);
-            }
         }
     }
 }

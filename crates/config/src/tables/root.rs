@@ -52,7 +52,7 @@ options! {
             /// How many builds run at once.
             - "max_concurrent_builds" = at_least(1), ignored("builds are not supported");
             /// System that runs the whole workflow.
-            - "workflow_host" = Kind::Any, ignored("the workflow runs on this machine");
+            - "workflow_host" = Kind::Any, ignored("passes run where `host` says");
         }
     }
 }
