@@ -139,6 +139,7 @@ pub(crate) fn of_the_engine(globals: &Globals, memory: MemoryPolicy) -> Result<E
         host: host(),
         home: home(),
         foreign_files: ForeignFiles::default(),
+        executors: Vec::new(),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     })

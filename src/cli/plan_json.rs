@@ -60,7 +60,6 @@ fn step(step: &Step, state: &StepState) -> Value {
             value["memory"] = json!(memory.map(|need| need.estimate.total()));
         }
         StepState::NoInput => value["reason"] = "the input model is not on this machine".into(),
-        StepState::InputElsewhere => value["reason"] = "the job fetches the input model".into(),
         StepState::NoKey { reason } => value["reason"] = json!(reason),
     }
     value

@@ -23,7 +23,6 @@ fn state(state: &StepState, available: &Available) -> String {
         StepState::NoInput => {
             "unknown: the input model is not on this machine yet, or not yet converted".to_owned()
         }
-        StepState::InputElsewhere => "unknown: the job fetches the input model".to_owned(),
         StepState::NoKey { reason } => format!("unknown: {reason}"),
     }
 }

@@ -58,6 +58,7 @@ impl Session {
             host: environment::host(),
             home: environment::home(),
             foreign_files: ForeignFiles::default(),
+            executors: Vec::new(),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
         }

@@ -160,6 +160,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
         host: Some("here".into()),
         home: None,
         foreign_files: Default::default(),
+        executors: Vec::new(),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     };

@@ -1,5 +1,6 @@
 //! What a workflow may use of the world around it. Nothing in this crate reads environment variables or prints.
 
+use crate::executor::Executor;
 use crate::output::ForeignFiles;
 use crate::passes::MemoryPolicy;
 use olive_core::cancel::CancelFlag;
@@ -25,6 +26,8 @@ pub struct Environment {
     pub foreign_files: ForeignFiles,
     /// Raised to stop at the next safe point.
     pub cancel: CancelFlag,
+    /// That run passes on other machines.
+    pub executors: Vec<Box<dyn Executor>>,
     /// Where the workflow says what it does.
     pub events: Arc<EventHub>,
 }

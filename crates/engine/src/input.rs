@@ -73,12 +73,6 @@ fn local(path: &ResourcePath) -> Result<&str, EngineError> {
     }
 }
 
-/// Whether a model that was looked for is one that jobs elsewhere fetch for themselves.
-pub fn is_fetched_by_jobs(error: &Error) -> bool {
-    let hub = matches!(error.downcast_ref(), Some(ModelError::Hub { .. }));
-    hub || matches!(error.downcast_ref(), Some(EngineError::InputInAzureMl { .. }))
-}
-
 /// Whether a model that was looked for by `options`, without fetching or converting, will not be found by a run either:
 /// models of the hub may be fetched, and GGUF files converted.
 pub fn stays_missing(error: &Error, options: &SourceOptions) -> bool {

@@ -4,6 +4,7 @@ pub mod cache;
 mod environment;
 pub mod error;
 pub mod executor;
+mod flow_input;
 mod host;
 pub mod input;
 mod memory;
@@ -18,6 +19,7 @@ mod workflow;
 
 pub use environment::Environment;
 pub use error::EngineError;
+pub use flow_input::FlowInput;
 pub use host::Host;
 pub use outcome::{FlowOutcome, OutputState, StepOutcome, WorkflowOutcome};
 pub use output::ForeignFiles;

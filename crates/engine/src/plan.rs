@@ -1,8 +1,9 @@
 //! What will be done: every pass checked against its input, every cache key computed, nothing run yet.
 
-use super::{EngineError, Host, input};
+use super::{EngineError, FlowInput, Host, input};
 use crate::cache::store::ArtefactId;
 use crate::cache::{KeyHasher, Store};
+use crate::executor::Executor;
 use crate::passes::{self, Pass, PassConfig, REGISTRY, RunConfig};
 use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
@@ -116,10 +117,11 @@ impl Plan {
     /// Everything that can be found wrong before a model is fetched or a pass run.
     ///
     /// # Errors
-    /// The first host that passes cannot run on, else the first pass that could not be run.
-    pub fn check(&self) -> Result<()> {
+    /// The first host that none of these executors, or this machine, reaches, else the first pass that could not be run.
+    pub fn check(&self, elsewhere: &[Box<dyn Executor>]) -> Result<()> {
         let mut steps = self.flows.iter().flat_map(|flow| &flow.steps);
-        if let Some(step) = steps.clone().find(|step| !step.host.is_here()) {
+        let reached = |host: &Host| host.is_here() || elsewhere.iter().any(|executor| executor.reaches(host));
+        if let Some(step) = steps.clone().find(|step| !reached(&step.host)) {
             return Err(EngineError::Host { host: step.host.to_string() }.into());
         }
         steps.try_for_each(Step::check)
@@ -148,7 +150,12 @@ impl Step {
     /// What can be found wrong before the model is looked at.
     pub(crate) fn check(&self) -> Result<()> {
         self.host.check_files()?;
-        match self.pass.check() {
+        self.checked(self.pass.check())
+    }
+
+    /// What a check comes to, given where the step runs.
+    fn checked(&self, checked: Result<()>) -> Result<()> {
+        match checked {
             // A job reads what lies beside it.
             Err(error) if self.host.azure_ml().is_some() && is_in_azureml(&error) => Ok(()),
             checked => Ok(checked.map_err(|source| self.refused(source))?),
@@ -202,7 +209,7 @@ impl Flow {
             if key.is_some_and(|key| store.look_up(&key.artefact_id(step)).is_ok()) {
                 continue;
             }
-            step.pass.check_input(model).map_err(|source| step.refused(source))?;
+            step.checked(step.pass.check_input(model))?;
         }
         Ok(())
     }
@@ -214,12 +221,12 @@ impl Flow {
     /// A file that cannot be read.
     pub fn keys(
         &self,
-        model: &ModelHandle,
+        input: &FlowInput,
         device: DeviceChoice,
         contents: &ContentHashes,
     ) -> Result<Vec<StepKey>> {
         let mut hasher = KeyHasher::new(contents);
-        hasher.model(model)?;
+        input.feed(&mut hasher)?;
         let mut input = hasher.finish();
         let mut keys = Vec::with_capacity(self.steps.len());
         for step in &self.steps {

@@ -2,7 +2,7 @@
 
 use super::plan::{Flow, StepKey};
 use super::workflow::destination;
-use super::{Environment, Plan, Step, input, memory};
+use super::{Environment, FlowInput, Plan, Step, flow_input, memory};
 use crate::cache::Store;
 use crate::cache::store::Unusable;
 use crate::error::EngineError;
@@ -44,8 +44,6 @@ pub enum StepState {
     ToRun { changed: Option<PathBuf>, memory: Option<MemoryNeed> },
     /// Its key is not known, as the input model is not on this machine yet, or not yet converted.
     NoInput,
-    /// Its key is not known, as the input model is fetched by a job elsewhere.
-    InputElsewhere,
     /// Its key is not known, as something that enters it cannot be read.
     NoKey { reason: String },
 }
@@ -94,29 +92,24 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
     };
     let steps = plan.flows.iter().flat_map(|flow| &flow.steps);
     steps.for_each(|step| looking.meet(step.check()));
-    let resolved = input::resolve(&config.input_model, &environment.looking(), &());
-    let outputs = check_outputs(config, plan, environment, resolved.as_ref().ok());
+    let looked = flow_input::look(&config.input_model, plan, environment);
+    let here = looked.as_ref().ok().and_then(Option::as_ref).and_then(FlowInput::here);
+    let outputs = check_outputs(config, plan, environment, here);
     looking.meet(outputs);
-    let input = match resolved {
-        Ok(input) => Some(input),
-        Err(error) => {
-            let left_to_jobs = plan.begins_elsewhere() && input::is_fetched_by_jobs(&error);
-            if !left_to_jobs && input::stays_missing(&error, &environment.source) {
-                looking.meet(Err(error));
-            }
-            None
-        }
-    };
+    let input = looked.unwrap_or_else(|error| {
+        looking.meet(Err(error));
+        None
+    });
     let contents = ContentHashes::open(&config.engine.cache_dir);
     let mut flows = Vec::with_capacity(plan.flows.len());
     for flow in &plan.flows {
         let keys = input.as_ref().map(|model| flow.keys(model, environment.device, &contents));
         if !looking.is_refused() {
             let keys = keys.as_ref().and_then(|keys| keys.as_deref().ok());
-            let checked = flow.check_input(input.as_ref(), keys, &looking.store);
+            let checked = flow.check_input(input.as_ref().and_then(FlowInput::here), keys, &looking.store);
             looking.meet(checked);
         }
-        flows.push(looking.states(flow, input.as_ref().zip(keys)));
+        flows.push(looking.states(flow, input.as_ref().map(FlowInput::handle).zip(keys)));
     }
     let Looking { available, obstacles, .. } = looking;
     Prospects { flows, obstacles, available }
@@ -164,7 +157,6 @@ impl Looking<'_> {
     fn states(&mut self, flow: &Flow, known: Option<(&ModelHandle, Result<Vec<StepKey>>)>) -> Vec<StepState> {
         let all = |state: StepState| vec![state; flow.steps.len()];
         match known {
-            None if flow.begins_elsewhere() => all(StepState::InputElsewhere),
             None => all(StepState::NoInput),
             Some((_, Err(error))) => all(StepState::NoKey { reason: error.to_string() }),
             Some((model, Ok(keys))) => {

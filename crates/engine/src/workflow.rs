@@ -1,16 +1,15 @@
 //! A whole configuration, from the input model to the output folders.
 
 use super::plan::{Flow, StepKey};
-use super::{Environment, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory, output};
+use super::{Environment, FlowInput, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory, output};
 use crate::cache::{CacheError, Store};
-use crate::executor::{Execution, Executors, LocalExecutor};
+use crate::executor::{Execution, Executor, Executors, LocalExecutor};
 use crate::output::{Destination, HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::stages::stages;
 use olive_core::content::ContentHashes;
 use olive_core::event::{self, Event, EventSink};
-use olive_core::handle::ModelHandle;
 use olive_core::{Result, shown};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -24,7 +23,7 @@ use std::sync::Arc;
 /// # Errors
 /// Whatever stops a step or keeps its result from being written; what was finished stays in the cache.
 pub fn run_workflow(config: &RunConfig, plan: &Plan, environment: &Environment) -> Result<WorkflowOutcome> {
-    plan.check()?;
+    plan.check(&environment.executors)?;
     let recorder = (!config.engine.no_artifacts).then(Arc::<RunRecorder>::default);
     let attached = recorder.clone().map(|recorder| environment.events.attach(recorder));
     for warning in &config.warnings {
@@ -63,7 +62,7 @@ struct FlowRun<'a> {
     /// Its place in the plan.
     number: usize,
     keys: &'a [StepKey],
-    input: &'a ModelHandle,
+    input: &'a FlowInput,
     /// See [`Execution::unchanged`].
     unchanged: &'a dyn Fn() -> Result<()>,
     /// The name of the run's record.
@@ -76,7 +75,7 @@ impl Workflow<'_> {
             self.clean_cache()?;
         }
         let (model, environment) = (&self.config.input_model, self.environment);
-        let here = input::resolve(model, &environment.looking(), &()).ok();
+        let here = FlowInput::resolve(model, self.plan, &environment.looking(), &()).ok();
         if let Some(input) = &here {
             self.check_output_dirs(input)?;
         }
@@ -87,22 +86,21 @@ impl Workflow<'_> {
             // Nothing is fetched for a run that the data stops.
             self.plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, self.store))?;
         }
-        let input = input::resolve(model, &environment.fetching(), &*environment.events)?;
+        let input = FlowInput::resolve(model, self.plan, &environment.fetching(), &*environment.events)?;
         self.check_output_dirs(&input)?;
-        let executors = Executors::new(vec![Box::new(LocalExecutor::new(
-            environment.device.open()?,
-            environment.memory,
-        ))]);
+        let local = LocalExecutor::new(environment.device.open()?, environment.memory);
+        let elsewhere = environment.executors.iter().map(|executor| &**executor);
+        let executors = Executors::new(elsewhere.chain([&local as &dyn Executor]).collect());
         let contents = ContentHashes::open(&self.config.engine.cache_dir);
         let keys = self.keys(&input, &contents)?;
         if let Some(recorder) = self.recorder {
             recorder.plan(&self.plan_document(Some(&keys)));
         }
         for (flow, keys) in self.plan.flows.iter().zip(&keys) {
-            flow.check_input(Some(&input), Some(keys), self.store)?;
+            flow.check_input(input.here(), Some(keys), self.store)?;
         }
         for (flow, keys) in self.plan.flows.iter().zip(&keys) {
-            memory::check(flow, &input, keys, self.store, environment)?;
+            memory::check(flow, input.handle(), keys, self.store, environment)?;
         }
         let unchanged = || self.check_unchanged(&input, &contents, &keys);
         for (number, keys) in keys.iter().enumerate() {
@@ -127,7 +125,8 @@ impl Workflow<'_> {
     }
 
     /// No result may take the place of the input model.
-    fn check_output_dirs(&self, input: &ModelHandle) -> Result<()> {
+    fn check_output_dirs(&self, input: &FlowInput) -> Result<()> {
+        let Some(input) = input.here() else { return Ok(()) };
         self.destinations().try_for_each(|destination| destination.check_input(input))
     }
 
@@ -180,7 +179,7 @@ impl Workflow<'_> {
     }
 
     /// The keys of every flow's steps.
-    fn keys(&self, input: &ModelHandle, contents: &ContentHashes) -> Result<Vec<Vec<StepKey>>> {
+    fn keys(&self, input: &FlowInput, contents: &ContentHashes) -> Result<Vec<Vec<StepKey>>> {
         let keys = self.plan.flows.iter().map(|flow| flow.keys(input, self.environment.device, contents));
         let keys = keys.collect::<Result<_>>()?;
         if let Err(error) = contents.save() {
@@ -194,7 +193,7 @@ impl Workflow<'_> {
     /// files may come or go.
     fn check_unchanged(
         &self,
-        input: &ModelHandle,
+        input: &FlowInput,
         contents: &ContentHashes,
         keys: &[Vec<StepKey>],
     ) -> Result<()> {
@@ -204,7 +203,7 @@ impl Workflow<'_> {
         }
         match self.keys(input, contents) {
             Ok(now) if now == keys => Ok(()),
-            _ => changed(input.dir().to_owned()),
+            _ => changed(input.handle().dir().to_owned()),
         }
     }
 
@@ -225,6 +224,7 @@ impl Workflow<'_> {
         let (flow, dir) = (&self.plan.flows[number], self.output_dirs[number].as_path());
         let name = input::hub_model(&self.config.input_model);
         let execution = Execution {
+            config: self.config,
             store: self.store,
             cancel: &self.environment.cancel,
             events: &*self.environment.events,
@@ -236,13 +236,13 @@ impl Workflow<'_> {
         let steps = outcome.borrow().flows[number].steps.clone();
         let publication = Publication {
             output_dir: dir,
-            input,
+            input: input.handle(),
             name: name.as_ref(),
             model: &model,
             steps: &steps,
             history: record.map_or(HistoryFile::Absent, |id| HistoryFile::Written {
                 record: record::runs_dir(&self.way_up(dir)).join(id),
-                stages: stages(&flow.steps, &steps, input),
+                stages: stages(&flow.steps, &steps, input.handle()),
             }),
             foreign: self.environment.foreign_files,
             cancel: &self.environment.cancel,

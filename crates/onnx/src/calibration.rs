@@ -149,7 +149,11 @@ impl Run<'_> {
     fn run(&mut self) -> Result<QuantisationReport> {
         let phase = "choose codes";
         let layers = self.float.spec.num_layers();
-        self.events.emit(Event::PhaseStarted { phase: phase.into(), total: Some(layers as u64), unit: Unit::Steps });
+        self.events.emit(Event::PhaseStarted {
+            phase: phase.into(),
+            total: Some(layers as u64),
+            unit: Unit::Steps,
+        });
         let embedding = Spec::EMBEDDING;
         let embed = |decoder: &Decoder, batches: &[MicroBatch]| -> Result<Vec<HiddenStates>> {
             batches.iter().map(|batch| HiddenStates::embed(decoder, &batch.tokens)).collect()

@@ -37,12 +37,21 @@ pub struct JobModel {
     pub adapter: Option<Place>,
 }
 
-/// The rows of a dataset: the files of every split that is used, in order, and the reader that reads them.
+/// The rows of a dataset, and the reader that reads them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobData {
     pub reader: String,
-    pub splits: Vec<(String, Vec<Place>)>,
+    pub files: JobFiles,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobFiles {
+    /// The files of every split that is used, in order.
+    Splits(Vec<(String, Vec<Place>)>),
+    /// A folder, from whose names the splits follow.
+    Folder(Place),
 }
 
 /// A file or folder that a job finds below one of its inputs, wherever the system puts that.

@@ -12,7 +12,7 @@ pub mod pack;
 pub mod results;
 mod work;
 
-pub use description::{FORMAT, JobData, JobDescription, JobModel, Place};
+pub use description::{FORMAT, JobData, JobDescription, JobFiles, JobModel, Place};
 pub use error::SystemError;
 pub use pack::{Package, Source};
 pub use work::{JobFolders, work};

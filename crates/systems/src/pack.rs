@@ -1,7 +1,8 @@
 //! From steps of a plan to a job.
 
 use crate::SystemError;
-use crate::description::{FORMAT, JobData, JobDescription, JobModel, Place};
+use crate::description::{FORMAT, JobData, JobDescription, JobFiles, JobModel, Place};
+use olive_config::DataFiles;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
 use olive_engine::passes::DataUse;
@@ -23,8 +24,10 @@ pub struct Package {
 pub enum Source {
     /// Files on this machine, by their paths in the input.
     Files(BTreeMap<String, PathBuf>),
-    /// A place that the system knows, as it writes it.
-    Place(String),
+    /// A file that the system knows, as it writes its address.
+    File(String),
+    /// The same of a folder.
+    Folder(String),
 }
 
 /// What the first step works on.
@@ -61,8 +64,7 @@ impl ModelSource {
 pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Package> {
     let mut inputs = BTreeMap::new();
     let mut take = |name: &str, source: Option<Source>| {
-        let source = source?;
-        inputs.insert(name.to_owned(), source);
+        inputs.insert(name.to_owned(), source?);
         Some(Place::input(name))
     };
     let described = JobModel {
@@ -75,9 +77,11 @@ pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Pa
         let name = &used.config.name;
         if !data.contains_key(name) {
             let input = format!("data{}", data.len());
-            let (described, files) = dataset(&used, &input)?;
+            let described = match elsewhere(&used, &input, &mut inputs) {
+                Some(described) => described,
+                None => dataset(&used, &input, &mut inputs)?,
+            };
             data.insert(name.clone(), described);
-            inputs.insert(input, Source::Files(files));
         }
     }
     let description = JobDescription {
@@ -91,7 +95,7 @@ pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Pa
 }
 
 /// The files of a dataset, numbered, as several may have the same name; extensions tell what is in them, so names stay.
-fn dataset(used: &DataUse, input: &str) -> Result<(JobData, BTreeMap<String, PathBuf>)> {
+fn dataset(used: &DataUse, input: &str, inputs: &mut BTreeMap<String, Source>) -> Result<JobData> {
     let (reader, splits) = olive_data::inputs(&used.config.load)?;
     let mut files = BTreeMap::new();
     let mut described = Vec::with_capacity(splits.len());
@@ -108,7 +112,26 @@ fn dataset(used: &DataUse, input: &str) -> Result<(JobData, BTreeMap<String, Pat
         }
         described.push((split.split, places));
     }
-    Ok((JobData { reader: reader.key.to_owned(), splits: described }, files))
+    inputs.insert(input.to_owned(), Source::Files(files));
+    Ok(JobData { reader: reader.key.to_owned(), files: JobFiles::Splits(described) })
+}
+
+/// Rows that lie where the system can read them: every file, or the folder, is an input of its own.
+fn elsewhere(used: &DataUse, input: &str, inputs: &mut BTreeMap<String, Source>) -> Option<JobData> {
+    let load = &used.config.load;
+    let reader = load.data_name.clone();
+    if let DataFiles::AzureMl(resources) = &load.data_files {
+        let mut places = Vec::with_capacity(resources.len());
+        for (number, resource) in resources.iter().enumerate() {
+            let name = format!("{input}_{number}");
+            places.push(Place::input(&name));
+            inputs.insert(name, Source::File(resource.to_string()));
+        }
+        return Some(JobData { reader, files: JobFiles::Splits(vec![("train".into(), places)]) });
+    }
+    let folder = load.data_dir.as_ref()?.azureml()?;
+    inputs.insert(input.to_owned(), Source::Folder(folder.to_string()));
+    Some(JobData { reader, files: JobFiles::Folder(Place::input(input)) })
 }
 
 /// The files directly in a folder that belong to a model.

@@ -1,11 +1,12 @@
 //! What a job does, on the machine that it was sent to.
 
 use crate::SystemError;
-use crate::description::{FORMAT, JobDescription};
+use crate::description::{FORMAT, JobData, JobDescription, JobFiles, Place};
 use crate::mirror::Mirror;
 use crate::results::{JobResult, lay_out};
-use olive_config::{DataFiles, DataPlace, InputModel, LoadOptions};
+use olive_config::{DataFiles, DataPlace, InputModel, LoadOptions, ResourcePath};
 use olive_core::event::{Event, EventSink};
+use olive_core::handle::ModelKind;
 use olive_core::{Result, file};
 use olive_engine::cache::Store;
 use olive_engine::{Environment, Plan, REGISTRY, RunConfig, run_workflow};
@@ -78,15 +79,7 @@ pub fn work(
 fn configuration(description: &JobDescription, folders: &JobFolders) -> Result<RunConfig> {
     let mut places = BTreeMap::new();
     for (name, data) in &description.data {
-        let mut splits = Vec::with_capacity(data.splits.len());
-        for (split, files) in &data.splits {
-            let files: Result<Vec<PathBuf>> = files.iter().map(|place| place.path(&folders.inputs)).collect();
-            splits.push((split.clone(), files?));
-        }
-        places.insert(
-            name.clone(),
-            DataPlace { data_name: data.reader.clone(), data_files: DataFiles::Listed(splits) },
-        );
+        places.insert(name.clone(), place_data(data, folders)?);
     }
     let options = LoadOptions { set: Vec::new(), local: true, places };
     let mut config = RunConfig::from_value(&description.config, Path::new("job.json"), &options, &REGISTRY)?;
@@ -98,29 +91,41 @@ fn configuration(description: &JobDescription, folders: &JobFolders) -> Result<R
     Ok(config)
 }
 
-fn place_model(description: &JobDescription, folders: &JobFolders, model: &mut InputModel) -> Result<()> {
-    let place =
-        |place: &Option<crate::Place>| place.as_ref().map(|place| place.path(&folders.inputs)).transpose();
-    let (base, adapter) = (place(&description.model.base)?, place(&description.model.adapter)?);
-    *model = match (&*model, description.model.kind) {
-        (_, olive_core::handle::ModelKind::Onnx) => match base {
-            Some(model_path) => InputModel::Onnx { model_path },
-            None => return Ok(()),
-        },
-        (InputModel::HuggingFace { model_path, revision, task, trust_remote_code, .. }, _) => {
-            InputModel::HuggingFace {
-                model_path: base
-                    .as_ref()
-                    .map_or(model_path.clone(), |dir| dir.to_string_lossy().into_owned()),
-                adapter_path: adapter,
-                revision: revision.clone().filter(|_| base.is_none()),
-                task: task.clone(),
-                trust_remote_code: *trust_remote_code,
+fn place_data(data: &JobData, folders: &JobFolders) -> Result<DataPlace> {
+    let (data_dir, data_files) = match &data.files {
+        JobFiles::Splits(described) => {
+            let mut splits = Vec::with_capacity(described.len());
+            for (split, places) in described {
+                let files: Result<Vec<PathBuf>> =
+                    places.iter().map(|place| place.path(&folders.inputs)).collect();
+                splits.push((split.clone(), files?));
             }
+            (None, DataFiles::Listed(splits))
         }
-        (InputModel::Onnx { .. }, _) => return Ok(()),
+        JobFiles::Folder(place) => (Some(local(&place.path(&folders.inputs)?)), DataFiles::Unset),
     };
+    Ok(DataPlace { data_name: data.reader.clone(), data_dir, data_files })
+}
+
+fn place_model(description: &JobDescription, folders: &JobFolders, model: &mut InputModel) -> Result<()> {
+    let place = |place: &Option<Place>| place.as_ref().map(|place| place.path(&folders.inputs)).transpose();
+    let (base, adapter) = (place(&description.model.base)?, place(&description.model.adapter)?);
+    match (&mut *model, description.model.kind, base) {
+        (_, ModelKind::Onnx, Some(dir)) => *model = InputModel::Onnx { model_path: local(&dir) },
+        (InputModel::HuggingFace { model_path, adapter_path, revision, .. }, _, base) => {
+            if let Some(dir) = base {
+                *model_path = local(&dir);
+                *revision = None;
+            }
+            *adapter_path = adapter.map(|dir| local(&dir));
+        }
+        (InputModel::Onnx { .. }, ..) => {}
+    }
     Ok(())
+}
+
+fn local(path: &Path) -> ResourcePath {
+    ResourcePath::Local(path.to_string_lossy().into_owned())
 }
 
 /// The passes of the job, in its order.

@@ -83,6 +83,7 @@ pub enum DataFiles {
 pub struct DataPlace {
     /// A reader: `json`, `csv`, …
     pub data_name: String,
+    pub data_dir: Option<ResourcePath>,
     pub data_files: DataFiles,
 }
 

@@ -76,7 +76,7 @@ impl Components<'_> {
         let place = all.places.get(&self.name);
         match place {
             None => self.warn_unreachable(&files, data_dir.as_ref(), consumer, findings),
-            Some(place) => (files, data_dir) = (place.data_files.clone(), None),
+            Some(place) => (files, data_dir) = (place.data_files.clone(), place.data_dir.clone()),
         }
         values.attach("data_files", files);
         if let Some(dir) = data_dir {
@@ -85,7 +85,7 @@ impl Components<'_> {
         let load = LoadDataset::read(values)?;
         Some(match place.cloned() {
             None => load,
-            Some(DataPlace { data_name, .. }) => LoadDataset { data_name, data_dir: None, ..load },
+            Some(DataPlace { data_name, data_dir, .. }) => LoadDataset { data_name, data_dir, ..load },
         })
     }
 

@@ -53,9 +53,17 @@ impl<'a> KeyHasher<'a> {
             ModelHandle::Onnx { dir } => self.folder("onnx", dir, |_| true),
             ModelHandle::HfWithAdapter { base, adapter } => {
                 self.folder("hf", base, ModelFolder::is_model_file)?;
-                self.folder("adapter", adapter, ModelFolder::is_adapter_file)
+                self.adapter(adapter)
             }
         }
+    }
+
+    /// The files of an adapter.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn adapter(&mut self, dir: &Path) -> Result<()> {
+        self.folder("adapter", dir, ModelFolder::is_adapter_file)
     }
 
     fn folder(&mut self, label: &str, dir: &Path, belongs: impl Fn(&str) -> bool) -> Result<()> {

@@ -13,9 +13,10 @@ pub use local::LocalExecutor;
 
 use crate::EngineError;
 use crate::cache::Store;
+use crate::passes::RunConfig;
 use crate::plan::{Flow, Step, StepKey};
 use crate::record::JobNotes;
-use crate::{Host, StepOutcome};
+use crate::{FlowInput, Host, StepOutcome};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
@@ -49,6 +50,8 @@ pub struct Chain<'a> {
     pub total: usize,
     /// The model that the first step works on.
     pub input: &'a ModelHandle,
+    /// Whether that is on this machine; if not, the handle has names, and the jobs fetch it.
+    pub is_here: bool,
     /// The hub's name for `input`, or for its base, if the user gave that.
     pub name: Option<&'a HubModel>,
 }
@@ -63,6 +66,7 @@ impl Chain<'_> {
 /// What an executor may use while it runs a chain.
 #[derive(Clone, Copy)]
 pub struct Execution<'a> {
+    pub config: &'a RunConfig,
     pub store: &'a Store,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
@@ -75,10 +79,10 @@ pub struct Execution<'a> {
 }
 
 /// The executors that a workflow may use.
-pub struct Executors(Vec<Box<dyn Executor>>);
+pub struct Executors<'a>(Vec<&'a dyn Executor>);
 
-impl Executors {
-    pub fn new(executors: Vec<Box<dyn Executor>>) -> Executors {
+impl<'a> Executors<'a> {
+    pub fn new(executors: Vec<&'a dyn Executor>) -> Executors<'a> {
         Executors(executors)
     }
 
@@ -87,10 +91,8 @@ impl Executors {
     /// # Errors
     /// [`EngineError::Host`]: none does. [`Plan::check`](crate::Plan::check) says so before anything is done.
     fn of(&self, host: &Host) -> Result<&dyn Executor> {
-        let executor = self.0.iter().find(|executor| executor.reaches(host));
-        executor
-            .map(|executor| &**executor)
-            .ok_or_else(|| EngineError::Host { host: host.to_string() }.into())
+        let executor = self.0.iter().copied().find(|executor| executor.reaches(host));
+        executor.ok_or_else(|| EngineError::Host { host: host.to_string() }.into())
     }
 
     /// Runs all steps of a flow, chain by chain, and gives the last model.
@@ -101,7 +103,7 @@ impl Executors {
         &self,
         flow: &Flow,
         keys: &[StepKey],
-        input: &ModelHandle,
+        input: &FlowInput,
         name: Option<&HubModel>,
         execution: &Execution,
     ) -> Result<ModelHandle> {
@@ -109,7 +111,7 @@ impl Executors {
         for steps in flow.chains() {
             chains.push((steps, self.of(&steps[0].host)?));
         }
-        let mut model = input.clone();
+        let mut model = input.handle().clone();
         let mut before = 0;
         for (steps, executor) in chains {
             execution.cancel.check()?;
@@ -120,8 +122,9 @@ impl Executors {
                 before,
                 total: flow.steps.len(),
                 input: &model,
+                is_here: before > 0 || input.here().is_some(),
                 // What a pass made has no name on the hub.
-                name: name.filter(|_| model.base() == input.base()),
+                name: name.filter(|_| model.base() == input.handle().base()),
             };
             model = executor.run(&chain, execution)?;
             before += steps.len();

@@ -16,6 +16,11 @@ use olive_core::content::ContentHashes;
 /// A file that cannot be found or read.
 pub(super) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) -> Result<()> {
     hasher.field("data_version", &olive_data::VERSION);
+    let elsewhere: Vec<String> = data.load.azureml().map(ToString::to_string).collect();
+    if !elsewhere.is_empty() {
+        hasher.field(name, &elsewhere);
+        return Ok(());
+    }
     let (reader, splits) = olive_data::inputs(&data.load)?;
     data.load.data_name = reader.key.to_owned();
     for split in splits {
