@@ -74,7 +74,8 @@ async fn a_challenge_may_name_a_scope() {
 
 #[tokio::test]
 async fn refusals_say_what_to_do() {
-    let cases: [(fn() -> Reply, &str, &str); 4] = [
+    type Case = (fn() -> Reply, &'static str, &'static str);
+    let cases: [Case; 4] = [
         (
             || refusal(403, "Forbidden", "ForbiddenByRbac"),
             "403 Forbidden/ForbiddenByRbac",

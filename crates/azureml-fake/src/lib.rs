@@ -1,0 +1,120 @@
+//! Azure Machine Learning on this machine, for tests.
+//!
+//! [`FakeAzure::start`] opens one port that is all services at once: Entra ID and the token services of machines
+//! ([`identity`]), the control plane ([`workspace`], [`jobs`]), run history ([`history`]), blobs in memory
+//! ([`blob_service`]), Key Vault ([`vault`]). [`FakeAzure::variables`] are the environment variables that lead a client
+//! there. What goes wrong is said with [`faults::Fault`], what jobs do with [`runner::JobRunner`].
+//!
+//! Requests are checked as the services do; answers have the fields that Microsoft's SDK reads.
+
+pub mod blob_list;
+pub mod blob_service;
+pub mod blob_store;
+pub mod exchange;
+pub mod faults;
+pub mod history;
+pub mod identity;
+pub mod job;
+pub mod jobs;
+pub mod place;
+pub mod router;
+pub mod runner;
+pub mod signature;
+pub mod tokens;
+pub mod vault;
+pub mod workspace;
+pub mod world;
+
+use axum::Router;
+use axum::extract::Request;
+use exchange::Exchange;
+use faults::Fault;
+use std::sync::Arc;
+use world::{FakeOptions, World};
+
+/// The services, until it is dropped.
+#[derive(Debug)]
+pub struct FakeAzure {
+    world: Arc<World>,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+}
+
+impl FakeAzure {
+    /// Starts the services on a free port of this machine. They answer as long as the runtime of the caller runs.
+    ///
+    /// # Errors
+    /// There is no free port.
+    pub async fn start(options: FakeOptions) -> std::io::Result<FakeAzure> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let world = Arc::new(World::new(url, options));
+        let state = Arc::clone(&world);
+        let handle = move |request: Request| {
+            let world = Arc::clone(&state);
+            async move { router::answer(&world, &Exchange::read(request).await).into_response() }
+        };
+        let app = Router::new().fallback(handle);
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        Ok(FakeAzure { world, server })
+    }
+
+    pub fn url(&self) -> &str {
+        &self.world.url
+    }
+
+    /// The variables that lead a client here, and sign it in as the application.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let mut all = self.addresses();
+        let signing_in = [
+            ("AZURE_TENANT_ID", tokens::TENANT),
+            ("AZURE_CLIENT_ID", identity::CLIENT_ID),
+            ("AZURE_CLIENT_SECRET", identity::CLIENT_SECRET),
+        ];
+        all.extend(signing_in.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        all
+    }
+
+    /// The variables that lead what runs inside of a job here, as its user and with the identity of its compute.
+    pub fn job_variables(&self) -> Vec<(String, String)> {
+        let mut all = self.addresses();
+        all.extend([
+            ("OBO_ENDPOINT".to_owned(), format!("{}/obo", self.url())),
+            ("MSI_ENDPOINT".to_owned(), format!("{}/msi", self.url())),
+            ("MSI_SECRET".to_owned(), identity::MSI_SECRET.to_owned()),
+        ]);
+        all
+    }
+
+    fn addresses(&self) -> Vec<(String, String)> {
+        let url = self.url();
+        let all = [
+            ("AZUREML_DEV_URL_MFE", url.to_owned()),
+            ("AZURE_AUTHORITY_HOST", url.to_owned()),
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", url.to_owned()),
+            ("OLIVE_AZUREML_BLOB_URL", self.world.blob_url()),
+            ("OLIVE_AZUREML_KEY_VAULT_URL", url.to_owned()),
+        ];
+        all.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
+    /// The blobs, the secrets, the jobs.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// From now on, requests like this go wrong.
+    pub fn add_fault(&self, fault: Fault) {
+        self.world.faults.add(fault);
+    }
+
+    /// The requests so far.
+    pub fn requests(&self) -> Vec<Exchange> {
+        self.world.requests().clone()
+    }
+}
+
+impl Drop for FakeAzure {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

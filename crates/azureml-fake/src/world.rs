@@ -1,0 +1,122 @@
+//! All that the services know.
+
+use crate::blob_service::AccountPolicy;
+use crate::blob_store::BlobStore;
+use crate::exchange::Exchange;
+use crate::faults::Faults;
+use crate::identity::MachineIdentity;
+use crate::job::Job;
+use crate::place::Place;
+use crate::runner::{JobRunner, Script};
+use crate::signature::Signatures;
+use crate::vault::Vault;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// How the services are.
+#[derive(Debug, Clone)]
+pub struct FakeOptions {
+    pub runner: Arc<dyn JobRunner>,
+    pub store_secrets: StoreSecrets,
+    pub account: AccountPolicy,
+    pub machine: MachineIdentity,
+    /// Elements on a page of a list.
+    pub page_size: usize,
+    /// What operations ask their callers to wait, in seconds.
+    pub retry_after: u32,
+    /// Computes by name: what `properties` says of each.
+    pub computes: BTreeMap<String, Value>,
+}
+
+/// What the workspace has for its datastores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StoreSecrets {
+    #[default]
+    Sas,
+    Key,
+    /// Nothing: users come with their own tokens.
+    Nothing,
+    /// A secret that the user may not see.
+    Forbidden,
+}
+
+impl Default for FakeOptions {
+    fn default() -> FakeOptions {
+        let cluster = json!({"computeType": "AmlCompute", "provisioningState": "Succeeded",
+            "properties": {"vmSize": "STANDARD_NC6"}});
+        let kubernetes = json!({"computeType": "Kubernetes", "provisioningState": "Succeeded", "isAttachedCompute": true,
+            "properties": {"namespace": "default", "defaultInstanceType": "small", "instanceTypes": {
+                "small": {"resources": {"limits": {"cpu": "2", "memory": "2Gi"}}},
+                "gpu": {"resources": {"limits": {"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": 1}}}}}});
+        FakeOptions {
+            runner: Arc::new(Script::default()),
+            store_secrets: StoreSecrets::default(),
+            account: AccountPolicy::default(),
+            machine: MachineIdentity::default(),
+            page_size: 2,
+            retry_after: 0,
+            computes: [("gpu-cluster".to_owned(), cluster), ("arc".to_owned(), kubernetes)].into(),
+        }
+    }
+}
+
+/// The state behind the services.
+#[derive(Debug)]
+pub struct World {
+    /// Where the services are.
+    pub url: String,
+    pub options: FakeOptions,
+    pub blobs: Arc<BlobStore>,
+    pub signatures: Signatures,
+    pub vault: Vault,
+    pub faults: Faults,
+    requests: Mutex<Vec<Exchange>>,
+    jobs: Mutex<BTreeMap<String, Arc<Job>>>,
+    /// Environments, codes, models and data, by their paths below the workspace.
+    assets: Mutex<BTreeMap<String, Value>>,
+    /// How often a cancellation was asked for, by job.
+    cancellations: Mutex<BTreeMap<String, u32>>,
+}
+
+impl World {
+    pub fn new(url: String, options: FakeOptions) -> World {
+        World {
+            url,
+            options,
+            blobs: Arc::default(),
+            signatures: Signatures::default(),
+            vault: Vault::default(),
+            faults: Faults::default(),
+            requests: Mutex::default(),
+            jobs: Mutex::default(),
+            assets: Mutex::default(),
+            cancellations: Mutex::default(),
+        }
+    }
+
+    /// Below which the accounts are.
+    pub fn blob_url(&self) -> String {
+        format!("{}/blob", self.url)
+    }
+
+    pub fn place(&self, uri: &str) -> Option<Place> {
+        Place::of(uri, &self.blob_url())
+    }
+
+    pub fn requests(&self) -> MutexGuard<'_, Vec<Exchange>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn jobs(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn assets(&self) -> MutexGuard<'_, BTreeMap<String, Value>> {
+        self.assets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn cancellations(&self) -> MutexGuard<'_, BTreeMap<String, u32>> {
+        self.cancellations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,5 @@
+//! The services as clients see them: that of `olive-azureml`, and `object_store`'s of blobs.
+
+mod blobs;
+mod control_plane;
+mod support;
