@@ -88,6 +88,8 @@ pub struct RunningJob {
     pub inputs: BTreeMap<String, Input>,
     /// Where outputs go, by their names.
     pub outputs: BTreeMap<String, Place>,
+    /// The variables that the compute sets, by which the command gets tokens.
+    pub variables: Vec<(String, String)>,
 }
 
 impl RunningJob {

@@ -115,7 +115,8 @@ fn running(world: &World, job: &Arc<Job>) -> RunningJob {
     }
     let names = job.properties["outputs"].as_object().into_iter().flatten().map(|(name, _)| name);
     let outputs = names.map(|name| (name.clone(), job.output(name, &world.blob_url()))).collect();
-    RunningJob { job: Arc::clone(job), blobs: Arc::clone(&world.blobs), code, inputs, outputs }
+    let variables = world.job_variables();
+    RunningJob { job: Arc::clone(job), blobs: Arc::clone(&world.blobs), code, inputs, outputs, variables }
 }
 
 async fn run(world: Arc<World>, running: RunningJob) {

@@ -3,13 +3,15 @@
 //! [`FakeAzure::start`] opens one port that is all services at once: Entra ID and the token services of machines
 //! ([`identity`]), the control plane ([`workspace`], [`jobs`]), run history ([`history`]), blobs in memory
 //! ([`blob_service`]), Key Vault ([`vault`]). [`FakeAzure::variables`] are the environment variables that lead a client
-//! there. What goes wrong is said with [`faults::Fault`], what jobs do with [`runner::JobRunner`].
+//! there. What goes wrong is said with [`faults::Fault`], what jobs do with [`runner::JobRunner`]: a script, or with
+//! [`command_runner::CommandRunner`] their own command.
 //!
 //! Requests are checked as the services do; answers have the fields that Microsoft's SDK reads.
 
 pub mod blob_list;
 pub mod blob_service;
 pub mod blob_store;
+pub mod command_runner;
 pub mod exchange;
 pub mod faults;
 pub mod history;
@@ -64,37 +66,12 @@ impl FakeAzure {
 
     /// The variables that lead a client here, and sign it in as the application.
     pub fn variables(&self) -> Vec<(String, String)> {
-        let mut all = self.addresses();
-        let signing_in = [
-            ("AZURE_TENANT_ID", tokens::TENANT),
-            ("AZURE_CLIENT_ID", identity::CLIENT_ID),
-            ("AZURE_CLIENT_SECRET", identity::CLIENT_SECRET),
-        ];
-        all.extend(signing_in.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        all
+        self.world.variables()
     }
 
     /// The variables that lead what runs inside of a job here, as its user and with the identity of its compute.
     pub fn job_variables(&self) -> Vec<(String, String)> {
-        let mut all = self.addresses();
-        all.extend([
-            ("OBO_ENDPOINT".to_owned(), format!("{}/obo", self.url())),
-            ("MSI_ENDPOINT".to_owned(), format!("{}/msi", self.url())),
-            ("MSI_SECRET".to_owned(), identity::MSI_SECRET.to_owned()),
-        ]);
-        all
-    }
-
-    fn addresses(&self) -> Vec<(String, String)> {
-        let url = self.url();
-        let all = [
-            ("AZUREML_DEV_URL_MFE", url.to_owned()),
-            ("AZURE_AUTHORITY_HOST", url.to_owned()),
-            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", url.to_owned()),
-            ("OLIVE_AZUREML_BLOB_URL", self.world.blob_url()),
-            ("OLIVE_AZUREML_KEY_VAULT_URL", url.to_owned()),
-        ];
-        all.map(|(name, value)| (name.to_owned(), value)).into()
+        self.world.job_variables()
     }
 
     /// The blobs, the secrets, the jobs.

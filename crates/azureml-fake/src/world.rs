@@ -4,11 +4,12 @@ use crate::blob_service::AccountPolicy;
 use crate::blob_store::BlobStore;
 use crate::exchange::Exchange;
 use crate::faults::Faults;
-use crate::identity::MachineIdentity;
+use crate::identity::{self, MachineIdentity};
 use crate::job::Job;
 use crate::place::Place;
 use crate::runner::{JobRunner, Script};
 use crate::signature::Signatures;
+use crate::tokens;
 use crate::vault::Vault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -98,6 +99,38 @@ impl World {
     /// Below which the accounts are.
     pub fn blob_url(&self) -> String {
         format!("{}/blob", self.url)
+    }
+
+    /// The variables that lead a client here, and sign it in as the application.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        self.addresses(&[
+            ("AZURE_TENANT_ID", tokens::TENANT),
+            ("AZURE_CLIENT_ID", identity::CLIENT_ID),
+            ("AZURE_CLIENT_SECRET", identity::CLIENT_SECRET),
+        ])
+    }
+
+    /// The variables that lead what runs inside of a job here, as its user and with the identity of its compute.
+    pub fn job_variables(&self) -> Vec<(String, String)> {
+        self.addresses(&[
+            ("OBO_ENDPOINT", &format!("{}/obo", self.url)),
+            ("MSI_ENDPOINT", &format!("{}/msi", self.url)),
+            ("MSI_SECRET", identity::MSI_SECRET),
+        ])
+    }
+
+    fn addresses(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
+        let url = self.url.as_str();
+        let blobs = self.blob_url();
+        let addresses = [
+            ("AZUREML_DEV_URL_MFE", url),
+            ("AZURE_AUTHORITY_HOST", url),
+            ("AZURE_POD_IDENTITY_AUTHORITY_HOST", url),
+            ("OLIVE_AZUREML_BLOB_URL", &blobs),
+            ("OLIVE_AZUREML_KEY_VAULT_URL", url),
+        ];
+        let all = addresses.iter().chain(more);
+        all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     pub fn place(&self, uri: &str) -> Option<Place> {

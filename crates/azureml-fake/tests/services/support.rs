@@ -1,5 +1,7 @@
 //! A client of the fake.
 
+use async_trait::async_trait;
+use olive_azureml::clock::Clock;
 use olive_azureml::cloud::PlainHttp;
 use olive_azureml::environment::Environment;
 use olive_azureml::http::{Client, ClientOptions};
@@ -8,6 +10,8 @@ use olive_azureml_fake::FakeAzure;
 use olive_azureml_fake::place::{RESOURCE_GROUP, SUBSCRIPTION, WORKSPACE, workspace_path};
 use olive_azureml_fake::world::FakeOptions;
 use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 pub async fn start(options: FakeOptions) -> (FakeAzure, WorkspaceClient) {
     let fake = FakeAzure::start(options).await.unwrap();
@@ -16,8 +20,23 @@ pub async fn start(options: FakeOptions) -> (FakeAzure, WorkspaceClient) {
     (fake, WorkspaceClient::new(client, workspace))
 }
 
+/// The machine's time, without pauses.
+#[derive(Debug)]
+struct Hurried;
+
+#[async_trait]
+impl Clock for Hurried {
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration.min(Duration::from_millis(5))).await;
+    }
+}
+
 pub fn options() -> ClientOptions {
-    ClientOptions { plain_http: PlainHttp::Loopback, ..ClientOptions::default() }
+    ClientOptions { plain_http: PlainHttp::Loopback, clock: Arc::new(Hurried), ..ClientOptions::default() }
 }
 
 pub fn client(variables: Vec<(String, String)>) -> Client {
