@@ -2,6 +2,7 @@
 //!
 //! Source: OAuth 2.0 client credentials (RFC 6749, 4.4), with a secret or an assertion (RFC 7523, 2.2).
 
+use super::certificate::Certificate;
 use super::expiry;
 use super::source::{AccessToken, Refusal};
 use crate::cloud::{Endpoints, Scope};
@@ -10,6 +11,7 @@ use crate::retry::{Posts, RetryPolicy};
 use crate::safe_url::SafeUrl;
 use crate::secret::Secret;
 use crate::transport::Transport;
+use reqwest::Url;
 use serde::Deserialize;
 use serde_json::Value;
 use std::sync::Arc;
@@ -18,9 +20,9 @@ use std::time::{Duration, SystemTime};
 /// The endpoint, for one application of one tenant.
 #[derive(Debug)]
 pub struct Authority {
-    pub tenant: String,
-    pub client_id: String,
-    pub endpoints: Arc<Endpoints>,
+    tenant: String,
+    client_id: String,
+    endpoints: Arc<Endpoints>,
     transport: Transport,
 }
 
@@ -49,12 +51,25 @@ impl Authority {
         Authority { tenant, client_id, endpoints, transport: transport.with_policy(policy) }
     }
 
+    fn address(&self) -> Url {
+        let mut url = self.endpoints.authority.clone();
+        url.set_path(&format!("{}/oauth2/v2.0/token", self.tenant));
+        url
+    }
+
+    /// What proves with a certificate that the application is itself.
+    ///
+    /// # Errors
+    /// The certificate cannot sign.
+    pub fn signed_by(&self, certificate: &Certificate) -> Result<Secret, Error> {
+        certificate.assertion(self.address().as_str(), &self.client_id, self.transport.now())
+    }
+
     /// # Errors
     /// The authority refuses, is not reached, or is no address that secrets may be sent to.
     pub async fn token(&self, scope: Scope, proof: Proof<'_>) -> Result<AccessToken, Refusal> {
         self.endpoints.trust_authority()?;
-        let mut url = self.endpoints.authority.clone();
-        url.set_path(&format!("{}/oauth2/v2.0/token", self.tenant));
+        let url = self.address();
         let scope = format!("{}/.default", self.endpoints.resource(scope));
         let mut form =
             vec![("grant_type", "client_credentials"), ("client_id", &self.client_id), ("scope", &scope)];

@@ -2,7 +2,7 @@
 
 use super::cli::{AzureCli, AzureDeveloperCli};
 use super::endpoint;
-use super::environment::ClientSecret;
+use super::environment::Application;
 use super::managed::ManagedIdentity;
 use super::obo::OnBehalfOf;
 use super::options::CredentialOptions;
@@ -91,7 +91,7 @@ fn standard(
     let endpoints = || Arc::clone(endpoints);
     let all = [
         Listed {
-            source: Box::new(ClientSecret::new(environment, endpoints(), transport)),
+            source: Box::new(Application::new(environment, endpoints(), transport)),
             kind: Kind::Production,
             is_excluded: options.exclude_environment_credential,
         },

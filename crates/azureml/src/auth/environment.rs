@@ -1,49 +1,79 @@
-//! The secret of an application, in the environment.
+//! An application that is in the environment, with its secret or its certificate.
 
 use super::authority::{Authority, Proof};
+use super::certificate::Certificate;
 use super::source::{AccessToken, Credential, Refusal, TokenRequest};
 use crate::cloud::Endpoints;
 use crate::environment::Environment;
+use crate::error::Error;
 use crate::secret::Secret;
 use crate::transport::Transport;
 use async_trait::async_trait;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 const TENANT: &str = "AZURE_TENANT_ID";
 const CLIENT: &str = "AZURE_CLIENT_ID";
 const SECRET: &str = "AZURE_CLIENT_SECRET";
 const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
 
-/// `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` and `AZURE_CLIENT_SECRET`.
+/// `AZURE_TENANT_ID` and `AZURE_CLIENT_ID`, with `AZURE_CLIENT_SECRET` or else `AZURE_CLIENT_CERTIFICATE_PATH`.
 #[derive(Debug)]
-pub struct ClientSecret(Result<(Authority, Secret), String>);
+pub struct Application(Result<Known, String>);
 
-impl ClientSecret {
-    pub fn new(environment: &Environment, endpoints: Arc<Endpoints>, transport: &Transport) -> ClientSecret {
-        let wanted = [TENANT, CLIENT, SECRET];
-        let [Some(tenant), Some(client), Some(secret)] = wanted.map(|name| environment.get(name)) else {
-            if environment.get(CERTIFICATE).is_some() {
-                return ClientSecret(Err(format!("{CERTIFICATE} is not supported, set {SECRET}")));
-            }
-            let missing: Vec<&str> =
-                wanted.into_iter().filter(|name| environment.get(name).is_none()).collect();
-            return ClientSecret(Err(format!("{} not set", missing.join(", "))));
+#[derive(Debug)]
+struct Known {
+    authority: Authority,
+    proof: Evidence,
+}
+
+#[derive(Debug)]
+enum Evidence {
+    Secret(Secret),
+    Certificate(PathBuf),
+    /// A certificate with a password, which is not read.
+    Locked,
+}
+
+impl Application {
+    pub fn new(environment: &Environment, endpoints: Arc<Endpoints>, transport: &Transport) -> Application {
+        let secret = environment.get(SECRET).map(|secret| Evidence::Secret(Secret::new(secret)));
+        let proof = secret.or_else(|| match (environment.get(CERTIFICATE)?, environment.get(PASSWORD)) {
+            (path, None) => Some(Evidence::Certificate(path.into())),
+            (_, Some(_)) => Some(Evidence::Locked),
+        });
+        let (tenant, client) = (environment.get(TENANT), environment.get(CLIENT));
+        let (Some(tenant), Some(client), Some(proof)) = (tenant, client, proof) else {
+            let is_missing = |name: &&str| environment.get(name).is_none();
+            let missing: Vec<&str> = [TENANT, CLIENT, SECRET].into_iter().filter(is_missing).collect();
+            return Application(Err(format!("{} not set", missing.join(", "))));
         };
         let authority = Authority::new(tenant.into(), client.into(), endpoints, transport);
-        ClientSecret(Ok((authority, Secret::new(secret))))
+        Application(Ok(Known { authority, proof }))
     }
 }
 
 #[async_trait]
-impl Credential for ClientSecret {
+impl Credential for Application {
     fn name(&self) -> &'static str {
         "EnvironmentCredential"
     }
 
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, Refusal> {
-        match &self.0 {
-            Ok((authority, secret)) => authority.token(request.scope, Proof::Secret(secret)).await,
-            Err(why) => Err(Refusal::Unavailable(why.clone())),
+        let Known { authority, proof } = self.0.as_ref().map_err(|why| Refusal::Unavailable(why.clone()))?;
+        match proof {
+            Evidence::Secret(secret) => authority.token(request.scope, Proof::Secret(secret)).await,
+            Evidence::Certificate(path) => {
+                let certificate = Certificate::read(path).await?;
+                let assertion = authority.signed_by(&certificate)?;
+                authority.token(request.scope, Proof::Assertion(&assertion)).await
+            }
+            Evidence::Locked => Err(Refusal::Failed(Error::Variable {
+                name: PASSWORD,
+                value: "***".into(),
+                expected: "expected none: certificates with a password are not read".into(),
+            })),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod arc_server;
 mod authority;
 mod cache;
+mod certificate;
 mod chain;
 mod claims;
 mod cli;

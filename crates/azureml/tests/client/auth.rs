@@ -1,10 +1,17 @@
 //! Which source gives the token, what it is asked, and what is said where none does.
 
-use crate::support::{Received, Reply, Service, SkippingClock, environment, json, options, status};
+use crate::support::{
+    Received, Reply, START_SECONDS, Service, SkippingClock, environment, json, options, status,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use olive_azureml::Error;
 use olive_azureml::auth::CredentialOptions;
 use olive_azureml::cloud::{PlainHttp, Scope};
 use olive_azureml::http::{Client, ClientOptions};
+use ring::signature::{RSA_PSS_2048_8192_SHA256, RsaKeyPair, UnparsedPublicKey};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -56,6 +63,61 @@ async fn an_application_signs_in_with_its_secret() {
         [ARM_SCOPE, "https://ml.azure.com/.default", "https://storage.azure.com/.default"],
         "a token for each audience"
     );
+}
+
+/// Made with `openssl req -x509 -newkey rsa:2048 -nodes`.
+const CERTIFICATE: &[u8] = include_bytes!("certificate.pem");
+
+/// `openssl x509 -outform DER | openssl dgst -sha256 -binary`, in base64 for addresses.
+const THUMBPRINT: &str = "Yy3ybDvb_HT66z-X9KUHsTqEDQb50T0wpArnlp8jOq0";
+
+#[tokio::test]
+async fn an_application_signs_in_with_its_certificate() {
+    let service = authority().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.pem");
+    std::fs::write(&path, CERTIFICATE).unwrap();
+    let mut variables = vec![
+        ("AZURE_AUTHORITY_HOST", service.url.as_str()),
+        ("AZURE_TENANT_ID", "tenant-1"),
+        ("AZURE_CLIENT_ID", "client-1"),
+        ("AZURE_CLIENT_CERTIFICATE_PATH", path.to_str().unwrap()),
+    ];
+    let client = Client::new(&environment(&variables), options(&SkippingClock::new())).unwrap();
+    assert_eq!(client.token(Scope::Arm).await.unwrap().expose(), TOKEN);
+    let form = service.received().remove(0).form();
+    assert!(
+        form["client_assertion_type"].ends_with(":jwt-bearer") && !form.contains_key("client_secret"),
+        "{form:?}"
+    );
+    let (signed, signature) = form["client_assertion"].rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let read = |part: &str| {
+        serde_json::from_slice::<serde_json::Value>(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+    };
+    assert_eq!(read(header), json!({"alg": "PS256", "typ": "JWT", "x5t#S256": THUMBPRINT}));
+    let claims = read(claims);
+    assert_eq!(claims["aud"], format!("{}/tenant-1/oauth2/v2.0/token", service.url));
+    assert_eq!((&claims["iss"], &claims["sub"]), (&json!("client-1"), &json!("client-1")));
+    assert_eq!((&claims["nbf"], &claims["exp"]), (&json!(START_SECONDS), &json!(START_SECONDS + 600)));
+    let key = PrivatePkcs8KeyDer::from_pem_slice(CERTIFICATE).unwrap();
+    let key = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
+    UnparsedPublicKey::new(&RSA_PSS_2048_8192_SHA256, key.public().as_ref())
+        .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
+        .unwrap();
+
+    // A file without a key, and one with a password.
+    std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let told = async |variables: &[(&str, &str)]| {
+        let client = Client::new(&environment(variables), options(&SkippingClock::new())).unwrap();
+        client.token(Scope::Arm).await.unwrap_err().to_string()
+    };
+    let error = told(&variables).await;
+    assert!(error.contains("app.pem`: expected a PEM file with a certificate and its RSA key"), "{error}");
+    variables.push(("AZURE_CLIENT_CERTIFICATE_PASSWORD", "p4ss"));
+    let error = told(&variables).await;
+    assert!(error.contains("AZURE_CLIENT_CERTIFICATE_PASSWORD is `***`"), "{error}");
+    assert_eq!(service.count(), 1);
 }
 
 #[tokio::test]
@@ -208,7 +270,7 @@ async fn sources_are_selected_and_excluded() {
 #[cfg(unix)]
 mod commands {
     use super::*;
-    use crate::support::{START_SECONDS, command};
+    use crate::support::command;
     use std::path::Path;
 
     /// Only the commands are asked.
