@@ -123,11 +123,11 @@ impl Access {
             StoreAccess::Token => {
                 endpoints.trust(&self.url, Scope::Storage)?;
                 let token = self.client.token(Scope::Storage).await?;
-                return Ok(AzureCredential::BearerToken(token.expose().to_owned()));
+                Ok(AzureCredential::BearerToken(token.expose().to_owned()))
             }
             _ if self.url.scheme() != "https" && !endpoints.is_local_test(&self.url) => {
                 let reason = "only https keeps its access from being read on the way";
-                return Err(Error::UntrustedHost { url: SafeUrl::from(&self.url), reason });
+                Err(Error::UntrustedHost { url: SafeUrl::from(&self.url), reason })
             }
             StoreAccess::Sas(sas) => Ok(AzureCredential::SASToken(pairs(sas))),
             StoreAccess::Key(key) => {

@@ -1,5 +1,6 @@
 //! The client against a service on this machine: tokens from all sources, retries, operations, pages, vaults, workspaces.
 
+mod assets;
 mod auth;
 mod auth_machine;
 #[path = "../contract/mod.rs"]
