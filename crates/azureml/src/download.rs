@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 /// The folder, in that of the download, for what is not complete.
 const UNFINISHED: &str = ".unfinished-download";
 
+/// The blob does not have the tag any more that was asked for.
+const PRECONDITION_FAILED: u16 = 412;
+
 /// What there is under a path of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
@@ -41,10 +44,30 @@ pub struct Downloaded {
 /// The service refuses, or nobody answers.
 pub async fn kind_of(container: &Container, path: &str) -> Result<Option<PathKind>> {
     let path = path.trim_end_matches('/');
+    if path.is_empty() {
+        return Ok(container.has_any("").await?.then_some(PathKind::Folder));
+    }
     if container.listed(path).await?.is_some_and(|blob| !blob.is_folder) {
         return Ok(Some(PathKind::File));
     }
     Ok(container.has_any(&format!("{path}/")).await?.then_some(PathKind::Folder))
+}
+
+/// Downloads the file or the folder under a path, whichever there is, into a folder.
+///
+/// # Errors
+/// As for [`download_folder`].
+pub async fn download(
+    container: &Container,
+    path: &str,
+    target: &Path,
+    progress: Progress<'_>,
+) -> Result<Downloaded> {
+    match kind_of(container, path).await? {
+        Some(PathKind::File) => download_file(container, path, target, progress).await,
+        Some(PathKind::Folder) => download_folder(container, path, target, progress).await,
+        None => Err(missing(container, path)),
+    }
 }
 
 /// Downloads everything below a path into a folder, in place of files of the same names.
@@ -202,15 +225,15 @@ async fn receive(container: &Container, files: &[Incoming], meter: &Meter<'_>) -
             open = Some(partial);
             continue;
         }
-        let md5 = blocking("write", path, move || partial.finish()).await?;
-        if blob.md5.as_ref().is_some_and(|expected| *expected != md5) {
+        let (size, md5) = blocking("write", path, move || partial.finish()).await?;
+        if size != blob.size || blob.md5.as_ref().is_some_and(|expected| *expected != md5) {
             // The next download must not take it for a beginning.
             let damaged = path.clone();
             blocking("remove", path, move || std::fs::remove_file(damaged)).await?;
             return Err(Error::Protocol {
                 url: SafeUrl::from(container.url()),
                 what: format!(
-                    "what arrived of `{}` does not have its checksum; it was not kept: run again",
+                    "what arrived of `{}` does not have its size or its checksum; it was not kept: run again",
                     blob.name
                 ),
             });
@@ -224,7 +247,11 @@ async fn receive_piece<'a>(container: &Container, piece: Piece<'a>) -> Result<(P
     if piece.start == piece.end {
         return Ok((piece, Bytes::new()));
     }
-    let content = container.read(&blob.name, piece.start..piece.end, &blob.tag).await?;
+    let content = container.read(&blob.name, piece.start..piece.end, &blob.tag).await.map_err(|error| {
+        let changed = error.service().is_some_and(|refusal| refusal.status == PRECONDITION_FAILED);
+        let what = || format!("`{}` changed while it was downloaded: run again", blob.name);
+        if changed { Error::Protocol { url: SafeUrl::from(container.url()), what: what() } } else { error }
+    })?;
     if content.len() as u64 == piece.end - piece.start {
         return Ok((piece, content));
     }
@@ -267,10 +294,10 @@ impl Partial {
         Ok(self)
     }
 
-    /// MD5 in base64.
-    fn finish(self) -> std::io::Result<String> {
+    /// Bytes, and their MD5 in base64.
+    fn finish(self) -> std::io::Result<(u64, String)> {
         self.file.sync_all()?;
-        Ok(STANDARD.encode(self.md5.finalize()))
+        Ok((self.file.metadata()?.len(), STANDARD.encode(self.md5.finalize())))
     }
 }
 
@@ -289,8 +316,8 @@ fn inside(folder: &Path, name: &str) -> Result<PathBuf> {
         if matches!(part, "" | "." | "..") {
             return Err(refused("its parts must not be empty, `.` or `..`"));
         }
-        if part.chars().any(|letter| letter.is_control() || matches!(letter, '\\' | ':')) {
-            return Err(refused("its parts must not have control characters, `\\` or `:`"));
+        if part.chars().any(|letter| letter.is_control() || letter == '\\') {
+            return Err(refused("its parts must not have control characters or `\\`"));
         }
         if part == UNFINISHED {
             return Err(refused("it is that of the folder for unfinished downloads"));
@@ -320,7 +347,6 @@ mod tests {
             "a/",
             "./a",
             "..\\a",
-            "C:a",
             "a\nb",
             "a\0",
             "\u{1b}[2J",
@@ -330,7 +356,7 @@ mod tests {
             let error = inside(dir.path(), name).unwrap_err().to_string();
             assert!(!error.chars().any(char::is_control), "{error:?}");
         }
-        for name in ["a", "a/b.c", "..a", ".hidden", "ö ä", "link"] {
+        for name in ["a", "a/b.c", "..a", ".hidden", "ö ä", "12:30", "link"] {
             assert_eq!(inside(dir.path(), name).unwrap(), dir.path().join(name));
         }
     }

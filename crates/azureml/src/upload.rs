@@ -64,7 +64,8 @@ pub async fn upload_for_job(
     path: &Path,
     progress: Progress<'_>,
 ) -> Result<AssetUri> {
-    let (tree, hash) = look_at(path, hash::object_hash).await?;
+    let transport = workspace.client().transport();
+    let (tree, hash) = transport.unless_cancelled(look_at(path, hash::object_hash)).await??;
     let container = Container::of_datastore(workspace, store)?;
     let folder = format!("{FOLDER}/{hash}");
     let uploaded = upload(&container, &tree, &folder, &AssetLabel::anonymous(), progress).await?;
@@ -81,7 +82,8 @@ pub async fn upload_code(
     folder: &Path,
     progress: Progress<'_>,
 ) -> Result<String> {
-    let (tree, hash) = look_at(folder, hash::content_hash).await?;
+    let transport = workspace.client().transport();
+    let (tree, hash) = transport.unless_cancelled(look_at(folder, hash::content_hash)).await??;
     let label = AssetLabel::anonymous();
     if let Some(id) = workspace.code_with_hash(&label.name, &hash).await? {
         return Ok(id);

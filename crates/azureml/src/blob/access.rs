@@ -12,14 +12,17 @@ use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use object_store::CredentialProvider;
 use object_store::azure::{AzureAccessKey, AzureCredential};
 use reqwest::Url;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 
-/// A signature with less time left is renewed before it is used.
+/// A signature with less time left is renewed before it is used,
 const LEAST_LEFT: Duration = Duration::from_secs(300);
+
+/// unless it is younger than this: some last no longer.
+const LEAST_AGE: Duration = Duration::from_secs(60);
 
 /// Who gives access to a container, each time anew.
 #[async_trait]
@@ -63,10 +66,17 @@ pub(super) struct Access {
     only_tokens: AtomicBool,
 }
 
-#[derive(Debug)]
 struct Current {
     credential: Arc<AzureCredential>,
-    ends: Option<SystemTime>,
+    /// From when on it is not used any more.
+    renewed_at: Option<SystemTime>,
+}
+
+/// Without the credential, whose own `Debug` shows it.
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current").field("renewed_at", &self.renewed_at).finish_non_exhaustive()
+    }
 }
 
 impl Access {
@@ -79,9 +89,11 @@ impl Access {
     pub(super) async fn credential(&self) -> Result<Arc<AzureCredential>> {
         // Held while the source is asked, so that it is asked once.
         let mut current = self.current.lock().await;
-        let enough = |ends: SystemTime| ends > self.client.transport().now() + LEAST_LEFT;
-        if let Some(current) = current.as_ref().filter(|current| current.ends.is_none_or(enough)) {
-            return Ok(Arc::clone(&current.credential));
+        let now = self.client.transport().now();
+        if let Some(Current { credential, renewed_at }) = current.as_ref()
+            && renewed_at.is_none_or(|time| now < time)
+        {
+            return Ok(Arc::clone(credential));
         }
         let access = if self.only_tokens.load(Ordering::Relaxed) {
             StoreAccess::Token
@@ -89,13 +101,13 @@ impl Access {
             self.source.access().await?
         };
         let credential = Arc::new(self.usable(&access).await?);
-        let ends = match &access {
-            StoreAccess::Sas(sas) => end_of(&pairs(sas)),
+        let renewed_at = match &access {
+            StoreAccess::Sas(sas) => end_of(&pairs(sas)).map(|end| (end - LEAST_LEFT).max(now + LEAST_AGE)),
             StoreAccess::Key(_) => None,
             // The client keeps tokens, and knows when they end.
-            StoreAccess::Token => Some(SystemTime::UNIX_EPOCH),
+            StoreAccess::Token => Some(now),
         };
-        *current = Some(Current { credential: Arc::clone(&credential), ends });
+        *current = Some(Current { credential: Arc::clone(&credential), renewed_at });
         Ok(credential)
     }
 

@@ -36,7 +36,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Parts of names of blobs that are metadata's.
+/// What the names of headers with metadata begin with.
 const METADATA: &str = "x-ms-meta-";
 
 /// A container of a storage account.
@@ -261,11 +261,10 @@ impl Container {
 
     /// A request that `object_store` does not know, signed by it.
     async fn send(&self, method: Method, url: &Url, headers: HeaderMap) -> object_store::Result<Bytes> {
-        let generic = |source| object_store::Error::Generic { store: "blobs", source: Box::new(source) };
         let credential = self.access.credential().await.map_err(sender::carried)?;
         let mut request = HttpRequest::new(HttpRequestBody::empty());
         *request.method_mut() = method;
-        *request.uri_mut() = url.as_str().parse().expect("an address is an address");
+        *request.uri_mut() = url.as_str().parse().map_err(generic)?;
         *request.headers_mut() = headers;
         AzureAuthorizer::new(&credential, &self.account).authorize(&mut request);
         let response = self.http.execute(request).await.map_err(generic)?;
@@ -287,6 +286,11 @@ impl Container {
         }
         action().await.map_err(|error| told(&error, &self.url))
     }
+}
+
+/// What is none of this crate's errors, for [`told`].
+fn generic(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
+    object_store::Error::Generic { store: "blobs", source: Box::new(source) }
 }
 
 /// A name as the one that the service gets.

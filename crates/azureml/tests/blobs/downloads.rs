@@ -1,6 +1,6 @@
 use crate::service::Service;
 use crate::{LONG, bytes, container, silent};
-use olive_azureml::download::{Downloaded, PathKind, download_file, download_folder, kind_of};
+use olive_azureml::download::{Downloaded, PathKind, download, download_file, download_folder, kind_of};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -84,6 +84,17 @@ async fn another_content_is_not_taken_for_the_rest() {
 }
 
 #[tokio::test]
+async fn a_blob_that_changes_meanwhile_is_named() {
+    let service = Service::start().await;
+    service.put("o/file", "before");
+    let changed = ("bytes=".to_owned(), 412, "ConditionNotMet");
+    service.with(|account| account.refusals.push(changed));
+    let dir = tempfile::tempdir().unwrap();
+    let error = download(&container(&service), "o/file", dir.path(), &silent).await.unwrap_err().to_string();
+    assert!(error.contains("`o/file` changed while"), "{error}");
+}
+
+#[tokio::test]
 async fn a_signature_may_end_in_the_middle() {
     let service = Service::start().await;
     let long = bytes(LONG);
@@ -106,7 +117,7 @@ async fn what_has_another_checksum_is_not_kept() {
     let dir = tempfile::tempdir().unwrap();
     let error =
         download_folder(&container(&service), "o", dir.path(), &silent).await.unwrap_err().to_string();
-    assert!(error.contains("`o/file` does not have its checksum"), "{error}");
+    assert!(error.contains("`o/file` does not have its size or its checksum"), "{error}");
     assert!(files(dir.path()).is_empty());
 }
 
@@ -141,6 +152,7 @@ async fn files_are_told_from_folders() {
         ("d/folder", Some(PathKind::Folder)),
         ("d/folder/", Some(PathKind::Folder)),
         ("d/marked", Some(PathKind::Folder)),
+        ("", Some(PathKind::Folder)),
         ("d/fil", None),
         ("d/fold", None),
     ] {

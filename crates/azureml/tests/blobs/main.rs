@@ -8,6 +8,7 @@ mod uploads;
 use async_trait::async_trait;
 use olive_azureml::auth::{AccessToken, Credential, Refusal, TokenRequest};
 use olive_azureml::blob::{AccessSource, Container};
+use olive_azureml::clock::{Clock, SystemClock};
 use olive_azureml::cloud::PlainHttp;
 use olive_azureml::environment::Environment;
 use olive_azureml::http::{Client, ClientOptions};
@@ -18,6 +19,7 @@ use olive_azureml::workspace::StoreAccess;
 use service::Service;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 /// Longer than a piece, by some bytes.
@@ -38,9 +40,26 @@ impl Credential for Token {
     }
 }
 
+/// A clock that stands still until it is set.
+#[derive(Debug, Default)]
+struct SetClock(AtomicU64);
+
+#[async_trait]
+impl Clock for SetClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.0.load(Ordering::Relaxed))
+    }
+
+    async fn sleep(&self, _: Duration) {}
+}
+
 fn client() -> Client {
+    client_at(Arc::new(SystemClock))
+}
+
+fn client_at(clock: Arc<dyn Clock>) -> Client {
     let retry = RetryPolicy { backoff: Duration::ZERO, ..RetryPolicy::default() };
-    let options = ClientOptions { plain_http: PlainHttp::Loopback, retry, ..ClientOptions::default() };
+    let options = ClientOptions { plain_http: PlainHttp::Loopback, retry, clock, ..ClientOptions::default() };
     Client::with_credential(&Environment::default(), &options, Arc::new(Token)).unwrap()
 }
 
@@ -56,14 +75,22 @@ impl std::fmt::Debug for Signatures {
 #[async_trait]
 impl AccessSource for Signatures {
     async fn access(&self) -> olive_azureml::Result<StoreAccess> {
-        let signature = self.0.with(|account| account.signature);
-        Ok(StoreAccess::Sas(Secret::new(format!("sv=1&sig=secret{signature}&se=2099-01-01"))))
+        let signature = self.0.with(|account| {
+            account.asked_for_access += 1;
+            account.signature
+        });
+        // It ends after an hour, where the clock begins in 1970.
+        Ok(StoreAccess::Sas(Secret::new(format!("sv=1&sig=secret{signature}&se=1970-01-01T01%3A00%3A00Z"))))
     }
 }
 
 fn container(service: &Service) -> Container {
+    container_at(service, Arc::new(SetClock::default()))
+}
+
+fn container_at(service: &Service, clock: Arc<dyn Clock>) -> Container {
     let source = Arc::new(Signatures(service.clone()));
-    Container::new(&client(), &service.url, "account", "files", source).unwrap()
+    Container::new(&client_at(clock), &service.url, "account", "files", source).unwrap()
 }
 
 fn silent(_: Moved) {}
@@ -122,4 +149,30 @@ async fn a_signature_does_not_travel_in_the_clear() {
     let container = Container::new(&client(), &url, "account", "files", source).unwrap();
     let error = container.list("").await.unwrap_err().to_string();
     assert!(error.contains("only https"), "{error}");
+}
+
+#[tokio::test]
+async fn a_signature_is_renewed_before_it_ends() {
+    let service = Service::start().await;
+    let clock = Arc::new(SetClock::default());
+    let container = container_at(&service, Arc::clone(&clock) as Arc<dyn Clock>);
+    // Some minutes before its end, and when it is over in any case, but not with every request.
+    for (seconds, asked) in [(0, 1), (3200, 1), (3400, 2), (3430, 2), (5000, 3)] {
+        clock.0.store(seconds, Ordering::Relaxed);
+        container.list("").await.unwrap();
+        assert_eq!(service.with(|account| account.asked_for_access), asked, "after {seconds} s");
+    }
+}
+
+#[tokio::test]
+async fn a_container_does_not_show_its_access() {
+    let service = Service::start().await;
+    let container = container(&service);
+    container.list("").await.unwrap();
+    assert!(!format!("{container:?}").contains("secret0"));
+    let key = Arc::new(StoreAccess::Key(Secret::new("c2VjcmV0")));
+    let container = Container::new(&client(), &service.url, "account", "files", key).unwrap();
+    container.list("").await.unwrap();
+    // As bytes: "secret".
+    assert!(!format!("{container:?}").contains("115, 101, 99"));
 }

@@ -30,6 +30,8 @@ pub struct Account {
     pub blobs: BTreeMap<String, Blob>,
     /// The signature that is valid.
     pub signature: u32,
+    /// How often somebody asked for the signature.
+    pub asked_for_access: usize,
     /// Requests after which the signature is replaced by the next.
     pub ends_after: Option<usize>,
     /// What requests whose text contains the first are refused with.

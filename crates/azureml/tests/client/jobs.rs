@@ -1,7 +1,11 @@
 //! Jobs: the body that is submitted, and submitting, cancelling and listing against a service that loses answers.
 
 use crate::contract::{recorded_one, violations};
-use crate::support::{Received, Reply, Service, SkippingClock, broken, client_with, json, signs_in, status};
+use crate::support::{
+    Received, Reply, Service, SkippingClock, broken, client, client_with, json, signs_in, status,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use olive_azureml::job::{
     CommandJob, Distribution, Identity, JobInput, JobName, JobOutput, Limits, OutputMode, Resources, Source,
     Target,
@@ -264,4 +268,33 @@ async fn a_job_may_be_missing() {
     assert_eq!(workspace.find_job(&name()).await.unwrap(), None);
     let error = workspace.job(&name()).await.unwrap_err().to_string();
     assert!(error.contains("job `job-1`") && error.contains("ws1"), "{error}");
+}
+
+/// A service whose tokens say this of themselves.
+async fn service_with_claims(claims: Value) -> WorkspaceClient {
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let token = format!("{}.{}.", part(json!({"alg": "none"})), part(claims));
+    let service = Service::start(move |request, _| match signs_in(request) {
+        Some(_) => json(json!({"token_type": "Bearer", "expires_in": 3599, "access_token": token})),
+        None => json(resource("job-1", "Running", "x")),
+    })
+    .await;
+    WorkspaceClient::new(client(&service, &SkippingClock::new()), workspace())
+}
+
+#[tokio::test]
+async fn the_page_of_a_job_names_the_tenant() {
+    let client = service_with_claims(json!({"tid": "t-1"})).await;
+    let job = client.job(&name()).await.unwrap();
+    let url = client.studio_url(&job).await.unwrap();
+    assert_eq!(url.as_deref(), Some("https://ml.azure.com/runs/job-1?wsid=/w&tid=t-1"));
+}
+
+#[tokio::test]
+async fn only_a_token_for_azure_ml_is_handed_on() {
+    let job = CommandJob { identity: Some(Identity::UserIdentity), ..small("x") };
+    for (audience, taken) in [("https://ml.azure.com", true), ("https://management.azure.com", false)] {
+        let client = service_with_claims(json!({"aud": audience})).await;
+        assert_eq!(client.put_job(&name(), &job).await.is_ok(), taken, "{audience}");
+    }
 }
