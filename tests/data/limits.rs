@@ -53,16 +53,62 @@ fn templates_end() {
 
 #[test]
 fn values_may_be_as_deep_as_steps_make_them() {
-    let deep = |use_of: &str| {
+    let chain = |name: &str, levels: u32| {
         format!(
-            "{{% set ns = namespace(x=[]) %}}{{% for i in range(99999) %}}{{% set ns.x = [ns.x] %}}{{% endfor %}}{use_of}"
+            "{{% set {name} = namespace(x=[]) %}}{{% for i in range({levels}) %}}{{% set {name}.x = [{name}.x] %}}{{% endfor %}}"
         )
     };
+    let deep = |use_of: &str| chain("ns", 99_999) + use_of;
     assert_eq!(rendered(&deep("done")).unwrap(), "done");
     for use_of in ["{{ ns.x }}", "{{ ns.x | tojson }}", "{{ ns.x | string }}", "{{ '{}'.format(ns.x) }}"] {
         assert_refused(&deep(use_of));
     }
-    assert_refused("{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}");
+    for levels in [300, 50_000] {
+        let two = chain("a", levels) + &chain("b", levels);
+        for expression in ["a.x == b.x", "a.x <= b.x", "b.x in [[], a.x]", "{a.x: true}[b.x]"] {
+            assert_eq!(
+                rendered(&format!("{two}{{{{ {expression} }}}}")).as_deref(),
+                Ok("True"),
+                "{expression}"
+            );
+        }
+    }
+}
+
+/// As in Python, where a namespace is equal to nothing but itself.
+#[test]
+fn namespaces_may_hold_themselves() {
+    let cycles = "{% set a = namespace() %}{% set b = namespace() %}{% for n in [a, b] %}{% set n.x = [n, {'x': n}] %}{% endfor %}";
+    for (expression, expected) in [
+        ("a == b", "False"),
+        ("a == a", "True"),
+        ("a.x == b.x", "False"),
+        ("a.x == a.x[1].x.x", "True"),
+        ("a in [b, a]", "True"),
+        ("a == {'x': a.x}", "False"),
+        ("{'x': a.x} == a", "False"),
+        ("[a, b, a] | unique | list | length", "2"),
+        ("[a, b] | sort | length", "2"),
+        ("[a, b, a] | groupby('x') | length", "2"),
+        ("{a: 1, b.x: 2} | length", "2"),
+        ("a.x[1]['x'].x[0] is defined", "True"),
+        ("a.y is defined", "False"),
+        ("a.x | string", "[<Namespace>, {'x': <Namespace>}]"),
+    ] {
+        assert_eq!(
+            rendered(&format!("{cycles}{{{{ {expression} }}}}")).as_deref(),
+            Ok(expected),
+            "{expression}"
+        );
+    }
+    for refused in ["a", "a.x", "a | tojson", "a.x | tojson"] {
+        assert_refused(&format!("{cycles}{{{{ {refused} }}}}"));
+    }
+    let set = "{% set n = namespace({'i': namespace()}, v=0) %}{% set n.i.x, n['y'] = 1, 2 %}";
+    assert!(rendered(set).is_err(), "a name in brackets cannot be set in jinja2 either");
+    let set = "{% set n = namespace({'i': namespace()}) %}{% set n.i.x, y = 1, 2 %}{% set n.i.z | upper %}{{ n.i.x }}a{% endset %}";
+    assert_eq!(rendered(&format!("{set}{{{{ n.i.z }}}}{{{{ n.q }}}}")).unwrap(), "1A");
+    assert_refused("{% set n = {'x': 1} %}{% set n.x = 2 %}");
 }
 
 #[test]

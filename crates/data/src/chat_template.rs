@@ -4,6 +4,7 @@ use crate::calendar;
 use crate::conversation;
 use crate::error::DataError;
 use crate::jinja_limits;
+use crate::jinja_namespace::Door;
 use crate::jinja_tests;
 use crate::jinja_value::{from_jinja, to_jinja};
 use crate::python_text;
@@ -81,6 +82,8 @@ impl ChatTemplate {
             let tag = if c.get(2).is_some() { "endif" } else { "if true" };
             format!("{{%{} {tag} {}%}}", &c[1], &c[3])
         });
+        let door = Door::new();
+        let source = door.open(&source);
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(fail)?);
@@ -98,8 +101,8 @@ impl ChatTemplate {
         });
         environment.add_filter("tojson", tojson);
         jinja_tests::add(&mut environment);
-        let environment =
-            jinja_limits::add_template(&environment, NAME, source.into_owned()).map_err(fail)?;
+        door.add_to(&mut environment);
+        let environment = jinja_limits::add_template(&environment, NAME, source).map_err(fail)?;
         let tokens = minijinja::Value::from_pairs(tokens.named().iter().cloned());
         Ok(ChatTemplate { file, environment, tokens })
     }

@@ -17,19 +17,19 @@ const LEAST_STACK: usize = 1 << 20;
 /// Steps of one rendering; a step also pays for 64 bytes of text. A thousand turns take less than a tenth of them.
 const STEPS: u64 = 1_000_000;
 const BYTES_PER_STEP: usize = 64;
-/// As many as take no more stack than any thread has: a value is at most as deep as the steps that made it.
+/// As many as nearly all renderings need.
 const SHORT: u64 = 8_000;
+/// A value is at most as deep as the steps that made it, and the library compares and drops it level by level.
 const STACK_PER_STEP: usize = 512;
 /// Longest text of a rendering, beside several times what the messages hold.
 const MAX_TEXT: usize = 16 << 20;
 /// Deepest value that is printed.
 const MAX_DEPTH: usize = 128;
-/// For what costs no steps, such as folding a long chain of constants.
+/// For what costs no steps, such as folding a long chain of constants, or comparing lists that hold the same list many times.
 const LONGEST: Duration = Duration::from_secs(15);
 
 /// Makes every rendering end: too many steps, or too much text, are an error.
 pub(super) fn set(environment: &mut Environment<'_>) {
-    environment.set_fuel(Some(SHORT));
     environment.set_unknown_method_callback(method);
     // What these print of lists, or pad, is not paid for in advance.
     macro_rules! guard {
@@ -60,7 +60,7 @@ pub(super) fn add_template(
         return Err(Error::new(ErrorKind::SyntaxError, reason));
     }
     let mut environment = environment.clone();
-    on_own_stack(LEAST_STACK + length * STACK_PER_BYTE, move || {
+    on_own_stack(LEAST_STACK + length * STACK_PER_BYTE, LONGEST, move || {
         environment.add_template_owned(name, source)?;
         Ok(environment)
     })
@@ -73,16 +73,27 @@ pub(super) fn render(
     context: Value,
     given: usize,
 ) -> Result<String, Error> {
-    let short = environment.get_template(name)?.render(&context);
-    let text = match short {
+    render_within(LONGEST, environment, name, context, given)
+}
+
+fn render_within(
+    longest: Duration,
+    environment: &Environment<'static>,
+    name: &'static str,
+    context: Value,
+    given: usize,
+) -> Result<String, Error> {
+    let within = |steps: u64| {
+        let (mut environment, context) = (environment.clone(), context.clone());
+        environment.set_fuel(Some(steps));
+        on_own_stack(LEAST_STACK + steps as usize * STACK_PER_STEP, longest, move || {
+            environment.get_template(name)?.render(&context)
+        })
+    };
+    let text = match within(SHORT) {
+        // Enough to read all of it sixteen times.
         Err(error) if error.kind() == ErrorKind::OutOfFuel => {
-            // Enough to read all of it sixteen times.
-            let steps = STEPS + (given * 16 / BYTES_PER_STEP) as u64;
-            let mut environment = environment.clone();
-            environment.set_fuel(Some(steps));
-            on_own_stack(LEAST_STACK + steps as usize * STACK_PER_STEP, move || {
-                environment.get_template(name)?.render(&context)
-            })
+            within(STEPS + (given * 16 / BYTES_PER_STEP) as u64)
         }
         short => short,
     }?;
@@ -95,6 +106,7 @@ pub(super) fn render(
 /// Does `work` on a thread of its own, which is left to itself should it take too long.
 fn on_own_stack<T: Send + 'static>(
     stack: usize,
+    longest: Duration,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     let fail = |reason: String| Error::new(ErrorKind::InvalidOperation, reason);
@@ -104,10 +116,10 @@ fn on_own_stack<T: Send + 'static>(
         // Nobody listens any more where it took too long.
         .spawn(move || drop(done.send(contain(work))))
         .map_err(|error| fail(format!("there is no memory for it: {error}")))?;
-    match result.recv_timeout(LONGEST) {
+    match result.recv_timeout(longest) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => Err(fail(format!("it cannot be handled: {panic}"))),
-        Err(_) => Err(fail(format!("it takes longer than {} seconds", LONGEST.as_secs()))),
+        Err(_) => Err(fail(format!("it takes longer than {} seconds", longest.as_secs()))),
     }
 }
 
@@ -195,4 +207,20 @@ fn printed_length(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<
         }
     }
     Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A list that holds the same list twice, fifty times over: it is compared in no step, with two to the fifty elements.
+    #[test]
+    fn comparisons_without_end_are_given_up() {
+        let twice = "{% set a = [a, a] %}{% set b = [b, b] %}".repeat(50);
+        let source = format!("{{% set a = [0] %}}{{% set b = [0] %}}{twice}{{{{ a == b }}}}");
+        let environment = add_template(&Environment::new(), "chat", source).unwrap();
+        let longest = Duration::from_millis(1500);
+        let error = render_within(longest, &environment, "chat", Value::from(()), 0).unwrap_err();
+        assert_eq!(error.detail(), Some("it takes longer than 1 seconds"));
+    }
 }

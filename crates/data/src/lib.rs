@@ -13,6 +13,7 @@ pub mod files;
 mod format_spec;
 mod hold_out;
 mod jinja_limits;
+mod jinja_namespace;
 mod jinja_tests;
 mod jinja_value;
 mod joining;
