@@ -12,6 +12,7 @@ mod doctor;
 mod environment;
 mod generate;
 mod output;
+mod overwrite;
 mod plan_json;
 mod plan_state;
 mod plan_text;

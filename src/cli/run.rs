@@ -1,6 +1,7 @@
 //! `olive run`.
 
 use super::configuration_file::ConfigurationFile;
+use super::overwrite::Overwrite;
 use super::session::Session;
 use super::validate::{self, Strictness};
 use super::{Globals, LogFormat, environment, output, table};
@@ -8,7 +9,7 @@ use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_engine::passes::MemoryPolicy;
-use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
+use olive_engine::{Environment, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -20,9 +21,8 @@ pub(crate) struct RunArgs {
     /// Override a value of the configuration, for example `passes.lora.config.lora_r=16`. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
-    /// Replace files in `output_dir` that no run wrote.
-    #[arg(long)]
-    pub(crate) overwrite: bool,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Print the plan and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
     let plan = Plan::new(&config)?;
     let memory = if args.ignore_memory { MemoryPolicy::Ignore } else { MemoryPolicy::Refuse };
-    let foreign_files = if args.overwrite { ForeignFiles::Replaced } else { ForeignFiles::Kept };
+    let foreign_files = args.overwrite.foreign_files();
     if args.dry_run {
         let environment = Environment { foreign_files, ..environment::of_the_engine(globals, memory)? };
         return validate::print_plan(&config, &plan, &environment, Strictness::Strict, globals);

@@ -1,6 +1,7 @@
 //! `olive validate`.
 
 use super::configuration_file::ConfigurationFile;
+use super::overwrite::Overwrite;
 use super::problem::{self, Problem};
 use super::{Globals, environment, output, plan_json, plan_state, plan_text, session};
 use crate::report::wrap;
@@ -21,6 +22,8 @@ pub(crate) struct ValidateArgs {
     /// Override a value of the configuration. May be repeated.
     #[arg(long, value_name = "PATH=VALUE")]
     pub(crate) set: Vec<String>,
+    #[command(flatten)]
+    overwrite: Overwrite,
     /// Fail where a run on this machine would, too: data or a model that is not here, too little memory.
     #[arg(long)]
     strict: bool,
@@ -44,7 +47,8 @@ pub(crate) fn run(args: &ValidateArgs, globals: &Globals) -> Result<()> {
         let options = LoadOptions { set: args.set.clone(), local: args.local, ..LoadOptions::default() };
         let config = RunConfig::load(args.file.path(), &options, &REGISTRY)?;
         let plan = Plan::new(&config)?;
-        Ok((config, plan, environment::of_the_engine(globals, MemoryPolicy::Refuse)?))
+        let environment = environment::of_the_engine(globals, MemoryPolicy::Refuse)?;
+        Ok((config, plan, Environment { foreign_files: args.overwrite.foreign_files(), ..environment }))
     };
     if !args.json {
         let (config, plan, environment) = read()?;

@@ -132,6 +132,9 @@ fn what_a_run_would_refuse_is_refused_by_looking() {
             assert!(outcome.err.contains(expected), "{set:?}: {}", outcome.err);
             assert_eq!(error(outcome), error(&outcomes[2]), "the same text");
         }
+        let overwriting = olive(folder.path(), &[&["validate", "c.json", "--overwrite"], &set[..]].concat());
+        let is_of_the_output = expected == "would overwrite";
+        assert_eq!(overwriting.err.contains(expected), !is_of_the_output, "{set:?}: {}", overwriting.err);
         let looked = olive(folder.path(), &[&["validate", "c.json"], &set[..]].concat());
         assert_eq!(looked.code, lenient, "{set:?}: {}", looked.err);
         let told = if lenient == tolerated { "warning: " } else { "error: " };
