@@ -19,7 +19,8 @@ fn var(name: &str) -> Option<String> {
 }
 
 fn path(name: &str) -> Option<PathBuf> {
-    var(name).map(PathBuf::from)
+    let value = std::env::var_os(name)?;
+    Some(PathBuf::from(value)).filter(|path| !path.to_string_lossy().trim().is_empty())
 }
 
 /// Whether a variable is set to something that means yes.

@@ -55,6 +55,7 @@ fn run(dir: &Path, arguments: &[String]) -> std::process::Output {
     let mut command = assert_cmd::Command::new("sh");
     command.args(["-c", &format!("ulimit -v {MEMORY}; ulimit -c 0; exec \"$@\""), "sh"]);
     command.arg(assert_cmd::cargo::cargo_bin("olive")).args(arguments);
+    command.env("ORT_DYLIB_PATH", support::runtime::library().path);
     command.current_dir(dir).env("HOME", dir).env("XDG_CACHE_HOME", dir.join("home")).timeout(PATIENCE);
     command.output().expect("the shell starts")
 }

@@ -125,10 +125,6 @@ impl Subjects {
         self.adapter = read(&dir.join("trained/adapter"), "adapter/");
         self.adapter.retain(|name, _| name.contains("adapter_"));
         self.onnx = read(&dir.join("exported"), "onnx/");
-        // Without the runtime, the model is refused before it is read.
-        if std::env::var_os("ORT_DYLIB_PATH").is_none() {
-            self.onnx.clear();
-        }
     }
 
     /// A subject with the file that is to be changed.
@@ -176,7 +172,7 @@ impl Subjects {
                 configure(&mut files, &["lora"], "rows.jsonl");
                 ("model/", RUN.to_owned())
             }
-            7 if !self.onnx.is_empty() => {
+            7 => {
                 files.clone_from(&self.onnx);
                 ("onnx/genai_config.json", format!("{GENERATE} onnx"))
             }

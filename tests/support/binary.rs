@@ -10,17 +10,35 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Variables of the machine that would decide what the program does. Those that say where ONNX Runtime is stay: there may be
+/// no other.
+const VARIABLES: [&str; 10] = [
+    "CONDA_PREFIX",
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HF_TOKEN_PATH",
+    "HUGGINGFACE_HUB_CACHE",
+    "VIRTUAL_ENV",
+];
+
 /// `olive`, started in the project's root.
 pub fn olive() -> Command {
-    let mut command = Command::cargo_bin("olive").expect("the binary is built with the tests");
-    command.current_dir(root());
-    command
+    Command::from_std(olive_process())
 }
 
 /// The same for what must be watched or stopped while it runs.
 pub fn olive_process() -> std::process::Command {
     let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("olive"));
     command.current_dir(root());
+    for variable in VARIABLES {
+        command.env_remove(variable);
+    }
+    // The servers of tests are here, whatever stands between the machine and others.
+    command.env("NO_PROXY", "127.0.0.1,localhost");
     command
 }
 
