@@ -1,7 +1,7 @@
 //! Templates and files that would take more of the machine than there is.
 
 use super::parquet_file::{self, data_page, endless_text, int, structure};
-use super::setup::{complaint, fixture, write};
+use super::setup::{complaint, fixture, toy_model, write};
 use crate::support::binary::{olive_process, text};
 use crate::support::quickstart::base_model;
 use crate::support::rows::load;
@@ -202,6 +202,30 @@ fn headers_of_parquet_pages_are_checked_before_they_are_believed() {
     let statistics = || data_page(4, 6, &[structure(1, &[endless_text(1, 1 << 46)])]);
     let error = complaint(read(1, &statistics));
     assert!(error.contains("the header of a page is damaged: unexpected end of file"), "{error}");
+}
+
+#[test]
+fn tokenizers_that_write_texts_without_bounds_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    toy_model(dir.path());
+    let path = dir.path().join("tokenizer.json");
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let double = json!({"type": "Replace", "pattern": {"String": "3"}, "content": "33"});
+    for (times, is_refused) in [(3, false), (40, true)] {
+        tokenizer["normalizer"] = json!({"type": "Sequence", "normalizers": vec![&double; times]});
+        // What is added to the vocabulary is normalised when the file is read.
+        tokenizer["added_tokens"][0]["normalized"] = true.into();
+        std::fs::write(&path, tokenizer.to_string()).unwrap();
+        let opened = ModelFolder::open(dir.path()).unwrap().tokenizer().map(|_| ());
+        assert_eq!(opened.is_err(), is_refused);
+        if is_refused {
+            let error = complaint(opened);
+            assert!(
+                error.contains("cannot be used: its normalizer makes texts more than 1000 times as long"),
+                "{error}"
+            );
+        }
+    }
 }
 
 /// Every row brings a column that all others have not: few bytes, and more values than memory.

@@ -66,15 +66,16 @@ impl Corpus<'_> {
     }
 
     fn encode(&self, range: Range<usize>) -> Result<Vec<Vec<Token>>> {
-        let encode = |text: &Text| {
+        let encode = |text: &Text| -> Result<Vec<Token>> {
+            // One text can take long: patterns of tokenizers are tried in many ways.
+            self.cancel.check()?;
             let tokens = tokens_of(self.tokenizer, text)
                 .map_err(|reason| DataError::Tokenise { location: self.rows.location(text.row), reason })?;
             self.check_vocabulary(text, &tokens)?;
             Ok(tokens)
         };
         let encoded: Vec<_> = self.texts[range].par_iter().map(encode).collect();
-        let tokens: std::result::Result<Vec<_>, DataError> = encoded.into_iter().collect();
-        Ok(tokens?)
+        encoded.into_iter().collect()
     }
 
     /// Refuses a token that the model has no embedding for.

@@ -71,13 +71,13 @@ impl<'a> KeyHasher<'a> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(dir).at("read", dir)? {
             let entry = entry.at("read", dir)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if belongs(&name) && entry.path().is_file() {
+            let name = entry.file_name();
+            if belongs(&name.to_string_lossy()) && entry.path().is_file() {
                 names.push(name);
             }
         }
         names.sort();
-        names.iter().try_for_each(|name| self.file(name, &dir.join(name)))
+        names.iter().try_for_each(|name| self.file(&name.to_string_lossy(), &dir.join(name)))
     }
 
     /// The key: 64 hex digits.

@@ -1,6 +1,7 @@
 //! The encoder of a folder, whichever files it is made of.
 
 mod added;
+mod growth;
 pub(crate) mod parts;
 pub(crate) mod pieces;
 pub(crate) mod pre_tokenizer;
@@ -72,6 +73,7 @@ pub(crate) fn open(dir: &Path) -> Result<Tokenizer> {
     let mut tokenizer = match &form {
         Form::Json(path) => {
             let text = read(path)?;
+            growth::check(&text).map_err(&unusable)?;
             // The library panics at some forms of a decoder.
             let read = contain(|| Tokenizer::from_bytes(text)).map_err(&unusable)?;
             read.map_err(|e| unusable(e.to_string()))?
