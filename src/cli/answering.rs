@@ -2,10 +2,10 @@
 
 use super::{Globals, LogFormat, environment, output, session};
 use clap::Args;
-use olive_core::Result;
 use olive_core::event::{Event, EventSink};
 use olive_core::event_hub::EventHub;
 use olive_core::handle::ModelHandle;
+use olive_core::{Result, shown};
 use olive_data::Message;
 use olive_decoder::{Generation, SamplingOptions};
 use olive_model::{ModelError, detect, resolve};
@@ -83,9 +83,9 @@ impl ModelArgs {
         if globals.verbose {
             notes.info(&match &handle {
                 ModelHandle::HfWithAdapter { base, adapter } => {
-                    format!("adapter `{}` on the model `{}`", adapter.display(), base.display())
+                    format!("adapter `{}` on the model `{}`", shown(adapter), shown(base))
                 }
-                other => format!("`{}` is {}", other.dir().display(), other.describe()),
+                other => format!("`{}` is {}", shown(other.dir()), other.describe()),
             });
         }
         if let (ModelHandle::Onnx { dir }, ActiveAdapter::Beside) = (&handle, &active)
@@ -97,7 +97,7 @@ impl ModelArgs {
         let library = || {
             let library = environment::library_search(globals).find_or_fetch(events)?;
             if globals.verbose {
-                let (path, origin) = (library.path.display(), library.origin.describe());
+                let (path, origin) = (shown(&library.path), library.origin.describe());
                 notes.info(&format!("ONNX Runtime {} {origin}: {path}", library.version));
             }
             Ok(library)

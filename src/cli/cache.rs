@@ -7,7 +7,7 @@ use super::problem::print_document;
 use super::{Globals, environment, output, plan_json};
 use crate::report::{number, wrap};
 use clap::{Args, Subcommand};
-use olive_core::Result;
+use olive_core::{Result, shown};
 use olive_engine::cache::{CacheError, Manifest, Store};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ fn list(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
         }
     }
     let total: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
-    notes.info(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), dir.display()));
+    notes.info(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), shown(dir)));
     Ok(())
 }
 
@@ -148,6 +148,6 @@ fn clean(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
         notes.info(&kept.to_string());
     }
     let (removed, bytes) = (cleaned.removed, number::bytes(cleaned.bytes));
-    notes.info(&format!("removed {removed} artefacts, {bytes}, from {}", dir.display()));
+    notes.info(&format!("removed {removed} artefacts, {bytes}, from {}", shown(dir)));
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{Globals, environment, output};
 use clap::Args;
 use olive_core::available::{self, Available, Machine};
 use olive_core::event::{Event, EventSink};
-use olive_core::{Fault, Result, device};
+use olive_core::{Fault, Result, device, shown};
 use olive_runtime::library_file::PINNED;
 use olive_runtime::{LibrarySearch, RuntimeError, preflight, threads};
 use std::fmt::Write as _;
@@ -123,7 +123,7 @@ fn onnx_runtime(globals: &Globals) -> String {
     let remarks = Remarks::default();
     let mut text = match search.find(&remarks) {
         Ok(Some(library)) => {
-            format!("{} {}: {}", library.version, library.origin.describe(), library.path.display())
+            format!("{} {}: {}", library.version, library.origin.describe(), shown(&library.path))
         }
         Ok(None) => not_found(&search),
         Err(error) => {
@@ -170,7 +170,7 @@ fn hub_cache(globals: &Globals) -> String {
         .unwrap_or(0);
     let offline = if options.offline { ", offline" } else { "" };
     let endpoint = options.endpoint.map(|endpoint| format!(", endpoint {endpoint}")).unwrap_or_default();
-    format!("{} ({}{offline}{endpoint})", options.cache.display(), counted(models, "model"))
+    format!("{} ({}{offline}{endpoint})", shown(&options.cache), counted(models, "model"))
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -185,8 +185,8 @@ fn hub_token(globals: &Globals) -> String {
 
 fn own_cache() -> String {
     match environment::own_cache() {
-        Some(dir) if Path::new(&dir).is_dir() => dir.display().to_string(),
-        Some(dir) => format!("{} (not made yet)", dir.display()),
+        Some(dir) if Path::new(&dir).is_dir() => shown(&dir).to_string(),
+        Some(dir) => format!("{} (not made yet)", shown(&dir)),
         None => "no home folder".into(),
     }
 }

@@ -1,6 +1,7 @@
 //! What a plan would find in the cache, in words.
 
 use olive_core::available::Available;
+use olive_core::shown;
 use olive_engine::{Prospects, StepState};
 use olive_train::MemoryNeed;
 use olive_train::memory::size;
@@ -13,10 +14,10 @@ pub(crate) fn describe(prospects: &Prospects) -> Vec<Vec<String>> {
 
 fn state(state: &StepState, available: &Available) -> String {
     match state {
-        StepState::Cached { output } => format!("cached, {}", output.display()),
+        StepState::Cached { output } => format!("cached, {}", shown(output)),
         StepState::ToRun { changed, memory } => {
             let changed =
-                changed.as_ref().map(|file| format!(", as `{}` was changed or removed", file.display()));
+                changed.as_ref().map(|file| format!(", as `{}` was changed or removed", shown(file)));
             let memory = memory.as_ref().map(|need| format!("; {}", self::memory(need, available)));
             format!("to run{}{}", changed.unwrap_or_default(), memory.unwrap_or_default())
         }

@@ -5,6 +5,7 @@ use olive_config::{
     AzureMlResource, DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption, ResourcePath, System,
     SystemKind,
 };
+use olive_core::shown;
 use olive_engine::passes::{DataPurpose, PassConfig};
 use olive_engine::{Host, Plan, RunConfig, Step};
 use std::path::Path;
@@ -27,7 +28,7 @@ pub(crate) fn render(
     // All tables have one form.
     let too_wide = |columns: &usize| options_in(None).any(|line| line.chars().count() > *columns);
     let narrow = columns.filter(too_wide);
-    let mut lines = vec![format!("{}: {}", config.path.display(), config.workflow_id)];
+    let mut lines = vec![format!("{}: {}", shown(&config.path), config.workflow_id)];
     lines.push(field("model", &model(&config.input_model)));
     lines.push(field("host", &system(config, config.engine.host.as_deref())));
     lines.push(field("target", &system(config, config.engine.target.as_deref())));
@@ -35,8 +36,8 @@ pub(crate) fn render(
     if !jobs.is_empty() {
         lines.push(field("jobs", &format!("{}: {}", jobs.len(), jobs.join("; "))));
     }
-    lines.push(field("cache", &config.engine.cache_dir.display().to_string()));
-    lines.push(field("output", &config.engine.output_dir.display().to_string()));
+    lines.push(field("cache", &shown(&config.engine.cache_dir).to_string()));
+    lines.push(field("output", &shown(&config.engine.output_dir).to_string()));
     let several = config.flows.len() > 1;
     for (index, flow) in config.flows.iter().enumerate() {
         if several {
@@ -90,7 +91,7 @@ fn model(model: &InputModel) -> String {
 
 fn path(path: &ResourcePath) -> String {
     match path {
-        ResourcePath::Local(path) => path.clone(),
+        ResourcePath::Local(path) => shown(Path::new(path)).to_string(),
         ResourcePath::AzureMl(resource) => place(resource),
     }
 }

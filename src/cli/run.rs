@@ -7,7 +7,7 @@ use super::validate::{self, Strictness};
 use super::{Globals, LogFormat, environment, output, table};
 use clap::Args;
 use olive_config::LoadOptions;
-use olive_core::Result;
+use olive_core::{Result, shown};
 use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
 
@@ -54,7 +54,7 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
     match globals.log_format {
         LogFormat::Text => {
             output::result(&table::render(outcome))?;
-            output::result(&format!("output: {}", output_dir.display()))?;
+            output::result(&format!("output: {}", shown(output_dir)))?;
             if !globals.quiet {
                 output::note(&format!("try it: olive chat {}", quoted(&output_dir.display().to_string())));
             }
