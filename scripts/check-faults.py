@@ -28,12 +28,13 @@ ANSWERS = {
     "kill": READING + WRITING + NAMING,
     "EIO": READING + WRITING + NAMING,
     "ENOSPC": ["openat"] + WRITING + NAMING,
-    "EINTR": READING + WRITING,
+    "EINTR": READING + WRITING + NAMING,
     "EACCES": ["openat"] + NAMING,
     "EPERM": NAMING,
     "EXDEV": ["rename", "renameat", "renameat2", "link", "linkat", "copy_file_range"],
     "short": ["read", "pread64", "write", "pwrite64", "writev", "copy_file_range", "sendfile"],
 }
+LOCKS = {".lock", ".in-use"}
 # A loader that cannot load the program answers with this.
 NOT_LOADED = 127
 
@@ -51,8 +52,8 @@ def files(folder):
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        # Hashes that were not kept are computed again.
-        if path.is_dir() or "/runs/" in name or name in {"c.json", "cache/content-hashes-v1.json"}:
+        # Hashes that were not kept are computed again, and where there can be no lock it is done without.
+        if path.is_dir() or "/runs/" in name or name in {"c.json", "cache/content-hashes-v1.json"} or path.suffix in LOCKS:
             continue
         told_by_time = path.name in {"manifest.json", "run_history.json"} or "tfevents" in path.name
         if path.name == "metrics.jsonl":
