@@ -4,6 +4,7 @@ mod adopted;
 pub mod artefacts;
 mod conversions;
 pub mod error;
+pub(crate) mod folder;
 pub mod key;
 pub mod manifest;
 pub(crate) mod partial;

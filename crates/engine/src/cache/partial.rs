@@ -1,12 +1,19 @@
 //! The folder of an artefact that is not finished, `<key>.partial/`. A run may be killed at any moment between these steps:
 //! the next one finds a state to go on from with all that belongs to it, or work that is done, or nothing of use.
 
+use super::folder::{entries, remove_if_link, remove_if_there, sync};
 use super::manifest::{Manifest, list_contents};
-use super::store::{OUTPUT, RESUME, entries, remove_if_there, sync};
 use olive_core::{Result, error::IoContext};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// Name of the folder inside an artefact that holds what the pass wrote.
+pub(super) const OUTPUT: &str = "output";
+
+/// Folder in which a pass leaves a state that a later attempt goes on from. While it is there, all that the pass wrote stays.
+pub(super) const RESUME: &str = "resume";
+
+/// The folder by its path.
 pub(super) struct Partial {
     dir: PathBuf,
     /// What the pass writes.
@@ -80,8 +87,4 @@ pub(crate) fn forget_state(output: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         moved => moved.at("remove", &state).and_then(|()| remove_if_there(&aside)),
     }
-}
-
-fn remove_if_link(path: &Path) -> Result<()> {
-    if path.is_symlink() { remove_if_there(path) } else { Ok(()) }
 }

@@ -16,9 +16,10 @@
 //! nor is what does not look like this, or a link.
 
 use super::CacheError;
+use super::folder::{entries, remove_if_there, sync};
 use super::key::KEY_LENGTH;
 use super::manifest::Manifest;
-use super::partial::Partial;
+use super::partial::{OUTPUT, Partial, RESUME};
 use olive_core::cancel::CancelFlag;
 use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
@@ -31,16 +32,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Name of the folder inside an artefact that holds what the pass wrote.
-pub(super) const OUTPUT: &str = "output";
 const PARTIAL: &str = ".partial";
 /// Held by the one process that makes the artefact.
 const LOCK: &str = ".lock";
 /// Shared by the processes that use it.
 const IN_USE: &str = ".in-use";
-
-/// Folder in which a pass leaves a state that a later attempt goes on from. While it is there, all that the pass wrote stays.
-pub const RESUME: &str = "resume";
 
 pub struct Store {
     root: PathBuf,
@@ -130,11 +126,11 @@ impl Store {
     }
 
     /// The artefact from the cache, or made by `work`, which gets an empty folder, or what an earlier attempt left in it
-    /// together with [`RESUME`], and says what it wrote. Two processes that want the same artefact take turns, and the
+    /// together with a folder `resume`, and says what it wrote. Two processes that want the same artefact take turns, and the
     /// second finds the first's result. Until this store goes, no other process cleans the artefact away.
     ///
     /// # Errors
-    /// Whatever `work` says, or a cache folder that cannot be written. What `work` left is kept if [`RESUME`] is among it.
+    /// Whatever `work` says, or a cache folder that cannot be written. What `work` left is kept if `resume` is among it.
     pub fn get_or_run(
         &self,
         id: &ArtefactId,
@@ -392,27 +388,6 @@ fn key_of(path: &Path) -> Option<String> {
     let is_key =
         key.len() == KEY_LENGTH && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     is_key.then(|| key.to_owned())
-}
-
-/// What lies in a folder, if it is there.
-pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    match std::fs::read_dir(dir) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        entries => entries.at("read", dir)?.map(|entry| Ok(entry.at("read", dir)?.path())).collect(),
-    }
-}
-
-pub(crate) fn remove_if_there(path: &Path) -> Result<()> {
-    let removed = match path.symlink_metadata() {
-        Err(_) => return Ok(()),
-        Ok(meta) if meta.is_dir() => std::fs::remove_dir_all(path),
-        Ok(_) => std::fs::remove_file(path),
-    };
-    removed.at("remove", path)
-}
-
-pub(super) fn sync(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).at("sync", path)
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ pub use history::ForeignFiles;
 
 use super::plan::Step;
 use super::{EngineError, StepOutcome, record};
+use crate::cache::folder::remove_if_there;
 use crate::cache::manifest::{FileEntry, are_as_listed, list_files};
-use crate::cache::store::remove_if_there;
 use crate::stages::Stage;
 use history::{HISTORY, History, Ownership, UNFINISHED, write_json};
 use olive_core::cancel::CancelFlag;

@@ -2,7 +2,7 @@
 
 use super::lora_options::LoraOptions;
 use super::{MemoryPolicy, RunContext};
-use crate::cache::store::remove_if_there;
+use crate::cache::folder::remove_if_there;
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
 use olive_config::{DataConfig, Targets};
