@@ -422,7 +422,10 @@ fn links_and_patterns_may_lead_to_a_file_more_than_once() {
     symlink(dir.path(), elsewhere.path().join("back")).unwrap();
     assert_eq!(printed(&rows(&of(dir.path()))), ["a.jsonl", "b/c/d.jsonl", "e.jsonl"]);
     let matching = |pattern: &str| {
-        let load = LoadDataset { data_dir: Some(ResourcePath::Local(dir.path().display().to_string())), ..load("json", &[pattern]) };
+        let load = LoadDataset {
+            data_dir: Some(ResourcePath::Local(dir.path().display().to_string())),
+            ..load("json", &[pattern])
+        };
         data::load_rows(&load).map(|rows| printed(&rows))
     };
     assert_eq!(matching("**/*.jsonl").unwrap(), ["a.jsonl", "b/c/d.jsonl", "e.jsonl"]);

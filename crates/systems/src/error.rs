@@ -18,6 +18,14 @@ pub enum SystemError {
     Description { path: PathBuf, reason: String },
     #[error("the job is to run `{pass}`, which its configuration does not have")]
     NoPass { pass: String },
+    #[error(transparent)]
+    Azure(#[from] olive_azureml::Error),
+    #[error("job {name} ended as {status}: {message}")]
+    JobFailed { name: String, status: String, message: String, hint: Option<String> },
+    #[error("`{}` cannot be the program of a job: {reason}", path.display())]
+    Program { path: PathBuf, reason: String },
+    #[error("requests cannot be sent")]
+    Runtime { source: std::io::Error },
     #[error("the rows of `{name}` cannot be sent to another machine: {reason}")]
     Data { name: String, reason: String },
 }
@@ -30,6 +38,11 @@ impl Fault for SystemError {
             }
             SystemError::Result { .. } => {
                 "the job may have been stopped while it wrote; run the same command again"
+            }
+            SystemError::Azure(error) => return error.hint(),
+            SystemError::JobFailed { hint, .. } => return hint.clone(),
+            SystemError::Program { .. } => {
+                "give one for Linux on x86-64 as `binary` of the system; `scripts/build-portable` makes it"
             }
             _ => return None,
         };

@@ -5,10 +5,12 @@
 //! what it made ([`results`]); here the artefacts are taken into the cache under the keys that they would have if they had been
 //! made here. Which service runs the job is not known to any of them.
 
+pub mod azureml;
 mod description;
 mod error;
 mod mirror;
 pub mod pack;
+mod program;
 pub mod results;
 mod work;
 

@@ -49,11 +49,21 @@ impl ModelSource {
             ModelHandle::Hf { dir } => (files(dir, ModelFolder::is_model_file)?, None),
             ModelHandle::Onnx { dir } => (files(dir, |_| true)?, None),
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let adapter = files(adapter, ModelFolder::is_adapter_file)?;
+                let adapter = Source::of_adapter(adapter)?;
                 (files(base, ModelFolder::is_model_file)?, Some(adapter))
             }
         };
         Ok(ModelSource { kind: model.kind(), base: Some(base), adapter })
+    }
+}
+
+impl Source {
+    /// The files of an adapter on this machine.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn of_adapter(dir: &Path) -> Result<Source> {
+        files(dir, ModelFolder::is_adapter_file)
     }
 }
 
