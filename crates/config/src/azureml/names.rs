@@ -58,6 +58,7 @@ patterns! {
     // Registries have models such as `Phi-3.5-mini-instruct`, and versions have dots.
     DOTTED = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,254}$";
     NO_SPACE = r"^\S+$";
+    PRINTABLE = r"^\P{Cc}+$";
     BRACKETS = r"<[^<>]*>|\$\{[^{}]*\}|\{\{.*\}\}|^\{[^{}]*\}$|^\[[^\[\]]*\]$|^%\w+%$|^\$\w+$";
     REQUEST = r"^(your(_.*)?|todo|tbd|fixme|change_?me|replace_?me|placeholder)$";
     NOTHING = r"^$|^[x_]*x{3}[x_]*$|^0{8}(_0{4}){3}_0{12}$";
@@ -77,13 +78,12 @@ impl AzureName {
             };
             return Err(NameFault { message, hint: self.advice().to_owned() });
         }
-        match self.rule() {
-            Some(rule) if !rule.pattern.is_match(text) => {
-                let message = format!("expected {}, found `{text}`", rule.expected);
-                Err(NameFault { message, hint: self.advice().to_owned() })
-            }
-            _ => Ok(()),
+        let Rule { pattern, expected } = self.rule();
+        if pattern.is_match(text) {
+            return Ok(());
         }
+        let message = format!("expected {expected}, found `{text}`");
+        Err(NameFault { message, hint: self.advice().to_owned() })
     }
 
     /// Whether somebody has yet to put a name here: `Your Azure Subscription ID`, `<workspace>`, `workspace_name`, `xxxx`.
@@ -100,7 +100,7 @@ impl AzureName {
             || described
     }
 
-    fn rule(self) -> Option<Rule> {
+    fn rule(self) -> Rule {
         let (pattern, expected) = match self {
             AzureName::Subscription => (&UUID, "the id of a subscription, a UUID"),
             AzureName::ResourceGroup => {
@@ -123,9 +123,9 @@ impl AzureName {
             AzureName::InstanceType => (&DOTTED, "an instance type, of letters, digits, `-` and `.`"),
             AzureName::Identity => (&UUID, "the client id of an identity, a UUID"),
             AzureName::Image => (&NO_SPACE, "the name of an image, without spaces"),
-            AzureName::Path => return None,
+            AzureName::Path => (&PRINTABLE, "a path without control characters"),
         };
-        Some(Rule { pattern, expected })
+        Rule { pattern, expected }
     }
 
     /// Where the right name is found.
@@ -248,6 +248,8 @@ mod tests {
             (AzureName::Workspace, "workspace_name", "a-name-of-thirty-four-letters-12345"),
             (AzureName::KeyVault, "keyvault_name", "vault.evil.example"),
             (AzureName::Model, "name", "a/b"),
+            (AzureName::Path, "relative_path", "a\u{1b}[2J"),
+            (AzureName::Image, "base_image", "an image"),
         ] {
             let message = fault(name, key, text).unwrap_or_default();
             assert!(message.starts_with("expected ") && message.ends_with(&format!("`{text}`")), "{message}");

@@ -22,10 +22,10 @@ options! {
             pub subset: Option<String>;
             /// Which rows, with slices: `train`, `train[:90%]`, `train[10:20]+test`.
             pub split: String, default("\"validation\"");
-            /// Folder of the files.
+            /// Folder of the files, or a resource path.
             #[serde(skip)]
             pub data_dir: Option<ResourcePath>;
-            /// A file, a glob, a list of them, or an object of them by split.
+            /// A file, a glob, a list of them, an object of them by split, or a resource path.
             #[serde(skip)]
             pub data_files: DataFiles;
             /// Keep the rows where these columns have these values.

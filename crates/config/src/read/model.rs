@@ -119,24 +119,13 @@ fn hugging_face<'n>(
     let (Some(kwargs), Some(options)) = (kwargs, options) else { return };
 
     let name = old_options.as_ref().and_then(|options| options.model_name.clone());
-    let adapter_path = match fields.found("adapter_path") {
-        None => None,
-        Some(found) => match model.resource(found, findings) {
-            None => return,
-            path => path,
-        },
-    };
-    let model_path = match fields.found("model_path") {
-        None => name.map(ResourcePath::Local),
-        Some(found) => {
-            model.hub_name = name;
-            match model.resource(found, findings) {
-                None => return,
-                path => path,
-            }
-        }
-    };
-    let Some(model_path) = model_path else {
+    let mut read = |option: &str| fields.found(option).map(|found| model.resource(found, findings));
+    let (adapter_path, model_path) = (read("adapter_path"), read("model_path"));
+    if matches!(adapter_path, Some(None)) || matches!(model_path, Some(None)) {
+        return;
+    }
+    let adapter_path = adapter_path.flatten();
+    let Some(model_path) = model_path.flatten().or(name.clone().map(ResourcePath::Local)) else {
         let slipped = old_fields.as_ref().is_some_and(|fields| !fields.lacks("model_name"));
         if slipped || !fields.lacks("model_path") || !fields.lacks("hf_config") && old.is_none() {
             return;
@@ -157,6 +146,7 @@ fn hugging_face<'n>(
         Some(_) => ModelKind::HfWithAdapter,
         None => ModelKind::Hf,
     });
+    model.hub_name = name;
     model.input = Some(InputModel::HuggingFace {
         model_path,
         adapter_path,
@@ -190,10 +180,10 @@ impl<'n> ModelFacts<'n> {
     pub(super) fn check_users(&mut self, users: &[Consumer<'_>], findings: &mut Findings) {
         let away = users.iter().filter(|user| matches!(user, Consumer::Job(_)));
         if away.clone().count() == users.len() {
-            for (found, user) in
-                self.azureml.iter().flat_map(|found| away.clone().map(move |user| (found, user)))
-            {
-                resource::read(found.node, &found.path, *user, findings);
+            for found in &self.azureml {
+                away.clone().for_each(|user| {
+                    resource::read(found.node, &found.path, *user, findings);
+                });
             }
             return;
         }

@@ -31,11 +31,11 @@ options! {
     /// What is said of a Hugging Face model besides where it lies.
     pub struct HfModelOptions {
         HF_MODEL_OPTIONS {
-            /// Folder of the model, or its id on the Hugging Face Hub. Wins over `hf_config.model_name`.
+            /// Folder of the model, its id on the Hugging Face Hub, or a resource path. Wins over `hf_config.model_name`.
             - "model_path" = ResourcePath::KIND;
             /// Task of the model; passes that train need text generation.
             pub task: Option<String>;
-            /// Folder of a PEFT adapter on this model.
+            /// Folder of a PEFT adapter on this model, or a resource path.
             - "adapter_path" = ResourcePath::KIND;
             /// How the model is loaded.
             - "load_kwargs" = Kind::Block(&LOAD_KWARGS), only(Era::New);
