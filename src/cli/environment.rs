@@ -10,6 +10,7 @@ use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles};
 use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
+use olive_systems::azureml::{AzureMlSettings, OnInterrupt, PlainHttp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -75,6 +76,23 @@ pub(crate) fn library_folders(globals: &Globals) -> Vec<PathBuf> {
     let of_file = |path: PathBuf| if path.is_dir() { Some(path) } else { Some(path.parent()?.to_owned()) };
     let named = env.into_iter().chain(option).filter_map(of_file);
     named.chain(exe_dir).chain(cache).chain(python_prefixes).collect()
+}
+
+/// How jobs of Azure ML are sent. `program` is what they run, if not this program.
+pub(crate) fn azure_ml(
+    globals: &Globals,
+    program: Option<PathBuf>,
+    on_interrupt: OnInterrupt,
+) -> AzureMlSettings {
+    // For tests against a service on this machine.
+    let plain_http = if flag("OLIVE_AZUREML_ALLOW_HTTP") { PlainHttp::Loopback } else { PlainHttp::Refused };
+    AzureMlSettings {
+        variables: olive_systems::azureml::Environment::of_process(),
+        plain_http,
+        program: program.or_else(|| std::env::current_exe().ok()),
+        device: globals.device.clone(),
+        on_interrupt,
+    }
 }
 
 /// How the hub may be used, by the variables that all its tools know.

@@ -8,8 +8,11 @@ use super::{Globals, LogFormat, environment, output, table};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::{Result, shown};
+use olive_engine::executor::Executor;
 use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
+use olive_systems::azureml::{AzureMlExecutor, OnInterrupt};
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct RunArgs {
@@ -26,6 +29,12 @@ pub(crate) struct RunArgs {
     /// Print the plan and stop.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// End jobs elsewhere on Ctrl-C. They go on otherwise, and the same command follows them.
+    #[arg(long)]
+    cancel_on_interrupt: bool,
+    /// The program that jobs elsewhere run, for Linux on x86-64. This one by default.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Run what does not fit into memory by prediction nevertheless. The system may swap, or end the run.
     #[arg(long)]
     ignore_memory: bool,
@@ -42,11 +51,22 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
         return validate::print_plan(&config, &plan, &environment, Strictness::Strict, globals);
     }
     let session = Session::start(globals, config.engine.log_severity_level)?;
-    let environment = Environment { foreign_files, ..session.environment(globals, memory) };
+    let executors = elsewhere(args, globals);
+    let environment = Environment { foreign_files, executors, ..session.environment(globals, memory) };
     let outcome = olive_engine::run_workflow(&config, &plan, &environment);
     // Bars must be gone before anything is printed to stdout.
     drop(session);
     print_outcome(&outcome?, globals)
+}
+
+/// What runs passes on other machines.
+fn elsewhere(args: &RunArgs, globals: &Globals) -> Vec<Box<dyn Executor>> {
+    let on_interrupt = match args.cancel_on_interrupt {
+        true => OnInterrupt::IsCancelled,
+        false => OnInterrupt::GoesOn,
+    };
+    let settings = environment::azure_ml(globals, args.binary.clone(), on_interrupt);
+    vec![Box::new(AzureMlExecutor::new(settings))]
 }
 
 fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {

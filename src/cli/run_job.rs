@@ -1,10 +1,11 @@
 //! `olive run-job`: the other side of passes that run elsewhere.
 
 use super::session::Session;
-use super::{Globals, output};
+use super::{Globals, environment, output};
 use clap::Args;
 use olive_core::Result;
 use olive_engine::passes::MemoryPolicy;
+use olive_systems::azureml::{self, OnInterrupt};
 use olive_systems::{JobDescription, JobFolders, work};
 use std::path::PathBuf;
 
@@ -22,6 +23,9 @@ pub(crate) struct RunJobArgs {
     /// Folder that outlives this machine, for what another attempt can go on from.
     #[arg(long, value_name = "FOLDER")]
     kept: Option<PathBuf>,
+    /// Key vault whose secret `hf-token` the job logs in to the Hugging Face Hub with.
+    #[arg(long, value_name = "NAME")]
+    hf_token_vault: Option<String>,
     /// Folder on this machine's own disk.
     #[arg(long, value_name = "FOLDER")]
     scratch: PathBuf,
@@ -35,7 +39,11 @@ fn input(text: &str) -> Result<(String, PathBuf), String> {
 pub(crate) fn run(args: &RunJobArgs, globals: &Globals) -> Result<()> {
     let description = JobDescription::read(&args.description)?;
     let session = Session::start(globals, 2)?;
-    let environment = session.environment(globals, MemoryPolicy::Refuse);
+    let mut environment = session.environment(globals, MemoryPolicy::Refuse);
+    if let Some(vault) = &args.hf_token_vault {
+        let settings = environment::azure_ml(globals, None, OnInterrupt::GoesOn);
+        environment.source.token = Some(azureml::hf_token(&settings, vault)?);
+    }
     let folders = JobFolders {
         inputs: args.inputs.iter().cloned().collect(),
         scratch: args.scratch.clone(),

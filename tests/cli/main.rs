@@ -1,6 +1,7 @@
 //! Configurations, and what is said and left on disk when they run.
 
 mod azure;
+mod azure_jobs;
 mod cache;
 mod cache_key;
 mod config;

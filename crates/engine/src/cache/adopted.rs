@@ -74,7 +74,7 @@ mod tests {
         let json = serde_json::json!({
             "olive_version": "0", "pass_type": "LoRA", "pass_version": 1, "pass_name": "lora", "key": "there",
             "input_key": "there", "input": "/there", "options": {}, "output": ModelKind::HfWithAdapter, "started": 1,
-            "seconds": 2.0, "files": list_contents(files).unwrap(),
+            "seconds": 2.0, "files": list_contents(files, |_| true).unwrap(),
         });
         serde_json::from_value(json).unwrap()
     }

@@ -212,11 +212,14 @@ mod tests {
         Host::System { name: name.into(), kind: SystemKind::AzureMl }
     }
 
+    fn quickstart() -> RunConfig {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/quickstart/olive-config.json");
+        RunConfig::load(&path, &LoadOptions::default(), &REGISTRY).unwrap()
+    }
+
     /// A flow whose steps have these hosts, and keys for it.
     fn flow(hosts: &[&str]) -> (Flow, Vec<StepKey>) {
-        let quickstart =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs/quickstart/olive-config.json");
-        let config = RunConfig::load(&quickstart, &LoadOptions::default(), &REGISTRY).unwrap();
+        let config = quickstart();
         let step = |(index, name): (usize, &&str)| {
             let mut config = config.passes[0].clone();
             config.name = format!("step{index}");
@@ -234,12 +237,13 @@ mod tests {
 
     fn run(hosts: &[&str], cancel: &CancelFlag) -> (Result<ModelHandle>, Vec<String>, usize) {
         let heard = Rc::new(RefCell::new(Vec::new()));
-        let fake = |host| Box::new(Fake { host, heard: heard.clone() }) as Box<dyn Executor>;
-        let executors = Executors::new(vec![fake("one"), fake("two")]);
+        let [one, two] = ["one", "two"].map(|host| Fake { host, heard: heard.clone() });
+        let executors = Executors::new(vec![&one, &two]);
         let (flow, keys) = flow(hosts);
         let steps = RefCell::new(0);
         let dir = tempfile::tempdir().unwrap();
         let execution = Execution {
+            config: &quickstart(),
             store: &Store::new(dir.path()),
             cancel,
             events: &(),
@@ -247,7 +251,7 @@ mod tests {
             on_step: &|_| *steps.borrow_mut() += 1,
             jobs: None,
         };
-        let input = ModelHandle::Hf { dir: "input".into() };
+        let input = FlowInput::Here(ModelHandle::Hf { dir: "input".into() });
         let name = HubModel { id: "hub/id".into(), revision: None };
         let model = executors.run_flow(&flow, &keys, &input, Some(&name), &execution);
         (model, heard.take(), steps.into_inner())

@@ -2,19 +2,22 @@
 
 use super::AzureMlSettings;
 use crate::SystemError;
-use olive_azureml::auth::CredentialOptions;
 use olive_azureml::blob::Container;
 use olive_azureml::http::{Client, ClientOptions};
 use olive_azureml::repetition::Repetition;
 use olive_azureml::workspace::{Datastore, Workspace, WorkspaceClient};
 use olive_config::{AzureMlClient, AzureMlSystem};
 use olive_core::Result;
+use serde_json::json;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// A client of the workspace, and how often its operations are done again.
 pub(super) struct Connection {
+    /// Its requests end when the run is interrupted.
     pub(super) workspace: WorkspaceClient,
+    /// Its requests do not.
+    pub(super) patient: WorkspaceClient,
     pub(super) repetition: Repetition,
     datastore: String,
 }
@@ -26,12 +29,14 @@ impl Connection {
         settings: &AzureMlSettings,
         stop: CancellationToken,
     ) -> Result<Connection> {
-        let workspace = workspace(&system.client, settings, stop)?;
+        let patient = workspace(&system.client, settings)?;
+        let stoppable = patient.client().with_cancel(stop);
+        let workspace = WorkspaceClient::new(stoppable, patient.workspace().clone());
         let repetition = Repetition {
             retries: u32::try_from(system.client.max_operation_retries).unwrap_or(u32::MAX),
             interval: Duration::from_secs(system.client.operation_retry_interval),
         };
-        Ok(Connection { workspace, repetition, datastore: system.datastore.clone() })
+        Ok(Connection { workspace, patient, repetition, datastore: system.datastore.clone() })
     }
 
     /// The datastore that takes what jobs are given and what they make.
@@ -42,28 +47,24 @@ impl Connection {
     }
 }
 
-/// A client of a workspace whose requests end when `stop` is cancelled.
+/// A client of a workspace.
 ///
 /// # Errors
 /// A name or a variable that Azure would not take.
-pub(super) fn workspace(
-    client: &AzureMlClient,
-    settings: &AzureMlSettings,
-    stop: CancellationToken,
-) -> Result<WorkspaceClient> {
+pub(super) fn workspace(client: &AzureMlClient, settings: &AzureMlSettings) -> Result<WorkspaceClient> {
     let given = &client.credentials;
-    let credentials = CredentialOptions {
-        exclude_environment_credential: given.exclude_environment_credential,
-        exclude_workload_identity_credential: given.exclude_workload_identity_credential,
-        exclude_managed_identity_credential: given.exclude_managed_identity_credential,
-        exclude_cli_credential: given.exclude_cli_credential,
-        exclude_developer_cli_credential: given.exclude_developer_cli_credential,
-        managed_identity_client_id: given.managed_identity_client_id.clone(),
-        workload_identity_client_id: given.workload_identity_client_id.clone(),
-        authority: given.authority.clone(),
-        ..CredentialOptions::default()
-    }
-    .with_process_timeout(Duration::from_secs(given.process_timeout));
+    let credentials = json!({
+        "exclude_environment_credential": given.exclude_environment_credential,
+        "exclude_workload_identity_credential": given.exclude_workload_identity_credential,
+        "exclude_managed_identity_credential": given.exclude_managed_identity_credential,
+        "exclude_cli_credential": given.exclude_cli_credential,
+        "exclude_developer_cli_credential": given.exclude_developer_cli_credential,
+        "managed_identity_client_id": given.managed_identity_client_id,
+        "workload_identity_client_id": given.workload_identity_client_id,
+        "authority": given.authority,
+        "process_timeout": given.process_timeout,
+    });
+    let credentials = serde_json::from_value(credentials).expect("the client knows these options");
     let options = ClientOptions {
         plain_http: settings.plain_http,
         read_timeout: Duration::from_secs(client.read_timeout),
@@ -74,5 +75,5 @@ pub(super) fn workspace(
     let names = &client.workspace;
     let workspace = Workspace::new(&names.subscription_id, &names.resource_group, &names.workspace_name)
         .map_err(SystemError::from)?;
-    Ok(WorkspaceClient::new(http.with_cancel(stop), workspace))
+    Ok(WorkspaceClient::new(http, workspace))
 }

@@ -6,15 +6,18 @@
 
 mod connection;
 mod fetch;
+mod in_job;
 mod job_name;
 mod submission;
 mod watch;
 
+pub use in_job::hf_token;
+
 use crate::SystemError;
 use crate::pack::{ModelSource, Package, Source, pack};
 use connection::Connection;
-use olive_azureml::cloud::PlainHttp;
-use olive_azureml::environment::Environment;
+pub use olive_azureml::cloud::PlainHttp;
+pub use olive_azureml::environment::Environment;
 use olive_config::{AzureMlSystem, InputModel, ResourcePath};
 use olive_core::Result;
 use olive_core::error::Interrupted;

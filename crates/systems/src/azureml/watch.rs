@@ -46,13 +46,10 @@ impl Work<'_> {
             OnInterrupt::GoesOn => {
                 format!("job {name} goes on: the same command follows it, `olive jobs cancel` ends it")
             }
-            OnInterrupt::IsCancelled => {
-                let workspace = connection.workspace.unstoppable();
-                match workspace.cancel_job(name).await {
-                    Ok(()) => format!("job {name} is cancelled"),
-                    Err(error) => format!("job {name} could not be cancelled: {error}"),
-                }
-            }
+            OnInterrupt::IsCancelled => match connection.patient.cancel_job(name).await {
+                Ok(()) => format!("job {name} is cancelled"),
+                Err(error) => format!("job {name} could not be cancelled: {error}"),
+            },
         };
         self.execution.events.emit(Event::Info { message });
     }
