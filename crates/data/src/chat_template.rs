@@ -17,7 +17,7 @@ use olive_core::Result;
 use olive_model::ModelFolder;
 use regex::Regex;
 use std::path::PathBuf;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum GenerationPrompt {
 pub struct ChatTemplate {
     /// Where it stands, if that is a file.
     file: Option<PathBuf>,
-    environment: Environment<'static>,
+    environment: Arc<Environment<'static>>,
     tokens: minijinja::Value,
 }
 
@@ -104,7 +104,7 @@ impl ChatTemplate {
         door.add_to(&mut environment);
         let environment = jinja_limits::add_template(&environment, NAME, source).map_err(fail)?;
         let tokens = minijinja::Value::from_pairs(tokens.named().iter().cloned());
-        Ok(ChatTemplate { file, environment, tokens })
+        Ok(ChatTemplate { file, environment: Arc::new(environment), tokens })
     }
 
     /// The text of a conversation.

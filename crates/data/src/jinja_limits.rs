@@ -1,11 +1,11 @@
 //! What a chat template may take of the machine. Templates come with models and data, and Jinja is a language with loops.
 
+use crate::jinja_worker::{Work, on_own_stack, on_standby};
 use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 use minijinja_contrib::pycompat::unknown_method_callback;
-use olive_core::contain::contain;
 use std::fmt::Write;
-use std::sync::mpsc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest source in bytes; templates of models have a few thousand. None is nested deeper than it is long.
@@ -30,6 +30,7 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 /// Makes every rendering end: too many steps, or too much text, are an error.
 pub(super) fn set(environment: &mut Environment<'_>) {
+    environment.set_fuel(Some(SHORT));
     environment.set_unknown_method_callback(method);
     // What these print of lists, or pad, is not paid for in advance.
     macro_rules! guard {
@@ -60,15 +61,16 @@ pub(super) fn add_template(
         return Err(Error::new(ErrorKind::SyntaxError, reason));
     }
     let mut environment = environment.clone();
-    on_own_stack(LEAST_STACK + length * STACK_PER_BYTE, LONGEST, move || {
+    let compile = move || {
         environment.add_template_owned(name, source)?;
         Ok(environment)
-    })
+    };
+    on_own_stack(LEAST_STACK + length * STACK_PER_BYTE, LONGEST, Box::new(compile))
 }
 
 /// The text of a template. `given` is how much text the context has.
 pub(super) fn render(
-    environment: &Environment<'static>,
+    environment: &Arc<Environment<'static>>,
     name: &'static str,
     context: Value,
     given: usize,
@@ -78,22 +80,23 @@ pub(super) fn render(
 
 fn render_within(
     longest: Duration,
-    environment: &Environment<'static>,
+    environment: &Arc<Environment<'static>>,
     name: &'static str,
     context: Value,
     given: usize,
 ) -> Result<String, Error> {
-    let within = |steps: u64| {
-        let (mut environment, context) = (environment.clone(), context.clone());
-        environment.set_fuel(Some(steps));
-        on_own_stack(LEAST_STACK + steps as usize * STACK_PER_STEP, longest, move || {
-            environment.get_template(name)?.render(&context)
-        })
+    let stack = |steps: u64| LEAST_STACK + steps as usize * STACK_PER_STEP;
+    let rendering = |environment: Arc<Environment<'static>>| -> Work<String> {
+        let context = context.clone();
+        Box::new(move || environment.get_template(name)?.render(&context))
     };
-    let text = match within(SHORT) {
-        // Enough to read all of it sixteen times.
+    let text = match on_standby(stack(SHORT), longest, rendering(environment.clone())) {
         Err(error) if error.kind() == ErrorKind::OutOfFuel => {
-            within(STEPS + (given * 16 / BYTES_PER_STEP) as u64)
+            // Enough to read all of it sixteen times.
+            let steps = STEPS + (given * 16 / BYTES_PER_STEP) as u64;
+            let mut environment = Environment::clone(environment);
+            environment.set_fuel(Some(steps));
+            on_own_stack(stack(steps), longest, rendering(Arc::new(environment)))
         }
         short => short,
     }?;
@@ -101,26 +104,6 @@ fn render_within(
         return Err(Error::new(ErrorKind::OutOfFuel, "the text is too long"));
     }
     Ok(text)
-}
-
-/// Does `work` on a thread of its own, which is left to itself should it take too long.
-fn on_own_stack<T: Send + 'static>(
-    stack: usize,
-    longest: Duration,
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let fail = |reason: String| Error::new(ErrorKind::InvalidOperation, reason);
-    let (done, result) = mpsc::channel();
-    std::thread::Builder::new()
-        .stack_size(stack)
-        // Nobody listens any more where it took too long.
-        .spawn(move || drop(done.send(contain(work))))
-        .map_err(|error| fail(format!("there is no memory for it: {error}")))?;
-    match result.recv_timeout(longest) {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => Err(fail(format!("it cannot be handled: {panic}"))),
-        Err(_) => Err(fail(format!("it takes longer than {} seconds", longest.as_secs()))),
-    }
 }
 
 /// Takes from the fuel what it costs to read or write this many bytes.
@@ -218,7 +201,9 @@ mod tests {
     fn comparisons_without_end_are_given_up() {
         let twice = "{% set a = [a, a] %}{% set b = [b, b] %}".repeat(50);
         let source = format!("{{% set a = [0] %}}{{% set b = [0] %}}{twice}{{{{ a == b }}}}");
-        let environment = add_template(&Environment::new(), "chat", source).unwrap();
+        let mut environment = Environment::new();
+        set(&mut environment);
+        let environment = Arc::new(add_template(&environment, "chat", source).unwrap());
         let longest = Duration::from_millis(1500);
         let error = render_within(longest, &environment, "chat", Value::from(()), 0).unwrap_err();
         assert_eq!(error.detail(), Some("it takes longer than 1 seconds"));

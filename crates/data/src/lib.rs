@@ -16,6 +16,7 @@ mod jinja_limits;
 mod jinja_namespace;
 mod jinja_tests;
 mod jinja_value;
+mod jinja_worker;
 mod joining;
 mod lines;
 mod micro_batch;
