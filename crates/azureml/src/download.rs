@@ -1,7 +1,7 @@
 //! Downloads of blobs into a folder.
 //!
-//! What has arrived is kept apart until all of it is there and is what the service announced; another download goes on with it.
-//! Names come from the service and become paths only if they stay in the folder.
+//! What has arrived is kept apart until all of it is there and is what the service announced; another download goes
+//! on with it. Names come from the service and become paths only if they stay in the folder.
 
 use crate::blob::{Container, Listed};
 use crate::error::{Error, Result};
@@ -73,8 +73,8 @@ pub async fn download(
 /// Downloads everything below a path into a folder, in place of files of the same names.
 ///
 /// # Errors
-/// The service refuses, nobody answers, there is nothing, a name leads out of the folder, the folder cannot be written, or what arrived is not
-/// what was announced.
+/// The service refuses, nobody answers, there is nothing, a name leads out of the folder, the folder cannot be
+/// written, or what arrived is not what was announced.
 pub async fn download_folder(
     container: &Container,
     path: &str,

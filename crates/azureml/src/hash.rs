@@ -1,4 +1,5 @@
-//! The two hashes that Microsoft's SDK gives to what it uploads. Uploads with the same hash are the same, whoever made them.
+//! The two hashes that Microsoft's SDK gives to what it uploads. Uploads with the same hash are the same, whoever
+//! made them.
 //!
 //! Source of both: `azure.ai.ml._utils._asset_utils` of azure-ai-ml 1.35.2. Files are read in pieces of [`PIECE`].
 
@@ -14,8 +15,9 @@ const SEED: &[u8] = b"Initialize for october 2021 AML CLI version";
 /// Bytes
 const PIECE: usize = 1 << 20;
 
-/// The hash in the names of uploads, `LocalUpload/{hash}/…`: SHA-256 in hex over a fixed text and then, of a file, its content; of a
-/// folder, name and content of all entries in the order of their names in lower case, folders inside one another.
+/// The hash in the names of uploads, `LocalUpload/{hash}/…`: SHA-256 in hex over a fixed text and then, of a file,
+/// its content; of a folder, name and content of all entries in the order of their names in lower case, folders
+/// inside one another.
 ///
 /// The name of a single file does not matter.
 ///
@@ -27,8 +29,8 @@ pub fn object_hash(tree: &LocalTree) -> Result<String> {
     Ok(hex(hash))
 }
 
-/// The hash of a code asset, which the service computes as well: SHA-256 in hex over the number of files, `#name#size` of each, and
-/// their contents, in the order of their names in lower case.
+/// The hash of a code asset, which the service computes as well: SHA-256 in hex over the number of files,
+/// `#name#size` of each, and their contents, in the order of their names in lower case.
 ///
 /// # Errors
 /// A file cannot be read, or changes meanwhile.

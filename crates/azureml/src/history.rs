@@ -142,7 +142,8 @@ impl WorkspaceClient {
         found.map_err(|error: Error| error.for_missing(missing))
     }
 
-    /// Where an output of a job is: what run history says, or else one of the places where services put outputs. `None` if it is nowhere.
+    /// Where an output of a job is: what run history says, or else one of the places where services put outputs.
+    /// `None` if it is nowhere.
     ///
     /// # Errors
     /// The service refuses, or what it says is no address.

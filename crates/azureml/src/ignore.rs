@@ -1,8 +1,9 @@
 //! What is left out of an upload: the lines of `.amlignore`, or else of `.gitignore`, in the uploaded folder itself.
 //!
-//! They are read as Microsoft's SDK reads them, because hashes depend on it, and not quite as git does: lines are tried one
-//! by one, the last that matches a path or a folder above it decides, and files are tried without looking at the folders that they
-//! are in. So `!data/keep.txt` brings back a file of an ignored folder, and braces are braces.
+//! They are read as Microsoft's SDK reads them, because hashes depend on it, and not quite as git does: lines are
+//! tried one by one, the last that matches a path or a folder above it decides, and files are tried without looking
+//! at the folders that they are in. So `!data/keep.txt` brings back a file of an ignored folder, and braces are
+//! braces.
 
 use crate::error::{Error, Result};
 use ::ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -48,8 +49,8 @@ impl IgnoreRules {
         Ok(IgnoreRules(rules.into_iter().flatten().collect()))
     }
 
-    /// Whether a file is left out. `path` is relative to the folder with the rules and parted by `/`; what a link leads to
-    /// outside of it begins with `../`.
+    /// Whether a file is left out. `path` is relative to the folder with the rules and parted by `/`; what a link
+    /// leads to outside of it begins with `../`.
     pub fn excludes(&self, path: &str) -> bool {
         let last = self.0.iter().rev().find(|rule| rule.matches(path));
         last.is_some_and(|rule| rule.excludes)

@@ -115,7 +115,8 @@ impl JobFilter {
 }
 
 impl WorkspaceClient {
-    /// Submits a job. Submitting one that is there does nothing more, so that it can be done again after an answer was lost.
+    /// Submits a job. Submitting one that is there does nothing more, so that it can be done again after an answer
+    /// was lost.
     ///
     /// # Errors
     /// The job is none that the service would take, another one has its name, or the service refuses for another reason.
@@ -160,7 +161,8 @@ impl WorkspaceClient {
         }
     }
 
-    /// Asks for the end of a job, and waits until that is accepted; the job ends some time later. One that has ended stays as it is.
+    /// Asks for the end of a job, and waits until that is accepted; the job ends some time later. One that has ended
+    /// stays as it is.
     ///
     /// # Errors
     /// There is no such job, or the service refuses.

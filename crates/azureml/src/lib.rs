@@ -5,10 +5,11 @@
 //! and retries by [`retry`]. What a workspace has is in [`workspace`]; the secrets of a
 //! vault are in [`keyvault`].
 //!
-//! [`tree`], [`ignore`] and [`hash`] say what of a local folder is uploaded and under which hash, [`uri`] how files and assets
-//! are named. [`upload`] and [`download`] move files to and from a [`blob::Container`].
+//! [`tree`], [`ignore`] and [`hash`] say what of a local folder is uploaded and under which hash, [`uri`] how files
+//! and assets are named. [`upload`] and [`download`] move files to and from a [`blob::Container`].
 //!
-//! A [`job::CommandJob`] is submitted and looked at with [`jobs`], watched with [`logs`], and what it wrote is found with [`history`].
+//! A [`job::CommandJob`] is submitted and looked at with [`jobs`], watched with [`logs`], and what it wrote is found
+//! with [`history`].
 //!
 //! Nothing reads the environment of the process besides [`environment::Environment::of_process`], and nothing but
 //! [`clock::SystemClock`] the time.

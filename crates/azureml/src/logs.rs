@@ -66,8 +66,8 @@ impl Pace {
         })
     }
 
-    /// The pause before the next look at a run that has been watched for so long: a curve that begins with the shortest and
-    /// nears the longest after some minutes. Source: `_wait_before_polling` of azure-ai-ml 1.35.2.
+    /// The pause before the next look at a run that has been watched for so long: a curve that begins with the
+    /// shortest and nears the longest after some minutes. Source: `_wait_before_polling` of azure-ai-ml 1.35.2.
     pub fn pause(self, watched: Duration) -> Duration {
         let seconds = self.longest.as_secs_f64() / (1.0 + 100.0 * (-watched.as_secs_f64() / 20.0).exp());
         Duration::from_secs(seconds as u64).max(self.shortest)

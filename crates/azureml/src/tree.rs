@@ -64,8 +64,8 @@ impl LocalTree {
     /// Looks at a file, or at a folder and everything in it that its ignore file leaves.
     ///
     /// # Errors
-    /// The path does not exist or cannot be read; a folder with nothing to upload; a name that is not UTF-8; what is neither file nor
-    /// folder, as a link to nowhere; a link to a folder that it is in.
+    /// The path does not exist or cannot be read; a folder with nothing to upload; a name that is not UTF-8; what is
+    /// neither file nor folder, as a link to nowhere; a link to a folder that it is in.
     pub fn read(path: &Path) -> Result<LocalTree> {
         let resolved = path.canonicalize().map_err(failed("read", path))?;
         let meta = resolved.metadata().map_err(failed("read", path))?;

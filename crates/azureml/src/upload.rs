@@ -1,7 +1,7 @@
 //! Uploads of files and folders in the layout of Microsoft's SDK, so that each finds what the other has uploaded.
 //!
-//! What jobs read lies under `LocalUpload/{hash}/{name}` of a datastore, with the hash of [`hash::object_hash`]. Metadata of one blob,
-//! the indicator, say that all of them are there; they are written last.
+//! What jobs read lies under `LocalUpload/{hash}/{name}` of a datastore, with the hash of [`hash::object_hash`].
+//! Metadata of one blob, the indicator, say that all of them are there; they are written last.
 
 use crate::blob::{AccessSource, Container};
 use crate::error::{Error, Result};
@@ -54,7 +54,8 @@ pub struct Uploaded {
     pub reused: bool,
 }
 
-/// Uploads a file or folder for jobs to read; does nothing if it is there. Gives its address, for a folder with `/` at its end.
+/// Uploads a file or folder for jobs to read; does nothing if it is there. Gives its address, for a folder with `/`
+/// at its end.
 ///
 /// # Errors
 /// See [`LocalTree::read`], [`Container`] and [`upload`].

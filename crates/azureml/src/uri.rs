@@ -28,7 +28,8 @@ pub enum AssetUri {
 /// Where an asset is registered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// `azureml:/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W/…`: its id in ARM.
+    /// `azureml:/subscriptions/S/resourceGroups/G/providers/Microsoft.MachineLearningServices/workspaces/W/…`: its id
+    /// in ARM.
     Arm(Workspace),
     /// `azureml://subscriptions/S/resourceGroups/G/workspaces/W/…`
     Workspace(Workspace),
@@ -80,8 +81,8 @@ impl AssetUri {
         }
     }
 
-    /// What a job of `workspace` takes for an input of this address: assets of the workspace by their id in ARM, everything else as it is.
-    /// `kind` (`models`, `data`) is that of a [`AssetUri::Short`].
+    /// What a job of `workspace` takes for an input of this address: assets of the workspace by their id in ARM,
+    /// everything else as it is. `kind` (`models`, `data`) is that of a [`AssetUri::Short`].
     pub fn for_job(&self, workspace: &Workspace, kind: &str) -> String {
         match self {
             AssetUri::Short { name, version } => Asset { kind, name, version }.arm_id(workspace),

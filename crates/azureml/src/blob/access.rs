@@ -111,7 +111,8 @@ impl Access {
         Ok(credential)
     }
 
-    /// Whether another try may do better after a request with this credential was refused. The credential is forgotten then.
+    /// Whether another try may do better after a request with this credential was refused. The credential is
+    /// forgotten then.
     pub(super) async fn renew(&self, refused: &Arc<AzureCredential>, error: &Error) -> bool {
         let Some(refusal) = error.service() else { return false };
         let with_token = matches!(**refused, AzureCredential::BearerToken(_));

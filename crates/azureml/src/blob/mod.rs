@@ -1,8 +1,8 @@
 //! A container of blobs: reading, writing and listing, whichever way the right to it comes.
 //!
-//! `object_store` knows the addresses, signatures and blocks. What it lacks (lists with metadata and checksums, metadata
-//! of a blob that exists) is asked for here, with its signatures. Every request goes through [`crate::transport`], and a refused
-//! access is renewed once.
+//! `object_store` knows the addresses, signatures and blocks. What it lacks (lists with metadata and checksums,
+//! metadata of a blob that exists) is asked for here, with its signatures. Every request goes through
+//! [`crate::transport`], and a refused access is renewed once.
 
 mod access;
 mod list;

@@ -57,6 +57,26 @@ async fn a_folder_is_uploaded_once() {
 }
 
 #[tokio::test]
+async fn the_indicator_is_the_one_that_the_sdk_looks_at() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &[("m/B", b"1"), ("m/a", b"2"), ("blob", b"3")]);
+    for (link, indicator) in [(false, "f/m/B"), (true, "f/m/weights")] {
+        if link {
+            // A link counts as what it leads to, which comes before the folder.
+            std::os::unix::fs::symlink("../blob", dir.path().join("m/weights")).unwrap();
+        }
+        let service = Service::start().await;
+        let tree = LocalTree::read(&dir.path().join("m")).unwrap();
+        upload(&container(&service), &tree, "f", &label(), &silent).await.unwrap();
+        let marked = service.with(|account| {
+            let marked = account.blobs.iter().filter(|(_, blob)| !blob.metadata.is_empty());
+            marked.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+        });
+        assert_eq!(marked, [indicator]);
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_was_broken_off_is_done_again() {
     let service = Service::start().await;
     let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Whether the body of a request is one that the service's specification has.
 //!
-//! The schema is made from the generated client of azure-ai-ml 1.35.2 (`"$comment"` in it); it is closed, so that a misspelt field is
-//! found. Beside it lie requests that the SDK was recorded to send.
+//! The schema is made from the generated client of azure-ai-ml 1.35.2 (`"$comment"` in it); it is closed, so that a
+//! misspelt field is found. Beside it lie requests that the SDK was recorded to send.
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
