@@ -2,6 +2,7 @@
 //!
 //! No error holds a token, a key or a SAS: addresses lose their queries, texts of services what looks like a secret.
 
+use crate::retry;
 use crate::safe_url::SafeUrl;
 use crate::service_error::ServiceError;
 use reqwest::header::InvalidHeaderValue;
@@ -21,6 +22,9 @@ pub enum Error {
         #[source]
         source: Box<ServiceError>,
     },
+    /// The system offers no way to encrypt, or a setting of its proxy is wrong.
+    #[error("the HTTP client cannot be set up")]
+    Setup(#[source] reqwest::Error),
     /// Nobody answered, or not to the end.
     #[error("{method} {url}: no answer{}", after(*.attempts))]
     Transport {
@@ -36,8 +40,6 @@ pub enum Error {
         resource: String,
         /// The sources that were asked, and what each said.
         tried: Vec<(&'static str, String)>,
-        /// What to do, where the last one that was asked knows.
-        advice: Option<String>,
     },
     /// A token would have gone to a host that it is not for.
     #[error("no token is sent to {url}: {reason}")]
@@ -82,10 +84,11 @@ impl Error {
                 Some("check the network, the proxy (HTTPS_PROXY) and the name of the host".into())
             }
             Error::Transport { .. } => Some("check the network and run again".into()),
-            Error::Auth { advice, .. } => Some(advice.clone().unwrap_or_else(|| {
+            Error::Auth { .. } => Some(
                 "sign in with `az login`, or set AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET"
-                    .into()
-            })),
+                    .into(),
+            ),
+            Error::Setup(_) => Some("check the system's root certificates and HTTPS_PROXY".into()),
             Error::UntrustedHost { .. } => {
                 Some("check AZUREML_CURRENT_CLOUD and the variables that replace addresses".into())
             }
@@ -122,7 +125,7 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Error::Transport { .. } => true,
-            Error::Service(error) => matches!(error.status, 408 | 429 | 500..),
+            Error::Service(error) => retry::is_passing(error.status),
             _ => false,
         }
     }

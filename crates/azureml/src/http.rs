@@ -6,7 +6,6 @@ use crate::cloud::{Endpoints, PlainHttp, Scope};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::retry::RetryPolicy;
-use crate::safe_url::SafeUrl;
 use crate::secret::Secret;
 use crate::transport::{Answer, Attempts, Transport};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -290,11 +289,6 @@ fn transport(options: &ClientOptions) -> Result<Transport> {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(options.read_timeout)
         .build()
-        .map_err(|source| Error::Transport {
-            method: "the client".into(),
-            url: SafeUrl::parse("https"),
-            attempts: 0,
-            source,
-        })?;
+        .map_err(Error::Setup)?;
     Ok(Transport::new(http, Arc::clone(&options.clock), options.retry))
 }

@@ -99,9 +99,13 @@ impl RetryPolicy {
         if let Some((_, backoff)) = self.also.iter().find(|(also, _)| *also == status) {
             return Some(*backoff);
         }
-        let retried = matches!(status, 408 | 429 | 500..=599) && !matches!(status, 501 | 505);
-        retried.then_some(self.backoff)
+        is_passing(status).then_some(self.backoff)
     }
+}
+
+/// Whether a service that answers with this status may answer otherwise later.
+pub fn is_passing(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500..=599) && !matches!(status, 501 | 505)
 }
 
 /// How long the service asks to wait: `Retry-After` in seconds or as a date, or Azure's own headers in milliseconds.

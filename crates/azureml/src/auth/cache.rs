@@ -67,7 +67,6 @@ impl Tokens {
             (Err(Refusal::Unavailable(why)), _) => Err(Error::Auth {
                 resource: self.endpoints.resource(request.scope),
                 tried: vec![(self.credential.name(), why)],
-                advice: None,
             }),
         }
     }

@@ -179,7 +179,7 @@ impl Credential for Chain {
             }
         }
         let resource = self.endpoints.resource(request.scope);
-        Err(Refusal::Failed(Error::Auth { resource, tried, advice: None }))
+        Err(Refusal::Failed(Error::Auth { resource, tried }))
     }
 
     fn chosen(&self) -> Option<&'static str> {

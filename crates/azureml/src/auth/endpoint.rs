@@ -23,12 +23,7 @@ pub fn direct(transport: &Transport) -> Result<Transport> {
         .redirect(redirect::Policy::none())
         .timeout(TIMEOUT)
         .build()
-        .map_err(|source| Error::Transport {
-            method: "the client".into(),
-            url: SafeUrl::parse("http"),
-            attempts: 0,
-            source,
-        })?;
+        .map_err(Error::Setup)?;
     Ok(transport.with_http(http))
 }
 
