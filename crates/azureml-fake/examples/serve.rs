@@ -1,0 +1,26 @@
+//! The services, for clients in other processes: prints the variables that lead a client to them, and serves until standard input
+//! ends. Jobs run their commands.
+
+use olive_azureml_fake::FakeAzure;
+use olive_azureml_fake::command_runner::CommandRunner;
+use olive_azureml_fake::identity::MachineIdentity;
+use olive_azureml_fake::world::FakeOptions;
+use std::io::Read;
+use std::sync::Arc;
+
+#[allow(clippy::print_stdout)]
+fn main() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let options = FakeOptions {
+        runner: Arc::new(CommandRunner::default()),
+        machine: MachineIdentity::Present,
+        ..FakeOptions::default()
+    };
+    let fake = runtime.block_on(FakeAzure::start(options))?;
+    for (name, value) in fake.variables() {
+        println!("{name}={value}");
+    }
+    println!();
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
