@@ -71,6 +71,8 @@ mod tests {
         ] {
             assert_eq!(instant(&value), Some(expected), "{value}");
         }
+        let windows = UNIX_EPOCH + Duration::from_secs(1_579_152_252);
+        assert_eq!(instant(&json!("1/16/2020 5:24:12 AM +00:00")), Some(windows));
         for value in [json!(null), json!("soon"), json!(-5), json!({}), json!(1e300), json!("NaN")] {
             assert_eq!(instant(&value), None, "{value}");
         }

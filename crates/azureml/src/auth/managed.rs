@@ -96,38 +96,55 @@ impl ManagedIdentity {
         let mut query = vec![("resource", resource)];
         let id_name = if matches!(host, Host::Job { .. }) { "clientid" } else { "client_id" };
         query.extend(self.client_id.as_deref().map(|id| (id_name, id)));
-        let answer = match host {
+        Ok(match host {
             Host::Job { url, secret } => {
                 query.push(("api-version", "2017-09-01"));
-                endpoint::ask(&self.transport, url, &query, &[("secret", secret)]).await
+                endpoint::ask(&self.transport, url, &query, &[("secret", secret)]).await?
             }
             Host::AppService { url, header } => {
                 query.push(("api-version", "2019-08-01"));
-                endpoint::ask(&self.transport, url, &query, &[("x-identity-header", header)]).await
+                endpoint::ask(&self.transport, url, &query, &[("x-identity-header", header)]).await?
             }
-            Host::ArcServer(server) => server.ask(&self.transport, &query).await,
+            Host::ArcServer(server) => server.ask(&self.transport, &query).await?,
             Host::VirtualMachine { url } => {
-                self.probe(url).await?;
                 query.push(("api-version", "2018-02-01"));
-                let transport = self.transport.with_policy(METADATA_POLICY);
-                endpoint::ask(&transport, url, &query, &[("metadata", &Secret::new("true"))]).await
+                self.ask_metadata(url, &query).await?
             }
-        };
-        match answer {
-            // What answers at that address without being the metadata service does not always answer in HTTP.
-            Err(Error::Transport { .. }) if matches!(host, Host::VirtualMachine { .. }) => {
+        })
+    }
+
+    /// Asks the metadata service, which every machine may have: another service that answers at its address means that this
+    /// one has none.
+    async fn ask_metadata(&self, url: &Url, query: &[(&str, &str)]) -> Result<Answer, Refusal> {
+        self.probe(url).await?;
+        let transport = self.transport.with_policy(METADATA_POLICY);
+        match endpoint::ask(&transport, url, query, &[("metadata", &Secret::new("true"))]).await {
+            Ok(answer) if is_of_metadata(&answer) => Ok(answer),
+            Ok(_) | Err(Error::Transport { .. }) => {
                 Err(Refusal::Unavailable("no metadata service answers".into()))
             }
-            answer => Ok(answer?),
+            Err(error) => Err(error.into()),
         }
     }
 
     async fn probe(&self, url: &Url) -> Result<(), Refusal> {
-        let place = (url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let place = (host, url.port_or_known_default().unwrap_or(80));
         match tokio::time::timeout(PROBE, TcpStream::connect(place)).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(Refusal::Unavailable("this machine has no metadata service".into())),
         }
+    }
+}
+
+/// Proxies answer for addresses that they do not reach: with a page, or, in Docker Desktop, with 403. Source: `imds.py` of
+/// azure-identity.
+fn is_of_metadata(answer: &Answer) -> bool {
+    let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(&answer.body).is_ok();
+    match answer.status {
+        200..300 => is_json(),
+        403 => !String::from_utf8_lossy(&answer.body).contains("unreachable"),
+        _ => true,
     }
 }
 

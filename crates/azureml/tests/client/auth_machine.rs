@@ -1,6 +1,8 @@
 //! The token services of machines: of a job of Azure ML, of App Service, of Arc servers, of virtual machines.
 
-use crate::support::{Received, START_SECONDS, Service, SkippingClock, environment, json, options, status};
+use crate::support::{
+    Received, Reply, START_SECONDS, Service, SkippingClock, broken, environment, json, options, status,
+};
 use olive_azureml::auth::CredentialOptions;
 use olive_azureml::cloud::Scope;
 use olive_azureml::http::{Client, ClientOptions};
@@ -147,6 +149,22 @@ async fn a_machine_without_a_metadata_service_is_passed_over() {
     let error =
         Client::new(&variables, options(&SkippingClock::new())).unwrap().token(Scope::Arm).await.unwrap_err();
     assert!(error.to_string().contains("this machine has no metadata service"), "{error}");
+}
+
+#[tokio::test]
+async fn a_proxy_is_no_metadata_service() {
+    let answers: [fn() -> Reply; 3] = [
+        || status(200).body("<html>Please sign in</html>"),
+        || status(403).body("connecting to 169.254.169.254:80: host unreachable"),
+        broken,
+    ];
+    for answer in answers {
+        let service = Service::start(move |_, _| answer()).await;
+        let variables = environment(&[("AZURE_POD_IDENTITY_AUTHORITY_HOST", &service.url)]);
+        let client = Client::new(&variables, options(&SkippingClock::new())).unwrap();
+        let error = client.token(Scope::Arm).await.unwrap_err().to_string();
+        assert!(error.contains("no metadata service answers; AzureCliCredential"), "{error}");
+    }
 }
 
 /// A service that has both identities of a job.
