@@ -2,10 +2,10 @@
 """Drives the fake of Azure ML, which tests use, with Microsoft's own SDK: whether it is what the SDK takes it for.
 
 usage: check-azureml-fake.py
-needs: pip install azure-ai-ml==1.35.2; cargo
+needs: pip install azure-ai-ml==1.35.2 azure-keyvault-secrets==4.12.0; cargo
 
 A job with code, a file, a value and an output is submitted, watched, downloaded and registered as a model; another one fails, a third is
-cancelled, and all are listed. Prints what was checked; exit code 1 at the first difference.
+cancelled, and all are listed. A secret is read that is there, and one that is not. Prints what was checked; exit code 1 at the first difference.
 """
 import contextlib
 import io
@@ -58,7 +58,8 @@ def client(variables):
                 token = json.load(answer)
             return AccessToken(token["access_token"], int(time.time()) + token["expires_in"])
 
-    return MLClient(Credential(), "00000000-1111-2222-3333-444444444444", "rg1", "ws1", enable_telemetry=False)
+    credential = Credential()
+    return credential, MLClient(credential, "00000000-1111-2222-3333-444444444444", "rg1", "ws1", enable_telemetry=False)
 
 
 def job(folder, name, text):
@@ -122,11 +123,28 @@ def main(sdk, folder):
     equal("model", sdk.models.get("tiny", label="latest").path, model.path)
 
 
+def secrets(credential, variables):
+    from azure.core.exceptions import ResourceNotFoundError
+    from azure.keyvault.secrets import SecretClient
+    from azure.keyvault.secrets._shared import challenge_auth_policy
+
+    challenge_auth_policy._enforce_tls = lambda request: None
+    address = variables["OLIVE_AZUREML_KEY_VAULT_URL"]
+    vault = SecretClient(address, credential, verify_challenge_resource=False)
+    equal("secret", vault.get_secret("hf-token").value, "hf_fake")
+    try:
+        vault.get_secret("none")
+    except ResourceNotFoundError as error:
+        equal("no secret", error.error.code, "SecretNotFound")
+
+
 if __name__ == "__main__":
     server, variables = start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            main(client(variables), pathlib.Path(folder))
+            credential, sdk = client(variables)
+            secrets(credential, variables)
+            main(sdk, pathlib.Path(folder))
     finally:
         server.stdin.close()
         server.wait()

@@ -17,6 +17,7 @@ fn main() -> std::io::Result<()> {
         ..FakeOptions::default()
     };
     let fake = runtime.block_on(FakeAzure::start(options))?;
+    fake.world().vault.set("hf-token", "hf_fake");
     for (name, value) in fake.variables() {
         println!("{name}={value}");
     }
