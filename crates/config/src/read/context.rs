@@ -59,7 +59,7 @@ impl PassContext<'_> {
     /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and where that choice comes from. Warns about a
     /// target that asks for something else.
     pub fn execution_provider(&self, fields: &Fields<'_>, findings: &mut Findings) -> (String, Origin) {
-        let (provider, message) = self.systems.execution_provider(self.target, findings);
+        let (provider, message) = self.systems.execution_provider(self.host, self.target, findings);
         if let Some(message) = message {
             findings.warn(fields.at, &fields.path, message);
         }

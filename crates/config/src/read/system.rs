@@ -294,6 +294,7 @@ impl<'n> Systems<'n> {
     /// asks for.
     pub(super) fn execution_provider(
         &self,
+        host: Option<&str>,
         target: Option<&str>,
         findings: &mut Findings,
     ) -> (String, Option<String>) {
@@ -307,9 +308,18 @@ impl<'n> Systems<'n> {
         let Some(first) = wanted.first() else { return ("cpu".into(), None) };
         let provider =
             PROVIDERS.iter().find(|(name, _)| name == first).map_or("cpu", |(_, provider)| *provider);
-        if self.local && provider != "cpu" && !(provider == "cuda" && olive_core::device::built_with_cuda()) {
+        let runs_here = provider == "cpu" || provider == "cuda" && olive_core::device::built_with_cuda();
+        if self.local && !runs_here {
             let message =
                 format!("the model is built for the CPU of this machine, not for {first} (--local)");
+            return ("cpu".into(), Some(message));
+        }
+        let job = host.and_then(|name| self.map.get(name)).and_then(|system| system.azure_ml.as_ref());
+        if job.is_some_and(|job| job.binary.is_none()) && !runs_here {
+            let message = format!(
+                "the model is built for the CPU, not for {first}: jobs run this program, which has no CUDA; `binary` of the \
+                 system names another"
+            );
             return ("cpu".into(), Some(message));
         }
         if provider != "cpu" && !olive_core::device::built_with_cuda() {
