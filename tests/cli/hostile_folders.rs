@@ -3,7 +3,9 @@
 use crate::support::binary::{olive, olive_process, root, succeed, text};
 use crate::support::quickstart::{Quickstart, base_model};
 use serde_json::{Value, json};
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
@@ -238,6 +240,19 @@ fn the_result_follows_no_links_out_of_its_folder() {
     symlink(project.0.path(), project.at("out/model")).unwrap();
     project.run_well(&[]);
     assert!(project.is_theirs("victim"));
+}
+
+#[test]
+fn names_in_a_model_folder_need_not_be_utf8() {
+    let project = Project::new();
+    for name in [&b"notes\xff"[..], b"more\xff\n.safetensors"] {
+        std::fs::write(project.at("model").join(OsStr::from_bytes(name)), THEIRS).unwrap();
+    }
+    project.run_well(&[]);
+    // It belongs to the model, so its content is in the key.
+    assert!(text(&project.run_well(&[]).stderr).contains("is up to date"));
+    std::fs::write(project.at("model").join(OsStr::from_bytes(b"more\xff\n.safetensors")), "").unwrap();
+    assert!(!text(&project.run_well(&[]).stderr).contains("is up to date"));
 }
 
 #[test]
