@@ -3,6 +3,7 @@
 mod csv;
 mod json;
 mod parquet;
+mod parquet_deltas;
 mod parquet_pages;
 mod source;
 mod table;

@@ -1,5 +1,6 @@
 //! Parquet, by rows.
 
+use super::parquet_deltas::Checked;
 use super::parquet_pages::{self, PageFault};
 use super::source::Source;
 use super::table::{Table, TableBuilder};
@@ -42,7 +43,7 @@ fn rows<F: ChunkReader + 'static>(path: &Path, file: F, room: &Room) -> Result<T
         PageFault::TooLarge => room.no_room_for_file(path),
         damaged => unreadable(path, &damaged),
     })?;
-    let reader = SerializedFileReader::new(file).map_err(fail)?;
+    let reader = Checked(SerializedFileReader::new(file).map_err(fail)?);
     let mut builder = TableBuilder::new(path, Numbering::Rows, room);
     for (number, row) in (1..).zip(reader.get_row_iter(None).map_err(fail)?) {
         let columns = row.map_err(fail)?.into_columns();

@@ -2,6 +2,7 @@
 //!
 //! A header is a `PageHeader` of the format's `parquet.thrift`, in Thrift's compact protocol.
 
+use crate::value::Value;
 use parquet::basic::Compression;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
@@ -23,8 +24,8 @@ pub(super) enum PageFault {
     TooLarge,
 }
 
-/// What the library keeps of an entry of a dictionary, beside its bytes.
-const DICTIONARY_ENTRY: u64 = 32;
+/// What rows, or the library in a dictionary, hold of a value beside its bytes.
+const VALUE: u64 = size_of::<Value>() as u64;
 
 /// Checks what all headers together announce: rows hold every byte of a page, so pages larger than memory are no use.
 ///
@@ -62,8 +63,7 @@ fn unpacked_bytes(file: &impl ChunkReader, column: &ColumnChunkMetaData) -> Resu
         left -= page.packed;
         let is_packed = column.compression() != Compression::UNCOMPRESSED;
         let content = if is_packed { page.unpacked } else { page.packed };
-        bytes =
-            bytes.saturating_add(content).saturating_add(page.dictionary.saturating_mul(DICTIONARY_ENTRY));
+        bytes = bytes.saturating_add(content).saturating_add(page.values.saturating_mul(VALUE));
     }
     Ok(bytes)
 }
@@ -75,8 +75,8 @@ struct PageHeader {
     unpacked: u64,
     /// `compressed_page_size`.
     packed: u64,
-    /// `dictionary_page_header.num_values`.
-    dictionary: u64,
+    /// `num_values` of its own header: that of a data page, of a dictionary, or of a data page of version 2.
+    values: u64,
 }
 
 impl PageHeader {
@@ -87,7 +87,7 @@ impl PageHeader {
             match (field, kind) {
                 (2, Kind::Int) => header.unpacked = reader.size()?,
                 (3, Kind::Int) => header.packed = reader.size()?,
-                (7, Kind::Struct) => header.dictionary = dictionary_entries(reader)?,
+                (5 | 7 | 8, Kind::Struct) => header.values = values(reader)?,
                 _ => reader.skip(kind, 0)?,
             }
         }
@@ -95,16 +95,16 @@ impl PageHeader {
     }
 }
 
-/// Of a `DictionaryPageHeader`.
-fn dictionary_entries(reader: &mut Compact<impl Read>) -> io::Result<u64> {
-    let (mut entries, mut last) = (0, 0);
+/// `num_values`, the first field of each of the three.
+fn values(reader: &mut Compact<impl Read>) -> io::Result<u64> {
+    let (mut values, mut last) = (0, 0);
     while let Some((field, kind)) = reader.field(&mut last)? {
         match (field, kind) {
-            (1, Kind::Int) => entries = reader.size()?,
+            (1, Kind::Int) => values = reader.size()?,
             _ => reader.skip(kind, 0)?,
         }
     }
-    Ok(entries)
+    Ok(values)
 }
 
 /// How a value is written.
@@ -241,14 +241,14 @@ mod tests {
     fn a_header_says_how_large_its_page_is() {
         // A dictionary page: type 2, 300 bytes, 5 in the file, a check sum, 7 entries, sorted; then its content.
         let header = [0x15, 4, 0x15, 0xd8, 4, 0x15, 10, 0x15, 3, 0x3c, 0x15, 14, 0x15, 0, 0x11, 0, 0];
-        let sizes = PageHeader { unpacked: 300, packed: 5, dictionary: 7 };
+        let sizes = PageHeader { unpacked: 300, packed: 5, values: 7 };
         assert_eq!(read(&[&header[..], &[1, 2, 3]].concat()).unwrap(), (sizes, 3));
         // A data page with statistics, a double, and lists of truth values and of bytes, which no header has.
         let header = [
             0x15, 0, 0x15, 40, 0x15, 42, 0x2c, 0x15, 2, 0x4c, 0x18, 2, b'a', b'b', 0, 0, 0x47, 0, 0, 0, 0, 0,
             0, 0, 0, 0x19, 0x21, 1, 2, 0x19, 0xf3, 1, 9, 0,
         ];
-        assert_eq!(read(&header).unwrap(), (PageHeader { unpacked: 20, packed: 21, dictionary: 0 }, 0));
+        assert_eq!(read(&header).unwrap(), (PageHeader { unpacked: 20, packed: 21, values: 1 }, 0));
     }
 
     #[test]
