@@ -216,7 +216,7 @@ mod tests {
         for (values, definition, repetition) in [
             (texts.clone(), None, None),
             (third, Some(defined), None),
-            (vec![&texts[..]; 5].concat(), Some(vec![1; 5000]), Some(repeated)),
+            ([&texts[..]; 5].concat(), Some(vec![1; 5000]), Some(repeated)),
         ] {
             let mut column = group.next_column().unwrap().unwrap();
             let typed = column.typed::<ByteArrayType>();
