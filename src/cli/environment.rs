@@ -49,7 +49,7 @@ pub(crate) fn own_cache() -> Option<PathBuf> {
 }
 
 /// `--offline`, which `--sandbox` implies.
-fn offline(globals: &Globals) -> bool {
+pub(crate) fn is_offline(globals: &Globals) -> bool {
     globals.offline || globals.sandbox
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn library_search(globals: &Globals) -> LibrarySearch {
         python_prefixes: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(absolute).collect(),
         programs,
         wheel: Wheel::of_this_machine(),
-        offline: offline(globals),
+        offline: is_offline(globals),
     }
 }
 
@@ -109,7 +109,7 @@ pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
         token.inspect(|token| secrets::keep(token))
     };
     SourceOptions {
-        offline: offline(globals) || flag("HF_HUB_OFFLINE"),
+        offline: is_offline(globals) || flag("HF_HUB_OFFLINE"),
         cache: cache.unwrap_or_else(|| home.join("hub")),
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),

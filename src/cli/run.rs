@@ -61,6 +61,9 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
 
 /// What runs passes on other machines.
 fn elsewhere(args: &RunArgs, globals: &Globals) -> Vec<Box<dyn Executor>> {
+    if environment::is_offline(globals) {
+        return Vec::new();
+    }
     let on_interrupt = match args.cancel_on_interrupt {
         true => OnInterrupt::IsCancelled,
         false => OnInterrupt::GoesOn,

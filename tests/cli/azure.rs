@@ -113,7 +113,7 @@ fn the_plan_says_what_runs_where_and_in_how_many_jobs() {
             lines.iter().filter(|line| **line == "host    aml (AzureML, compute gpu-cluster)").count();
         assert_eq!(hosts, 3, "every step says where it runs: {}", outcome.out);
         assert!(lines.contains(&"jobs    1: lora, merge, builder on aml"), "{}", outcome.out);
-        assert!(lines.contains(&"cache   unknown: the job fetches the input model"), "{}", outcome.out);
+        assert!(lines.contains(&"cache   to run"), "{}", outcome.out);
         assert!(outcome.out.contains("from azureml://datastores/store/paths/rows.jsonl"), "{}", outcome.out);
     }
     let document: Value =
@@ -156,8 +156,8 @@ fn consecutive_passes_with_one_host_are_one_job() {
 
 /// There is no client yet: a run must say so before it fetches or writes anything.
 #[test]
-fn a_run_is_refused_with_the_way_out() {
-    let outcome = run(&["run", "c.json"], COMPLETE);
+fn a_run_without_a_network_is_refused_with_the_way_out() {
+    let outcome = run(&["run", "--offline", "c.json"], COMPLETE);
     assert_eq!(outcome.code, Some(2));
     let lines: Vec<&str> = outcome.err.lines().skip_while(|line| !line.starts_with("error")).collect();
     assert_eq!(

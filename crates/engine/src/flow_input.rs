@@ -1,12 +1,10 @@
 //! What the flows of a configuration start from, here or elsewhere.
 
 use crate::cache::KeyHasher;
-use crate::{Environment, Plan, input};
+use crate::input;
 use olive_config::{InputModel, ResourcePath};
-use olive_core::event::EventSink;
+use olive_core::Result;
 use olive_core::handle::ModelHandle;
-use olive_core::{Error, Result};
-use olive_model::SourceOptions;
 use std::path::PathBuf;
 
 /// The input model of a run.
@@ -19,11 +17,8 @@ pub enum FlowInput {
 }
 
 impl FlowInput {
-    /// A model of the hub, or of a service, that this machine need not have, as every flow begins with jobs elsewhere.
-    pub(crate) fn elsewhere(model: &InputModel, plan: &Plan) -> Option<FlowInput> {
-        if !plan.begins_elsewhere() {
-            return None;
-        }
+    /// A model of the hub, or of a service, that this machine need not have where every flow begins with jobs elsewhere.
+    pub(crate) fn elsewhere(model: &InputModel) -> Option<FlowInput> {
         let name = |path: &ResourcePath| PathBuf::from(path.to_string());
         let handle = match model {
             InputModel::HuggingFace { model_path, adapter_path, .. } => {
@@ -42,22 +37,6 @@ impl FlowInput {
             InputModel::Onnx { model_path } => ModelHandle::Onnx { dir: name(model_path) },
         };
         Some(FlowInput::Elsewhere { handle, model: model.clone() })
-    }
-
-    /// The input of a run: fetched, unless jobs do that.
-    ///
-    /// # Errors
-    /// As [`input::resolve`].
-    pub(crate) fn resolve(
-        model: &InputModel,
-        plan: &Plan,
-        options: &SourceOptions,
-        events: &dyn EventSink,
-    ) -> Result<FlowInput> {
-        match FlowInput::elsewhere(model, plan) {
-            Some(elsewhere) => Ok(elsewhere),
-            None => input::resolve(model, options, events).map(FlowInput::Here),
-        }
     }
 
     /// The model, where it is on this machine.
@@ -93,18 +72,5 @@ impl FlowInput {
                 }
             }
         }
-    }
-}
-
-/// The input as far as it can be found without fetching anything; `None` where a run would fetch it first.
-pub(crate) fn look(
-    model: &InputModel,
-    plan: &Plan,
-    environment: &Environment,
-) -> Result<Option<FlowInput>, Error> {
-    match FlowInput::resolve(model, plan, &environment.looking(), &()) {
-        Ok(input) => Ok(Some(input)),
-        Err(error) if input::stays_missing(&error, &environment.source) => Err(error),
-        Err(_) => Ok(None),
     }
 }

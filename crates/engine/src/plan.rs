@@ -3,7 +3,6 @@
 use super::{EngineError, FlowInput, Host, input};
 use crate::cache::store::ArtefactId;
 use crate::cache::{KeyHasher, Store};
-use crate::executor::Executor;
 use crate::passes::{self, Pass, PassConfig, REGISTRY, RunConfig};
 use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
@@ -117,11 +116,10 @@ impl Plan {
     /// Everything that can be found wrong before a model is fetched or a pass run.
     ///
     /// # Errors
-    /// The first host that none of these executors, or this machine, reaches, else the first pass that could not be run.
-    pub fn check(&self, elsewhere: &[Box<dyn Executor>]) -> Result<()> {
+    /// The first host that is not this machine, and that nothing `reaches`, else the first pass that could not be run.
+    pub fn check(&self, reaches: impl Fn(&Host) -> bool) -> Result<()> {
         let mut steps = self.flows.iter().flat_map(|flow| &flow.steps);
-        let reached = |host: &Host| host.is_here() || elsewhere.iter().any(|executor| executor.reaches(host));
-        if let Some(step) = steps.clone().find(|step| !reached(&step.host)) {
+        if let Some(step) = steps.clone().find(|step| !step.host.is_here() && !reaches(&step.host)) {
             return Err(EngineError::Host { host: step.host.to_string() }.into());
         }
         steps.try_for_each(Step::check)

@@ -1,8 +1,8 @@
 //! What a plan would find in the cache, and what would stop it, without doing anything.
 
 use super::plan::{Flow, StepKey};
-use super::workflow::destination;
-use super::{Environment, FlowInput, Plan, Step, flow_input, memory};
+use super::workflow::{destination, flow_input};
+use super::{Environment, FlowInput, Plan, Step, input, memory};
 use crate::cache::Store;
 use crate::cache::store::Unusable;
 use crate::error::EngineError;
@@ -92,7 +92,7 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
     };
     let steps = plan.flows.iter().flat_map(|flow| &flow.steps);
     steps.for_each(|step| looking.meet(step.check()));
-    let looked = flow_input::look(&config.input_model, plan, environment);
+    let looked = look(config, plan, environment);
     let here = looked.as_ref().ok().and_then(Option::as_ref).and_then(FlowInput::here);
     let outputs = check_outputs(config, plan, environment, here);
     looking.meet(outputs);
@@ -113,6 +113,15 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
     }
     let Looking { available, obstacles, .. } = looking;
     Prospects { flows, obstacles, available }
+}
+
+/// The input as far as it can be found without fetching anything; `None` where a run would fetch it first.
+fn look(config: &RunConfig, plan: &Plan, environment: &Environment) -> Result<Option<FlowInput>> {
+    match flow_input(&config.input_model, plan, &environment.looking(), &()) {
+        Ok(input) => Ok(Some(input)),
+        Err(error) if input::stays_missing(&error, &environment.source) => Err(error),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether the results can be put where they belong.

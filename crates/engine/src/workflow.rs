@@ -8,9 +8,11 @@ use crate::output::{Destination, HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::stages::stages;
+use olive_config::InputModel;
 use olive_core::content::ContentHashes;
 use olive_core::event::{self, Event, EventSink};
 use olive_core::{Result, shown};
+use olive_model::SourceOptions;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 /// # Errors
 /// Whatever stops a step or keeps its result from being written; what was finished stays in the cache.
 pub fn run_workflow(config: &RunConfig, plan: &Plan, environment: &Environment) -> Result<WorkflowOutcome> {
-    plan.check(&environment.executors)?;
+    plan.check(|host| environment.executors.iter().any(|executor| executor.reaches(host)))?;
     let recorder = (!config.engine.no_artifacts).then(Arc::<RunRecorder>::default);
     let attached = recorder.clone().map(|recorder| environment.events.attach(recorder));
     for warning in &config.warnings {
@@ -75,7 +77,7 @@ impl Workflow<'_> {
             self.clean_cache()?;
         }
         let (model, environment) = (&self.config.input_model, self.environment);
-        let here = FlowInput::resolve(model, self.plan, &environment.looking(), &()).ok();
+        let here = flow_input(model, self.plan, &environment.looking(), &()).ok();
         if let Some(input) = &here {
             self.check_output_dirs(input)?;
         }
@@ -86,7 +88,7 @@ impl Workflow<'_> {
             // Nothing is fetched for a run that the data stops.
             self.plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, self.store))?;
         }
-        let input = FlowInput::resolve(model, self.plan, &environment.fetching(), &*environment.events)?;
+        let input = flow_input(model, self.plan, &environment.fetching(), &*environment.events)?;
         self.check_output_dirs(&input)?;
         let local = LocalExecutor::new(environment.device.open()?, environment.memory);
         let elsewhere = environment.executors.iter().map(|executor| &**executor);
@@ -263,6 +265,20 @@ impl Workflow<'_> {
         let below = dir.strip_prefix(&self.config.engine.output_dir).unwrap_or(Path::new(""));
         below.components().map(|_| "..").collect()
     }
+}
+
+/// The input of a run: fetched as `options` let it, unless jobs elsewhere do that.
+///
+/// # Errors
+/// As [`input::resolve`].
+pub(crate) fn flow_input(
+    model: &InputModel,
+    plan: &Plan,
+    options: &SourceOptions,
+    events: &dyn EventSink,
+) -> Result<FlowInput> {
+    let elsewhere = if plan.begins_elsewhere() { FlowInput::elsewhere(model) } else { None };
+    elsewhere.map_or_else(|| input::resolve(model, options, events).map(FlowInput::Here), Ok)
 }
 
 /// Where the result of a flow goes, if it has steps.

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! passes-v1/<PassType>/<key>/                          an artefact that is done
-//! passes-v1/<PassType>/<key>.partial/output/resume/    the state of a training
+//! passes-v1/<PassType>/<key>.partial/    a training, with its state in output/resume/
 //! ```
 
 use crate::results::copy;
@@ -16,6 +16,8 @@ use std::sync::{Mutex, PoisonError};
 /// Artefacts above this size are made again rather than kept twice.
 const LARGEST: u64 = 1_000_000_000;
 const RESUME: &str = "output/resume";
+/// How the names of copies on their way end.
+const NEXT: &str = ".next";
 /// The end of a training's state: a folder without it is on its way.
 const STATE: &str = "state.json";
 
@@ -49,41 +51,30 @@ impl Mirror {
         for folder in work(&self.cache)? {
             let (from, to) = (self.cache.join(&folder), self.kept.join(&folder));
             match from.join(RESUME).is_dir() {
-                true => self.update_training(&from.join(RESUME), &to)?,
+                true => self.update_training(&from, &to)?,
                 false => self.update_artefact(&from, &to)?,
             }
         }
         Ok(())
     }
 
-    /// A state takes the place of an earlier one when it is whole.
-    fn update_training(&self, resume: &Path, to: &Path) -> Result<()> {
-        let Some(newest) = newest_state(resume)? else { return Ok(()) };
+    /// A training with its newest state takes the place of an earlier one, when it is whole.
+    fn update_training(&self, from: &Path, to: &Path) -> Result<()> {
+        let Some(newest) = newest_state(&from.join(RESUME))? else { return Ok(()) };
         let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
-        if copied.contains(&newest) {
-            return Ok(());
+        if !copied.contains(&newest) {
+            replace(from, to)?;
+            copied.push(newest);
         }
-        let [next, kept] = ["next", "resume"].map(|name| to.join("output").join(name));
-        remove(&next)?;
-        copy_folder(resume, &next)?;
-        remove(&kept)?;
-        std::fs::rename(&next, &kept).at("write", &kept)?;
-        copied.push(newest);
         Ok(())
     }
 
     /// An artefact takes the place of the training that made it.
     fn update_artefact(&self, from: &Path, to: &Path) -> Result<()> {
-        let mut partial = to.as_os_str().to_owned();
-        partial.push(".partial");
         if !to.exists() && size(from)? <= LARGEST {
-            let mut next = to.as_os_str().to_owned();
-            next.push(".next");
-            remove(Path::new(&next))?;
-            copy_folder(from, Path::new(&next))?;
-            std::fs::rename(&next, to).at("write", to)?;
+            replace(from, to)?;
         }
-        remove(Path::new(&partial))
+        remove(&beside(to, ".partial"))
     }
 }
 
@@ -119,7 +110,7 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
-        if path.is_dir() && !path.to_string_lossy().ends_with(".next") {
+        if path.is_dir() && !path.to_string_lossy().ends_with(NEXT) {
             all.push(path);
         }
     }
@@ -130,6 +121,21 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
 /// The folder of the last state that is whole.
 fn newest_state(resume: &Path) -> Result<Option<PathBuf>> {
     Ok(folders(resume)?.into_iter().rfind(|folder| folder.join(STATE).is_file()))
+}
+
+/// Puts a copy of a folder in the place of another, when it is whole.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    let next = beside(to, NEXT);
+    remove(&next)?;
+    copy_folder(from, &next)?;
+    remove(to)?;
+    std::fs::rename(&next, to).at("write", to)
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
