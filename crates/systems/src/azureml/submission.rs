@@ -5,7 +5,7 @@ use super::job_name::job_name;
 use super::{AzureMlSettings, Work};
 use crate::SystemError;
 use crate::pack::{Package, Source};
-use crate::program;
+use crate::program::{self, Program};
 use olive_azureml::blob::Container;
 use olive_azureml::job::{
     CommandJob, Identity, InputMode, JobInput, JobName, JobOutput, Limits, OutputMode, Resources,
@@ -19,7 +19,7 @@ use olive_azureml::uri::AssetUri;
 use olive_azureml::workspace::{Compute, ComputeKind, Datastore, EnvironmentImage, EnvironmentSpec};
 use olive_config::{EnvironmentVersion, ImageEnvironment, ImageSource, JobEnvironment};
 use olive_core::event::{Event, Unit};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, shown};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,8 @@ impl Work<'_> {
         let compute = connection.workspace.compute(&self.system.compute).await.map_err(SystemError::from)?;
         self.say_credential(connection);
         let (store, container) = connection.store().await?;
-        let inputs = self.upload(connection, &store, package, &program).await?;
+        self.say_program(&program);
+        let inputs = self.upload(connection, &store, package, &program.path).await?;
         let environment_id = self.environment(connection, &store, &container).await?;
         let draft = self.draft(connection, package, inputs, environment_id, &compute)?;
         for number in 1.. {
@@ -77,6 +78,13 @@ impl Work<'_> {
         if let Some(source) = connection.workspace.client().credential() {
             let workspace = connection.workspace.workspace();
             let message = format!("signed in to {workspace} with {source}");
+            self.execution.events.emit(Event::Info { message });
+        }
+    }
+
+    fn say_program(&self, program: &Program) {
+        if let Some(glibc) = program.glibc {
+            let message = format!("the job runs {}, which needs {glibc}", shown(&program.path));
             self.execution.events.emit(Event::Info { message });
         }
     }
