@@ -11,6 +11,7 @@ mod configuration_file;
 mod doctor;
 mod environment;
 mod generate;
+mod jobs;
 mod output;
 mod overwrite;
 mod plan_json;
@@ -92,6 +93,8 @@ enum Verb {
     Chat(chat::ChatArgs),
     /// Measure how fast a model reads and writes, and what memory it takes.
     Benchmark(benchmark::BenchmarkArgs),
+    /// List, follow or cancel jobs that `olive run` sent to Azure ML.
+    Jobs(jobs::JobsArgs),
     /// Look at, explain or clean the cache.
     Cache(cache::CacheArgs),
     /// Say what this machine has: ONNX Runtime, devices, caches.
@@ -125,6 +128,7 @@ impl Cli {
             Verb::Generate(args) => generate::run(args, globals),
             Verb::Chat(args) => chat::run(args, globals),
             Verb::Benchmark(args) => benchmark::run(args, globals),
+            Verb::Jobs(args) => jobs::run(args, globals),
             Verb::Cache(args) => cache::run(args, globals),
             Verb::Doctor(args) => doctor::run(args, globals),
             Verb::Schema(args) => schema::run(args, globals),

@@ -49,6 +49,15 @@ impl Session {
         Ok(Session { events, cancel, device })
     }
 
+    pub(crate) fn events(&self) -> &dyn EventSink {
+        &*self.events
+    }
+
+    /// What Ctrl-C raises.
+    pub(crate) fn cancel(&self) -> &CancelFlag {
+        &self.cancel
+    }
+
     /// What the engine may use.
     pub(crate) fn environment(&self, globals: &Globals, memory: MemoryPolicy) -> Environment {
         Environment {

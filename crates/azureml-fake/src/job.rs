@@ -15,6 +15,8 @@ pub struct Job {
     pub name: String,
     /// As they were sent.
     pub properties: Value,
+    /// When: jobs of one workspace are a second apart.
+    pub created: String,
     state: Mutex<JobState>,
     polls: watch::Sender<u64>,
     pub cancel: CancellationToken,
@@ -31,11 +33,13 @@ pub struct JobState {
 }
 
 impl Job {
-    pub fn new(name: &str, properties: Value) -> Job {
+    /// `number` is how many jobs there were before, at most 59.
+    pub fn new(name: &str, properties: Value, number: usize) -> Job {
         let state = JobState { status: "NotStarted".into(), error: Value::Null, logs: BTreeSet::new() };
         Job {
             name: name.to_owned(),
             properties,
+            created: format!("2026-11-24T00:00:{number:02}Z"),
             state: Mutex::new(state),
             polls: watch::Sender::new(0),
             cancel: CancellationToken::new(),

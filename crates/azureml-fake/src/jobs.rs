@@ -55,10 +55,17 @@ fn put(world: &Arc<World>, request: &Exchange, name: &str) -> Reply {
         }
         return Reply::json(200, &described(world, job));
     }
-    let job = Arc::new(Job::new(name, properties));
-    world.jobs().insert(name.to_owned(), Arc::clone(&job));
+    Reply::json(201, &described(world, &submit(world, name, properties)))
+}
+
+/// Takes a job that is as it should be, and begins to run it.
+pub fn submit(world: &Arc<World>, name: &str, properties: Value) -> Arc<Job> {
+    let mut jobs = world.jobs();
+    let job = Arc::new(Job::new(name, properties, jobs.len()));
+    jobs.insert(name.to_owned(), Arc::clone(&job));
+    drop(jobs);
     tokio::spawn(run(Arc::clone(world), running(world, &job)));
-    Reply::json(201, &described(world, &job))
+    job
 }
 
 /// What is wrong with a job.
@@ -143,7 +150,9 @@ fn described(world: &World, job: &Job) -> Value {
     let logs = job.log_folder();
     properties["outputs"]["default"] = json!({"jobOutputType": "uri_folder", "mode": "ReadWriteMount",
         "uri": format!("azureml://datastores/{}/{}", ARTIFACT_STORE.0, logs.trim_end_matches('/'))});
-    resource(&format!("jobs/{}", job.name), &job.name, &properties)
+    let mut described = resource(&format!("jobs/{}", job.name), &job.name, &properties);
+    described["systemData"]["createdAt"] = json!(job.created);
+    described
 }
 
 fn list(world: &World, request: &Exchange) -> Reply {

@@ -79,6 +79,11 @@ impl FakeAzure {
         &self.world
     }
 
+    /// A job as if somebody had submitted it, with these properties. Called where the runtime of the services is entered.
+    pub fn submit(&self, name: &str, properties: serde_json::Value) -> Arc<job::Job> {
+        jobs::submit(&self.world, name, properties)
+    }
+
     /// From now on, requests like this go wrong.
     pub fn add_fault(&self, fault: Fault) {
         self.world.faults.add(fault);

@@ -24,6 +24,10 @@ pub struct Job {
     pub display_name: Option<String>,
     pub experiment_name: Option<String>,
     pub command: Option<String>,
+    /// The id of what it runs on.
+    pub compute_id: Option<String>,
+    /// When it was submitted, in UTC as the service writes it: `2026-11-24T08:30:00.123Z`.
+    pub created: Option<String>,
     pub tags: BTreeMap<String, String>,
     pub properties: BTreeMap<String, String>,
     /// Where outputs go, by their names. `default` is where logs go.
@@ -33,9 +37,17 @@ pub struct Job {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Resource {
     name: String,
     properties: Properties,
+    system_data: Option<SystemData>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SystemData {
+    created_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +57,7 @@ struct Properties {
     display_name: Option<String>,
     experiment_name: Option<String>,
     command: Option<String>,
+    compute_id: Option<String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     tags: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_empty")]
@@ -71,12 +84,13 @@ fn null_is_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from:
 }
 
 impl From<Resource> for Job {
-    fn from(Resource { name, properties }: Resource) -> Job {
+    fn from(Resource { name, properties, system_data }: Resource) -> Job {
         let Properties {
             status,
             display_name,
             experiment_name,
             command,
+            compute_id,
             tags,
             properties,
             outputs,
@@ -90,6 +104,8 @@ impl From<Resource> for Job {
             display_name,
             experiment_name,
             command,
+            compute_id,
+            created: system_data.and_then(|data| data.created_at),
             tags,
             properties,
             outputs: outputs.collect(),

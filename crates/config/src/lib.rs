@@ -53,6 +53,7 @@ pub use markdown::markdown;
 pub use names::{list_names, nearest};
 pub use node::Node;
 pub use place::{At, join};
+pub use read::azureml_client::client_of;
 pub use read::context::PassContext;
 pub use read::registry::{ConfiguredPass, PassDefinition, PassOptions, PassRead, Registry};
 pub use schema::json_schema;

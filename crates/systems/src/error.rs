@@ -22,6 +22,16 @@ pub enum SystemError {
     Azure(#[from] olive_azureml::Error),
     #[error("job {name} ended as {status}: {message}")]
     JobFailed { name: String, status: String, message: String, hint: Option<String> },
+    #[error("there is no job `{name}` in {places}")]
+    NoJob { name: String, places: String },
+    #[error("job {name} ended as {status} before it could be cancelled")]
+    NotCancelled { name: String, status: String },
+    #[error("`{}` names no workspace of Azure ML", path.display())]
+    NoWorkspace { path: PathBuf },
+    #[error("`{text}` is no workspace: expected SUBSCRIPTION/GROUP/NAME")]
+    WorkspaceName { text: String },
+    #[error("jobs of Azure ML are elsewhere, and the network is not to be used")]
+    Offline,
     #[error("`{}` cannot be the program of a job: {reason}", path.display())]
     Program { path: PathBuf, reason: String },
     #[error("requests cannot be sent")]
@@ -44,8 +54,24 @@ impl Fault for SystemError {
             SystemError::Program { .. } => {
                 "give one for Linux on x86-64 as `binary` of the system; `scripts/build-portable` makes it"
             }
+            SystemError::NoJob { .. } => "`olive jobs list` has the names, of the same places",
+            SystemError::NotCancelled { .. } => "nothing is left to cancel",
+            SystemError::NoWorkspace { .. } => {
+                "give `azureml_client` there, or --workspace SUBSCRIPTION/GROUP/NAME instead of the file"
+            }
+            SystemError::WorkspaceName { .. } => {
+                "the overview of the workspace in the portal has the three names"
+            }
+            SystemError::Offline => "leave out --offline and --sandbox",
             _ => return None,
         };
         Some(hint.to_owned())
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            SystemError::NoWorkspace { .. } | SystemError::WorkspaceName { .. } | SystemError::Offline => 2,
+            _ => 1,
+        }
     }
 }

@@ -155,11 +155,13 @@ impl<'n> ClientBlock<'n> {
     }
 }
 
-/// How a workspace that an address names is reached.
-pub(super) fn of_workspace(workspace: Workspace) -> Option<AzureMlClient> {
+/// How a workspace is reached of which only the names are known.
+pub fn client_of(workspace: Workspace) -> AzureMlClient {
     let defaults = |block| Fields::empty("", None, block).resolve(Era::New, &mut Findings::default());
-    let options = AzureMlClientOptions::read(&defaults(&AZUREML_CLIENT))?;
-    Some(options.client(workspace, CredentialOptions::read(&defaults(&DEFAULT_AUTH_PARAMS))?))
+    let options = AzureMlClientOptions::read(&defaults(&AZUREML_CLIENT));
+    let credentials = CredentialOptions::read(&defaults(&DEFAULT_AUTH_PARAMS));
+    let (options, credentials) = options.zip(credentials).expect("defaults are values");
+    options.client(workspace, credentials)
 }
 
 /// Whether the value of an option is such a name; if not, that is said.

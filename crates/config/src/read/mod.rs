@@ -1,7 +1,7 @@
 //! The tree into [`RunConfig`]: every reference resolved, every value checked, every default filled in.
 
 mod accelerator;
-mod azureml_client;
+pub(crate) mod azureml_client;
 mod azureml_system;
 pub(crate) mod context;
 mod data;

@@ -235,7 +235,7 @@ fn address(
     let client = match workspace {
         Some(workspace) => Some(match client {
             Some(client) => AzureMlClient { workspace, ..client },
-            None => azureml_client::of_workspace(workspace)?,
+            None => azureml_client::client_of(workspace),
         }),
         None => client,
     };

@@ -38,6 +38,17 @@ impl<'a> JobNotes<'a> {
         let read = |record: PathBuf| serde_json::from_slice(&std::fs::read(file(&record, chain)).ok()?).ok();
         RunRecord::list(self.output_dir).into_iter().find_map(read)
     }
+
+    /// The notes of all runs whose records an output folder has, newest run first.
+    pub fn list(output_dir: &Path) -> Vec<Value> {
+        let notes = RunRecord::list(output_dir).into_iter().flat_map(|record| {
+            let entries = std::fs::read_dir(record.join(FOLDER)).into_iter().flatten().flatten();
+            let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            files.sort();
+            files
+        });
+        notes.filter_map(|file| serde_json::from_slice(&std::fs::read(file).ok()?).ok()).collect()
+    }
 }
 
 fn file(record: &Path, chain: &str) -> PathBuf {
@@ -60,5 +71,7 @@ mod tests {
         assert_eq!(notes.read("other"), None);
         notes.write("key", &json!({"job": 8})).unwrap();
         assert_eq!(notes.read("key"), Some(json!({"job": 8})));
+        notes.write("another", &json!({"job": 9})).unwrap();
+        assert_eq!(JobNotes::list(dir.path()), [json!({"job": 9}), json!({"job": 8}), json!({"job": 7})]);
     }
 }

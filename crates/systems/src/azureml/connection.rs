@@ -1,4 +1,4 @@
-//! The workspace of a system, as the configuration names it.
+//! A workspace, as the configuration names it.
 
 use super::AzureMlSettings;
 use crate::SystemError;
@@ -6,7 +6,7 @@ use olive_azureml::blob::Container;
 use olive_azureml::http::{Client, ClientOptions};
 use olive_azureml::repetition::Repetition;
 use olive_azureml::workspace::{Datastore, Workspace, WorkspaceClient};
-use olive_config::{AzureMlClient, AzureMlSystem};
+use olive_config::AzureMlClient;
 use olive_core::Result;
 use serde_json::json;
 use std::time::Duration;
@@ -19,29 +19,28 @@ pub(super) struct Connection {
     /// Its requests do not.
     pub(super) patient: WorkspaceClient,
     pub(super) repetition: Repetition,
-    datastore: String,
 }
 
 impl Connection {
     /// Nothing is sent yet.
     pub(super) fn open(
-        system: &AzureMlSystem,
+        client: &AzureMlClient,
         settings: &AzureMlSettings,
         stop: CancellationToken,
     ) -> Result<Connection> {
-        let patient = workspace(&system.client, settings)?;
+        let patient = workspace(client, settings)?;
         let stoppable = patient.client().with_cancel(stop);
         let workspace = WorkspaceClient::new(stoppable, patient.workspace().clone());
         let repetition = Repetition {
-            retries: u32::try_from(system.client.max_operation_retries).unwrap_or(u32::MAX),
-            interval: Duration::from_secs(system.client.operation_retry_interval),
+            retries: u32::try_from(client.max_operation_retries).unwrap_or(u32::MAX),
+            interval: Duration::from_secs(client.operation_retry_interval),
         };
-        Ok(Connection { workspace, patient, repetition, datastore: system.datastore.clone() })
+        Ok(Connection { workspace, patient, repetition })
     }
 
-    /// The datastore that takes what jobs are given and what they make.
-    pub(super) async fn store(&self) -> Result<(Datastore, Container)> {
-        let store = self.workspace.datastore(&self.datastore).await.map_err(SystemError::from)?;
+    /// The datastore of this name.
+    pub(super) async fn store(&self, name: &str) -> Result<(Datastore, Container)> {
+        let store = self.workspace.datastore(name).await.map_err(SystemError::from)?;
         let container = Container::of_datastore(&self.workspace, &store).map_err(SystemError::from)?;
         Ok((store, container))
     }
@@ -51,7 +50,7 @@ impl Connection {
 ///
 /// # Errors
 /// A name or a variable that Azure would not take.
-pub(super) fn workspace(client: &AzureMlClient, settings: &AzureMlSettings) -> Result<WorkspaceClient> {
+fn workspace(client: &AzureMlClient, settings: &AzureMlSettings) -> Result<WorkspaceClient> {
     let given = &client.credentials;
     let credentials = json!({
         "exclude_environment_credential": given.exclude_environment_credential,

@@ -25,7 +25,7 @@ impl Work<'_> {
         connection: &Connection,
         submission: &Submission,
     ) -> Result<ModelHandle> {
-        let (_, container) = connection.store().await?;
+        let (_, container) = connection.store(&self.system.datastore).await?;
         let folder = self.execution.config.engine.cache_dir.join(FOLDER).join(submission.name.as_str());
         std::fs::create_dir_all(&folder).at("create", &folder)?;
         let path = format!("{}/{RESULT}", submission.result);

@@ -2,6 +2,12 @@
 
 use olive_azureml::job::{CommandJob, JobName};
 
+/// What all names begin with.
+pub(super) const PREFIX: &str = "olive-";
+
+/// The tag of all jobs, whose value is the version of the program that sent them.
+pub(super) const TAG: &str = "olive";
+
 /// Letters of a workflow's name that are kept.
 const LONGEST: usize = 60;
 
@@ -22,7 +28,7 @@ pub(super) fn job_name(workflow: &str, job: &CommandJob, number: u32) -> JobName
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter } else { '-' };
     let workflow: String = workflow.chars().take(LONGEST).map(plain).collect();
     let end = if number > 1 { format!("-{number}") } else { String::new() };
-    JobName::new(format!("olive-{workflow}-{}{end}", &hash[..12])).expect("letters, digits and hyphens")
+    JobName::new(format!("{PREFIX}{workflow}-{}{end}", &hash[..12])).expect("letters, digits and hyphens")
 }
 
 #[cfg(test)]

@@ -2,30 +2,36 @@
 //!
 //! A chain of steps is one job: this program, what it is told, and its inputs are uploaded, the job is put under a name that
 //! follows from them, watched, and what it made is taken into the cache. A run that finds a job of that name takes it up,
-//! whoever sent it.
+//! whoever sent it. [`Jobs`] looks after jobs without a run.
 
 mod connection;
 mod fetch;
 mod in_job;
+mod job_log;
 mod job_name;
+mod job_note;
+mod job_places;
+mod jobs;
+mod stoppable;
 mod submission;
 mod watch;
 
 pub use in_job::hf_token;
+pub use job_places::JobPlaces;
+pub use jobs::{JobSummary, Jobs};
 
-use crate::SystemError;
 use crate::pack::{ModelSource, Package, Source, pack};
 use connection::Connection;
 pub use olive_azureml::cloud::PlainHttp;
 pub use olive_azureml::environment::Environment;
 use olive_config::{AzureMlSystem, InputModel, ResourcePath};
 use olive_core::Result;
-use olive_core::error::Interrupted;
 use olive_core::event::Event;
 use olive_core::handle::ModelHandle;
 use olive_engine::executor::{Chain, Execution, Executor};
 use olive_engine::{Host, StepOutcome};
 use std::path::PathBuf;
+use stoppable::stoppable;
 use tokio_util::sync::CancellationToken;
 
 /// What the executor knows of the world around it.
@@ -73,12 +79,7 @@ impl Executor for AzureMlExecutor {
             return Ok(model);
         }
         let work = Work { chain, execution, system, settings: &self.settings, done, model };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| SystemError::Runtime { source })?;
-        let result = runtime.block_on(work.run());
-        // What waits for disks or commands ends by itself.
-        runtime.shutdown_background();
-        result
+        stoppable(execution.cancel, async |stop| work.run(stop).await)
     }
 }
 
@@ -142,33 +143,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn run(self) -> Result<ModelHandle> {
-        let stop = CancellationToken::new();
-        let connection = Connection::open(self.system, self.settings, stop.clone())?;
-        let flag = self.execution.cancel.clone();
-        let watch_flag = async {
-            while !flag.is_raised() {
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-            }
-            stop.cancel();
-            // The work notices by itself.
-            std::future::pending::<()>().await;
-        };
-        let result = tokio::select! {
-            result = self.send_and_fetch(&connection) => result,
-            () = watch_flag => unreachable!("it never ends"),
-        };
-        match result {
-            Err(_) if flag.is_raised() => Err(Interrupted.into()),
-            result => result,
-        }
-    }
-
-    async fn send_and_fetch(&self, connection: &Connection) -> Result<ModelHandle> {
+    async fn run(&self, stop: CancellationToken) -> Result<ModelHandle> {
+        let connection = Connection::open(&self.system.client, self.settings, stop)?;
         let package = self.package()?;
-        let submission = self.submit(connection, &package).await?;
-        self.watch(connection, &submission).await?;
-        self.fetch(connection, &submission).await
+        let submission = self.submit(&connection, &package).await?;
+        self.watch(&connection, &submission).await?;
+        self.fetch(&connection, &submission).await
     }
 
     /// What the job is told, and needs.

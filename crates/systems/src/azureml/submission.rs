@@ -1,7 +1,8 @@
 //! From a package to a job of Azure ML.
 
 use super::connection::Connection;
-use super::job_name::job_name;
+use super::job_name::{TAG, job_name};
+use super::job_note::JobNote;
 use super::{AzureMlSettings, Work};
 use crate::SystemError;
 use crate::pack::{Package, Source};
@@ -20,7 +21,6 @@ use olive_azureml::workspace::{Compute, ComputeKind, Datastore, EnvironmentImage
 use olive_config::{EnvironmentVersion, ImageEnvironment, ImageSource, JobEnvironment};
 use olive_core::event::{Event, Unit};
 use olive_core::{Result, error::IoContext, shown};
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,11 +45,11 @@ impl Work<'_> {
         let program = program::fit(self.system.binary.as_deref().or(self.settings.program.as_deref()))?;
         let compute = connection.workspace.compute(&self.system.compute).await.map_err(SystemError::from)?;
         self.say_credential(connection);
-        let (store, container) = connection.store().await?;
+        let (store, container) = connection.store(&self.system.datastore).await?;
         self.say_program(&program);
         let inputs = self.upload(connection, &store, package, &program.path).await?;
         let environment_id = self.environment(connection, &store, &container).await?;
-        let draft = self.draft(connection, package, inputs, environment_id, &compute)?;
+        let draft = self.draft(package, inputs, environment_id, &compute)?;
         for number in 1.. {
             let workflow = &self.execution.config.workflow_id;
             let name = job_name(workflow, &draft, number);
@@ -97,10 +97,8 @@ impl Work<'_> {
         self.execution.events.emit(Event::Info { message });
         if let Some(notes) = &self.execution.jobs {
             let workspace = connection.workspace.workspace().path();
-            notes.write(
-                self.chain.key(),
-                &json!({"job": name.as_str(), "workspace": workspace, "page": page}),
-            )?;
+            let note = JobNote { job: name.to_string(), workspace, page };
+            notes.write(self.chain.key(), &serde_json::to_value(note).expect("a note is plain data"))?;
         }
         Ok(())
     }
@@ -239,7 +237,6 @@ impl Work<'_> {
     /// The job, without its outputs, which are named for it.
     fn draft(
         &self,
-        connection: &Connection,
         package: &Package,
         inputs: BTreeMap<String, JobInput>,
         environment_id: String,
@@ -250,7 +247,7 @@ impl Work<'_> {
         let types: Vec<&str> = self.chain.steps[self.done..].iter().map(|step| step.pass.name()).collect();
         let mut tags = system.tags.clone();
         tags.insert("Pass".into(), types.join(","));
-        tags.insert("olive".into(), env!("CARGO_PKG_VERSION").into());
+        tags.insert(TAG.into(), env!("CARGO_PKG_VERSION").into());
         let is_kubernetes = matches!(compute.kind, ComputeKind::Kubernetes { .. });
         let instance_type = match &system.resources.instance_type {
             Some(name) => Some(name.clone()),
@@ -267,7 +264,7 @@ impl Work<'_> {
             environment_id,
             compute_id: Some(compute.id.clone()),
             command: command(package, self.settings, system.hf_token_vault.as_deref()),
-            environment_variables: self.variables(connection),
+            environment_variables: self.variables(),
             inputs,
             resources: Some(Resources {
                 instance_count: Some(1),
@@ -294,7 +291,7 @@ impl Work<'_> {
     }
 
     /// What everybody who sees the job may know.
-    fn variables(&self, _connection: &Connection) -> BTreeMap<String, String> {
+    fn variables(&self) -> BTreeMap<String, String> {
         let mut variables = BTreeMap::from([("RUST_BACKTRACE".to_owned(), "0".to_owned())]);
         if let Some(vault) = &self.system.hf_token_vault {
             variables.insert("HF_LOGIN".into(), "True".into());
