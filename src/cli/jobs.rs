@@ -91,7 +91,7 @@ fn list(places: &PlaceArgs, globals: &Globals) -> Result<Vec<JobSummary>> {
 
 /// Does something with the jobs of these places; when it is done, nothing more is told of progress.
 fn with_jobs<T>(args: &PlaceArgs, globals: &Globals, work: impl FnOnce(&Jobs) -> Result<T>) -> Result<T> {
-    if environment::offline(globals) {
+    if environment::is_offline(globals) {
         return Err(SystemError::Offline.into());
     }
     let places = args.places()?;
