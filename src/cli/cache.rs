@@ -8,7 +8,7 @@ use super::{Globals, environment, output, plan_json};
 use crate::report::{number, wrap};
 use clap::{Args, Subcommand};
 use olive_core::{Result, shown};
-use olive_engine::cache::{CacheError, Manifest, Store};
+use olive_engine::cache::{CacheError, Elsewhere, Manifest, Store};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -79,6 +79,10 @@ fn list(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
             output::result(&cut(&format!("{:14}{}", "", shown.join("  ")), columns))?;
         }
     }
+    for Elsewhere { place, manifest } in store.list_elsewhere() {
+        output::result(&row(&manifest))?;
+        output::result(&format!("{:14}elsewhere: {place}", ""))?;
+    }
     let total: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
     notes.info(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), shown(dir)));
     Ok(())
@@ -115,8 +119,15 @@ fn listing(stores: &[Store], dirs: &[PathBuf]) -> Value {
         };
         artefacts.iter().zip(differences).map(row).collect::<Vec<_>>()
     });
+    let elsewhere = stores.iter().flat_map(Store::list_elsewhere);
+    let elsewhere: Vec<Value> =
+        elsewhere.map(|note| json!({"place": note.place, "manifest": note.manifest})).collect();
     let dirs: Vec<_> = dirs.iter().map(|dir| plan_json::path(dir)).collect();
-    json!({"cache_dirs": dirs, "artefacts": rows.collect::<Vec<_>>(), "errors": []})
+    let mut listing = json!({"cache_dirs": dirs, "artefacts": rows.collect::<Vec<_>>(), "errors": []});
+    if !elsewhere.is_empty() {
+        listing["elsewhere"] = json!(elsewhere);
+    }
+    listing
 }
 
 fn explain(stores: &[Store], key: &str) -> Result<()> {

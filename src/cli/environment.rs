@@ -10,7 +10,7 @@ use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles};
 use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
-use olive_systems::azureml::{AzureMlSettings, OnInterrupt, PlainHttp};
+use olive_systems::azureml::{AzureMlSettings, LARGEST_FETCHED, OnInterrupt, PlainHttp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,6 +92,10 @@ pub(crate) fn azure_ml(
         program: program.or_else(|| std::env::current_exe().ok()),
         device: globals.device.clone(),
         on_interrupt,
+        // For tests: nobody wants to move gigabytes in them.
+        largest_fetched: var("OLIVE_AZUREML_LARGEST_FETCHED")
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or(LARGEST_FETCHED),
     }
 }
 

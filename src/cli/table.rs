@@ -1,12 +1,20 @@
 //! The closing table of a run.
 
 use crate::report::number;
-use olive_engine::WorkflowOutcome;
+use olive_engine::{StepOutcome, WorkflowOutcome};
 
 /// Letters of a key that `olive cache explain` needs: the whole would not fit into a line.
 const KEY: usize = 12;
 
-/// One row per pass, in columns: pass, type, time, cached or run, size, key.
+fn state(step: &StepOutcome) -> &'static str {
+    match step {
+        StepOutcome { elsewhere: Some(_), .. } => "left in the datastore",
+        StepOutcome { cached: true, .. } => "cached",
+        StepOutcome { cached: false, .. } => "run",
+    }
+}
+
+/// One row per pass, in columns: pass, type, time, how it came about, size, key.
 pub(crate) fn render(outcome: &WorkflowOutcome) -> String {
     let mut rows = vec![["pass", "type", "time", "", "size", "key"].map(str::to_owned)];
     for step in outcome.steps() {
@@ -14,7 +22,7 @@ pub(crate) fn render(outcome: &WorkflowOutcome) -> String {
             step.pass.clone(),
             step.r#type.clone(),
             number::duration(step.seconds),
-            if step.cached { "cached" } else { "run" }.to_owned(),
+            state(step).to_owned(),
             number::bytes(step.bytes),
             step.key.chars().take(KEY).collect(),
         ]);
@@ -39,7 +47,7 @@ mod tests {
     use olive_engine::record::{
         FORMAT, PlanDocument, RunDocument, RunRecord, RunRecorder, RunState, runs_dir,
     };
-    use olive_engine::{FlowOutcome, OutputState, StepOutcome};
+    use olive_engine::{FlowOutcome, OutputState};
 
     fn outcome(dir: &std::path::Path) -> WorkflowOutcome {
         let step = |pass: &str, cached, seconds, bytes| StepOutcome {
@@ -50,6 +58,7 @@ mod tests {
             bytes,
             path: dir.join(pass),
             key: format!("{pass}0123456789abcdef"),
+            elsewhere: None,
         };
         let steps = vec![step("tune", false, 12.5, 1_400_000), step("again", true, 0.012, 812)];
         let flow = FlowOutcome { output_dir: dir.to_owned(), output: OutputState::Written, steps };

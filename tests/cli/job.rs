@@ -30,7 +30,7 @@ fn package(quickstart: &Quickstart, more: &[&str], from: usize, model: &ModelHan
     let options = LoadOptions { set, ..LoadOptions::default() };
     let config = RunConfig::load(&file, &options, &REGISTRY).unwrap();
     let plan = Plan::new(&config).unwrap();
-    pack(&config, &plan.flows[0].steps[from..], ModelSource::here(model).unwrap()).unwrap()
+    pack(&config, &plan.flows[0].steps[from..], ModelSource::of(model, &|_| None).unwrap()).unwrap()
 }
 
 /// A machine that jobs are sent to.

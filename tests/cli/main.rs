@@ -1,7 +1,11 @@
 //! Configurations, and what is said and left on disk when they run.
 
 mod azure;
+mod azure_faults;
+mod azure_job_verbs;
 mod azure_jobs;
+#[path = "../support/azure_project.rs"]
+mod azure_project;
 mod cache;
 mod cache_key;
 mod config;

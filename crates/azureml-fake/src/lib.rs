@@ -6,12 +6,13 @@
 //! there. What goes wrong is said with [`faults::Fault`], what jobs do with [`runner::JobRunner`]: a script, or with
 //! [`command_runner::CommandRunner`] their own command.
 //!
-//! Requests are checked as the services do; answers have the fields that Microsoft's SDK reads.
+//! Requests are checked as the services do, and [`FakeAzure::violations`] says what is wrong with bodies by the contract; answers have the fields that Microsoft's SDK reads.
 
 pub mod blob_list;
 pub mod blob_service;
 pub mod blob_store;
 pub mod command_runner;
+pub mod contract;
 pub mod exchange;
 pub mod faults;
 pub mod history;
@@ -87,6 +88,14 @@ impl FakeAzure {
     /// From now on, requests like this go wrong.
     pub fn add_fault(&self, fault: Fault) {
         self.world.faults.add(fault);
+    }
+
+    /// What is wrong with the bodies that were sent so far, by the contract of the control plane.
+    pub fn violations(&self) -> Vec<String> {
+        let with_body = |request: &&Exchange| matches!(request.method.as_str(), "PUT" | "POST");
+        let requests = self.world.requests();
+        let bodies = requests.iter().filter(with_body);
+        bodies.flat_map(|request| contract::violations(&request.path, &request.json())).collect()
     }
 
     /// The requests so far.

@@ -1,9 +1,13 @@
-//! What runs jobs: by default a script, later perhaps the job's own command.
+//! What runs jobs: by default a script, or with [`CommandRunner`](crate::command_runner::CommandRunner) the job's own
+//! command; [`Gate`] and [`InTurn`] say when, and which.
 
 use crate::job::RunningJob;
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 
 /// Runs the jobs that are submitted.
 #[async_trait]
@@ -119,5 +123,54 @@ impl JobRunner for Script {
         job.set_status("Finalizing");
         job.polled().await;
         self.outcome.clone()
+    }
+}
+
+/// Jobs wait in the queue until the gate is open.
+#[derive(Debug)]
+pub struct Gate {
+    open: watch::Sender<bool>,
+    then: Arc<dyn JobRunner>,
+}
+
+impl Gate {
+    /// Closed; `then` runs what comes through.
+    pub fn closed(then: Arc<dyn JobRunner>) -> Gate {
+        Gate { open: watch::Sender::new(false), then }
+    }
+
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+#[async_trait]
+impl JobRunner for Gate {
+    async fn run(&self, job: &RunningJob) -> Outcome {
+        job.set_status("Queued");
+        // The sender lives as long as this does.
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+        self.then.run(job).await
+    }
+}
+
+/// Every job has a runner of its own, in this order, and those after them the last.
+#[derive(Debug)]
+pub struct InTurn {
+    first: Mutex<VecDeque<Arc<dyn JobRunner>>>,
+    last: Arc<dyn JobRunner>,
+}
+
+impl InTurn {
+    pub fn new(first: Vec<Arc<dyn JobRunner>>, last: Arc<dyn JobRunner>) -> InTurn {
+        InTurn { first: Mutex::new(first.into()), last }
+    }
+}
+
+#[async_trait]
+impl JobRunner for InTurn {
+    async fn run(&self, job: &RunningJob) -> Outcome {
+        let next = self.first.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        next.unwrap_or_else(|| Arc::clone(&self.last)).run(job).await
     }
 }

@@ -15,6 +15,9 @@ pub struct StepOutcome {
     /// The artefact in the cache.
     pub path: PathBuf,
     pub key: String,
+    /// Address of the artefact where it did not come here: then there is nothing under `path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<String>,
 }
 
 /// What became of one flow.

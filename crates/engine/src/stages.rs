@@ -19,6 +19,9 @@ pub fn stages(steps: &[Step], done: &[StepOutcome], input: &ModelHandle) -> Vec<
     let mut stages = Vec::new();
     for (step, outcome) in earlier.iter().zip(done) {
         model = model.made_into(step.output, outcome.path.clone());
+        if outcome.elsewhere.is_some() {
+            continue;
+        }
         let (folder, several) = match step.output {
             // That of the last step lies in `adapter`, too.
             ModelKind::HfWithAdapter => {

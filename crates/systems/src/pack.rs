@@ -40,17 +40,18 @@ pub struct ModelSource {
 }
 
 impl ModelSource {
-    /// A model on this machine: the files that belong to it.
+    /// A model on this machine: the files that belong to it. `left` knows the folders that are elsewhere.
     ///
     /// # Errors
     /// A folder cannot be read.
-    pub fn here(model: &ModelHandle) -> Result<ModelSource> {
+    pub fn of(model: &ModelHandle, left: &dyn Fn(&Path) -> Option<Source>) -> Result<ModelSource> {
+        let part = |dir: &Path, belongs: fn(&str) -> bool| left(dir).map_or_else(|| files(dir, belongs), Ok);
         let (base, adapter) = match model {
-            ModelHandle::Hf { dir } => (files(dir, ModelFolder::is_model_file)?, None),
-            ModelHandle::Onnx { dir } => (files(dir, |_| true)?, None),
+            ModelHandle::Hf { dir } => (part(dir, ModelFolder::is_model_file)?, None),
+            ModelHandle::Onnx { dir } => (part(dir, |_| true)?, None),
             ModelHandle::HfWithAdapter { base, adapter } => {
-                let adapter = Source::of_adapter(adapter)?;
-                (files(base, ModelFolder::is_model_file)?, Some(adapter))
+                let adapter = part(adapter, ModelFolder::is_adapter_file)?;
+                (part(base, ModelFolder::is_model_file)?, Some(adapter))
             }
         };
         Ok(ModelSource { kind: model.kind(), base: Some(base), adapter })

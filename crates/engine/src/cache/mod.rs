@@ -3,6 +3,7 @@
 mod adopted;
 pub mod artefacts;
 mod conversions;
+mod elsewhere;
 pub mod error;
 pub(crate) mod folder;
 pub mod key;
@@ -12,6 +13,7 @@ pub mod store;
 
 pub use adopted::Adoption;
 pub use artefacts::Artefacts;
+pub use elsewhere::Elsewhere;
 pub use error::CacheError;
 pub use key::KeyHasher;
 pub use manifest::{DataEntry, DataFile, Manifest};

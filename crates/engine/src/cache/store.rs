@@ -8,6 +8,7 @@
 //! <cache_dir>/passes-v1/<PassType>/<key>.partial/   work in progress, or what an interrupted run left to resume
 //! <cache_dir>/passes-v1/<PassType>/<key>.lock       held while one process works on the key
 //! <cache_dir>/passes-v1/<PassType>/<key>.in-use     shared by the processes whose runs use the artefact
+//! <cache_dir>/passes-v1/<PassType>/<key>.elsewhere.json   where an artefact is that did not come here
 //! ```
 //!
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
@@ -37,6 +38,8 @@ const PARTIAL: &str = ".partial";
 const LOCK: &str = ".lock";
 /// Shared by the processes that use it.
 const IN_USE: &str = ".in-use";
+/// A note of an artefact that is on another machine.
+pub(super) const ELSEWHERE: &str = ".elsewhere.json";
 
 pub struct Store {
     root: PathBuf,
@@ -265,6 +268,7 @@ impl Store {
             cleaned.bytes += Manifest::read(&folder).map_or(0, |manifest| manifest.bytes());
             remove_if_there(&folder)?;
         }
+        remove_if_there(&beside(ELSEWHERE))?;
         locks.iter().try_for_each(|(path, _)| remove_if_there(path))
     }
 
@@ -293,7 +297,16 @@ impl Store {
         ContentHashes::open(self.root.parent().expect("in the cache folder"))
     }
 
-    fn path(&self, id: &ArtefactId, suffix: &str) -> PathBuf {
+    /// Where the pass's files lie, or would lie.
+    pub fn output(&self, id: &ArtefactId) -> PathBuf {
+        self.path(id, "").join(OUTPUT)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn path(&self, id: &ArtefactId, suffix: &str) -> PathBuf {
         self.root.join(id.pass_type).join(format!("{}{suffix}", id.key))
     }
 
@@ -380,10 +393,10 @@ impl Cleaned {
     }
 }
 
-/// The key that this folder or lock belongs to, if its name is one that this program gives.
-fn key_of(path: &Path) -> Option<String> {
+/// The key that this folder, lock or note belongs to, if its name is one that this program gives.
+pub(super) fn key_of(path: &Path) -> Option<String> {
     let name = path.file_name()?.to_str()?;
-    let end = [PARTIAL, LOCK, IN_USE].into_iter().find_map(|suffix| name.strip_suffix(suffix));
+    let end = [PARTIAL, LOCK, IN_USE, ELSEWHERE].into_iter().find_map(|suffix| name.strip_suffix(suffix));
     let key = end.unwrap_or(name);
     let is_key =
         key.len() == KEY_LENGTH && key.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -69,6 +69,7 @@ impl Executor for LocalExecutor {
                 bytes: artefact.manifest.bytes(),
                 path: artefact.output.clone(),
                 key: key.key.clone(),
+                elsewhere: None,
             };
             execution.events.emit(Event::PassFinished {
                 pass: outcome.pass.clone(),

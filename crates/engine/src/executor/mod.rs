@@ -172,6 +172,7 @@ mod tests {
                     bytes: 0,
                     path: PathBuf::from(&key.key),
                     key: key.key.clone(),
+                    elsewhere: None,
                 });
             }
             Ok(ModelHandle::Hf { dir: PathBuf::from(chain.key()) })

@@ -5,6 +5,7 @@ use crate::SystemError;
 use olive_azureml::blob::Container;
 use olive_azureml::http::{Client, ClientOptions};
 use olive_azureml::repetition::Repetition;
+use olive_azureml::uri::AssetUri;
 use olive_azureml::workspace::{Datastore, Workspace, WorkspaceClient};
 use olive_config::AzureMlClient;
 use olive_core::Result;
@@ -36,6 +37,18 @@ impl Connection {
             interval: Duration::from_secs(client.operation_retry_interval),
         };
         Ok(Connection { workspace, patient, repetition })
+    }
+
+    /// The container in which an address of the workspace lies, and the path there.
+    pub(super) async fn stored(&self, address: &str) -> Result<(Container, String)> {
+        let uri: AssetUri = address.parse().map_err(SystemError::from)?;
+        let Some((datastore, path)) = uri.stored() else {
+            let (what, value) = ("the place of a result", address.to_owned());
+            let expected = "expected one in a datastore";
+            return Err(SystemError::from(olive_azureml::Error::Invalid { what, value, expected }).into());
+        };
+        let (_, container) = self.store(datastore).await?;
+        Ok((container, path.to_owned()))
     }
 
     /// The datastore of this name.

@@ -1,72 +1,147 @@
 //! What a job made comes into the cache.
 
 use super::connection::Connection;
-use super::submission::Submission;
-use super::{Work, report};
+use super::known::{Origin, Work};
+use super::submission::result_folder;
 use crate::SystemError;
-use crate::results::{JobResult, RESULT};
+use crate::results::{JobResult, RESULT, StepResult};
 use olive_azureml::blob::Container;
-use olive_azureml::download::{download_file, download_folder};
+use olive_azureml::download::{download_file, download_folder, kind_of};
+use olive_azureml::job::JobName;
 use olive_azureml::transfer::Moved;
+use olive_azureml::uri::AssetUri;
 use olive_core::event::{Event, Unit};
-use olive_core::handle::ModelHandle;
 use olive_core::{Result, error::IoContext};
-use olive_engine::StepOutcome;
-use olive_engine::cache::Adoption;
+use olive_engine::cache::store::Artefact;
+use olive_engine::cache::{Adoption, Elsewhere, Manifest};
 use std::path::{Path, PathBuf};
 
 /// Below the cache, for what is on its way: a later run goes on from there.
 const FOLDER: &str = "jobs";
+/// The folder with what a pass wrote, beside its manifest.
+const OUTPUT: &str = "output";
+
+/// What a job has to have done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Expected {
+    AllSteps,
+    /// Some, or none: it failed.
+    SomeSteps,
+}
 
 impl Work<'_> {
-    /// Downloads the artefacts of the job's steps and takes them in.
-    pub(super) async fn fetch(
-        &self,
-        connection: &Connection,
-        submission: &Submission,
-    ) -> Result<ModelHandle> {
-        let (_, container) = connection.store(&self.system.datastore).await?;
-        let folder = self.execution.config.engine.cache_dir.join(FOLDER).join(submission.name.as_str());
-        std::fs::create_dir_all(&folder).at("create", &folder)?;
-        let path = format!("{}/{RESULT}", submission.result);
-        download_file(&container, &path, &folder, &|_| {}).await.map_err(SystemError::from)?;
-        let result = JobResult::read(&folder)?;
-        let steps = &self.chain.steps[self.done..];
-        if !result.steps.iter().map(|step| &step.pass).eq(steps.iter().map(|step| &step.config.name)) {
-            let reason = "it has other passes than the job was sent with".to_owned();
-            return Err(SystemError::Result { path: folder.join(RESULT), reason }.into());
+    /// Takes in what a job that failed had finished. That it cannot be done is told only: why the job failed says more.
+    pub(super) async fn keep_finished(&mut self, connection: &Connection, name: &JobName) {
+        if self.execution.cancel.is_raised() {
+            return;
         }
-        let mut model = self.model.clone();
-        for (number, (made, step)) in result.steps.iter().zip(steps).enumerate() {
-            let key = &self.chain.keys[self.done + number];
-            let from = made.dir(&folder);
-            self.download(connection, &container, &format!("{}/{}", submission.result, made.folder), &from)
-                .await?;
-            let adoption = Adoption {
-                id: key.artefact_id(step),
-                manifest: &made.manifest,
-                from: &from,
-                input_key: &key.input,
-                input: model.dir(),
-            };
-            let execution = self.execution;
-            let artefact =
-                execution.store.adopt(&adoption, execution.cancel, execution.events, execution.unchanged)?;
-            let outcome = StepOutcome {
-                pass: step.config.name.clone(),
-                r#type: step.pass.name().to_owned(),
-                cached: false,
-                seconds: made.manifest.seconds,
-                bytes: artefact.manifest.bytes(),
-                path: artefact.output.clone(),
-                key: key.key.clone(),
-            };
-            report(&outcome, execution);
-            model = model.made_into(artefact.manifest.output, artefact.output);
+        if let Err(error) = self.fetch(connection, name, Expected::SomeSteps).await {
+            let message = format!("what job {name} had finished is not kept: {}", error.with_causes());
+            self.execution.events.emit(Event::Warning { message });
+        }
+    }
+
+    /// Takes in the artefacts of the steps that a job has done. Large ones that nobody needs here stay where they are.
+    ///
+    /// # Errors
+    /// The result of the job is not what it should be, or cannot be read; or the cache cannot be written.
+    pub(super) async fn fetch(
+        &mut self,
+        connection: &Connection,
+        name: &JobName,
+        expected: Expected,
+    ) -> Result<()> {
+        let (store, container) = connection.store(&self.system.datastore).await?;
+        let result = result_folder(name);
+        let path = format!("{result}/{RESULT}");
+        if expected == Expected::SomeSteps
+            && kind_of(&container, &path).await.map_err(SystemError::from)?.is_none()
+        {
+            return Ok(());
+        }
+        let folder = self.incoming(name.as_str())?;
+        download_file(&container, &path, &folder, &|_| {}).await.map_err(SystemError::from)?;
+        let steps = JobResult::read(&folder)?.steps;
+        self.check(&steps, expected, &folder.join(RESULT))?;
+        for made in steps {
+            let (from, path) = (made.dir(&folder), format!("{result}/{}", made.folder));
+            if self.may_stay(self.done) && made.manifest.bytes() > self.settings.largest_fetched {
+                let place = AssetUri::Datastore {
+                    workspace: Some(connection.workspace.workspace().clone()),
+                    datastore: store.name.clone(),
+                    path: format!("{path}/{OUTPUT}/"),
+                };
+                self.leave_there(place.to_string(), made.manifest)?;
+                continue;
+            }
+            self.download(connection, &container, &path, &from).await?;
+            let artefact = self.adopt(&made.manifest, &from)?;
+            self.take_here(artefact, Origin::Job);
         }
         // It only takes up space.
         let _ = std::fs::remove_dir_all(&folder);
-        Ok(model)
+        Ok(())
+    }
+
+    /// Brings an artefact here that was left in the datastore.
+    pub(super) async fn bring(&mut self, connection: &Connection, note: &Elsewhere) -> Result<()> {
+        let (container, path) = connection.stored(&note.place).await?;
+        let folder = self.incoming(&note.manifest.key)?;
+        self.download(connection, &container, &path, &folder.join(OUTPUT)).await?;
+        let artefact = self.adopt(&note.manifest, &folder)?;
+        self.execution.store.forget_elsewhere(&self.id(self.done))?;
+        let _ = std::fs::remove_dir_all(&folder);
+        self.take_here(artefact, Origin::Cache);
+        Ok(())
+    }
+
+    /// Where something is while it arrives.
+    fn incoming(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.execution.config.engine.cache_dir.join(FOLDER).join(name);
+        std::fs::create_dir_all(&folder).at("create", &folder)?;
+        Ok(folder)
+    }
+
+    /// Whether these are the steps that the job was sent with, or the first of them.
+    fn check(&self, made: &[StepResult], expected: Expected, path: &Path) -> Result<()> {
+        let sent = &self.chain.steps[self.done..];
+        let is_complete = made.len() == sent.len() || expected == Expected::SomeSteps;
+        let fits = |(made, sent): (&StepResult, &olive_engine::Step)| made.pass == sent.config.name;
+        if made.len() <= sent.len() && is_complete && made.iter().zip(sent).all(fits) {
+            return Ok(());
+        }
+        let reason = "it has other passes than the job was sent with".to_owned();
+        Err(SystemError::Result { path: path.to_owned(), reason }.into())
+    }
+
+    fn adopt(&self, manifest: &Manifest, from: &Path) -> Result<Artefact> {
+        let execution = self.execution;
+        let adoption = Adoption {
+            id: self.id(self.done),
+            manifest,
+            from,
+            input_key: &self.chain.keys[self.done].input,
+            input: self.model.dir(),
+        };
+        execution.store.adopt(&adoption, execution.cancel, execution.events, execution.unchanged)
+    }
+
+    /// Notes where the artefact of the next step is.
+    fn leave_there(&mut self, place: String, made: Manifest) -> Result<()> {
+        let key = &self.chain.keys[self.done];
+        let manifest = Manifest {
+            key: key.key.clone(),
+            input_key: key.input.clone(),
+            input: self.model.dir().to_owned(),
+            ..made
+        };
+        (self.execution.unchanged)()?;
+        let message = format!("`{}` stays in the datastore: {place}", manifest.pass_name);
+        let note = Elsewhere { place, manifest };
+        self.execution.store.note_elsewhere(&self.id(self.done), &note)?;
+        self.execution.events.emit(Event::Info { message });
+        self.take_elsewhere(note, Origin::Job);
+        Ok(())
     }
 
     async fn download(
@@ -89,8 +164,7 @@ impl Work<'_> {
             });
             events.emit(Event::PhaseProgress { done });
         };
-        let target: PathBuf = target.to_owned();
-        let get = async || download_folder(container, path, &target, &progress).await;
+        let get = async || download_folder(container, path, target, &progress).await;
         let client = connection.workspace.client();
         let got = client.repeated(connection.repetition, get).await.map_err(SystemError::from);
         if begun.is_completed() {

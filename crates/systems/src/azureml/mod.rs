@@ -2,7 +2,8 @@
 //!
 //! A chain of steps is one job: this program, what it is told, and its inputs are uploaded, the job is put under a name that
 //! follows from them, watched, and what it made is taken into the cache. A run that finds a job of that name takes it up,
-//! whoever sent it. [`Jobs`] looks after jobs without a run.
+//! whoever sent it. What a job that failed had finished is kept, and artefacts between two passes that are large stay in the
+//! datastore ([`known`]). [`Jobs`] looks after jobs without a run.
 
 mod connection;
 mod fetch;
@@ -12,6 +13,7 @@ mod job_name;
 mod job_note;
 mod job_places;
 mod jobs;
+mod known;
 mod stoppable;
 mod submission;
 mod watch;
@@ -22,15 +24,16 @@ pub use jobs::{JobSummary, Jobs};
 
 use crate::pack::{ModelSource, Package, Source, pack};
 use connection::Connection;
+use fetch::Expected;
+use known::Work;
 pub use olive_azureml::cloud::PlainHttp;
 pub use olive_azureml::environment::Environment;
-use olive_config::{AzureMlSystem, InputModel, ResourcePath};
+use olive_config::{InputModel, ResourcePath};
 use olive_core::Result;
-use olive_core::event::Event;
 use olive_core::handle::ModelHandle;
+use olive_engine::Host;
 use olive_engine::executor::{Chain, Execution, Executor};
-use olive_engine::{Host, StepOutcome};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use stoppable::stoppable;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +48,12 @@ pub struct AzureMlSettings {
     /// Where jobs compute, as `--device` has it.
     pub device: String,
     pub on_interrupt: OnInterrupt,
+    /// Artefacts between two passes that have more bytes stay in the datastore.
+    pub largest_fetched: u64,
 }
+
+/// Usual value of [`AzureMlSettings::largest_fetched`], in bytes.
+pub const LARGEST_FETCHED: u64 = 1_000_000_000;
 
 /// What becomes of a job whose run is interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,81 +82,41 @@ impl Executor for AzureMlExecutor {
 
     fn run(&self, chain: &Chain, execution: &Execution) -> Result<ModelHandle> {
         let system = chain.host.azure_ml().expect("a host that this executor reaches");
-        let (done, model) = take_cached(chain, execution);
-        if done == chain.steps.len() {
-            return Ok(model);
+        let mut work = Work::new(chain, execution, system, &self.settings);
+        work.take_known();
+        if work.is_done() {
+            return Ok(work.model);
         }
-        let work = Work { chain, execution, system, settings: &self.settings, done, model };
-        stoppable(execution.cancel, async |stop| work.run(stop).await)
+        stoppable(execution.cancel, async |stop| run(work, stop).await)
     }
 }
 
-/// Reports the steps at the beginning of the chain whose artefacts are here, and gives how many they are, and the model that
-/// the last of them made.
-fn take_cached(chain: &Chain, execution: &Execution) -> (usize, ModelHandle) {
-    let mut model = chain.input.clone();
-    for (number, (step, key)) in chain.steps.iter().zip(chain.keys).enumerate() {
-        if step.config.clean_run_cache {
-            return (number, model);
-        }
-        let Ok(artefact) = execution.store.look_up(&key.artefact_id(step)) else { return (number, model) };
-        execution.events.emit(started(chain, number));
-        let outcome = StepOutcome {
-            pass: step.config.name.clone(),
-            r#type: step.pass.name().to_owned(),
-            cached: true,
-            seconds: 0.0,
-            bytes: artefact.manifest.bytes(),
-            path: artefact.output.clone(),
-            key: key.key.clone(),
-        };
-        report(&outcome, execution);
-        model = model.made_into(artefact.manifest.output, artefact.output);
-    }
-    (chain.steps.len(), model)
-}
-
-fn started(chain: &Chain, number: usize) -> Event {
-    let step = &chain.steps[number];
-    Event::PassStarted {
-        pass: step.config.name.clone(),
-        r#type: step.pass.name().into(),
-        index: chain.before + number + 1,
-        total: chain.total,
-    }
-}
-
-fn report(outcome: &StepOutcome, execution: &Execution) {
-    execution.events.emit(Event::PassFinished {
-        pass: outcome.pass.clone(),
-        r#type: outcome.r#type.clone().into(),
-        cached: outcome.cached,
-        seconds: outcome.seconds,
-        bytes: outcome.bytes,
-        path: outcome.path.clone(),
-    });
-    (execution.on_step)(outcome);
-}
-
-/// A chain whose last steps have to be done.
-struct Work<'a> {
-    chain: &'a Chain<'a>,
-    execution: &'a Execution<'a>,
-    system: &'a AzureMlSystem,
-    settings: &'a AzureMlSettings,
-    /// How many of its steps are in the cache.
-    done: usize,
-    /// What the next of them works on.
-    model: ModelHandle,
+/// Does what is left of a chain; its requests end with `stop`.
+async fn run(mut work: Work<'_>, stop: CancellationToken) -> Result<ModelHandle> {
+    let connection = Connection::open(&work.system.client, work.settings, stop)?;
+    work.send_and_fetch(&connection).await?;
+    Ok(work.model)
 }
 
 impl Work<'_> {
-    async fn run(&self, stop: CancellationToken) -> Result<ModelHandle> {
-        let connection = Connection::open(&self.system.client, self.settings, stop)?;
-        let package = self.package()?;
-        let submission = self.submit(&connection, &package).await?;
-        self.watch(&connection, &submission).await?;
-        self.fetch(&connection, &submission).await
+    async fn send_and_fetch(&mut self, connection: &Connection) -> Result<()> {
+        loop {
+            self.take_all_known(connection).await?;
+            if self.is_done() {
+                return Ok(());
+            }
+            let package = self.package()?;
+            let Some(submission) = self.submit(connection, &package).await? else {
+                // An earlier job had done a part of it.
+                continue;
+            };
+            let watched = self.watch(connection, &submission).await;
+            if let Err(failed) = watched {
+                self.keep_finished(connection, &submission.name).await;
+                return Err(failed);
+            }
+            self.fetch(connection, &submission.name, Expected::AllSteps).await?;
+        }
     }
 
     /// What the job is told, and needs.
@@ -159,9 +127,10 @@ impl Work<'_> {
 
     /// The model, from here where it is here, else by its name or its address in Azure ML.
     fn model_source(&self) -> Result<ModelSource> {
+        let left = |dir: &Path| self.left.get(dir).cloned().map(Source::Folder);
         let is_input = self.model.base() == self.chain.input.base();
         if self.chain.is_here || !is_input {
-            return ModelSource::here(&self.model);
+            return ModelSource::of(&self.model, &left);
         }
         let place = |path: &ResourcePath| path.azureml().map(|place| Source::Folder(place.to_string()));
         let (base, given) = match &self.execution.config.input_model {
@@ -172,7 +141,9 @@ impl Work<'_> {
         };
         let adapter = match (&self.model, given) {
             (ModelHandle::HfWithAdapter { .. }, Some(given)) if self.done == 0 => Some(given),
-            (ModelHandle::HfWithAdapter { adapter, .. }, _) => Some(Source::of_adapter(adapter)?),
+            (ModelHandle::HfWithAdapter { adapter, .. }, _) => {
+                Some(left(adapter).map_or_else(|| Source::of_adapter(adapter), Ok)?)
+            }
             _ => None,
         };
         Ok(ModelSource { kind: self.model.kind(), base, adapter })

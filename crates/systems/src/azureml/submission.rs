@@ -1,9 +1,10 @@
 //! From a package to a job of Azure ML.
 
+use super::AzureMlSettings;
 use super::connection::Connection;
 use super::job_name::{TAG, job_name};
 use super::job_note::JobNote;
-use super::{AzureMlSettings, Work};
+use super::known::Work;
 use crate::SystemError;
 use crate::pack::{Package, Source};
 use crate::program::{self, Program};
@@ -35,13 +36,16 @@ const ANONYMOUS: &str = "CliV2AnonymousEnvironment";
 pub(super) struct Submission {
     pub(super) name: JobName,
     pub(super) job: Job,
-    /// Where its result goes in the datastore.
-    pub(super) result: String,
 }
 
 impl Work<'_> {
-    /// Uploads what the job needs, and puts it, unless it is there.
-    pub(super) async fn submit(&self, connection: &Connection, package: &Package) -> Result<Submission> {
+    /// Uploads what the job needs, and puts it, unless it is there. `None`: an earlier attempt failed after it had done some of
+    /// the steps, which are taken in.
+    pub(super) async fn submit(
+        &mut self,
+        connection: &Connection,
+        package: &Package,
+    ) -> Result<Option<Submission>> {
         let program = program::fit(self.system.binary.as_deref().or(self.settings.program.as_deref()))?;
         let compute = connection.workspace.compute(&self.system.compute).await.map_err(SystemError::from)?;
         self.say_credential(connection);
@@ -56,20 +60,26 @@ impl Work<'_> {
             let first = job_name(workflow, &draft, 1);
             let found = connection.workspace.find_job(&name).await.map_err(SystemError::from)?;
             if found.as_ref().is_some_and(|job| has_no_result(&job.status)) {
+                let before = self.done;
+                self.keep_finished(connection, &name).await;
+                if self.done > before {
+                    return Ok(None);
+                }
                 continue;
             }
-            let result = format!("olive/{name}/result");
             let job = match found {
                 Some(job) => job,
                 None => {
-                    let job = with_outputs(draft, &store, &result, &format!("olive/{first}/kept"));
-                    let put = async || connection.workspace.put_job(&name, &job).await;
+                    let kept = format!("olive/{first}/kept");
+                    let job = with_outputs(draft, &store, &result_folder(&name), &kept);
+                    // Whoever interrupts must know whether there is a job.
+                    let put = async || connection.patient.put_job(&name, &job).await;
                     let client = connection.workspace.client();
                     client.repeated(connection.repetition, put).await.map_err(SystemError::from)?
                 }
             };
             self.announce(connection, &name, &job).await?;
-            return Ok(Submission { name, job, result });
+            return Ok(Some(Submission { name, job }));
         }
         unreachable!("some number is free")
     }
@@ -332,9 +342,18 @@ fn downloaded(uri: String) -> InputSource {
     InputSource { uri, mode: Some(InputMode::Download) }
 }
 
-/// A job that ended without a result is not taken up.
+/// A job that ended without a result, or will, is not taken up.
 fn has_no_result(status: &JobStatus) -> bool {
-    status.stage() == Stage::Ended && *status != JobStatus::Completed
+    match status {
+        JobStatus::Completed => false,
+        JobStatus::CancelRequested => true,
+        other => other.stage() == Stage::Ended,
+    }
+}
+
+/// Where the result of a job goes in the datastore.
+pub(super) fn result_folder(name: &JobName) -> String {
+    format!("olive/{name}/result")
 }
 
 /// A link to a file under another name.

@@ -1,9 +1,10 @@
 //! The time between sending a job and fetching what it made.
 
+use super::OnInterrupt;
 use super::connection::Connection;
 use super::job_log::{Counting, JobLog};
+use super::known::Work;
 use super::submission::Submission;
-use super::{OnInterrupt, Work};
 use crate::SystemError;
 use olive_azureml::logs::Pace;
 use olive_azureml::status::Stage;
