@@ -32,6 +32,8 @@ pub enum SystemError {
     WorkspaceName { text: String },
     #[error("jobs of Azure ML are elsewhere, and the network is not to be used")]
     Offline,
+    #[error("job {name} is not there any more: somebody deleted it")]
+    JobGone { name: String },
     #[error("`{}` cannot be the program of a job: {reason}", path.display())]
     Program { path: PathBuf, reason: String },
     #[error("requests cannot be sent")]
@@ -51,6 +53,7 @@ impl Fault for SystemError {
             }
             SystemError::Azure(error) => return error.hint(),
             SystemError::JobFailed { hint, .. } => return hint.clone(),
+            SystemError::JobGone { .. } => "run the same command again: it sends the job again",
             SystemError::Program { .. } => {
                 "give one for Linux on x86-64 as `binary` of the system; `scripts/build-portable` makes it"
             }

@@ -15,7 +15,7 @@ impl Work<'_> {
     /// Follows the job to its end.
     ///
     /// # Errors
-    /// [`SystemError::JobFailed`], or somebody interrupts: then the job goes on, unless it is to be cancelled.
+    /// [`SystemError::JobFailed`], [`SystemError::JobGone`], or somebody interrupts: then the job goes on, unless it is to be cancelled.
     pub(super) async fn watch(&self, connection: &Connection, submission: &Submission) -> Result<()> {
         if submission.job.status.stage() == Stage::Ended {
             return Ok(());
@@ -24,8 +24,14 @@ impl Work<'_> {
         let counting = Counting::InFlow { before: self.chain.before + self.done, total: self.chain.total };
         let log = JobLog::new(self.execution.events, counting);
         let ended = log.follow(&connection.workspace, &submission.name, pace).await;
-        if matches!(ended, Err(SystemError::Azure(_))) && self.execution.cancel.is_raised() {
-            self.leave(connection, submission).await;
+        match &ended {
+            Err(SystemError::Azure(_)) if self.execution.cancel.is_raised() => {
+                self.leave(connection, submission).await;
+            }
+            Err(SystemError::Azure(error)) if error.is_not_found() => {
+                return Err(SystemError::JobGone { name: submission.name.to_string() }.into());
+            }
+            _ => {}
         }
         Ok(ended?)
     }
