@@ -54,6 +54,10 @@ fn step(step: &Step, state: &StepState) -> Value {
             value["cache"] = "cached".into();
             value["path"] = path(output).into();
         }
+        StepState::Elsewhere { place } => {
+            value["cache"] = "elsewhere".into();
+            value["place"] = json!(place);
+        }
         StepState::ToRun { changed, memory } => {
             value["cache"] = "to_run".into();
             value["changed"] = json!(changed.as_deref().map(path));

@@ -15,6 +15,7 @@ pub(crate) fn describe(prospects: &Prospects) -> Vec<Vec<String>> {
 fn state(state: &StepState, available: &Available) -> String {
     match state {
         StepState::Cached { output } => format!("cached, {}", shown(output)),
+        StepState::Elsewhere { place } => format!("left in the datastore, {place}"),
         StepState::ToRun { changed, memory } => {
             let changed =
                 changed.as_ref().map(|file| format!(", as `{}` was changed or removed", shown(file)));

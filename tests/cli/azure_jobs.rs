@@ -85,6 +85,8 @@ fn a_large_model_between_two_passes_stays_in_the_datastore() {
     assert_eq!(table.matches("left in the datastore").count(), 1, "{table}");
     let out = |name: &str| project.at("out").join(name).exists();
     assert!(out("model.onnx") && out("adapter") && !out("merged"));
+    let (plan, _) = project.run_well(&["--dry-run"]);
+    assert!(plan.contains("left in the datastore, azureml://subscriptions/"), "{plan}");
     assert!(listing(&project).contains("elsewhere: azureml://subscriptions/"), "{}", listing(&project));
 
     // Again: nothing is sent, and the result is as it was.

@@ -39,6 +39,8 @@ pub enum Obstacle {
 pub enum StepState {
     /// Its artefact is there: the folder.
     Cached { output: PathBuf },
+    /// Its artefact stays where another machine made it: the address.
+    Elsewhere { place: String },
     /// It has to be made, perhaps because a file of what is there was `changed`. The peak of memory is predicted where that
     /// is possible.
     ToRun { changed: Option<PathBuf>, memory: Option<MemoryNeed> },
@@ -180,6 +182,11 @@ impl Looking<'_> {
             Err(Unusable::Changed { file }) => Some(file),
             Err(Unusable::Absent) => None,
         };
+        if !step.host.is_here()
+            && let Some(note) = self.store.elsewhere(&key.artefact_id(step))
+        {
+            return StepState::Elsewhere { place: note.place };
+        }
         let need = memory::predict(step, model, &self.available);
         if let Some(need) = need.filter(|_| memory::is_limited(self.environment)) {
             self.meet(memory::fits(step, &need, &self.available).map_err(Error::from));

@@ -1,6 +1,9 @@
 //! Requests that the SDK was recorded to send, and whether the contract tells good ones from bad.
 
-pub use olive_azureml_fake::contract::violations;
+#[path = "../../../azureml-fake/src/contract.rs"]
+mod schema;
+
+pub use schema::violations;
 use serde_json::{Value, json};
 
 /// A request of the SDK.

@@ -76,6 +76,8 @@ impl Work<'_> {
             }
             self.download(connection, &container, &path, &from).await?;
             let artefact = self.adopt(&made.manifest, &from)?;
+            // It is in the cache.
+            let _ = std::fs::remove_dir_all(&from);
             self.take_here(artefact, Origin::Job);
         }
         // It only takes up space.

@@ -99,9 +99,9 @@ impl Work<'_> {
         }
     }
 
-    /// Says which job it is, and notes it in the record of the run.
+    /// Says which job it is, and notes it in the record of the run, also when somebody interrupts: the job is there.
     async fn announce(&self, connection: &Connection, name: &JobName, job: &Job) -> Result<()> {
-        let page = connection.workspace.studio_url(job).await.map_err(SystemError::from)?;
+        let page = connection.patient.studio_url(job).await.map_err(SystemError::from)?;
         let link = page.as_ref().map(|page| format!(" Job link: {page}")).unwrap_or_default();
         let message = format!("job {name} on {} is {}.{link}", self.system.compute, job.status);
         self.execution.events.emit(Event::Info { message });
