@@ -1,8 +1,10 @@
 //! Whether the building is as `docs/ARCHITECTURE.md` draws it: crates use what is below them, and inside a crate no two
-//! modules use each other in a circle.
+//! modules use each other in a circle; and whether the program is linked as it should be.
 
 mod families;
 mod modules;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod program;
 
 use modules::Crate;
 use std::collections::BTreeMap;
