@@ -20,20 +20,26 @@ fn only_job(project: &Project) -> String {
 
 #[test]
 fn requests_that_fail_are_sent_again_and_the_job_is_there_once() {
-    let project = Project::new(&LORA, computes(None));
+    // The job waits until it is watched: after a lost answer it could have ended before.
+    let gate = Arc::new(Gate::closed(computes(None)));
+    let project = Project::new(&LORA, gate.clone());
     for fault in [
         Fault::new("GET", "/computes/", FaultKind::Throttled(1)),
         Fault::new("GET", "/datastores", FaultKind::Unavailable),
         Fault::new("PUT", "/jobs/", FaultKind::Throttled(1)),
         Fault::new("PUT", "/jobs/", FaultKind::AnswerLost),
         Fault::new("GET", "/details", FaultKind::Unavailable).after(2),
-        Fault::new("GET", "user_logs/", FaultKind::SignatureExpired).after(1),
+        Fault::new("GET", "user_logs/", FaultKind::SignatureExpired),
         Fault::new("GET", "/output/", FaultKind::SignatureExpired).after(1),
         Fault::new("GET", "/output/", FaultKind::Unavailable).after(2),
     ] {
         project.fake.add_fault(fault);
     }
-    project.run_well(&[]);
+    let mut run = project.start(&[]);
+    run.wait_for("the job is Queued");
+    gate.open();
+    let (code, told) = run.end();
+    assert_eq!(code, Some(0), "{told}");
     let faults = &project.fake.world().faults;
     assert_eq!(faults.left(), 0, "all of it happened: {faults:?}");
     only_job(&project);
