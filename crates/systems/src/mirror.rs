@@ -2,7 +2,7 @@
 //! links, so the cache itself lies on the machine's own disk.
 //!
 //! ```text
-//! passes-v1/<PassType>/<key>/                          an artefact that is done
+//! passes-v1/<PassType>/<key>/            an artefact that is done
 //! passes-v1/<PassType>/<key>.partial/    a training, with its state in output/resume/
 //! ```
 
@@ -10,6 +10,7 @@ use crate::results::copy;
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
 use olive_core::{Result, error::IoContext};
+use olive_engine::cache::Manifest;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -25,7 +26,7 @@ const STATE: &str = "state.json";
 pub(crate) struct Mirror {
     cache: PathBuf,
     kept: PathBuf,
-    /// The newest state of every training that was copied.
+    /// The states of trainings, and the artefacts, that are dealt with: the folder may be far away.
     copied: Mutex<Vec<PathBuf>>,
     problem: Mutex<Option<String>>,
 }
@@ -48,34 +49,30 @@ impl Mirror {
     }
 
     fn update(&self) -> Result<()> {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
         for folder in work(&self.cache)? {
             let (from, to) = (self.cache.join(&folder), self.kept.join(&folder));
-            match from.join(RESUME).is_dir() {
-                true => self.update_training(&from, &to)?,
-                false => self.update_artefact(&from, &to)?,
+            let resume = from.join(RESUME);
+            let is_training = resume.is_dir();
+            let newest = if is_training { newest_state(&resume)? } else { Some(from.clone()) };
+            let Some(newest) = newest.filter(|newest| !copied.contains(newest)) else { continue };
+            if is_training {
+                replace(&from, &to)?;
+            } else {
+                keep_artefact(&from, &to)?;
             }
-        }
-        Ok(())
-    }
-
-    /// A training with its newest state takes the place of an earlier one, when it is whole.
-    fn update_training(&self, from: &Path, to: &Path) -> Result<()> {
-        let Some(newest) = newest_state(&from.join(RESUME))? else { return Ok(()) };
-        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
-        if !copied.contains(&newest) {
-            replace(from, to)?;
             copied.push(newest);
         }
         Ok(())
     }
+}
 
-    /// An artefact takes the place of the training that made it.
-    fn update_artefact(&self, from: &Path, to: &Path) -> Result<()> {
-        if !to.exists() && size(from)? <= LARGEST {
-            replace(from, to)?;
-        }
-        remove(&beside(to, ".partial"))
+/// An artefact takes the place of the training that made it.
+fn keep_artefact(from: &Path, to: &Path) -> Result<()> {
+    if !to.exists() && size(from)? <= LARGEST {
+        replace(from, to)?;
     }
+    remove(&beside(to, ".partial"))
 }
 
 impl EventListener for Mirror {
@@ -95,7 +92,7 @@ fn work(cache: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for pass_type in folders(&cache.join("passes-v1"))? {
         for folder in folders(&pass_type)? {
-            if folder.join("manifest.json").is_file() || folder.join(RESUME).is_dir() {
+            if folder.join(Manifest::NAME).is_file() || folder.join(RESUME).is_dir() {
                 all.push(folder.strip_prefix(cache).expect("below it").to_owned());
             }
         }

@@ -8,14 +8,13 @@
 
 use crate::SystemError;
 use olive_core::{InnerPath, Result, error::IoContext, file};
-use olive_engine::cache::{Manifest, Store};
+use olive_engine::cache::{Manifest, OUTPUT, Store};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Name of the list of what is there, which is written last.
 pub const RESULT: &str = "result.json";
 const ARTEFACTS: &str = "artefacts";
-const OUTPUT: &str = "output";
 
 /// `result.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,18 +39,12 @@ impl JobResult {
     /// Reads `result.json` of a folder.
     ///
     /// # Errors
-    /// It is not there, or [`SystemError::Result`].
+    /// It is not there, [`SystemError::Result`] or [`SystemError::Format`].
     pub fn read(dir: &Path) -> Result<JobResult> {
         let path = dir.join(RESULT);
         let bytes = file::read(&path).at("read", &path)?;
-        JobResult::parse(&bytes, &path)
-    }
-
-    /// # Errors
-    /// [`SystemError::Result`]; `path` is for the message.
-    pub fn parse(bytes: &[u8], path: &Path) -> Result<JobResult> {
-        let wrong = |reason: String| SystemError::Result { path: path.to_owned(), reason };
-        let result: JobResult = serde_json::from_slice(bytes).map_err(|error| wrong(error.to_string()))?;
+        let wrong = |reason: String| SystemError::Result { path: path.clone(), reason };
+        let result: JobResult = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
         if result.format != crate::FORMAT {
             return Err(SystemError::Format { found: result.format, known: crate::FORMAT }.into());
         }
@@ -66,12 +59,6 @@ impl StepResult {
     /// The folder with the manifest, given where the result is.
     pub fn dir(&self, result: &Path) -> PathBuf {
         result.join(&self.folder)
-    }
-
-    /// The files that the artefact has, by their paths below the one that holds `result.json`, with their sizes.
-    pub fn files(&self) -> impl Iterator<Item = (PathBuf, u64)> {
-        let output = Path::new(&self.folder).join(OUTPUT);
-        self.manifest.files.iter().map(move |file| (output.join(&file.path), file.bytes))
     }
 }
 

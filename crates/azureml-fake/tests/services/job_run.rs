@@ -111,21 +111,27 @@ fn check_bodies(fake: &FakeAzure) {
     assert!(checked > 3, "{checked}");
 }
 
-#[tokio::test]
-async fn a_job_takes_files_in_and_gives_files_out() {
-    let (fake, workspace) = start(running_commands()).await;
-    let folder = files();
-    let name = JobName::new("olive-1").unwrap();
-    let job = prepared(&workspace, folder.path(), COMMAND).await.unwrap();
-    workspace.put_job(&name, &job).await.unwrap();
-    let watched = watched(&workspace, &name).await.unwrap();
+/// A job from the first upload to the last download.
+async fn runs_well(workspace: &WorkspaceClient, folder: &Path, name: &JobName) -> CommandJob {
+    let job = prepared(workspace, folder, COMMAND).await.unwrap();
+    workspace.put_job(name, &job).await.unwrap();
+    let watched = watched(workspace, name).await.unwrap();
     assert_eq!(
         (watched.status, watched.log.as_str()),
         (JobStatus::Completed, "hello 0.5\n"),
         "{}",
         watched.failure
     );
-    assert_eq!(downloaded(&workspace, &name, &folder.path().join("target")).await, "{\"Q\": 1}\n");
+    assert_eq!(downloaded(workspace, name, &folder.join("target")).await, "{\"Q\": 1}\n");
+    job
+}
+
+#[tokio::test]
+async fn a_job_takes_files_in_and_gives_files_out() {
+    let (fake, workspace) = start(running_commands()).await;
+    let folder = files();
+    let name = JobName::new("olive-1").unwrap();
+    let job = runs_well(&workspace, folder.path(), &name).await;
     check_bodies(&fake);
 
     // The same again: nothing is uploaded, and the job is the one that was there.
@@ -162,16 +168,7 @@ async fn what_goes_wrong_on_the_way_changes_nothing() {
     }
     let folder = files();
     let name = JobName::new("olive-2").unwrap();
-    let job = prepared(&workspace, folder.path(), COMMAND).await.unwrap();
-    workspace.put_job(&name, &job).await.unwrap();
-    let watched = watched(&workspace, &name).await.unwrap();
-    assert_eq!(
-        (watched.status, watched.log.as_str()),
-        (JobStatus::Completed, "hello 0.5\n"),
-        "{}",
-        watched.failure
-    );
-    assert_eq!(downloaded(&workspace, &name, &folder.path().join("target")).await, "{\"Q\": 1}\n");
+    runs_well(&workspace, folder.path(), &name).await;
     assert_eq!(
         (fake.world().faults.left(), fake.world().jobs().len()),
         (0, 1),

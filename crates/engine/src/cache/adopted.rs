@@ -1,15 +1,13 @@
 //! Artefacts that another machine made.
 
 use super::manifest::Manifest;
+use super::partial::OUTPUT;
 use super::store::{Artefact, ArtefactId};
 use super::{CacheError, Store};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
 use olive_core::{Result, error::IoContext};
 use std::path::{Path, PathBuf};
-
-/// Name of the folder beside a manifest that holds what the pass wrote.
-const OUTPUT: &str = "output";
 
 /// An artefact on its way into the cache.
 pub struct Adoption<'a> {

@@ -17,4 +17,5 @@ pub use elsewhere::Elsewhere;
 pub use error::CacheError;
 pub use key::KeyHasher;
 pub use manifest::{DataEntry, DataFile, Manifest};
+pub use partial::OUTPUT;
 pub use store::Store;

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Name of the folder inside an artefact that holds what the pass wrote.
-pub(super) const OUTPUT: &str = "output";
+pub const OUTPUT: &str = "output";
 
 /// Folder in which a pass leaves a state that a later attempt goes on from. While it is there, all that the pass wrote stays.
 pub(super) const RESUME: &str = "resume";

@@ -9,7 +9,6 @@ use crate::plan::{Step, StepKey};
 use crate::{EngineError, Host, StepOutcome};
 use olive_core::Result;
 use olive_core::device::Device;
-use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_model::HubModel;
 use std::path::Path;
@@ -38,12 +37,7 @@ impl Executor for LocalExecutor {
         for (index, (step, key)) in chain.steps.iter().zip(chain.keys).enumerate() {
             execution.cancel.check()?;
             let started = Instant::now();
-            execution.events.emit(Event::PassStarted {
-                pass: step.config.name.clone(),
-                r#type: step.pass.name().into(),
-                index: chain.before + index + 1,
-                total: chain.total,
-            });
+            chain.announce(index, execution.events);
             // What a pass made has no name on the hub.
             let name = chain.name.filter(|_| model.base() == chain.input.base());
             let artefact = execution.store.get_or_run(
@@ -61,7 +55,7 @@ impl Executor for LocalExecutor {
                     Ok(made)
                 },
             )?;
-            let outcome = StepOutcome {
+            execution.report(&StepOutcome {
                 pass: step.config.name.clone(),
                 r#type: step.pass.name().to_owned(),
                 cached: artefact.cached,
@@ -70,16 +64,7 @@ impl Executor for LocalExecutor {
                 path: artefact.output.clone(),
                 key: key.key.clone(),
                 elsewhere: None,
-            };
-            execution.events.emit(Event::PassFinished {
-                pass: outcome.pass.clone(),
-                r#type: step.pass.name().into(),
-                cached: outcome.cached,
-                seconds: outcome.seconds,
-                bytes: outcome.bytes,
-                path: outcome.path.clone(),
             });
-            (execution.on_step)(&outcome);
             model = model.made_into(artefact.manifest.output, artefact.output);
         }
         Ok(model)

@@ -19,7 +19,7 @@ use crate::record::JobNotes;
 use crate::{FlowInput, Host, StepOutcome};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
-use olive_core::event::EventSink;
+use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelHandle;
 use olive_model::HubModel;
 
@@ -61,6 +61,17 @@ impl Chain<'_> {
     pub fn key(&self) -> &str {
         &self.keys[self.keys.len() - 1].key
     }
+
+    /// Announces the step of this index in the chain.
+    pub fn announce(&self, index: usize, events: &dyn EventSink) {
+        let step = &self.steps[index];
+        events.emit(Event::PassStarted {
+            pass: step.config.name.clone(),
+            r#type: step.pass.name().into(),
+            index: self.before + index + 1,
+            total: self.total,
+        });
+    }
 }
 
 /// What an executor may use while it runs a chain.
@@ -76,6 +87,21 @@ pub struct Execution<'a> {
     pub on_step: &'a dyn Fn(&StepOutcome),
     /// Where jobs are noted, in the record of the run; `None` if none is kept.
     pub jobs: Option<JobNotes<'a>>,
+}
+
+impl Execution<'_> {
+    /// Closes a step that is done.
+    pub fn report(&self, outcome: &StepOutcome) {
+        self.events.emit(Event::PassFinished {
+            pass: outcome.pass.clone(),
+            r#type: outcome.r#type.clone().into(),
+            cached: outcome.cached,
+            seconds: outcome.seconds,
+            bytes: outcome.bytes,
+            path: outcome.path.clone(),
+        });
+        (self.on_step)(outcome);
+    }
 }
 
 /// The executors that a workflow may use.

@@ -84,8 +84,14 @@ fn workspace(client: &AzureMlClient, settings: &AzureMlSettings) -> Result<Works
         ..ClientOptions::default()
     };
     let http = Client::new(&settings.variables, options).map_err(SystemError::from)?;
-    let names = &client.workspace;
-    let workspace = Workspace::new(&names.subscription_id, &names.resource_group, &names.workspace_name)
-        .map_err(SystemError::from)?;
+    let workspace = named(&client.workspace).map_err(SystemError::from)?;
     Ok(WorkspaceClient::new(http, workspace))
+}
+
+/// The workspace of these names, as the client has it.
+///
+/// # Errors
+/// A name that Azure would not take.
+pub(super) fn named(names: &olive_config::Workspace) -> olive_azureml::Result<Workspace> {
+    Workspace::new(&names.subscription_id, &names.resource_group, &names.workspace_name)
 }

@@ -3,23 +3,21 @@
 use super::connection::Connection;
 use super::known::{Origin, Work};
 use super::submission::result_folder;
+use super::transfer::transfer;
 use crate::SystemError;
 use crate::results::{JobResult, RESULT, StepResult};
 use olive_azureml::blob::Container;
 use olive_azureml::download::{download_file, download_folder, kind_of};
 use olive_azureml::job::JobName;
-use olive_azureml::transfer::Moved;
 use olive_azureml::uri::AssetUri;
-use olive_core::event::{Event, Unit};
+use olive_core::event::Event;
 use olive_core::{Result, error::IoContext};
 use olive_engine::cache::store::Artefact;
-use olive_engine::cache::{Adoption, Elsewhere, Manifest};
+use olive_engine::cache::{Adoption, Elsewhere, Manifest, OUTPUT};
 use std::path::{Path, PathBuf};
 
 /// Below the cache, for what is on its way: a later run goes on from there.
 const FOLDER: &str = "jobs";
-/// The folder with what a pass wrote, beside its manifest.
-const OUTPUT: &str = "output";
 
 /// What a job has to have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,25 +151,9 @@ impl Work<'_> {
         path: &str,
         target: &Path,
     ) -> Result<()> {
-        let events = self.execution.events;
-        let begun = std::sync::Once::new();
-        let phase = "download";
-        let progress = |Moved { done, total }: Moved| {
-            begun.call_once(|| {
-                events.emit(Event::PhaseStarted {
-                    phase: phase.into(),
-                    total: Some(total),
-                    unit: Unit::Bytes,
-                });
-            });
-            events.emit(Event::PhaseProgress { done });
-        };
-        let get = async || download_folder(container, path, target, &progress).await;
-        let client = connection.workspace.client();
-        let got = client.repeated(connection.repetition, get).await.map_err(SystemError::from);
-        if begun.is_completed() {
-            events.emit(Event::PhaseFinished { phase: phase.into() });
-        }
-        Ok(got.map(drop)?)
+        let moved = transfer(connection, self.execution.events, "download", None, async |progress| {
+            download_folder(container, path, target, progress).await
+        });
+        moved.await.map(drop)
     }
 }

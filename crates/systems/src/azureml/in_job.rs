@@ -1,6 +1,7 @@
 //! What the program asks of Azure from inside of a job.
 
 use super::AzureMlSettings;
+use super::stoppable::runtime;
 use crate::SystemError;
 use olive_azureml::http::{Client, ClientOptions};
 use olive_azureml::keyvault::KeyVault;
@@ -14,10 +15,8 @@ const HF_TOKEN: &str = "hf-token";
 /// # Errors
 /// There is no such secret, or it may not be read.
 pub fn hf_token(settings: &AzureMlSettings, vault: &str) -> Result<String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| SystemError::Runtime { source })?;
     let options = ClientOptions { plain_http: settings.plain_http, ..ClientOptions::default() };
-    let token = runtime.block_on(async {
+    let token = runtime()?.block_on(async {
         let client = Client::in_job(&settings.variables, options)?;
         KeyVault::new(client, vault)?.secret(HF_TOKEN).await
     });

@@ -4,13 +4,11 @@
 //! in the cache; the next job takes it from there.
 
 use super::AzureMlSettings;
-use super::connection::Connection;
+use super::connection::{Connection, named};
 use crate::SystemError;
 use olive_azureml::uri::AssetUri;
-use olive_azureml::workspace::Workspace;
 use olive_config::AzureMlSystem;
 use olive_core::Result;
-use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_engine::StepOutcome;
 use olive_engine::cache::manifest::FileEntry;
@@ -65,7 +63,7 @@ impl<'a> Work<'a> {
         let here = known.iter().rposition(|artefact| matches!(artefact, Known::Here(_)));
         known.truncate(here.map_or(0, |last| last + 1));
         for artefact in known {
-            self.announce_step();
+            self.chain.announce(self.done, self.execution.events);
             match artefact {
                 Known::Here(artefact) => self.take_here(artefact, Origin::Cache),
                 Known::Elsewhere(note) => self.take_elsewhere(note, Origin::Cache),
@@ -85,7 +83,7 @@ impl<'a> Work<'a> {
                 self.execution.store.forget_elsewhere(&self.id(self.done))?;
                 return Ok(());
             }
-            self.announce_step();
+            self.chain.announce(self.done, self.execution.events);
             if self.may_stay(self.done) {
                 self.take_elsewhere(note, Origin::Cache);
             } else {
@@ -110,9 +108,7 @@ impl<'a> Work<'a> {
         let step = self.chain.steps.get(number).filter(|step| !step.config.clean_run_cache)?;
         let note = self.execution.store.elsewhere(&self.id(number))?;
         let place: AssetUri = note.place.parse().ok()?;
-        let names = &self.system.client.workspace;
-        let ours =
-            Workspace::new(&names.subscription_id, &names.resource_group, &names.workspace_name).ok()?;
+        let ours = named(&self.system.client.workspace).ok()?;
         let is_ours = place.workspace() == Some(&ours);
         (is_ours && note.manifest.output == step.output).then_some(note)
     }
@@ -128,23 +124,11 @@ impl<'a> Work<'a> {
         self.chain.keys[number].artefact_id(&self.chain.steps[number])
     }
 
-    pub(super) fn announce_step(&self) {
-        let step = &self.chain.steps[self.done];
-        self.execution.events.emit(Event::PassStarted {
-            pass: step.config.name.clone(),
-            r#type: step.pass.name().into(),
-            index: self.chain.before + self.done + 1,
-            total: self.chain.total,
-        });
-    }
-
     /// The next step's artefact is in the cache.
     pub(super) fn take_here(&mut self, artefact: Artefact, origin: Origin) {
         let output = artefact.manifest.output;
-        self.report(StepOutcome {
-            path: artefact.output.clone(),
-            ..self.outcome(&artefact.manifest, origin)
-        });
+        let outcome = self.outcome(&artefact.manifest, origin);
+        self.execution.report(&StepOutcome { path: artefact.output.clone(), ..outcome });
         self.model = self.model.made_into(output, artefact.output);
         self.done += 1;
     }
@@ -154,7 +138,8 @@ impl<'a> Work<'a> {
         let Elsewhere { place, manifest } = note;
         let path = self.execution.store.output(&self.id(self.done));
         let outcome = self.outcome(&manifest, origin);
-        self.report(StepOutcome { path: path.clone(), elsewhere: Some(place.clone()), ..outcome });
+        let elsewhere = Some(place.clone());
+        self.execution.report(&StepOutcome { path: path.clone(), elsewhere, ..outcome });
         self.left.insert(path.clone(), place);
         self.model = self.model.made_into(manifest.output, path);
         self.done += 1;
@@ -172,18 +157,6 @@ impl<'a> Work<'a> {
             key: self.chain.keys[self.done].key.clone(),
             elsewhere: None,
         }
-    }
-
-    fn report(&self, outcome: StepOutcome) {
-        self.execution.events.emit(Event::PassFinished {
-            pass: outcome.pass.clone(),
-            r#type: outcome.r#type.clone().into(),
-            cached: outcome.cached,
-            seconds: outcome.seconds,
-            bytes: outcome.bytes,
-            path: outcome.path.clone(),
-        });
-        (self.execution.on_step)(&outcome);
     }
 }
 

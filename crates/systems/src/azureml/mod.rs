@@ -16,6 +16,7 @@ mod jobs;
 mod known;
 mod stoppable;
 mod submission;
+mod transfer;
 mod watch;
 
 pub use in_job::hf_token;

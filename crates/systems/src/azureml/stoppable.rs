@@ -5,6 +5,7 @@ use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::error::Interrupted;
 use std::time::Duration;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 /// How often the flag is looked at.
@@ -18,8 +19,7 @@ pub(super) fn stoppable<T>(
     cancel: &CancelFlag,
     work: impl AsyncFnOnce(CancellationToken) -> Result<T>,
 ) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|source| SystemError::Runtime { source })?;
+    let runtime = runtime()?;
     let stop = CancellationToken::new();
     let watch_flag = async {
         while !cancel.is_raised() {
@@ -41,4 +41,12 @@ pub(super) fn stoppable<T>(
         Err(_) if cancel.is_raised() => Err(Interrupted.into()),
         result => result,
     }
+}
+
+/// What requests are sent on: this thread.
+///
+/// # Errors
+/// [`SystemError::Runtime`]
+pub(super) fn runtime() -> Result<Runtime, SystemError> {
+    Builder::new_current_thread().enable_all().build().map_err(|source| SystemError::Runtime { source })
 }

@@ -5,6 +5,7 @@ use super::connection::Connection;
 use super::job_name::{TAG, job_name};
 use super::job_note::JobNote;
 use super::known::Work;
+use super::transfer::transfer;
 use crate::SystemError;
 use crate::pack::{Package, Source};
 use crate::program::{self, Program};
@@ -15,12 +16,11 @@ use olive_azureml::job::{
 };
 use olive_azureml::jobs::Job;
 use olive_azureml::status::{JobStatus, Stage};
-use olive_azureml::transfer::Moved;
 use olive_azureml::upload::upload_for_job;
 use olive_azureml::uri::AssetUri;
 use olive_azureml::workspace::{Compute, ComputeKind, Datastore, EnvironmentImage, EnvironmentSpec};
 use olive_config::{EnvironmentVersion, ImageEnvironment, ImageSource, JobEnvironment};
-use olive_core::event::{Event, Unit};
+use olive_core::event::Event;
 use olive_core::{Result, error::IoContext, shown};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -165,27 +165,11 @@ impl Work<'_> {
         path: &Path,
         what: &str,
     ) -> Result<AssetUri> {
-        let events = self.execution.events;
-        let begun = std::sync::Once::new();
-        let phase = "upload";
-        let progress = |Moved { done, total }: Moved| {
-            begun.call_once(|| {
-                events.emit(Event::Info { message: format!("sending {what}") });
-                events.emit(Event::PhaseStarted {
-                    phase: phase.into(),
-                    total: Some(total),
-                    unit: Unit::Bytes,
-                });
-            });
-            events.emit(Event::PhaseProgress { done });
-        };
-        let send = async || upload_for_job(&connection.workspace, store, path, &progress).await;
-        let client = connection.workspace.client();
-        let sent = client.repeated(connection.repetition, send).await.map_err(SystemError::from);
-        if begun.is_completed() {
-            events.emit(Event::PhaseFinished { phase: phase.into() });
-        }
-        Ok(sent?)
+        let first = Some(format!("sending {what}"));
+        transfer(connection, self.execution.events, "upload", first, async |progress| {
+            upload_for_job(&connection.workspace, store, path, progress).await
+        })
+        .await
     }
 
     /// The id of the environment of the job.
