@@ -133,8 +133,8 @@ fn directions(dropped: &Tensor, weight: &FrozenWeight, lora: &Lora) -> Result<(T
 mod tests {
     use super::*;
     use crate::Dropout;
+    use crate::autograd::vjp;
     use crate::oracle::{assert_close, random, weight};
-    use crate::plain::vjp;
     use candle_core::DType;
 
     #[test]

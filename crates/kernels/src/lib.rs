@@ -3,8 +3,8 @@
 //! The kernels of the decoder are each a pair of functions, `forward` and a hand-written `backward`.
 //!
 //! All take and give candle tensors. On the CPU they run rayon kernels over f32 slices, without copying tensors; on any
-//! other device they are composed of plain candle operations, which are the oracle of the unit tests as well. A
-//! gradient that has no formula of its own there comes from candle's autograd over the plain version ([`plain::vjp`]).
+//! other device they are composed of plain candle operations, which are the oracle of the unit tests as well, as
+//! candle's autograd over them is the oracle of every backward.
 //!
 //! There is no autograd graph: the layer's backward calls these in reverse order, so what is kept between the two
 //! directions is exactly what the layer decides to keep. No result depends on the number of threads: work is cut by
@@ -12,6 +12,8 @@
 
 pub mod adamw;
 pub mod attention;
+#[cfg(test)]
+pub(crate) mod autograd;
 pub mod dora;
 pub mod dropout;
 mod error;
@@ -25,7 +27,6 @@ pub mod lm_loss;
 pub mod noise;
 #[doc(hidden)]
 pub mod oracle;
-pub(crate) mod plain;
 pub mod quant;
 pub mod residual;
 pub mod rms_norm;

@@ -195,8 +195,8 @@ fn plain_backward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autograd::vjp;
     use crate::oracle::{assert_close, random, weight};
-    use crate::plain::vjp;
     use candle_core::DType;
 
     #[test]

@@ -250,22 +250,38 @@ fn raw_loss(hidden: &Tensor, labels: &[u32], head: Head) -> Result<(Tensor, f64)
 }
 
 fn loss_of(raw: &Tensor, labels: &[u32], head: Head) -> Result<Tensor> {
-    let labels = Tensor::new(labels, raw.device())?.unsqueeze(1)?;
     let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
-    Ok(log_probabilities.gather(&labels, 1)?.neg()?.sum_all()?)
+    let places = places_of(labels, raw)?;
+    Ok(log_probabilities.flatten_all()?.index_select(&places, 0)?.neg()?.sum_all()?)
+}
+
+/// Where the labels stand among the values of `raw`, `[rows, vocab]`.
+fn places_of(labels: &[u32], raw: &Tensor) -> Result<Tensor> {
+    let vocab = raw.dim(D::Minus1)? as i64;
+    let places: Vec<i64> = (0..).zip(labels).map(|(row, label)| row * vocab + i64::from(*label)).collect();
+    Ok(Tensor::new(places, raw.device())?)
 }
 
 /// The loss, and the gradient of `factor · loss` with respect to the raw logits.
 fn raw_gradient(hidden: &Tensor, labels: &[u32], head: Head, factor: f64) -> Result<(f64, Tensor)> {
     let (raw, sum) = raw_loss(hidden, labels, head)?;
-    let seed = Tensor::new(factor as f32, hidden.device())?;
-    let [d_raw] = super::plain::vjp([&raw], &seed, |[raw]| loss_of(raw, labels, head))?;
+    let logits = finish_logits(raw, head)?;
+    let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?;
+    let places = places_of(labels, &logits)?;
+    let ones = Tensor::ones(labels.len(), DType::F32, logits.device())?;
+    let surplus =
+        probabilities.flatten_all()?.index_add(&places, &ones.neg()?, 0)?.reshape(logits.shape())?;
+    let mut d_raw = (surplus * (factor * head.multiplier.unwrap_or(1.0)))?;
+    if let Some(cap) = head.softcap {
+        d_raw = (d_raw * (logits / cap)?.sqr()?.affine(-1.0, 1.0)?)?;
+    }
     Ok((sum, d_raw))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autograd::vjp;
     use crate::oracle::{assert_close, random, weight};
 
     #[test]
@@ -284,6 +300,9 @@ mod tests {
             let index = Tensor::new(counted.as_slice(), hidden.device())?;
             let kept = hidden.index_select(&index, 0)?;
             let (sum, gradient) = plain_chunk(&kept, &labels, head, Some(0.01))?;
+            let (raw, seed) = (raw_loss(&kept, &labels, head)?.0, Tensor::new(0.01_f32, hidden.device())?);
+            let [d_raw] = vjp([&raw], &seed, |[raw]| loss_of(raw, &labels, head))?;
+            assert_close(&raw_gradient(&kept, &labels, head, 0.01)?.1, &d_raw, 1e-5);
             assert!((got.sum / sum - 1.0).abs() < 1e-6, "{} not {sum}", got.sum);
             assert_eq!(got.count, counted.len());
             let want = hidden.zeros_like()?.index_add(&index, &gradient.expect("a gradient"), 0)?;

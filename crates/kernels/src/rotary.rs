@@ -125,8 +125,8 @@ fn plain(x: &Tensor, tables: &RotaryTables, head_dim: usize, sign: f64) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autograd::vjp;
     use crate::oracle::{assert_close, random};
-    use crate::plain::vjp;
 
     #[test]
     fn kernel_agrees_with_autograd_also_on_a_part_of_the_head() -> Result<()> {

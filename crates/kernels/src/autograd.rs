@@ -1,4 +1,4 @@
-//! Autograd over plain candle operations, for devices without a kernel and as the oracle of tests.
+//! Autograd over plain candle operations: the oracle that every backward is tested against.
 
 use candle_core::{DType, Tensor, Var};
 use olive_core::Result;
