@@ -6,6 +6,7 @@ mod azure_job_verbs;
 mod azure_jobs;
 #[path = "../support/azure_project.rs"]
 mod azure_project;
+mod azure_transfers;
 mod cache;
 mod cache_key;
 mod config;

@@ -28,6 +28,8 @@ pub enum FaultKind {
     AnswerLost,
     /// The signature of a blob's address has expired.
     SignatureExpired,
+    /// All signatures that were given out so far expire at this moment.
+    SignaturesExpire,
     /// A refusal of the control plane, with this status.
     Refused(u16),
 }
@@ -90,7 +92,7 @@ impl Faults {
 }
 
 impl FaultKind {
-    /// What is answered instead; `None` if the request is done.
+    /// What is answered instead; `None` if the request is answered as it deserves.
     pub fn instead(self) -> Option<Reply> {
         match self {
             FaultKind::Throttled(seconds) => Some(
@@ -101,7 +103,7 @@ impl FaultKind {
             FaultKind::Unavailable => Some(Reply::refusal(503, "ServiceUnavailable", "The service is busy.")),
             FaultKind::Refused(status) => Some(Reply::refusal(status, "UserError", "Refused on purpose.")),
             FaultKind::SignatureExpired => Some(crate::signature::expired()),
-            FaultKind::AnswerLost => None,
+            FaultKind::AnswerLost | FaultKind::SignaturesExpire => None,
         }
     }
 }

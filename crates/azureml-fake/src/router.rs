@@ -2,6 +2,7 @@
 
 use crate::blob_service::BlobService;
 use crate::exchange::{Exchange, Reply};
+use crate::faults::FaultKind;
 use crate::place::{ACCOUNT, workspace_path};
 use crate::world::World;
 use crate::{history, identity, jobs, tokens, workspace};
@@ -13,6 +14,10 @@ pub fn answer(world: &Arc<World>, request: &Exchange) -> Reply {
     world.requests().push(request.clone());
     match world.faults.next(request) {
         None => served(world, request),
+        Some(FaultKind::SignaturesExpire) => {
+            world.signatures.expire_all();
+            served(world, request)
+        }
         Some(fault) => fault.instead().unwrap_or_else(|| served(world, request).cut()),
     }
 }

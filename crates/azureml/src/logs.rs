@@ -136,13 +136,16 @@ async fn look(
         tell(RunEvent::Status(&details.status));
         *status = Some(details.status.clone());
     }
-    if let Err(error) = logs.read(&details, tell).await {
-        if !error.service().is_some_and(|refusal| matches!(refusal.status, 401 | 403)) {
+    let mut read_before = None;
+    while let Err(error) = logs.read(&details, tell).await {
+        let is_refused = error.service().is_some_and(|refusal| matches!(refusal.status, 401 | 403));
+        // A right that is refused as soon as it is given is none.
+        if !is_refused || read_before == Some(logs.bytes()) {
             return Err(error);
         }
+        read_before = Some(logs.bytes());
         // The right to read ended while there was more to read: new details come with a new one.
         details = workspace.run_details(run).await?;
-        logs.read(&details, tell).await?;
     }
     Ok(details)
 }
@@ -165,6 +168,11 @@ struct Position {
 impl LogTail {
     pub fn new(client: Client) -> LogTail {
         LogTail { client, positions: BTreeMap::new() }
+    }
+
+    /// Bytes that were read of all logs.
+    fn bytes(&self) -> u64 {
+        self.positions.values().map(|position| position.read).sum()
     }
 
     /// Tells what is new of the logs that are shown.
