@@ -2,11 +2,13 @@
 //! links, so the cache itself lies on the machine's own disk.
 //!
 //! ```text
-//! passes-v1/<PassType>/<key>/            an artefact that is done
-//! passes-v1/<PassType>/<key>.partial/    a training, with its state in output/resume/
+//! passes-v1/<PassType>/<key>/<n>/            an artefact that is done
+//! passes-v1/<PassType>/<key>.partial/<n>/    a training, with its state in output/resume/
 //! ```
+//!
+//! There the job may be stopped between any two files: see [`copies`](crate::copies).
 
-use crate::results::copy;
+use crate::copies::Copies;
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
 use olive_core::{Result, error::IoContext};
@@ -17,8 +19,6 @@ use std::sync::{Mutex, PoisonError};
 /// Artefacts above this size are made again rather than kept twice.
 const LARGEST: u64 = 1_000_000_000;
 const RESUME: &str = "output/resume";
-/// How the names of copies on their way end.
-const NEXT: &str = ".next";
 /// The end of a training's state: a folder without it is on its way.
 const STATE: &str = "state.json";
 
@@ -37,8 +37,10 @@ impl Mirror {
     /// # Errors
     /// A file cannot be read or written.
     pub(crate) fn start(cache: PathBuf, kept: PathBuf) -> Result<Mirror> {
-        for folder in work(&kept)? {
-            copy_folder(&kept.join(&folder), &cache.join(&folder))?;
+        for folder in places(&kept)? {
+            if let Some(copy) = Copies::of(kept.join(&folder))?.newest() {
+                copy.bring_back(&cache.join(&folder))?;
+            }
         }
         Ok(Mirror { cache, kept, copied: Mutex::default(), problem: Mutex::default() })
     }
@@ -57,7 +59,7 @@ impl Mirror {
             let newest = if is_training { newest_state(&resume)? } else { Some(from.clone()) };
             let Some(newest) = newest.filter(|newest| !copied.contains(newest)) else { continue };
             if is_training {
-                replace(&from, &to)?;
+                Copies::of(to)?.add(&from)?;
             } else {
                 keep_artefact(&from, &to)?;
             }
@@ -69,10 +71,13 @@ impl Mirror {
 
 /// An artefact takes the place of the training that made it.
 fn keep_artefact(from: &Path, to: &Path) -> Result<()> {
-    if !to.exists() && size(from)? <= LARGEST {
-        replace(from, to)?;
+    let copies = Copies::of(to.to_owned())?;
+    if copies.newest().is_none() && size(from)? <= LARGEST {
+        copies.add(from)?;
     }
-    remove(&beside(to, ".partial"))
+    let mut training = to.as_os_str().to_owned();
+    training.push(".partial");
+    Copies::of(training.into())?.remove()
 }
 
 impl EventListener for Mirror {
@@ -89,12 +94,20 @@ impl EventListener for Mirror {
 
 /// The artefacts and the unfinished trainings below a cache, relative to it.
 fn work(cache: &Path) -> Result<Vec<PathBuf>> {
+    let mut all = places(cache)?;
+    all.retain(|place| {
+        let folder = cache.join(place);
+        folder.join(Manifest::NAME).is_file() || folder.join(RESUME).is_dir()
+    });
+    Ok(all)
+}
+
+/// The folders of artefacts below a cache, or below what is kept of one, relative to it.
+fn places(cache: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for pass_type in folders(&cache.join("passes-v1"))? {
         for folder in folders(&pass_type)? {
-            if folder.join(Manifest::NAME).is_file() || folder.join(RESUME).is_dir() {
-                all.push(folder.strip_prefix(cache).expect("below it").to_owned());
-            }
+            all.push(folder.strip_prefix(cache).expect("below it").to_owned());
         }
     }
     Ok(all)
@@ -107,7 +120,7 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
-        if path.is_dir() && !path.to_string_lossy().ends_with(NEXT) {
+        if path.is_dir() {
             all.push(path);
         }
     }
@@ -120,31 +133,6 @@ fn newest_state(resume: &Path) -> Result<Option<PathBuf>> {
     Ok(folders(resume)?.into_iter().rfind(|folder| folder.join(STATE).is_file()))
 }
 
-/// Puts a copy of a folder in the place of another, when it is whole.
-fn replace(from: &Path, to: &Path) -> Result<()> {
-    let next = beside(to, NEXT);
-    remove(&next)?;
-    copy_folder(from, &next)?;
-    remove(to)?;
-    std::fs::rename(&next, to).at("write", to)
-}
-
-fn beside(path: &Path, end: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(end);
-    PathBuf::from(name)
-}
-
-fn copy_folder(from: &Path, to: &Path) -> Result<()> {
-    std::fs::create_dir_all(to).at("create", to)?;
-    for entry in std::fs::read_dir(from).at("read", from)? {
-        let path = entry.at("read", from)?.path();
-        let target = to.join(path.file_name().expect("an entry has a name"));
-        if path.is_dir() { copy_folder(&path, &target)? } else { copy(&path, &target)? }
-    }
-    Ok(())
-}
-
 fn size(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(dir).at("read", dir)? {
@@ -153,8 +141,4 @@ fn size(dir: &Path) -> Result<u64> {
         bytes += if meta.is_dir() { size(&entry.path())? } else { meta.len() };
     }
     Ok(bytes)
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    if dir.exists() { std::fs::remove_dir_all(dir).at("remove", dir) } else { Ok(()) }
 }
