@@ -8,7 +8,7 @@ use super::{Globals, environment, output, plan_json};
 use crate::report::{number, wrap};
 use clap::{Args, Subcommand};
 use olive_core::{Result, shown};
-use olive_engine::cache::{CacheError, Elsewhere, Manifest, Store};
+use olive_engine::cache::{CacheError, Elsewhere, Manifest, OnItsWay, Store};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -41,7 +41,7 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Remove all artefacts but those that a running process works on or uses.
+    /// Remove all artefacts, and what is on its way from jobs, but what a running process works on or uses.
     Clean,
 }
 
@@ -65,7 +65,8 @@ pub(crate) fn run(args: &CacheArgs, globals: &Globals) -> Result<()> {
 
 fn default_dir() -> PathBuf {
     let usual = Path::new("cache");
-    if usual.join("passes-v1").is_dir() { usual } else { Path::new(".olive-cache") }.to_owned()
+    let is_cache = ["passes-v1", "jobs"].iter().any(|folder| usual.join(folder).is_dir());
+    if is_cache { usual } else { Path::new(".olive-cache") }.to_owned()
 }
 
 fn list(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
@@ -82,6 +83,9 @@ fn list(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
     for Elsewhere { place, manifest } in store.list_elsewhere() {
         output::result(&row(&manifest))?;
         output::result(&format!("{:14}elsewhere: {place}", ""))?;
+    }
+    for OnItsWay { name, bytes, .. } in store.list_incoming() {
+        output::result(&format!("{:<34} {:>9}  {name}", "on its way from a job", number::bytes(bytes)))?;
     }
     let total: u64 = artefacts.iter().map(|(_, manifest)| manifest.bytes()).sum();
     notes.info(&format!("{} artefacts, {} in {}", artefacts.len(), number::bytes(total), shown(dir)));
@@ -127,6 +131,15 @@ fn listing(stores: &[Store], dirs: &[PathBuf]) -> Value {
     if !elsewhere.is_empty() {
         listing["elsewhere"] = json!(elsewhere);
     }
+    let incoming = stores.iter().flat_map(Store::list_incoming);
+    let incoming: Vec<Value> = incoming
+        .map(|OnItsWay { name, dir, bytes }| {
+            json!({"name": name, "path": plan_json::path(&dir), "bytes": bytes})
+        })
+        .collect();
+    if !incoming.is_empty() {
+        listing["incoming"] = json!(incoming);
+    }
     listing
 }
 
@@ -159,6 +172,11 @@ fn clean(store: &Store, dir: &Path, notes: &Notes) -> Result<()> {
         notes.info(&kept.to_string());
     }
     let (removed, bytes) = (cleaned.removed, number::bytes(cleaned.bytes));
-    notes.info(&format!("removed {removed} artefacts, {bytes}, from {}", shown(dir)));
+    let incoming = match cleaned.incoming {
+        0 => String::new(),
+        1 => " and what was on its way from 1 job".to_owned(),
+        jobs => format!(" and what was on its way from {jobs} jobs"),
+    };
+    notes.info(&format!("removed {removed} artefacts{incoming}, {bytes}, from {}", shown(dir)));
     Ok(())
 }

@@ -64,10 +64,8 @@ fn a_run_on_azure_ml_gives_what_a_run_here_gives() {
     assert!(passes(&project).contains(&"ModelBuilder".to_owned()));
 }
 
-/// A run for which the merged model is too large to be fetched for nothing, and nothing else is.
 fn run_with_limit(project: &Project, more: &[&str]) -> Output {
-    let mut command = project.command(more);
-    let output = command.env("OLIVE_AZUREML_LARGEST_FETCHED", "2400000").output().unwrap();
+    let output = project.run_with_limit(more);
     assert!(output.status.success(), "{}", text(&output.stderr));
     output
 }

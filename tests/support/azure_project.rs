@@ -117,6 +117,19 @@ impl Project {
         text(&output.stderr)
     }
 
+    /// A run for which the merged model is too large to be fetched for nothing, and nothing else is.
+    pub fn run_with_limit(&self, more: &[&str]) -> Output {
+        self.command(more).env("OLIVE_AZUREML_LARGEST_FETCHED", "2400000").output().unwrap()
+    }
+
+    /// `olive cache`, in the project's folder: what it prints, and what it tells.
+    pub fn cache(&self, arguments: &[&str]) -> (String, String) {
+        let mut command = olive_process();
+        let output = command.current_dir(self.dir.path()).arg("cache").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    }
+
     pub fn start(&self, more: &[&str]) -> Started {
         let mut child = self.command(more).spawn().unwrap();
         let told = BufReader::new(child.stderr.take().unwrap());

@@ -25,7 +25,13 @@ pub struct JobDescription {
     pub model: JobModel,
     /// Datasets that do not lie where the configuration says, by the name of their data config.
     pub data: BTreeMap<String, JobData>,
+    /// What is in inputs that an earlier job left, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contents: BTreeMap<String, Contents>,
 }
+
+/// The files of a folder: blake3 of each, in hex, by its path there.
+pub type Contents = BTreeMap<String, String>;
 
 /// What the first pass works on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 
 use olive_core::error::Fault;
 use olive_core::inner_path::NotInside;
+use olive_core::shown;
 use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,8 @@ pub enum SystemError {
     WorkspaceName { text: String },
     #[error("jobs of Azure ML are elsewhere, and the network is not to be used")]
     Offline,
+    #[error("`{}` of the input `{input}` is not what the job wrote that made it", shown(path))]
+    Damaged { input: String, path: PathBuf },
     #[error("job {name} is not there any more: somebody deleted it")]
     JobGone { name: String },
     #[error("`{}` cannot be the program of a job: {reason}", path.display())]
@@ -53,6 +56,7 @@ impl Fault for SystemError {
             }
             SystemError::Azure(error) => return error.hint(),
             SystemError::JobFailed { hint, .. } => return hint.clone(),
+            SystemError::Damaged { .. } => "run the same command again: it is made again",
             SystemError::JobGone { .. } => "run the same command again: it sends the job again",
             SystemError::Program { .. } => {
                 "give one for Linux on x86-64 as `binary` of the system; `scripts/build-portable` makes it"

@@ -6,6 +6,8 @@
 //! made here. Which service runs the job is not known to any of them.
 
 pub mod azureml;
+mod contents;
+mod copies;
 mod description;
 mod error;
 mod mirror;
@@ -14,7 +16,7 @@ mod program;
 pub mod results;
 mod work;
 
-pub use description::{FORMAT, JobData, JobDescription, JobFiles, JobModel, Place};
+pub use description::{Contents, FORMAT, JobData, JobDescription, JobFiles, JobModel, Place};
 pub use error::SystemError;
 pub use pack::{Package, Source};
 pub use work::{JobFolders, work};

@@ -1,7 +1,7 @@
 //! From steps of a plan to a job.
 
-use crate::SystemError;
 use crate::description::{FORMAT, JobData, JobDescription, JobFiles, JobModel, Place};
+use crate::{Contents, SystemError};
 use olive_config::DataFiles;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
@@ -28,7 +28,13 @@ pub enum Source {
     File(String),
     /// The same of a folder.
     Folder(String),
+    /// A folder that an earlier job left, and what it wrote there.
+    Left { address: String, contents: Contents },
 }
+
+/// Names of the inputs with the model that the first step works on.
+pub const MODEL: &str = "model";
+pub const ADAPTER: &str = "adapter";
 
 /// What the first step works on.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,11 +84,8 @@ pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Pa
         inputs.insert(name.to_owned(), source?);
         Some(Place::input(name))
     };
-    let described = JobModel {
-        kind: model.kind,
-        base: take("model", model.base),
-        adapter: take("adapter", model.adapter),
-    };
+    let described =
+        JobModel { kind: model.kind, base: take(MODEL, model.base), adapter: take(ADAPTER, model.adapter) };
     let mut data = BTreeMap::new();
     for used in steps.iter().flat_map(|step| step.pass.data()) {
         let name = &used.config.name;
@@ -95,8 +98,13 @@ pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Pa
             data.insert(name.clone(), described);
         }
     }
+    let left = inputs.iter().filter_map(|(name, source)| match source {
+        Source::Left { contents, .. } => Some((name.clone(), contents.clone())),
+        _ => None,
+    });
     let description = JobDescription {
         format: FORMAT,
+        contents: left.collect(),
         config: config.document.clone(),
         passes: steps.iter().map(|step| step.config.name.clone()).collect(),
         model: described,

@@ -23,6 +23,9 @@ pub struct JobResult {
     pub olive_version: String,
     /// In the order in which they ran.
     pub steps: Vec<StepResult>,
+    /// Inputs that are not what the job wrote that made them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 /// The artefact of a step.
@@ -53,6 +56,20 @@ impl JobResult {
         }
         Ok(result)
     }
+
+    /// Writes `result.json` of steps of this program into a folder, which is made if need be.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn write(steps: Vec<StepResult>, damaged: Vec<String>, to: &Path) -> Result<JobResult> {
+        let olive_version = env!("CARGO_PKG_VERSION").to_owned();
+        let result = JobResult { format: crate::FORMAT, olive_version, steps, damaged };
+        let path = to.join(RESULT);
+        let text = serde_json::to_string_pretty(&result).expect("plain data") + "\n";
+        std::fs::create_dir_all(to).at("create", to)?;
+        file::replace(&path, text.as_bytes()).at("write", &path)?;
+        Ok(result)
+    }
 }
 
 impl StepResult {
@@ -67,7 +84,6 @@ impl StepResult {
 /// # Errors
 /// A file cannot be written.
 pub fn lay_out(store: &Store, passes: &[String], to: &Path) -> Result<JobResult> {
-    std::fs::create_dir_all(to).at("create", to)?;
     let made = store.list();
     let mut steps = Vec::new();
     for pass in passes {
@@ -82,12 +98,7 @@ pub fn lay_out(store: &Store, passes: &[String], to: &Path) -> Result<JobResult>
         copy(&dir.join(Manifest::NAME), &target.join(Manifest::NAME))?;
         steps.push(StepResult { pass: pass.clone(), folder, manifest: manifest.clone() });
     }
-    let olive_version = env!("CARGO_PKG_VERSION").to_owned();
-    let result = JobResult { format: crate::FORMAT, olive_version, steps };
-    let path = to.join(RESULT);
-    let text = serde_json::to_string_pretty(&result).expect("plain data") + "\n";
-    file::replace(&path, text.as_bytes()).at("write", &path)?;
-    Ok(result)
+    JobResult::write(steps, Vec::new(), to)
 }
 
 /// Copies a file, unless it is there already: an earlier attempt may have come that far.
@@ -99,6 +110,6 @@ pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     let folder = to.parent().expect("below a folder");
     std::fs::create_dir_all(folder).at("create", folder)?;
     let partial = file::partial_path(to);
-    std::fs::copy(from, &partial).at("copy", from)?;
+    file::copy(from, &partial).at("copy", from)?;
     std::fs::rename(&partial, to).at("write", to)
 }

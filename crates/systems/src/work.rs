@@ -5,6 +5,7 @@ use crate::description::{FORMAT, JobData, JobDescription, JobFiles, Place};
 use crate::mirror::Mirror;
 use crate::results::{JobResult, lay_out};
 use olive_config::{DataFiles, DataPlace, InputModel, LoadOptions, ResourcePath};
+use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelKind;
 use olive_core::{Result, file};
@@ -58,6 +59,7 @@ pub fn work(
 ) -> Result<JobResult> {
     let config = configuration(description, folders)?;
     let passes = passes(description, &config)?;
+    check_contents(description, folders, &config.engine.cache_dir)?;
     let plan = Plan::of(&config, vec![passes])?;
     let mirror = match &folders.kept {
         Some(kept) => Some(Arc::new(Mirror::start(config.engine.cache_dir.clone(), kept.clone())?)),
@@ -73,6 +75,19 @@ pub fn work(
     let result = lay_out(&Store::new(&config.engine.cache_dir), &description.passes, &folders.outputs);
     // Why the job failed says more than what became of the rest.
     outcome.and(result)
+}
+
+/// Looks at the inputs that an earlier job left; what they are found to be is remembered in the cache.
+///
+/// # Errors
+/// [`SystemError::Damaged`], which the result names as well: who sent the job must not send it with them again.
+fn check_contents(description: &JobDescription, folders: &JobFolders, cache: &Path) -> Result<()> {
+    let hashes = ContentHashes::open(cache);
+    let damaged = description.damaged(folders, &hashes)?;
+    let Some((input, path)) = damaged.first().cloned() else { return hashes.save() };
+    let inputs = damaged.into_iter().map(|(input, _)| input).collect();
+    JobResult::write(Vec::new(), inputs, &folders.outputs)?;
+    Err(SystemError::Damaged { input, path }.into())
 }
 
 /// The configuration of the job, whose model and data lie where the system put them.

@@ -92,6 +92,11 @@ impl FileEntry {
         FileEntry { path, bytes, content: None }
     }
 
+    /// blake3 of the content, in hex; `None` in lists of older versions.
+    pub fn hash(&self) -> Option<&str> {
+        self.content.as_ref().map(|content| content.hash.as_str())
+    }
+
     /// Where the file lies in `dir`. A list may have been written by anybody: nothing outside is touched for it.
     pub fn below(&self, dir: &Path) -> Option<PathBuf> {
         InnerPath::parse(self.path.to_str()?).ok()?.below_without_links(dir)

@@ -9,6 +9,7 @@
 //! <cache_dir>/passes-v1/<PassType>/<key>.lock       held while one process works on the key
 //! <cache_dir>/passes-v1/<PassType>/<key>.in-use     shared by the processes whose runs use the artefact
 //! <cache_dir>/passes-v1/<PassType>/<key>.elsewhere.json   where an artefact is that did not come here
+//! <cache_dir>/jobs/                             what is on its way, see `incoming`
 //! ```
 //!
 //! A folder becomes an artefact by rename, after all its files are synced: a crash leaves either nothing or the
@@ -16,9 +17,9 @@
 //! rename is left to do. Failures are never cached. What another process makes or uses is not removed by [`Store::clean`],
 //! nor is what does not look like this, or a link.
 
-use super::CacheError;
 use super::folder::{entries, remove_if_there, sync};
 use super::key::KEY_LENGTH;
+use super::lock;
 use super::manifest::Manifest;
 use super::partial::{OUTPUT, Partial, RESUME};
 use olive_core::cancel::CancelFlag;
@@ -28,10 +29,8 @@ use olive_core::handle::ModelKind;
 use olive_core::{Result, error::IoContext, file, shown};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 const PARTIAL: &str = ".partial";
 /// Held by the one process that makes the artefact.
@@ -52,7 +51,10 @@ pub struct Store {
 pub struct Cleaned {
     /// Finished artefacts that are gone.
     pub removed: usize,
+    /// Of artefacts, and of what was on its way.
     pub bytes: u64,
+    /// Jobs of whose results a part had come.
+    pub incoming: usize,
     pub kept: Vec<Kept>,
 }
 
@@ -198,16 +200,21 @@ impl Store {
         all
     }
 
-    /// Removes all artefacts, finished or not, but those that other processes make or use at this moment. Links are not
-    /// followed, and what is not of this program stays.
+    /// Removes all artefacts, finished, not finished or on their way, but those that other processes make, fetch or use at
+    /// this moment. Links are not followed, and what is not of this program stays.
     ///
     /// # Errors
     /// A file cannot be removed.
     pub fn clean(&self) -> Result<Cleaned> {
         let mut cleaned = Cleaned::default();
-        if !cleaned.is_folder(&self.root) {
-            return Ok(cleaned);
+        if cleaned.is_folder(&self.root) {
+            self.clean_artefacts(&mut cleaned)?;
         }
+        self.clean_incoming(&mut cleaned)?;
+        Ok(cleaned)
+    }
+
+    fn clean_artefacts(&self, cleaned: &mut Cleaned) -> Result<()> {
         for pass_type in entries(&self.root)? {
             if !cleaned.is_folder(&pass_type) {
                 continue;
@@ -220,13 +227,13 @@ impl Store {
                 }
             }
             for key in keys {
-                self.clean_one(&pass_type.join(key), &mut cleaned)?;
+                self.clean_one(&pass_type.join(key), cleaned)?;
             }
             // Fails where something was kept.
             let _ = std::fs::remove_dir(&pass_type);
         }
         let _ = std::fs::remove_dir(&self.root);
-        Ok(cleaned)
+        Ok(())
     }
 
     /// Removes the artefact that would lie in `dir`, its locks last, unless another process has one of them.
@@ -243,15 +250,11 @@ impl Store {
                 cleaned.keep(path, KeptReason::Link);
                 return Ok(());
             }
-            let file = file::open_lock(&path).at("create", &path)?;
-            match file.try_lock() {
-                Ok(()) => locks.push((path, file)),
-                Err(TryLockError::WouldBlock) => {
+            match lock::try_take(&path)? {
+                Some(file) => locks.push((path, file)),
+                None => {
                     cleaned.keep(dir.to_owned(), KeptReason::InUse);
                     return Ok(());
-                }
-                Err(TryLockError::Error(source)) => {
-                    return Err(CacheError::Lock { path, reason: source.to_string() }.into());
                 }
             }
         }
@@ -283,7 +286,7 @@ impl Store {
             }
             let lock = path.with_extension(&LOCK[1..]);
             if let Ok(held) = file::open_lock(&lock)
-                && held.try_lock().is_ok()
+                && file::try_lock(&held).is_ok()
                 && file::is_at(&held, &lock)
             {
                 remove_if_there(&path)?;
@@ -329,7 +332,7 @@ impl Store {
             return true;
         }
         let Ok(file) = file::open_lock(&path).or_else(|_| file::open(&path)) else { return true };
-        match file.try_lock_shared() {
+        match file::try_lock_shared(&file) {
             Ok(()) if file::is_at(&file, &path) => {
                 used.insert(path, file);
                 true
@@ -340,48 +343,18 @@ impl Store {
     }
 
     fn lock(&self, id: &ArtefactId, cancel: &CancelFlag, events: &dyn EventSink) -> Result<File> {
-        let path = self.path(id, LOCK);
-        let folder = path.parent().expect("below the root");
-        let mut waiting = false;
-        loop {
-            std::fs::create_dir_all(folder).at("create", folder)?;
-            let file = match file::open_lock(&path) {
-                // The folder was cleaned away in between.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(_) if path.is_symlink() => return Err(CacheError::Link { path }.into()),
-                file => file.at("create", &path)?,
-            };
-            match file.try_lock() {
-                // A lock on a file that was cleaned away keeps nobody out.
-                Ok(()) if file::is_at(&file, &path) => return Ok(file),
-                Ok(()) => continue,
-                Err(TryLockError::WouldBlock) if !waiting => {
-                    waiting = true;
-                    events.emit(Event::Info {
-                        message: format!(
-                            "another process works on this {}; waiting for its result",
-                            id.pass_type
-                        ),
-                    });
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(source)) => {
-                    return Err(CacheError::Lock { path, reason: source.to_string() }.into());
-                }
-            }
-            cancel.check()?;
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let waiting = format!("another process works on this {}; waiting for its result", id.pass_type);
+        lock::wait_for(&self.path(id, LOCK), &waiting, cancel, events)
     }
 }
 
 impl Cleaned {
-    fn keep(&mut self, path: PathBuf, reason: KeptReason) {
+    pub(super) fn keep(&mut self, path: PathBuf, reason: KeptReason) {
         self.kept.push(Kept { path, reason });
     }
 
     /// Whether this is a folder; anything else that is there is kept.
-    fn is_folder(&mut self, path: &Path) -> bool {
+    pub(super) fn is_folder(&mut self, path: &Path) -> bool {
         let Ok(meta) = path.symlink_metadata() else { return false };
         if !meta.is_dir() {
             self.keep(
@@ -407,6 +380,7 @@ pub(super) fn key_of(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
     use olive_core::error::Interrupted;
+    use std::time::Duration;
 
     const ONE: ArtefactId = ArtefactId {
         pass_type: "LoRA",

@@ -10,14 +10,11 @@ use olive_azureml::blob::Container;
 use olive_azureml::download::{download_file, download_folder, kind_of};
 use olive_azureml::job::JobName;
 use olive_azureml::uri::AssetUri;
+use olive_core::Result;
 use olive_core::event::Event;
-use olive_core::{Result, error::IoContext};
 use olive_engine::cache::store::Artefact;
-use olive_engine::cache::{Adoption, Elsewhere, Manifest, OUTPUT};
-use std::path::{Path, PathBuf};
-
-/// Below the cache, for what is on its way: a later run goes on from there.
-const FOLDER: &str = "jobs";
+use olive_engine::cache::{Adoption, CacheError, Elsewhere, Incoming, Manifest, OUTPUT};
+use std::path::Path;
 
 /// What a job has to have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +54,13 @@ impl Work<'_> {
         {
             return Ok(());
         }
-        let folder = self.incoming(name.as_str())?;
-        download_file(&container, &path, &folder, &|_| {}).await.map_err(SystemError::from)?;
-        let steps = JobResult::read(&folder)?.steps;
-        self.check(&steps, expected, &folder.join(RESULT))?;
-        for made in steps {
-            let (from, path) = (made.dir(&folder), format!("{result}/{}", made.folder));
+        let incoming = self.incoming(name.as_str())?;
+        download_file(&container, &path, incoming.dir(), &|_| {}).await.map_err(SystemError::from)?;
+        let told = JobResult::read(incoming.dir())?;
+        self.forget_damaged(&told.damaged)?;
+        self.check(&told.steps, expected, &incoming.dir().join(RESULT))?;
+        for made in told.steps {
+            let path = format!("{result}/{}", made.folder);
             if self.may_stay(self.done) && made.manifest.bytes() > self.settings.largest_fetched {
                 let place = AssetUri::Datastore {
                     workspace: Some(connection.workspace.workspace().clone()),
@@ -72,34 +70,51 @@ impl Work<'_> {
                 self.leave_there(place.to_string(), made.manifest)?;
                 continue;
             }
-            self.download(connection, &container, &path, &from).await?;
-            let artefact = self.adopt(&made.manifest, &from)?;
-            // It is in the cache.
-            let _ = std::fs::remove_dir_all(&from);
+            let id = self.id(self.done);
+            let artefact = match self.execution.store.look_up(&id) {
+                // Another process has fetched it meanwhile.
+                Ok(artefact) => artefact,
+                Err(_) => {
+                    let from = incoming.artefact(&id);
+                    self.download(connection, &container, &path, &from).await?;
+                    self.adopt(&made.manifest, &from)?
+                }
+            };
             self.take_here(artefact, Origin::Job);
         }
-        // It only takes up space.
-        let _ = std::fs::remove_dir_all(&folder);
+        // What cannot be removed only takes up space.
+        let _ = incoming.remove();
         Ok(())
     }
 
-    /// Brings an artefact here that was left in the datastore.
+    /// Brings an artefact here that was left in the datastore. If it is not what was left, its note goes.
+    ///
+    /// # Errors
+    /// The datastore cannot be read, or the cache cannot be written.
     pub(super) async fn bring(&mut self, connection: &Connection, note: &Elsewhere) -> Result<()> {
         let (container, path) = connection.stored(&note.place).await?;
-        let folder = self.incoming(&note.manifest.key)?;
-        self.download(connection, &container, &path, &folder.join(OUTPUT)).await?;
-        let artefact = self.adopt(&note.manifest, &folder)?;
-        self.execution.store.forget_elsewhere(&self.id(self.done))?;
-        let _ = std::fs::remove_dir_all(&folder);
-        self.take_here(artefact, Origin::Cache);
+        let id = self.id(self.done);
+        let incoming = self.incoming(&note.manifest.key)?;
+        let from = incoming.artefact(&id);
+        self.download(connection, &container, &path, &from.join(OUTPUT)).await?;
+        match self.adopt(&note.manifest, &from) {
+            Ok(artefact) => {
+                self.execution.store.forget_elsewhere(&id)?;
+                self.take_here(artefact, Origin::Cache);
+            }
+            Err(error) if matches!(error.downcast_ref(), Some(CacheError::Foreign { .. })) => {
+                self.forget(&id, note)?;
+            }
+            Err(error) => return Err(error),
+        }
+        // What cannot be removed only takes up space.
+        let _ = incoming.remove();
         Ok(())
     }
 
     /// Where something is while it arrives.
-    fn incoming(&self, name: &str) -> Result<PathBuf> {
-        let folder = self.execution.config.engine.cache_dir.join(FOLDER).join(name);
-        std::fs::create_dir_all(&folder).at("create", &folder)?;
-        Ok(folder)
+    fn incoming(&self, name: &str) -> Result<Incoming> {
+        self.execution.store.incoming(name, self.execution.cancel, self.execution.events)
     }
 
     /// Whether these are the steps that the job was sent with, or the first of them.

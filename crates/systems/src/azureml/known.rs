@@ -6,9 +6,11 @@
 use super::AzureMlSettings;
 use super::connection::{Connection, named};
 use crate::SystemError;
+use crate::pack::{ADAPTER, MODEL, Source};
 use olive_azureml::uri::AssetUri;
 use olive_config::AzureMlSystem;
 use olive_core::Result;
+use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_engine::StepOutcome;
 use olive_engine::cache::manifest::FileEntry;
@@ -28,8 +30,24 @@ pub(super) struct Work<'a> {
     pub(super) done: usize,
     /// What the next of them works on.
     pub(super) model: ModelHandle,
-    /// Addresses of what is not here, by the folders of the cache that would have it.
-    pub(super) left: BTreeMap<PathBuf, String>,
+    /// What is not here, by the folders of the cache that would have it.
+    pub(super) left: BTreeMap<PathBuf, Left>,
+}
+
+/// An artefact that stays in the datastore.
+pub(super) struct Left {
+    /// The step that made it.
+    step: usize,
+    note: Elsewhere,
+}
+
+impl Left {
+    /// As a job takes it.
+    pub(super) fn source(&self) -> Source {
+        let content = |file: &FileEntry| Some((file.path.to_str()?.to_owned(), file.hash()?.to_owned()));
+        let contents = self.note.manifest.files.iter().filter_map(content).collect();
+        Source::Left { address: self.note.place.clone(), contents }
+    }
 }
 
 /// An artefact that need not be made.
@@ -135,14 +153,38 @@ impl<'a> Work<'a> {
 
     /// The next step's artefact stays in the datastore.
     pub(super) fn take_elsewhere(&mut self, note: Elsewhere, origin: Origin) {
-        let Elsewhere { place, manifest } = note;
         let path = self.execution.store.output(&self.id(self.done));
-        let outcome = self.outcome(&manifest, origin);
-        let elsewhere = Some(place.clone());
+        let outcome = self.outcome(&note.manifest, origin);
+        let elsewhere = Some(note.place.clone());
         self.execution.report(&StepOutcome { path: path.clone(), elsewhere, ..outcome });
-        self.left.insert(path.clone(), place);
-        self.model = self.model.made_into(manifest.output, path);
+        self.model = self.model.made_into(note.manifest.output, path.clone());
+        self.left.insert(path, Left { step: self.done, note });
         self.done += 1;
+    }
+
+    /// Forgets where artefacts are that a job found damaged: they are made again. `inputs` are those of the job.
+    ///
+    /// # Errors
+    /// A note cannot be removed.
+    pub(super) fn forget_damaged(&self, inputs: &[String]) -> Result<()> {
+        for (input, dir) in [(MODEL, self.model.base()), (ADAPTER, self.model.dir())] {
+            let Some(left) = self.left.get(dir) else { continue };
+            if inputs.iter().any(|damaged| damaged == input) {
+                self.forget(&self.id(left.step), &left.note)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets where an artefact is: it is not what its note says.
+    ///
+    /// # Errors
+    /// The note cannot be removed.
+    pub(super) fn forget(&self, id: &ArtefactId, note: &Elsewhere) -> Result<()> {
+        let pass = &note.manifest.pass_name;
+        let message = format!("what `{pass}` made is not in the datastore as it was made: it is made again");
+        self.execution.events.emit(Event::Warning { message });
+        self.execution.store.forget_elsewhere(id)
     }
 
     fn outcome(&self, manifest: &Manifest, origin: Origin) -> StepOutcome {

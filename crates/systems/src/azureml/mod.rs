@@ -26,7 +26,7 @@ pub use jobs::{JobSummary, Jobs};
 use crate::pack::{ModelSource, Package, Source, pack};
 use connection::Connection;
 use fetch::Expected;
-use known::Work;
+use known::{Left, Work};
 pub use olive_azureml::cloud::PlainHttp;
 pub use olive_azureml::environment::Environment;
 use olive_config::{InputModel, ResourcePath};
@@ -83,6 +83,8 @@ impl Executor for AzureMlExecutor {
 
     fn run(&self, chain: &Chain, execution: &Execution) -> Result<ModelHandle> {
         let system = chain.host.azure_ml().expect("a host that this executor reaches");
+        // What cannot be removed only takes up space.
+        let _ = execution.store.remove_abandoned_incoming();
         let mut work = Work::new(chain, execution, system, &self.settings);
         work.take_known();
         if work.is_done() {
@@ -128,7 +130,7 @@ impl Work<'_> {
 
     /// The model, from here where it is here, else by its name or its address in Azure ML.
     fn model_source(&self) -> Result<ModelSource> {
-        let left = |dir: &Path| self.left.get(dir).cloned().map(Source::Folder);
+        let left = |dir: &Path| self.left.get(dir).map(Left::source);
         let is_input = self.model.base() == self.chain.input.base();
         if self.chain.is_here || !is_input {
             return ModelSource::of(&self.model, &left);

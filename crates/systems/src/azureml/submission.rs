@@ -143,7 +143,7 @@ impl Work<'_> {
                     JobInput::UriFolder(downloaded(uri.to_string()))
                 }
                 Source::File(address) => JobInput::UriFile(downloaded(self.address(connection, address)?)),
-                Source::Folder(address) => {
+                Source::Folder(address) | Source::Left { address, .. } => {
                     JobInput::UriFolder(downloaded(self.address(connection, address)?))
                 }
             };
