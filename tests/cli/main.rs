@@ -11,6 +11,7 @@ mod cache;
 mod cache_key;
 mod config;
 mod doctor;
+mod evaluators;
 mod hostile_folders;
 mod job;
 mod memory;

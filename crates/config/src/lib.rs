@@ -8,6 +8,7 @@ mod azureml;
 mod data;
 mod data_readers;
 pub mod error;
+mod evaluators;
 mod fields;
 mod findings;
 mod json;
@@ -37,6 +38,10 @@ pub mod canonical {
         ImageEnvironment, ImageSource, JobEnvironment, JobResources, JobTimeout, ResourcePath, Workspace,
     };
     pub use crate::data::*;
+    pub use crate::evaluators::{
+        DummyInput, Evaluator, Generation, Goal, GoalKind, LmTasks, Measure, Measures, Metric, MetricData,
+        MetricKind, MtebTasks, MultipleChoice, RowPrompt, Statistic, SubMetric, Timing,
+    };
     pub use crate::origin::*;
     pub use crate::run_config::*;
     pub use crate::tables::EngineConfig;

@@ -82,6 +82,12 @@ fn title(block: &Block) -> String {
         ),
         "the data config" => "`data_configs`".into(),
         "the accelerator" => "`accelerators`".into(),
+        "the evaluator" => "`evaluators`".into(),
+        "the metric" => "`metrics` of an evaluator".into(),
+        "the sub type" => "`sub_types` of a metric".into(),
+        "the goal" => "`goal` of a sub type".into(),
+        "the dummy data" => "Dummy data".into(),
+        name if name.ends_with("Evaluator") => format!("Evaluator `{name}`"),
         name if name.chars().any(char::is_uppercase) => {
             let kind =
                 if block.outer.iter().any(|opt| opt.name == "disable_search") { "Pass" } else { "System" };
@@ -116,6 +122,7 @@ fn default(default: DefaultValue) -> String {
 fn value(kind: &Kind) -> String {
     match kind {
         Kind::Block(block) => format!("an object, see {}", title(block)),
+        Kind::Blocks(block) => format!("a list of objects, see {}", title(block)),
         Kind::Special(special) => special.value.to_owned(),
         kind => kind.expected(),
     }

@@ -73,6 +73,8 @@ pub enum Kind {
     Texts,
     /// An object of options.
     Block(&'static Block),
+    /// A list of objects of options.
+    Blocks(&'static Block),
     Special(&'static Special),
     Any,
 }

@@ -5,6 +5,7 @@
 
 use crate::azureml::{AzureMlClient, AzureMlSystem, ResourcePath};
 use crate::error::Diagnostic;
+use crate::evaluators::Evaluator;
 use crate::origin::{Era, ResolvedOption};
 use crate::tables::EngineConfig;
 use serde::Serialize;
@@ -85,6 +86,8 @@ pub struct PassConfig<P: ?Sized> {
     pub host: Option<String>,
     /// Run again even if cached.
     pub clean_run_cache: bool,
+    /// Measures its result, where that of the engine would otherwise.
+    pub evaluator: Option<Arc<Evaluator>>,
     pub era: Era,
     /// For printing: every option, its value, and where it comes from.
     pub resolved: Vec<ResolvedOption>,
@@ -100,6 +103,7 @@ impl<P: ?Sized> Clone for PassConfig<P> {
             pass: Arc::clone(&self.pass),
             host: self.host.clone(),
             clean_run_cache: self.clean_run_cache,
+            evaluator: self.evaluator.clone(),
             era: self.era,
             resolved: self.resolved.clone(),
             position: self.position,

@@ -1,6 +1,7 @@
 //! The JSON Schema of a configuration, made from the tables, for editors.
 
 use crate::azureml::{AZUREML_DATASTORE, AZUREML_JOB_OUTPUT, AZUREML_MODEL, AZUREML_REGISTRY_MODEL};
+use crate::evaluators::{EVALUATOR, EvaluatorType, LM_EVALUATOR, MTEB_EVALUATOR};
 use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
 use crate::read::registry::Registry;
@@ -51,6 +52,7 @@ fn schema(passes: &[&'static Block], pass_types: String) -> Json {
         when("PyTorchModel", &HF_MODEL, &mut defs),
         when("ONNXModel", &ONNX_MODEL, &mut defs),
     ]});
+    let evaluator = evaluator(&mut defs);
     let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
     let passes: Vec<Json> = passes.iter().map(|pass| when(pass.name, pass, &mut defs)).collect();
     let pass = json!({"type": "object", "required": ["type"], "properties": {
@@ -58,6 +60,7 @@ fn schema(passes: &[&'static Block], pass_types: String) -> Json {
     }, "allOf": passes});
     reference(&DATA_CONFIG, &mut defs);
     reference(&ACCELERATOR, &mut defs);
+    defs.map.insert("any_evaluator".into(), evaluator);
     defs.map.insert("resource".into(), resource);
     defs.map.insert("system".into(), system);
     defs.map.insert("input_model".into(), model);
@@ -72,6 +75,21 @@ fn schema(passes: &[&'static Block], pass_types: String) -> Json {
     schema.append(root.as_object_mut().unwrap_or(&mut Map::new()));
     schema.insert("$defs".into(), Json::Object(defs.map));
     Json::Object(schema)
+}
+
+/// An evaluator of tasks, if its type says so, and one of metrics otherwise.
+fn evaluator(defs: &mut Definitions) -> Json {
+    let names = EvaluatorType::NAMES.map(|(name, _)| name);
+    let tasks = [&LM_EVALUATOR, &MTEB_EVALUATOR];
+    let mut cases = tasks.map(|block| when(block.name, block, defs)).to_vec();
+    let others = tasks.map(|block| pattern(block.name)).join("|");
+    cases.push(json!({
+        "if": {"properties": {"type": {"type": "string", "pattern": others}}, "required": ["type"]},
+        "else": reference(&EVALUATOR, defs),
+    }));
+    let mut word = any_case(&names);
+    word.insert("type".into(), json!(["string", "null"]));
+    json!({"type": "object", "properties": {"type": word}, "allOf": cases})
 }
 
 /// An object with the options of a block, beside and inside its wrapper.
@@ -175,6 +193,7 @@ fn kind(kind: &Kind, defs: &mut Definitions) -> Json {
         }
         Kind::Texts => json!({"anyOf": [crate::option::texts_schema(), {"type": ["string", "null"]}]}),
         Kind::Block(block) => json!({"anyOf": [reference(block, defs), {"type": "null"}]}),
+        Kind::Blocks(block) => json!({"type": ["array", "null"], "items": reference(block, defs)}),
         Kind::Special(special) => (special.schema)(),
         Kind::Any => json!({}),
     }

@@ -52,8 +52,9 @@ impl Kind {
                 _ => text(node).map(|text| Json::Array(vec![Json::String(text)])).ok_or_else(mismatch),
             },
             Kind::Block(_) if node.as_object().is_none() => Err(mismatch()),
+            Kind::Blocks(_) if !matches!(node.value, NodeValue::List(_)) => Err(mismatch()),
             Kind::Special(special) => (special.check)(node).map(|()| node.to_json()),
-            Kind::Block(_) | Kind::Any => Ok(node.to_json()),
+            Kind::Block(_) | Kind::Blocks(_) | Kind::Any => Ok(node.to_json()),
         }
     }
 
@@ -75,6 +76,7 @@ impl Kind {
             }
             Kind::Texts => "a list of texts".into(),
             Kind::Block(_) => "an object".into(),
+            Kind::Blocks(_) => "a list of objects".into(),
             Kind::Special(_) | Kind::Any => "a value".into(),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::resource::Consumer;
 use crate::data::{DataConfig, DataPlaces};
+use crate::evaluators::MetricData;
 use crate::fields::{Fields, GivenOption};
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
@@ -9,7 +10,7 @@ use crate::node::{Node, NodeEntry, NodeValue};
 use crate::origin::{Era, ResolvedOption};
 use crate::place::At;
 use crate::place::join;
-use crate::tables::{DATA_CONFIG, LOAD_DATASET, PRE_PROCESS};
+use crate::tables::{DATA_CONFIG, DATALOADER, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
@@ -28,13 +29,27 @@ pub(super) struct Components<'n> {
     pub(super) name: String,
     at: At,
     path: String,
-    top: Fields<'n>,
+    pub(super) top: Fields<'n>,
     pub(super) load: Fields<'n>,
     pub(super) pre: Fields<'n>,
+    pub(super) post: Fields<'n>,
+    pub(super) loader: Fields<'n>,
 }
 
 /// A data config with what the plan shows of it.
 pub type Resolved = (DataConfig, Vec<ResolvedOption>);
+
+/// What becomes of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowUse {
+    /// Texts, and then tokens.
+    Text,
+    /// Whoever reads them knows their columns, so that nothing need be said of their text.
+    Columns,
+}
+
+/// What a metric is measured on, and in batches of how many rows.
+pub(super) type Evaluated = (MetricData, usize);
 
 impl<'n> DataConfigs<'n> {
     pub(super) fn read(
@@ -105,6 +120,27 @@ impl<'n> DataConfigs<'n> {
         consumer: Consumer<'_>,
         findings: &mut Findings,
     ) -> Option<Resolved> {
+        self.with(found, findings, |shape, findings| shape.resolve(self, RowUse::Text, consumer, findings))
+    }
+
+    /// The same for a metric.
+    pub(super) fn evaluated(
+        &self,
+        found: &GivenOption<'_>,
+        rows: RowUse,
+        consumer: Consumer<'_>,
+        findings: &mut Findings,
+    ) -> Option<Evaluated> {
+        self.with(found, findings, |shape, findings| shape.evaluated(self, rows, consumer, findings))
+    }
+
+    /// Reads whatever an option refers to.
+    fn with<T>(
+        &self,
+        found: &GivenOption<'_>,
+        findings: &mut Findings,
+        read: impl FnOnce(&Components<'_>, &mut Findings) -> Option<T>,
+    ) -> Option<T> {
         match &found.node.value {
             NodeValue::Text(name) => {
                 let names = || self.entries.iter().map(|entry| entry.name.as_str());
@@ -121,12 +157,11 @@ impl<'n> DataConfigs<'n> {
                     return None;
                 };
                 self.used.borrow_mut().insert(name.clone());
-                shape.resolve(self, consumer, findings)
+                read(shape, findings)
             }
             NodeValue::Object(_) => {
                 let name = found.node.get("name").and_then(Node::as_text).unwrap_or(found.opt.name);
-                Components::read(name, found.node, found.path.clone(), findings)
-                    .resolve(self, consumer, findings)
+                read(&Components::read(name, found.node, found.path.clone(), findings), findings)
             }
             _ => {
                 let message = format!("expected the name of a data config, found {}", found.node.describe());
@@ -142,7 +177,7 @@ impl<'n> DataConfigs<'n> {
         for entry in self.entries.iter_mut().filter(|entry| !used.contains(&entry.name)) {
             // A pass of Olive's that is not implemented may well use it.
             if all_implemented {
-                let message = format!("no pass uses the data config `{}`", entry.name);
+                let message = format!("nothing uses the data config `{}`", entry.name);
                 findings.warn(entry.at, &entry.path, message);
             }
             let mut other = Findings::new(findings.blocks.clone());
@@ -156,13 +191,15 @@ impl<'n> DataConfigs<'n> {
 }
 
 impl<'n> Components<'n> {
-    fn read(name: &str, node: &'n Node, path: String, findings: &mut Findings) -> Components<'n> {
+    pub(super) fn read(name: &str, node: &'n Node, path: String, findings: &mut Findings) -> Components<'n> {
         let top = Fields::open(node, &path, &DATA_CONFIG, findings);
         let mut shape = Components {
             name: name.to_owned(),
             at: node.at,
             load: Fields::empty(&join(&path, "load_dataset_config"), node.at, &LOAD_DATASET),
             pre: Fields::empty(&join(&path, "pre_process_data_config"), node.at, &PRE_PROCESS),
+            post: Fields::empty(&join(&path, "post_process_data_config"), node.at, &POST_PROCESS),
+            loader: Fields::empty(&join(&path, "dataloader_config"), node.at, &DATALOADER),
             path,
             top,
         };
@@ -170,9 +207,12 @@ impl<'n> Components<'n> {
         shape.top.resolve(Era::New, findings);
         shape.load.blind = shape.top.misspells("load_dataset_config");
         shape.pre.blind = shape.top.misspells("pre_process_data_config");
-        for (component, option) in
-            [("load_dataset", "load_dataset_config"), ("pre_process_data", "pre_process_data_config")]
-        {
+        for (component, option) in [
+            ("load_dataset", "load_dataset_config"),
+            ("pre_process_data", "pre_process_data_config"),
+            ("post_process_data", "post_process_data_config"),
+            ("dataloader", "dataloader_config"),
+        ] {
             let Some((path, node)) = shape.top.found(option).map(|found| (found.path.clone(), found.node))
             else {
                 continue;
@@ -195,6 +235,9 @@ impl<'n> Components<'n> {
         {
             shape.components(node, &path, findings);
         }
+        // Only evaluators look into these.
+        shape.post.resolve(Era::New, findings);
+        shape.loader.resolve(Era::New, findings);
         shape
     }
 
@@ -210,7 +253,8 @@ impl<'n> Components<'n> {
         let fields = match component {
             "load_dataset" => &mut self.load,
             "pre_process_data" => &mut self.pre,
-            "post_process_data" | "dataloader" => return,
+            "post_process_data" => &mut self.post,
+            "dataloader" => &mut self.loader,
             _ => {
                 let hint = nearest(component, COMPONENTS).map_or_else(
                     || format!("the components are {}", list_names(COMPONENTS)),
@@ -228,10 +272,11 @@ impl<'n> Components<'n> {
         fields.absorb(entries, path, false, findings);
     }
 
-    /// Checks everything; what is refused only matters for data that a pass uses.
-    fn resolve(
+    /// Checks everything; what is refused only matters for data that something uses.
+    pub(super) fn resolve(
         &self,
         all: &DataConfigs<'_>,
+        rows: RowUse,
         consumer: Consumer<'_>,
         findings: &mut Findings,
     ) -> Option<Resolved> {
@@ -241,8 +286,10 @@ impl<'n> Components<'n> {
         self.container(findings);
         let mut load_values = self.load.resolve(era, findings);
         let load = self.load_dataset(&mut load_values, all, consumer, findings);
+        // Where the text is not used, its defaults are of no account.
+        let era = if rows == RowUse::Columns { Era::New } else { era };
         let mut pre_values = self.pre.resolve(era, findings);
-        let pre = self.text_generation(&mut pre_values, era, findings);
+        let pre = self.text_generation(&mut pre_values, rows, era, findings);
         if findings.errors.len() > errors {
             return None;
         }
@@ -267,7 +314,7 @@ impl<'n> Components<'n> {
                 );
             }
             Some((node, _)) => {
-                let message = format!("training needs a `HuggingfaceContainer`, found {}", node.describe());
+                let message = format!("a `HuggingfaceContainer` reads rows, found {}", node.describe());
                 findings.error(node.at, path, message, None);
             }
         }

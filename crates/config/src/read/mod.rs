@@ -6,6 +6,7 @@ mod azureml_system;
 pub(crate) mod context;
 mod data;
 mod dataset;
+mod evaluators;
 mod flows;
 mod model;
 mod passes;
@@ -17,13 +18,13 @@ mod text;
 use crate::data::DataPlaces;
 use crate::fields::Fields;
 use crate::findings::Findings;
-use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
 use crate::origin::{Era, Origin};
 use crate::run_config::RunConfig;
 use crate::tables::{CACHE_CONFIG, CacheConfig, EngineConfig, ROOT, RootOptions};
 use crate::values::Values;
 use azureml_client::ClientBlock;
+use evaluators::{EvaluatorContext, Evaluators};
 use registry::{ConfiguredPass, Registry};
 use std::path::Path;
 use system::Role;
@@ -52,7 +53,9 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let host = systems.reference(fields.found("host"), Role::Host, findings);
     let target = systems.reference(fields.found("target"), Role::Target, findings);
     let data = data::DataConfigs::read(&fields, data_root, places, model.era, findings);
-    evaluators(&fields, findings);
+    let evaluators = Evaluators::read(&fields, findings);
+    let context = EvaluatorContext { data: &data, consumer: systems.consumer(host.as_deref()) };
+    let evaluator = evaluators.reference(fields.found("evaluator"), context, findings);
     search(&fields, findings);
 
     let target_origin = match fields.found("target") {
@@ -63,6 +66,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let surroundings = passes::Surroundings {
         model: &model,
         data: &data,
+        evaluators: &evaluators,
         host: host.as_deref(),
         target: target.as_deref(),
         target_origin,
@@ -74,12 +78,17 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         let users = users.map(|pass| systems.consumer(pass.host.as_deref().or(host.as_deref())));
         model.check_users(&users.collect::<Vec<_>>(), findings);
     }
+    let context = EvaluatorContext { data: &data, consumer: systems.consumer(host.as_deref()) };
+    evaluators.check_unused(context, passes.all_implemented, findings);
     data.check_unused(passes.all_implemented, findings);
 
     if model.input.is_none() && findings.none() {
         findings.error(root.at, "input_model", "the input model cannot be read", None);
     }
     let remote = [host, target].map(|system| system.filter(|_| !local));
+    if let Some(evaluator) = evaluator {
+        values.attach("evaluator", evaluator);
+    }
     let engine = engine(&fields, &mut values, remote, findings);
     Some(RunConfig {
         path: file.to_owned(),
@@ -122,31 +131,6 @@ fn engine(
         }
     }
     EngineConfig::read(values)
-}
-
-/// Evaluators are not run, so only their form and the references to them are checked.
-fn evaluators(fields: &Fields<'_>, findings: &mut Findings) {
-    let mut names = Vec::new();
-    if let Some(found) = fields.found("evaluators") {
-        match found.node.as_object() {
-            Some(entries) => names.extend(entries.iter().map(|entry| entry.key.as_str())),
-            None => {
-                let message = format!("expected evaluators by name, found {}", found.node.describe());
-                findings.error(found.node.at, &found.path, message, None);
-            }
-        }
-    }
-    let Some(found) = fields.found("evaluator") else { return };
-    if let Some(name) = found.node.as_text()
-        && !names.contains(&name)
-        && (fields.lacks("evaluators") || fields.found("evaluators").is_some())
-    {
-        let hint = nearest(name, names.iter().copied()).map_or_else(
-            || format!("`evaluators` has {}", list_names(names.iter().copied())),
-            |near| format!("did you mean `{near}`?"),
-        );
-        findings.error(found.node.at, &found.path, format!("there is no evaluator `{name}`"), Some(hint));
-    }
 }
 
 /// Null, false and {} turn the search off.

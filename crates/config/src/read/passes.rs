@@ -2,6 +2,7 @@
 
 use super::context::PassContext;
 use super::data::DataConfigs;
+use super::evaluators::{EvaluatorContext, Evaluators};
 use super::model::ModelFacts;
 use super::registry::{PassDefinition, Registry};
 use super::system::{Role, Systems};
@@ -19,6 +20,7 @@ use olive_core::InnerPath;
 pub(super) struct Surroundings<'a, 'n> {
     pub(super) model: &'a ModelFacts<'n>,
     pub(super) data: &'a DataConfigs<'n>,
+    pub(super) evaluators: &'a Evaluators<'n>,
     /// Runs the passes that name no host.
     pub(super) host: Option<&'a str>,
     pub(super) target: Option<&'a str>,
@@ -182,6 +184,11 @@ fn read_pass<'n, P: ?Sized>(
     let values = fields.resolve(era, findings);
     let host = systems.reference(fields.found("host"), Role::Host, findings);
     let PassSurroundings { clean_run_cache } = PassSurroundings::read(&values)?;
+    let evaluation = EvaluatorContext {
+        data: surroundings.data,
+        consumer: systems.consumer(host.as_deref().or(surroundings.host)),
+    };
+    let evaluator = surroundings.evaluators.reference(fields.found("evaluator"), evaluation, findings);
     let context = PassContext {
         era,
         model: surroundings.model,
@@ -197,6 +204,7 @@ fn read_pass<'n, P: ?Sized>(
         pass,
         host: host.filter(|_| !systems.local()),
         clean_run_cache,
+        evaluator,
         era,
         resolved,
         position: place.entry.at.or(place.node.at),

@@ -147,7 +147,7 @@ fn or(names: &[String]) -> String {
 fn collect(block: &'static Block, blocks: &mut Vec<&'static Block>) {
     blocks.push(block);
     for opt in block.options() {
-        if let Kind::Block(inner) = opt.kind {
+        if let Kind::Block(inner) | Kind::Blocks(inner) = opt.kind {
             collect(inner, blocks);
         }
     }

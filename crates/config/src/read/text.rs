@@ -1,6 +1,6 @@
 //! `pre_process_data_config`: how rows become token blocks.
 
-use super::data::Components;
+use super::data::{Components, RowUse};
 use crate::data::{LossOn, Strategy, TextGeneration, TextSource};
 use crate::findings::Findings;
 use crate::origin::Era;
@@ -13,6 +13,7 @@ impl Components<'_> {
     pub(super) fn text_generation(
         &self,
         values: &mut Values,
+        rows: RowUse,
         era: Era,
         findings: &mut Findings,
     ) -> Option<TextGeneration> {
@@ -24,7 +25,10 @@ impl Components<'_> {
                 findings.error(found.node.at, &found.path, message, Some(hint.into()));
             }
         }
-        let source = self.source(values, era, findings);
+        let source = match rows {
+            RowUse::Text => self.source(values, era, findings),
+            RowUse::Columns => Some(TextSource::Columns(Vec::new())),
+        };
         let strategy: Strategy = values.choice("strategy").unwrap_or(Strategy::Join);
         let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
         let packs = strategy == Strategy::Pack;
@@ -32,7 +36,7 @@ impl Components<'_> {
         let response_template =
             values.text("response_template").filter(|text| !text.is_empty()).map(str::to_owned);
         let chat = matches!(source, Some(TextSource::ChatTemplate { .. }));
-        if loss_on == LossOn::Completion && response_template.is_none() && !chat {
+        if rows == RowUse::Text && loss_on == LossOn::Completion && response_template.is_none() && !chat {
             let message = "where a completion begins is not said";
             let hint = "give `response_template`, for example \"### Answer:\", or use `chat_template`";
             values.error("loss_on", message, Some(hint.into()), findings);

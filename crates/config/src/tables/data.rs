@@ -1,7 +1,8 @@
 //! `data_configs`: which rows, and how they become token blocks.
 
 use crate::data::{BLOCKS, LENGTH, LOAD, READER, READER_UNUSED, SOURCE, STRATEGY, UNUSED};
-use crate::option::{Block, Kind, Opt, Special};
+use crate::option::{BOOL, Block, Kind, Opt, Special, at_least};
+use crate::options;
 use crate::origin::Era;
 use serde_json::json;
 
@@ -11,12 +12,16 @@ pub(crate) static DATA_CONFIG: Block = Block {
     wrapper: None,
     outer: &[],
     parts: &[&[
-        Opt::new("name", Kind::Text, "Name under which passes refer to it."),
+        Opt::new("name", Kind::Text, "Name under which passes and metrics refer to it."),
         Opt::new("type", Kind::Text, "Kind of container; `HuggingfaceContainer` is the one that reads data."),
         Opt::new("load_dataset_config", Kind::Block(&LOAD_DATASET), "Which rows."),
         Opt::new("pre_process_data_config", Kind::Block(&PRE_PROCESS), "How rows become token blocks."),
-        Opt::new("post_process_data_config", Kind::Block(&POST_PROCESS), "For evaluation.").quiet(),
-        Opt::new("dataloader_config", Kind::Block(&DATALOADER), "For evaluation.").quiet(),
+        Opt::new(
+            "post_process_data_config",
+            Kind::Block(&POST_PROCESS),
+            "What evaluators take of the model's outputs.",
+        ),
+        Opt::new("dataloader_config", Kind::Block(&DATALOADER), "Batches of evaluators."),
         Opt::new(
             "params_config",
             Kind::Block(&LEGACY_PARAMS),
@@ -74,26 +79,37 @@ pub(crate) static PRE_PROCESS: Block = Block {
 
 pub(crate) static POST_PROCESS: Block = Block {
     name: "post_process_data_config",
-    doc: "Post-processing for evaluation. Not used: evaluators are not run.",
+    doc: "What evaluators take of the model's outputs: the logits.",
     wrapper: Some("params"),
     outer: COMPONENT_TYPE,
     parts: &[],
-    open: Some("evaluators are not run"),
+    open: Some("the logits are taken as they are"),
 };
 
 pub(crate) static DATALOADER: Block = Block {
     name: "dataloader_config",
-    doc: "Batches for evaluation. Not used: training has its own batch sizes.",
+    doc: "Batches of evaluators. Training has batch sizes of its own.",
     wrapper: Some("params"),
     outer: COMPONENT_TYPE,
-    parts: &[&[
-        Opt::new("batch_size", Kind::Any, "Rows per batch.").quiet(),
-        Opt::new("shuffle", Kind::Any, "Shuffle rows.").quiet(),
-        Opt::new("drop_last", Kind::Any, "Drop an incomplete batch.").quiet(),
-        Opt::new("num_workers", Kind::Any, "Worker processes.").quiet(),
-    ]],
-    open: Some("training has its own batch sizes"),
+    parts: &[DATALOADER_OPTIONS],
+    open: Some("batches are rows in the order of the data"),
 };
+
+options! {
+    /// Batches of evaluators.
+    pub struct DataloaderOptions {
+        DATALOADER_OPTIONS {
+            /// Rows per batch.
+            pub batch_size: usize = at_least(1), default("1");
+            /// Shuffle rows, on whose order no value depends.
+            - "shuffle" = Kind::Any, quiet();
+            /// Drop an incomplete batch.
+            - "drop_last" = BOOL, quiet();
+            /// Worker processes.
+            - "num_workers" = Kind::Any, quiet();
+        }
+    }
+}
 
 /// Datasets by name.
 pub(crate) static DATA_CONFIGS: Special = Special::unchecked("a list", || {

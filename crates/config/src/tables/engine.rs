@@ -1,12 +1,14 @@
 //! `engine`, whose options may also stand at the top level.
 
 use super::system::SYSTEM;
+use crate::evaluators::Evaluator;
 use crate::option::{BOOL, Block, Kind, Special, TEXT, TEXTS};
 use crate::options;
 use crate::origin::Era;
 use crate::values::Setting;
 use serde_json::json;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 const SEVERITY: Kind = Kind::Int { min: 0, max: 4 };
 
@@ -20,8 +22,8 @@ options! {
             /// System that the result is made for; its accelerator decides for which execution provider ModelBuilder
             /// builds.
             pub target: Option<String> = Kind::Special(&SYSTEM) => system_name;
-            /// Evaluator of the final model.
-            - "evaluator" = Kind::Any, ignored("evaluators are not run");
+            /// What is measured of the result: a name in `evaluators`, or an evaluator.
+            pub evaluator: Option<Arc<Evaluator>>;
             /// Search over pass options; false for none.
             - "search_strategy" = Kind::Special(&SEARCH_STRATEGY);
             /// Folder that keeps the result of every pass.
@@ -39,8 +41,8 @@ options! {
             /// Prefix of the names in the output folder.
             - "output_name" = TEXT,
                 ignored("files keep the names that ONNX Runtime and transformers look for");
-            /// Evaluate the input model too.
-            - "evaluate_input_model" = BOOL, quiet();
+            /// Measure the input model as well, if there is an evaluator here.
+            pub evaluate_input_model: bool, default("true");
             /// Plot the results of a search.
             - "plot_pareto_frontier" = BOOL, ignored_unless("false", "nothing is searched");
             /// Pack the result into an archive.

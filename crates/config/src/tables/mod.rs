@@ -7,7 +7,9 @@ mod pass;
 mod root;
 mod system;
 
-pub(crate) use data::{DATA_CONFIG, DATALOADER, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS};
+pub(crate) use data::{
+    DATA_CONFIG, DATALOADER, DataloaderOptions, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS,
+};
 pub use engine::EngineConfig;
 pub(crate) use engine::{CACHE_CONFIG, CacheConfig};
 pub(crate) use model::{HF_CONFIG, HF_MODEL, HfConfig, HfModelOptions, LOAD_KWARGS, LoadKwargs, ONNX_MODEL};
@@ -22,6 +24,9 @@ pub(crate) use system::{
 use crate::azureml::{
     AML_DOCKER_CONFIG, AML_ENVIRONMENT_CONFIG, AZUREML_CLIENT, AZUREML_DATASTORE, AZUREML_JOB_OUTPUT,
     AZUREML_MODEL, AZUREML_REGISTRY_MODEL, DEFAULT_AUTH_PARAMS, JOB_RESOURCES,
+};
+use crate::evaluators::{
+    DUMMY_DATA, EVALUATOR, GOAL, LM_EVALUATOR, METRIC, METRIC_CONFIG, MTEB_EVALUATOR, SUB_METRIC,
 };
 use crate::option::Block;
 
@@ -44,6 +49,14 @@ pub(crate) const BEFORE_PASSES: &[&Block] = &[
     &POST_PROCESS,
     &DATALOADER,
     &LEGACY_PARAMS,
+    &EVALUATOR,
+    &METRIC,
+    &SUB_METRIC,
+    &METRIC_CONFIG,
+    &GOAL,
+    &DUMMY_DATA,
+    &LM_EVALUATOR,
+    &MTEB_EVALUATOR,
 ];
 
 /// Blocks that it has after them.

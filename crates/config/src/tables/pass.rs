@@ -1,8 +1,11 @@
 //! What all passes have, and which of them only Olive has.
 
 use super::system::SYSTEM;
+use crate::evaluators::Evaluator;
 use crate::option::{BOOL, Kind, TEXT};
 use crate::options;
+use crate::statement::OptionValue;
+use std::sync::Arc;
 
 /// Stands in documentation for the types of passes that the program has.
 pub(crate) const PASS_TYPES: &str = "{passes}";
@@ -15,8 +18,8 @@ options! {
             - "type" = TEXT, required();
             /// System that runs this pass; the engine's host if absent.
             - "host" = Kind::Special(&SYSTEM);
-            /// Evaluator of this pass.
-            - "evaluator" = Kind::Any, ignored("evaluators are not run");
+            /// What is measured of this pass's result, instead of what the engine's evaluator says.
+            - "evaluator" = <Arc<Evaluator> as OptionValue>::KIND;
             /// Whether search leaves this pass alone.
             - "disable_search" = BOOL, ignored_unless("true", "nothing is searched");
             /// Run the pass again even if its result is in the cache.

@@ -37,10 +37,10 @@ options! {
             - "systems" = Kind::Special(&SYSTEMS);
             /// Prefix of all relative `data_dir` and `data_files`.
             pub data_root: Option<String>;
-            /// Named datasets for the passes that train.
+            /// Named datasets for passes and metrics.
             - "data_configs" = Kind::Special(&DATA_CONFIGS);
             /// Named evaluators.
-            - "evaluators" = Kind::Special(&EVALUATORS), quiet();
+            - "evaluators" = Kind::Special(&EVALUATORS);
             /// The steps, by name, in the order in which they run.
             - "passes" = Kind::Special(&PASSES), required();
             /// Lists of pass names, each a flow of its own.
@@ -72,5 +72,7 @@ pub(crate) static PASS_FLOWS: Special =
     Special::unchecked("lists of names", || json!({"type": ["array", "null"], "items": texts_schema()}));
 
 /// Evaluators by name.
-pub(crate) static EVALUATORS: Special =
-    Special::unchecked("an object by name", || json!({"type": ["object", "null"]}));
+pub(crate) static EVALUATORS: Special = Special::unchecked(
+    "an object by name",
+    || json!({"type": ["object", "null"], "additionalProperties": {"$ref": "#/$defs/any_evaluator"}}),
+);
