@@ -2,10 +2,12 @@
 
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+
+type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Opens a file for reading. A pipe or a device is refused at once, where opening it could wait for ever.
 ///
@@ -35,15 +37,56 @@ pub fn read_to_string(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Reads a piece, as [`Read::read`] does; where a signal interrupts that, it is done again.
+/// Does what the standard library does not do again where a signal interrupts it.
+///
+/// # Errors
+/// Those of the call.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
+/// Reads a piece, as [`Read::read`] does, whatever signals come.
 ///
 /// # Errors
 /// It cannot be read.
 pub fn read_piece(from: &mut impl Read, piece: &mut [u8]) -> Result<usize> {
+    uninterrupted(|| from.read(piece))
+}
+
+/// Copies the content and the rights of a file, as [`std::fs::copy`] does, whatever signals come.
+///
+/// # Errors
+/// It cannot be read, or the copy not be written.
+pub fn copy(from: &Path, to: &Path) -> Result<u64> {
+    uninterrupted(|| std::fs::copy(from, to))
+}
+
+/// Takes the lock on an open file without waiting, whatever signals come. Others see it until the file is closed.
+///
+/// # Errors
+/// Somebody else has it, or the file system has no locks.
+pub fn try_lock(file: &File) -> Result<(), TryLockError> {
+    locked(|| file.try_lock())
+}
+
+/// The same of a lock that several may share.
+///
+/// # Errors
+/// As [`try_lock`].
+pub fn try_lock_shared(file: &File) -> Result<(), TryLockError> {
+    locked(|| file.try_lock_shared())
+}
+
+fn locked(mut call: impl FnMut() -> Result<(), TryLockError>) -> Result<(), TryLockError> {
     loop {
-        match from.read(piece) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            read => return read,
+        match call() {
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }
@@ -93,7 +136,7 @@ pub fn partial(folder: &Path) -> Result<NamedTempFile> {
     loop {
         let made =
             tempfile::Builder::new().prefix(PARTIAL).permissions(permissions.clone()).tempfile_in(folder)?;
-        match made.as_file().try_lock() {
+        match try_lock(made.as_file()) {
             Err(TryLockError::WouldBlock) => {}
             // Where files cannot be locked, none is removed either.
             Ok(()) | Err(TryLockError::Error(_)) if made.as_file().metadata()?.nlink() > 0 => {
@@ -109,7 +152,7 @@ pub fn partial(folder: &Path) -> Result<NamedTempFile> {
 pub fn remove_partial(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_abandoned = || open(&path).map_or(true, |file| file.try_lock().is_ok());
+        let is_abandoned = || open(&path).map_or(true, |file| try_lock(&file).is_ok());
         if entry.file_name().to_string_lossy().starts_with(PARTIAL) && (path.is_symlink() || is_abandoned()) {
             let _ = std::fs::remove_file(&path);
         }
@@ -153,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_read_is_done_again() {
+    fn what_a_signal_interrupts_is_done_again() {
         struct Signalled(bool);
         impl Read for Signalled {
             fn read(&mut self, piece: &mut [u8]) -> Result<usize> {
@@ -166,6 +209,9 @@ mod tests {
         }
         let mut piece = [0; 2];
         assert_eq!((read_piece(&mut Signalled(true), &mut piece).unwrap(), piece), (1, [7, 0]));
+        let mut answers = [Err(TryLockError::Error(ErrorKind::Interrupted.into())), Ok(())].into_iter();
+        assert!(locked(|| answers.next().unwrap()).is_ok());
+        assert!(matches!(locked(|| Err(TryLockError::WouldBlock)), Err(TryLockError::WouldBlock)));
     }
 
     #[test]

@@ -296,7 +296,7 @@ impl<'a> Download<'a> {
         let arrived = || std::fs::metadata(partial(blob)).map_or(0, |meta| meta.len());
         let mut seen = arrived();
         loop {
-            match file.try_lock() {
+            match file::try_lock(&file) {
                 Ok(()) => return Ok(file),
                 // A file system without locks: as `huggingface_hub` does, go without.
                 Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
@@ -535,7 +535,7 @@ fn link(blob: &Path, link: &Path) -> olive_core::Result<()> {
         }
     }
     #[cfg(not(unix))]
-    std::fs::hard_link(blob, link).or_else(|_| std::fs::copy(blob, link).map(|_| ())).at("link", link)
+    std::fs::hard_link(blob, link).or_else(|_| file::copy(blob, link).map(|_| ())).at("link", link)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ pub fn add_metadata(model: &Path, options: &BuildOptions, dir: &Path) -> Result<
     let adapters = names_in(model, "onnx_adapter")?;
     for name in data.iter().chain(&adapters).chain([&filename]) {
         let from = model.join(name);
-        std::fs::copy(&from, dir.join(name)).at("copy", &from)?;
+        file::copy(&from, &dir.join(name)).at("copy", &from)?;
     }
     write(&folder, options, &Interface { filename, position_ids, share_buffer: false }, dir)
 }

@@ -31,7 +31,7 @@ pub(crate) fn fetch(
     std::fs::create_dir_all(cache).map_err(|e| failed("the cache folder cannot be made", &e))?;
     let lock = file::open_lock(&cache.join("onnxruntime.lock"))
         .map_err(|e| failed("the lock cannot be made", &e))?;
-    lock.lock().map_err(|e| failed("the lock cannot be taken", &e))?;
+    file::uninterrupted(|| lock.lock()).map_err(|e| failed("the lock cannot be taken", &e))?;
     if target.is_dir() {
         return Ok(());
     }

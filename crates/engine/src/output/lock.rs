@@ -17,7 +17,7 @@ pub(super) fn take(dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> R
     loop {
         std::fs::create_dir_all(dir).at("create", dir)?;
         let folder = File::open(dir).at("open", dir)?;
-        match folder.try_lock() {
+        match file::try_lock(&folder) {
             Ok(()) if file::is_at(&folder, dir) => return Ok(folder),
             // It was removed and made again in between.
             Ok(()) => continue,

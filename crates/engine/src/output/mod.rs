@@ -403,7 +403,7 @@ fn place(from: &Path, to: &Path, bytes: u64, unlinked: Unlinked) -> Result<()> {
         Unlinked::PointedTo if bytes >= COPY_BELOW => {
             std::os::unix::fs::symlink(absolute(from), &temporary).at("link", from)?;
         }
-        _ => std::fs::copy(from, &temporary).at("copy", from).map(drop)?,
+        _ => file::copy(from, &temporary).at("copy", from).map(drop)?,
     }
     std::fs::rename(&temporary, to).at("write", to)?;
     // Renaming one link of a file over another does nothing.

@@ -28,7 +28,7 @@ pub use prune::NEWEST;
 pub use recorder::RunRecorder;
 
 use crate::WorkflowOutcome;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use serde::de::DeserializeOwned;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,7 @@ impl RunRecord {
 
     /// Whether the process that writes this record is there. True where that cannot be known.
     fn is_alive(&self) -> bool {
-        match File::open(self.dir.join(EVENTS)).map(|events| events.try_lock_shared()) {
+        match File::open(self.dir.join(EVENTS)).map(|events| file::try_lock_shared(&events)) {
             Ok(Ok(())) => false,
             Ok(Err(TryLockError::WouldBlock | TryLockError::Error(_))) => true,
             Err(_) => false,

@@ -66,7 +66,7 @@ impl RunRecorder {
         };
         let (events, metrics) = (open(EVENTS)?, open(METRICS)?);
         // Where files cannot be locked, a run that died cannot be told from one that goes on; no more is lost.
-        let _ = events.try_lock();
+        let _ = file::try_lock(&events);
         publish(&dir.join(PLAN), plan)?;
         publish(&dir.join(RUN), &run)?;
         let mut writer = Box::new(Writer { dir, run, events, metrics, pass: String::new(), problem: None });
