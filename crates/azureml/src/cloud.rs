@@ -6,6 +6,7 @@
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::safe_url::SafeUrl;
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 
 /// The version of the control plane's interface that requests ask for.
@@ -49,6 +50,8 @@ struct Facts {
     machine_learning: &'static str,
     /// What the names of data planes of Azure ML end with.
     data_plane: &'static str,
+    /// The same of the control planes of registries.
+    registries: &'static str,
     storage: &'static str,
     vault: &'static str,
     registry_discovery: &'static str,
@@ -59,6 +62,7 @@ const PUBLIC: Facts = Facts {
     authority: "https://login.microsoftonline.com",
     machine_learning: "https://ml.azure.com",
     data_plane: "api.azureml.ms",
+    registries: "experiments.azureml.net",
     storage: "core.windows.net",
     vault: "vault.azure.net",
     registry_discovery: "https://eastus.api.azureml.ms",
@@ -69,6 +73,7 @@ const US_GOVERNMENT: Facts = Facts {
     authority: "https://login.microsoftonline.us",
     machine_learning: "https://ml.azure.us",
     data_plane: "api.ml.azure.us",
+    registries: "api.ml.azure.us",
     storage: "core.usgovcloudapi.net",
     vault: "vault.usgovcloudapi.net",
     registry_discovery: "https://usgovarizona.api.ml.azure.us",
@@ -79,6 +84,7 @@ const CHINA: Facts = Facts {
     authority: "https://login.chinacloudapi.cn",
     machine_learning: "https://ml.azure.cn",
     data_plane: "api.ml.azure.cn",
+    registries: "api.ml.azure.cn",
     storage: "core.chinacloudapi.cn",
     vault: "vault.azure.cn",
     registry_discovery: "https://chinaeast2.api.ml.azure.cn",
@@ -225,6 +231,23 @@ impl Endpoints {
         })
     }
 
+    /// The container in which a blob lies, by its address, and the name of the blob there; `None` if it is no such address.
+    pub fn container_of(&self, blob: &Url) -> Option<(Url, String)> {
+        // Where one address stands for all accounts, the account is a part of the path.
+        let above = match self.blob.as_ref().filter(|base| same_place(base, blob)) {
+            Some(base) => base.path().split('/').filter(|part| !part.is_empty()).count() + 1,
+            None => 0,
+        };
+        let path = percent_decode_str(blob.path()).decode_utf8().ok()?;
+        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let (container, name) = parts.split_at_checked(above + 1)?;
+        let mut url = blob.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        url.set_path(&container.join("/"));
+        Some((url, name.join("/")))
+    }
+
     /// Where the addresses of a registry are asked for.
     pub fn registry_discovery(&self) -> &Url {
         &self.registry_discovery
@@ -250,6 +273,7 @@ impl Endpoints {
                     || same_place(url, &self.registry_discovery)
                     || is_within(host, facts.arm)
                     || is_within(host, facts.data_plane)
+                    || is_within(host, facts.registries)
             }
             Scope::Storage => is_within(host, facts.storage),
             Scope::KeyVault => {
@@ -352,6 +376,8 @@ mod tests {
             ("https://westeurope.management.azure.com/x", Scope::Arm, true),
             ("https://eastus.api.azureml.ms/history", Scope::Arm, true),
             ("https://eastus.api.azureml.ms:8443/history", Scope::Arm, false),
+            ("https://cert-eastus.experiments.azureml.net/mferp", Scope::Arm, true),
+            ("https://cert-eastus.experiments.azureml.net/mferp", Scope::Storage, false),
             ("https://management.azure.com.evil.example/", Scope::Arm, false),
             ("https://evilmanagement.azure.com/", Scope::Arm, false),
             ("https://evilapi.azureml.ms/", Scope::Arm, false),
@@ -367,6 +393,23 @@ mod tests {
         for (address, scope, expected) in table {
             assert_eq!(trusts(&public, address, scope), expected, "{address} {scope:?}");
         }
+    }
+
+    #[test]
+    fn the_container_of_a_blob_is_the_first_part_of_its_path() {
+        let parts = |endpoints: &Endpoints, address: &str| {
+            let found = endpoints.container_of(&Url::parse(address).unwrap());
+            found.map(|(container, name)| (container.to_string(), name))
+        };
+        let public = endpoints(&[], PlainHttp::Refused).unwrap();
+        let of = |container: &str, name: &str| Some((container.to_owned(), name.to_owned()));
+        let address = "https://acct.blob.core.windows.net/con/a%20b/model?sig=x";
+        assert_eq!(parts(&public, address), of("https://acct.blob.core.windows.net/con", "a b/model"));
+        let replaced = endpoints(&[(BLOB_URL, "http://127.0.0.1:1/blob")], PlainHttp::Loopback).unwrap();
+        let local = "http://127.0.0.1:1/blob/acct/con/model";
+        assert_eq!(parts(&replaced, local), of("http://127.0.0.1:1/blob/acct/con", "model"));
+        assert_eq!(parts(&replaced, address), parts(&public, address));
+        assert_eq!(parts(&replaced, "http://127.0.0.1:1/blob"), None);
     }
 
     #[test]

@@ -53,6 +53,56 @@ pub async fn kind_of(container: &Container, path: &str) -> Result<Option<PathKin
     Ok(container.has_any(&format!("{path}/")).await?.then_some(PathKind::Folder))
 }
 
+/// The file or the folder under a path, as it is at one moment.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    pub kind: PathKind,
+    /// Each with its name in the folder that it is downloaded into.
+    blobs: Vec<(Listed, String)>,
+}
+
+impl Contents {
+    /// What there is under a path.
+    ///
+    /// # Errors
+    /// There is nothing, the service refuses, or nobody answers.
+    pub async fn find(container: &Container, path: &str) -> Result<Contents> {
+        let kind = kind_of(container, path).await?.ok_or_else(|| missing(container, path))?;
+        let blobs = match kind {
+            PathKind::File => file(container, path).await?,
+            PathKind::Folder => folder(container, path).await?,
+        };
+        Ok(Contents { kind, blobs })
+    }
+
+    /// The names of the files, parted by `/`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.blobs.iter().map(|(_, name)| name.as_str())
+    }
+
+    /// Changes whenever a file comes, goes or is written: a hash of names, sizes and tags.
+    pub fn state(&self) -> String {
+        let mut hash = Sha256::new();
+        for (blob, name) in &self.blobs {
+            hash.update(format!("{name}\n{}\n{}\n", blob.size, blob.tag));
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Downloads it into a folder, in place of files of the same names.
+    ///
+    /// # Errors
+    /// As for [`download_folder`]; also where a file is not there any more as it was.
+    pub async fn download(
+        &self,
+        container: &Container,
+        target: &Path,
+        progress: Progress<'_>,
+    ) -> Result<Downloaded> {
+        fetch(container, self.blobs.clone(), target, progress).await
+    }
+}
+
 /// Downloads the file or the folder under a path, whichever there is, into a folder.
 ///
 /// # Errors
@@ -63,11 +113,7 @@ pub async fn download(
     target: &Path,
     progress: Progress<'_>,
 ) -> Result<Downloaded> {
-    match kind_of(container, path).await? {
-        Some(PathKind::File) => download_file(container, path, target, progress).await,
-        Some(PathKind::Folder) => download_folder(container, path, target, progress).await,
-        None => Err(missing(container, path)),
-    }
+    Contents::find(container, path).await?.download(container, target, progress).await
 }
 
 /// Downloads everything below a path into a folder, in place of files of the same names.
@@ -81,19 +127,7 @@ pub async fn download_folder(
     target: &Path,
     progress: Progress<'_>,
 ) -> Result<Downloaded> {
-    let prefix = match path.trim_end_matches('/') {
-        "" => String::new(),
-        path => format!("{path}/"),
-    };
-    let blobs = files_of(container.list(&prefix).await?);
-    if blobs.is_empty() {
-        return Err(missing(container, path));
-    }
-    let named = blobs.into_iter().map(|blob| {
-        let name = blob.name[prefix.len()..].to_owned();
-        (blob, name)
-    });
-    fetch(container, named.collect(), target, progress).await
+    fetch(container, folder(container, path).await?, target, progress).await
 }
 
 /// Downloads one blob into a folder, under the last part of its name.
@@ -106,10 +140,33 @@ pub async fn download_file(
     target: &Path,
     progress: Progress<'_>,
 ) -> Result<Downloaded> {
+    fetch(container, file(container, path).await?, target, progress).await
+}
+
+/// The blobs below a path, with their names there.
+async fn folder(container: &Container, path: &str) -> Result<Vec<(Listed, String)>> {
+    let prefix = match path.trim_end_matches('/') {
+        "" => String::new(),
+        path => format!("{path}/"),
+    };
+    let blobs = files_of(container.list(&prefix).await?);
+    if blobs.is_empty() {
+        return Err(missing(container, path));
+    }
+    let named = blobs.into_iter().map(|blob| {
+        let name = blob.name[prefix.len()..].to_owned();
+        (blob, name)
+    });
+    Ok(named.collect())
+}
+
+/// A blob, with the last part of its name.
+async fn file(container: &Container, path: &str) -> Result<Vec<(Listed, String)>> {
+    let path = path.trim_end_matches('/');
     let blob = container.listed(path).await?.filter(|blob| !blob.is_folder);
     let blob = blob.ok_or_else(|| missing(container, path))?;
     let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-    fetch(container, vec![(blob, name)], target, progress).await
+    Ok(vec![(blob, name)])
 }
 
 fn missing(container: &Container, path: &str) -> Error {

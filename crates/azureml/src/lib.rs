@@ -32,6 +32,7 @@ pub mod locate;
 pub mod logs;
 pub mod operation;
 pub mod paging;
+pub mod registry;
 pub mod repetition;
 pub mod retry;
 pub mod safe_url;

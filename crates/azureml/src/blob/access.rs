@@ -103,7 +103,7 @@ impl Access {
         let credential = Arc::new(self.usable(&access).await?);
         let renewed_at = match &access {
             StoreAccess::Sas(sas) => end_of(&pairs(sas)).map(|end| (end - LEAST_LEFT).max(now + LEAST_AGE)),
-            StoreAccess::Key(_) => None,
+            StoreAccess::Key(_) | StoreAccess::Public => None,
             // The client keeps tokens, and knows when they end.
             StoreAccess::Token => Some(now),
         };
@@ -143,6 +143,7 @@ impl Access {
                 Err(Error::UntrustedHost { url: SafeUrl::from(&self.url), reason })
             }
             StoreAccess::Sas(sas) => Ok(AzureCredential::SASToken(pairs(sas))),
+            StoreAccess::Public => Ok(AzureCredential::SASToken(Vec::new())),
             StoreAccess::Key(key) => {
                 let key = AzureAccessKey::try_new(key.expose()).map_err(|_| Error::Protocol {
                     url: SafeUrl::from(&self.url),

@@ -88,6 +88,8 @@ pub enum StoreAccess {
     Key(Secret),
     /// A token of the user's, of the scope for storage.
     Token,
+    /// Nothing: everybody may read.
+    Public,
 }
 
 #[derive(Serialize)]

@@ -17,3 +17,4 @@ pub use compute::{Compute, ComputeKind, InstanceType};
 pub use datastore::{Datastore, DatastoreKind, StoreAccess};
 pub use environment::{EnvironmentImage, EnvironmentSpec};
 pub use name::Workspace;
+pub(crate) use resource::checked;

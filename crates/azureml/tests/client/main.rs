@@ -8,6 +8,7 @@ mod contract;
 mod http;
 mod jobs;
 mod keyvault;
+mod registry;
 mod runs;
 mod support;
 mod tokens;
