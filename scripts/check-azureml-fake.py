@@ -5,7 +5,7 @@ usage: check-azureml-fake.py
 needs: pip install azure-ai-ml==1.35.2 azure-keyvault-secrets==4.12.0; cargo
 
 A job with code, a file, a value and an output is submitted, watched, downloaded and registered as a model; another one fails, a third is
-cancelled, and all are listed. A secret is read that is there, and one that is not. Prints what was checked; exit code 1 at the first difference.
+cancelled, and all are listed. A model of a registry is downloaded. A secret is read that is there, and one that is not. Prints what was checked; exit code 1 at the first difference.
 """
 import contextlib
 import io
@@ -123,6 +123,17 @@ def main(sdk, folder):
     equal("model", sdk.models.get("tiny", label="latest").path, model.path)
 
 
+def registry(credential, variables, folder):
+    from azure.ai.ml import MLClient
+    from azure.ai.ml._utils import _registry_utils
+
+    _registry_utils._get_registry_discovery_endpoint_from_metadata = lambda _: variables["OLIVE_AZUREML_REGISTRY_URL"]
+    models = MLClient(credential, registry_name="models-of-all", enable_telemetry=False).models
+    equal("model of a registry", models.get("shared", "1").type, "custom_model")
+    models.download("shared", "1", folder / "shared")
+    equal("its file", [path.read_text() for path in (folder / "shared").rglob("config.json")], ["{}"])
+
+
 def secrets(credential, variables):
     from azure.core.exceptions import ResourceNotFoundError
     from azure.keyvault.secrets import SecretClient
@@ -144,6 +155,7 @@ if __name__ == "__main__":
         with tempfile.TemporaryDirectory() as folder:
             credential, sdk = client(variables)
             secrets(credential, variables)
+            registry(credential, variables, pathlib.Path(folder))
             main(sdk, pathlib.Path(folder))
     finally:
         server.stdin.close()

@@ -4,6 +4,7 @@
 use olive_azureml_fake::FakeAzure;
 use olive_azureml_fake::command_runner::CommandRunner;
 use olive_azureml_fake::identity::MachineIdentity;
+use olive_azureml_fake::place::REGISTRY;
 use olive_azureml_fake::world::FakeOptions;
 use std::io::Read;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ fn main() -> std::io::Result<()> {
     };
     let fake = runtime.block_on(FakeAzure::start(options))?;
     fake.world().vault.set("hf-token", "hf_fake");
+    fake.world().blobs.put(REGISTRY.1, "shared/1/config.json", "{}");
     for (name, value) in fake.variables() {
         println!("{name}={value}");
     }

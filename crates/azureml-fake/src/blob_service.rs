@@ -33,6 +33,8 @@ pub struct BlobService<'a> {
     pub policy: AccountPolicy,
     /// Blobs on a page of a list.
     pub page_size: usize,
+    /// A container that everybody may read.
+    pub public: Option<&'a str>,
 }
 
 impl BlobService<'_> {
@@ -90,6 +92,7 @@ impl BlobService<'_> {
             )),
             Some("https://storage.azure.com") => Ok(()),
             Some(_) => Err(refusal(401, "InvalidAuthenticationInfo", "Invalid audience.")),
+            None if self.public == Some(container) && request.method == "GET" => Ok(()),
             None => Err(refusal(401, "NoAuthenticationInformation", "No authentication information.")),
         }
     }

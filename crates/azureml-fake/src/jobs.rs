@@ -2,7 +2,8 @@
 
 use crate::exchange::{Exchange, Reply};
 use crate::job::{Input, Job, RunningJob};
-use crate::place::{ARTIFACT_STORE, workspace_path};
+use crate::place::{ARTIFACT_STORE, Place, workspace_path};
+use crate::registry;
 use crate::runner::Outcome;
 use crate::tokens;
 use crate::workspace::{missing, resource};
@@ -117,6 +118,7 @@ fn running(world: &World, job: &Arc<Job>) -> RunningJob {
             inputs.insert(name.clone(), Input::Literal(value.to_owned()));
         } else if let Some(uri) = input["uri"].as_str() {
             let place = world.place(uri).or_else(|| world.place(&asset(uri, "modelUri")?));
+            let place = place.or_else(|| output_of(world, uri)).or_else(|| registry::place(uri));
             inputs.extend(place.map(|place| (name.clone(), Input::Files(place))));
         }
     }
@@ -124,6 +126,14 @@ fn running(world: &World, job: &Arc<Job>) -> RunningJob {
     let outputs = names.map(|name| (name.clone(), job.output(name, &world.blob_url()))).collect();
     let variables = world.job_variables();
     RunningJob { job: Arc::clone(job), blobs: Arc::clone(&world.blobs), code, inputs, outputs, variables }
+}
+
+/// What another job made, `azureml://jobs/{job}/outputs/{output}/paths/{path}`.
+fn output_of(world: &World, uri: &str) -> Option<Place> {
+    let (job, rest) = uri.strip_prefix("azureml://jobs/")?.split_once("/outputs/")?;
+    let (output, path) = rest.split_once("/paths/")?;
+    let place = world.jobs().get(job)?.output(output, &world.blob_url());
+    Some(Place { path: format!("{}/{path}", place.path.trim_end_matches('/')), ..place })
 }
 
 async fn run(world: Arc<World>, running: RunningJob) {

@@ -1,7 +1,7 @@
 //! Azure Machine Learning on this machine, for tests.
 //!
 //! [`FakeAzure::start`] opens one port that is all services at once: Entra ID and the token services of machines
-//! ([`identity`]), the control plane ([`workspace`], [`jobs`]), run history ([`history`]), blobs in memory
+//! ([`identity`]), the control plane ([`workspace`], [`jobs`]), a registry ([`registry`]), run history ([`history`]), blobs in memory
 //! ([`blob_service`]), Key Vault ([`vault`]). [`FakeAzure::variables`] are the environment variables that lead a client
 //! there. What goes wrong is said with [`faults::Fault`], what jobs do with [`runner::JobRunner`]: a script, or with
 //! [`command_runner::CommandRunner`] their own command.
@@ -20,6 +20,7 @@ pub mod identity;
 pub mod job;
 pub mod jobs;
 pub mod place;
+pub mod registry;
 pub mod router;
 pub mod runner;
 pub mod signature;

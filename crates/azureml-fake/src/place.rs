@@ -11,6 +11,9 @@ pub const BLOB_STORE: (&str, &str) = ("workspaceblobstore", "azureml-blobstore-0
 /// Where logs go.
 pub const ARTIFACT_STORE: (&str, &str) = ("workspaceartifactstore", "azureml");
 
+/// A registry, and where its models go.
+pub const REGISTRY: (&str, &str) = ("models-of-all", "registry-0001");
+
 /// The id of the workspace, which is its path as well.
 pub fn workspace_path() -> String {
     format!(

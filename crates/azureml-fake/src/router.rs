@@ -3,7 +3,8 @@
 use crate::blob_service::BlobService;
 use crate::exchange::{Exchange, Reply};
 use crate::faults::FaultKind;
-use crate::place::{ACCOUNT, workspace_path};
+use crate::place::{ACCOUNT, REGISTRY, workspace_path};
+use crate::registry::{self, RegistryAccess};
 use crate::world::World;
 use crate::{history, identity, jobs, tokens, workspace};
 use serde_json::json;
@@ -30,6 +31,7 @@ fn served(world: &Arc<World>, request: &Exchange) -> Reply {
             signatures: &world.signatures,
             policy: world.options.account,
             page_size: world.options.page_size,
+            public: (world.options.registry == RegistryAccess::Everybody).then_some(REGISTRY.1),
         };
         return service.answer(request, container, blob);
     }
@@ -61,6 +63,10 @@ fn authorized(world: &Arc<World>, request: &Exchange) -> Reply {
             "MissingApiVersionParameter",
             "The api-version query parameter is required.",
         );
+    }
+    let parts: Vec<&str> = request.path.split('/').filter(|part| !part.is_empty()).collect();
+    if let Some(reply) = registry::answer(world, request, &parts) {
+        return reply;
     }
     let base = workspace_path();
     let at = request.path.to_lowercase().find(&base.to_lowercase());

@@ -7,6 +7,7 @@ use crate::faults::Faults;
 use crate::identity::{self, MachineIdentity};
 use crate::job::Job;
 use crate::place::Place;
+use crate::registry::RegistryAccess;
 use crate::runner::{JobRunner, Script};
 use crate::signature::Signatures;
 use crate::tokens;
@@ -26,6 +27,7 @@ pub struct FakeOptions {
     pub page_size: usize,
     /// What operations ask their callers to wait, in seconds.
     pub retry_after: u32,
+    pub registry: RegistryAccess,
     /// Computes by name: what `properties` says of each.
     pub computes: BTreeMap<String, Value>,
 }
@@ -57,6 +59,7 @@ impl Default for FakeOptions {
             machine: MachineIdentity::default(),
             page_size: 2,
             retry_after: 0,
+            registry: RegistryAccess::default(),
             computes: [("gpu-cluster".to_owned(), cluster), ("arc".to_owned(), kubernetes)].into(),
         }
     }
@@ -128,6 +131,7 @@ impl World {
             ("AZURE_POD_IDENTITY_AUTHORITY_HOST", url),
             ("OLIVE_AZUREML_BLOB_URL", &blobs),
             ("OLIVE_AZUREML_KEY_VAULT_URL", url),
+            ("OLIVE_AZUREML_REGISTRY_URL", url),
         ];
         let all = addresses.iter().chain(more);
         all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

@@ -1,0 +1,103 @@
+//! A registry of models, which belongs to no workspace: its models are what lies in its container, below name and version.
+
+use crate::exchange::{Exchange, Reply};
+use crate::place::{ACCOUNT, Place, REGISTRY, RESOURCE_GROUP, SUBSCRIPTION};
+use crate::signature::Rights;
+use crate::workspace::missing;
+use crate::world::World;
+use serde_json::json;
+
+/// Who may read the models of the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RegistryAccess {
+    /// Who has a signature.
+    #[default]
+    Signature,
+    Everybody,
+}
+
+/// A request of discovery, or to the control plane of registries; `parts` are those of its path.
+pub fn answer(world: &World, request: &Exchange, parts: &[&str]) -> Option<Reply> {
+    Some(match (request.method.as_str(), parts) {
+        ("GET", ["registrymanagement", "v1.0", "registries", name, "discovery"]) => discovery(world, name),
+        (
+            method,
+            [
+                "mferp",
+                "managementfrontend",
+                "subscriptions",
+                _,
+                "resourceGroups",
+                _,
+                "providers",
+                _,
+                "registries",
+                rest @ ..,
+            ],
+        ) => match (method, rest) {
+            ("GET", [REGISTRY_NAME, "models", name, "versions", version]) => model(world, name, version),
+            ("POST", [REGISTRY_NAME, "datarefs", name, "versions", version]) => {
+                reference(world, request, name, version)
+            }
+            _ => missing("registry", rest.first().unwrap_or(&"")),
+        },
+        _ => return None,
+    })
+}
+
+const REGISTRY_NAME: &str = REGISTRY.0;
+
+/// The files of a model that a job names.
+pub fn place(uri: &str) -> Option<Place> {
+    let rest = uri.strip_prefix("azureml://registries/")?.strip_prefix(REGISTRY.0)?;
+    let (name, version) = rest.strip_prefix("/models/")?.split_once("/versions/")?;
+    Some(place_of(name, version))
+}
+
+fn place_of(name: &str, version: &str) -> Place {
+    Place { container: REGISTRY.1.into(), path: format!("{name}/{version}") }
+}
+
+fn discovery(world: &World, name: &str) -> Reply {
+    if name != REGISTRY.0 {
+        return missing("registry", name);
+    }
+    Reply::json(
+        200,
+        &json!({"registryName": name, "primaryRegion": "eastus", "subscriptionId": SUBSCRIPTION,
+            "resourceGroup": RESOURCE_GROUP, "primaryRegionResourceProviderUri": format!("{}/", world.url)}),
+    )
+}
+
+fn address(world: &World, place: &Place) -> String {
+    format!("{}/{ACCOUNT}/{}/{}", world.blob_url(), place.container, place.path)
+}
+
+fn model(world: &World, name: &str, version: &str) -> Reply {
+    let place = place_of(name, version);
+    if world.blobs.list(&place.container, &place.path).is_empty() {
+        return missing("model", name);
+    }
+    let properties = json!({"modelUri": address(world, &place), "modelType": "custom_model"});
+    Reply::json(200, &json!({"id": name, "name": version, "properties": properties}))
+}
+
+fn reference(world: &World, request: &Exchange, name: &str, version: &str) -> Reply {
+    let (body, uri) = (request.json(), address(world, &place_of(name, version)));
+    let asset = format!("azureml://registries/{}/models/{name}/versions/{version}", REGISTRY.0);
+    if body["assetId"] != asset || body["blobUri"] != uri {
+        return Reply::refusal(400, "ValidationError", "The asset and its blob do not belong together.");
+    }
+    let container = format!("{}/{ACCOUNT}/{}", world.blob_url(), REGISTRY.1);
+    let credential = match world.options.registry {
+        RegistryAccess::Signature => {
+            let sas = world.signatures.issue(REGISTRY.1, None, Rights::Read);
+            json!({"credentialType": "SAS", "sasUri": format!("{container}?{sas}")})
+        }
+        RegistryAccess::Everybody => json!({"credentialType": "NoCredentials"}),
+    };
+    Reply::json(
+        200,
+        &json!({"blobReferenceForConsumption": {"blobUri": uri, "storageAccountArmId": "/x", "credential": credential}}),
+    )
+}
