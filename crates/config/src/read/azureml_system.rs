@@ -71,6 +71,7 @@ impl<'s, 'n> SystemBlock<'s, 'n> {
         let options = AzureMlSystemOptions::read(&self.values)?;
         let client = self.client(top, findings);
         let compute = self.compute(&options, findings);
+        self.check_conda(&options, findings);
         let environment = self.environment(&options, findings);
         let resources = self.resources(findings);
         let one = self.one_machine(&options, findings);
@@ -118,7 +119,28 @@ impl<'s, 'n> SystemBlock<'s, 'n> {
             }
             return None;
         };
-        check(AzureName::Compute, "aml_compute", &compute, &self.values, findings).then_some(compute)
+        // The SDK's spelling of a compute in the workspace.
+        let compute = compute.strip_prefix("azureml:").unwrap_or(&compute);
+        check(AzureName::Compute, "aml_compute", compute, &self.values, findings).then(|| compute.to_owned())
+    }
+
+    /// An environment that is built with conda needs the file that says with what, and an image to build on.
+    fn check_conda(&self, options: &AzureMlSystemOptions, findings: &mut Findings) {
+        if !options.build_conda_env {
+            return;
+        }
+        let docker = self.docker.as_ref();
+        let given = |option: &str| docker.is_some_and(|docker| docker.given(option));
+        let message = if !given("conda_file_path") {
+            "there is no conda file to build the environment with"
+        } else if given("dockerfile") && given("build_context_path") {
+            "an image that a Dockerfile describes is not built with a conda file"
+        } else {
+            return;
+        };
+        let hint = "give `aml_docker_config` both `base_image` and `conda_file_path`, or leave `build_conda_env` out: passes need \
+                    no Python";
+        self.values.error("build_conda_env", message, Some(hint.into()), findings);
     }
 
     fn environment(&self, options: &AzureMlSystemOptions, findings: &mut Findings) -> Option<JobEnvironment> {
