@@ -7,10 +7,10 @@ use olive_core::device::{DeviceChoice, built_with_cuda};
 use olive_core::secrets;
 use olive_engine::cache::Store;
 use olive_engine::passes::MemoryPolicy;
-use olive_engine::{Environment, ForeignFiles};
+use olive_engine::{Environment, ForeignFiles, ResourceReader};
 use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
-use olive_systems::azureml::{AzureMlSettings, LARGEST_FETCHED, OnInterrupt, PlainHttp};
+use olive_systems::azureml::{AzureMlResources, AzureMlSettings, LARGEST_FETCHED, OnInterrupt, PlainHttp};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -99,6 +99,12 @@ pub(crate) fn azure_ml(
     }
 }
 
+/// What brings models and data of Azure ML here.
+pub(crate) fn resources(globals: &Globals) -> Option<Box<dyn ResourceReader>> {
+    let settings = || azure_ml(globals, None, OnInterrupt::default());
+    (!is_offline(globals)).then(|| Box::new(AzureMlResources::new(settings())) as Box<dyn ResourceReader>)
+}
+
 /// How the hub may be used, by the variables that all its tools know.
 pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
     let home = path("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface"))).unwrap_or_default();
@@ -163,6 +169,7 @@ pub(crate) fn of_the_engine(globals: &Globals, memory: MemoryPolicy) -> Result<E
         home: home(),
         foreign_files: ForeignFiles::default(),
         executors: Vec::new(),
+        resources: resources(globals),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     })

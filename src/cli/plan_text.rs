@@ -153,8 +153,8 @@ fn data(config: &DataConfig) -> String {
         DataFiles::Listed(splits) => {
             format!(" from {} files", splits.iter().map(|(_, files)| files.len()).sum::<usize>())
         }
-        DataFiles::AzureMl(resources) => {
-            format!(" from {}", resources.iter().map(place).collect::<Vec<_>>().join(", "))
+        DataFiles::AzureMl(splits) => {
+            format!(" from {}", splits.values().flatten().map(place).collect::<Vec<_>>().join(", "))
         }
         DataFiles::Remote { kind, description } => {
             format!(" from {description} ({kind}, cannot be read yet)")

@@ -68,6 +68,7 @@ impl Session {
             home: environment::home(),
             foreign_files: ForeignFiles::default(),
             executors: Vec::new(),
+            resources: environment::resources(globals),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
         }

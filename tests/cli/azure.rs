@@ -184,6 +184,9 @@ fn a_system_is_read_with_all_that_its_jobs_need() {
     let aml = system(&plain, "aml");
     assert_eq!((aml.compute.as_str(), aml.datastore.as_str()), ("gpu-cluster", "workspaceblobstore"));
     assert_eq!((aml.hf_token_vault.as_deref(), aml.timeout, aml.download_intermediate), (None, None, false));
+    let mut spelt_out = complete();
+    spelt_out["systems"]["aml"]["config"]["aml_compute"] = "azureml:gpu-cluster".into();
+    assert_eq!(system(&load(&spelt_out), "aml"), aml, "as the SDK names a compute");
     let client = &aml.client;
     assert_eq!(client.workspace.workspace_name, "ml-west");
     assert_eq!(
@@ -268,6 +271,44 @@ fn each_mistake_is_named_where_it_stands() {
             "is a placeholder",
         ),
         ("\"gpu-cluster\"", "\"xxxx\"".into(), format!("{aml}.aml_compute"), "is a placeholder"),
+        ("\"gpu-cluster\"", "\"azureml:a/b\"".into(), format!("{aml}.aml_compute"), "expected a compute"),
+        (
+            environment,
+            in_system(r#""build_conda_env": true"#),
+            format!("{aml}.build_conda_env"),
+            "there is no conda file to build the environment with",
+        ),
+        (
+            environment,
+            r#""aml_environment_config": {"name": "env", "version": 1}, "build_conda_env": true"#.into(),
+            format!("{aml}.build_conda_env"),
+            "there is no conda file to build the environment with",
+        ),
+        (
+            environment,
+            r#""aml_docker_config": {"build_context_path": "c", "dockerfile": "D", "conda_file_path": "y"}, "build_conda_env": true"#
+                .into(),
+            format!("{aml}.build_conda_env"),
+            "an image that a Dockerfile describes is not built with a conda file",
+        ),
+        (
+            DATA,
+            r#"{"train": "azureml://datastores/store/paths/a", "test": "b.jsonl"}"#.into(),
+            "data_configs[0].load_dataset_config.data_files".into(),
+            "some files lie in AzureML and some do not",
+        ),
+        (
+            DATA,
+            r#"{"train": "azureml://datastores/<store>/paths/a"}"#.into(),
+            "data_configs[0].load_dataset_config.data_files.train".into(),
+            "is a placeholder",
+        ),
+        (
+            r#""data_name": "json""#,
+            r#""data_name": "azureml://datastores/store/paths/a""#.into(),
+            "data_configs[0].load_dataset_config.data_files".into(),
+            "a job cannot choose files of a folder in AzureML",
+        ),
         (r#""aml_compute": "gpu-cluster","#, String::new(), "systems.aml".into(), "needs `aml_compute`"),
         (
             environment,
@@ -548,36 +589,27 @@ fn data_files_may_be_several_or_below_a_root() {
         load_config(config, "data_dir", place.clone());
     });
     assert_eq!(dir, ["azureml://datastores/s/paths/b"]);
+    let splits = files(&|config| {
+        load_config(config, "data_files", json!({"train": ["a.jsonl", "b.jsonl"], "test": "c.jsonl"}));
+        config["data_root"] = "azureml://datastores/s/paths/base".into();
+    });
+    let below = ["c", "a", "b"].map(|name| format!("azureml://datastores/s/paths/base/{name}.jsonl"));
+    assert_eq!(splits, below);
+    let named = files(&|config| {
+        load_config(config, "data_files", Value::Null);
+        load_config(config, "data_name", json!("azureml://datastores/s/paths/b"));
+    });
+    assert_eq!(named, ["azureml://datastores/s/paths/b"]);
     let mut mixed = complete();
     load_config(&mut mixed, "data_files", json!(["rows.jsonl", place]));
     assert!(errors(&mixed.to_string())[0].contains("some files lie in AzureML and some do not"));
 }
 
-/// What only jobs can read is no matter of this machine, unless a pass runs on it.
+/// A model in AzureML is read by jobs and on this machine, whatever name it has on the hub; jobs need it in their workspace.
 #[test]
-fn a_place_in_azureml_is_refused_where_this_machine_would_need_it() {
-    let here = edited(&[(r#""host": "aml", "#, "")]);
-    let outcome = run(&["validate", "c.json"], &here);
-    assert_eq!(outcome.code, Some(0), "{}", outcome.err);
-    assert!(
-        outcome
-            .err
-            .contains("warning: pass `lora` (LoRA) cannot be run: the data lie in a datastore of AzureML")
-    );
-    let strict = run(&["validate", "--strict", "c.json"], &here);
-    assert!(
-        strict.code == Some(2) && strict.err.contains("which only jobs of AzureML can read yet"),
-        "{}",
-        strict.err
-    );
-
+fn a_model_in_azureml_may_be_used_by_jobs_and_here() {
     let mut config = complete();
-    config["input_model"]["model_path"] = "azureml:phi:3".into();
-    load(&config);
-    // The adapter of the first pass is merged here, into a model that is not.
     config["passes"]["merge"]["host"] = json!({"type": "LocalSystem"});
-    let told = errors(&config.to_string());
-    assert_eq!(told, ["input_model.model_path: `azureml://models/phi/versions/3` cannot be read yet"]);
     config["data_configs"][0]["pre_process_data_config"]["max_seq_len"] = 64.into();
     config["input_model"] = json!({"type": "PyTorchModel", "config": {
         "model_path": {"type": "azureml_model", "config": {"name": "phi", "version": 3}},
@@ -587,17 +619,16 @@ fn a_place_in_azureml_is_refused_where_this_machine_would_need_it() {
     let InputModel::HuggingFace { model_path, .. } = &read.input_model else {
         panic!("{:?}", read.input_model)
     };
-    assert_eq!(model_path.local(), Some("org/model"), "the hub has it, too");
-    assert!(
-        read.warnings.iter().any(|warning| warning.message.contains("`org/model` of the Hugging Face Hub"))
-    );
-    config["passes"]["merge"]["host"] = Value::Null;
-    let read = load(&config);
-    let InputModel::HuggingFace { model_path, .. } = &read.input_model else {
-        panic!("{:?}", read.input_model)
-    };
-    let place = &model_path.azureml().expect("the job takes it").place;
+    let place = &model_path.azureml().expect("it stays there").place;
     assert_eq!(place, &AzureMlPlace::Model { name: "phi".into(), version: "3".into() });
+    config["input_model"]["config"]["model_path"]["config"]["version"] = "<version>".into();
+    assert_eq!(
+        errors(&config.to_string()),
+        ["input_model.config.model_path.config.version: `<version>` is a placeholder"]
+    );
+    config["host"] = Value::Null;
+    config["target"] = Value::Null;
+    load(&config);
 }
 
 #[test]

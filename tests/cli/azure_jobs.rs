@@ -1,36 +1,11 @@
 //! Passes that run as jobs of Azure ML: against its services on this machine, which really run the jobs.
 
-use crate::azure_project::{Project, computes, rows_file};
+use crate::azure_project::{Project, computes, lasting, rows_file};
 use crate::support::binary::{olive_process, text};
 use olive_azureml_fake::place::BLOB_STORE;
-use std::collections::BTreeMap;
-use std::path::Path;
 use std::process::Output;
 
 const ALL: [&str; 3] = ["lora", "merge_adapter_weights", "builder"];
-
-/// The content of files that do not say when or where they were made.
-fn lasting(dir: &Path) -> BTreeMap<String, blake3::Hash> {
-    let mut found = BTreeMap::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
-            let of_the_run =
-                ["run_history.json", "metrics.jsonl", "adapter_config.json", ".olive", "events.out"];
-            if of_the_run.iter().any(|part| name.contains(part)) {
-                continue;
-            }
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.insert(name, blake3::hash(&std::fs::read(path).unwrap()));
-            }
-        }
-    }
-    found
-}
 
 /// The passes of every job.
 fn passes(project: &Project) -> Vec<String> {

@@ -90,7 +90,7 @@ fn the_documented_lora_pipeline_reads_verbatim() {
     let TextSource::Template(template) = &text.source else { panic!("not a template") };
     assert!(template.contains("{Best Answer}"), "{template}");
     let DataFiles::AzureMl(files) = &lora.train_data.load.data_files else { panic!("not in AzureML") };
-    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let [file] = files["train"].as_slice() else { panic!("{files:?}") };
     assert!(
         matches!(&file.place, AzureMlPlace::Datastore { datastore, .. } if datastore == "workspaceblobstore")
     );

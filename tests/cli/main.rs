@@ -2,6 +2,7 @@
 
 mod azure;
 mod azure_faults;
+mod azure_here;
 mod azure_job_verbs;
 mod azure_jobs;
 #[path = "../support/azure_project.rs"]

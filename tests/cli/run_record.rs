@@ -161,6 +161,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
         home: None,
         foreign_files: Default::default(),
         executors: Vec::new(),
+        resources: None,
         cancel: CancelFlag::default(),
         events: Arc::default(),
     };

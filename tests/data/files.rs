@@ -484,7 +484,10 @@ fn what_cannot_be_found_is_said() {
         ..of(Path::new("json"))
     };
     assert!(error(dir_there).contains("`azureml://datastores/store/paths/rows`"));
-    let remote = LoadDataset { data_files: DataFiles::AzureMl(vec![resource]), ..load("json", &[]) };
+    let remote = LoadDataset {
+        data_files: DataFiles::AzureMl([("train".to_owned(), vec![resource])].into()),
+        ..load("json", &[])
+    };
     let model = toy_model(dir.path());
     let hint = complaint(prepare(remote, options(Era::Old, Strategy::Join, 4, "{q}"), &model));
     let wanted = "--set data_configs.my_data.load_dataset_config.params.data_files=PATH";

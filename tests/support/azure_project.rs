@@ -10,6 +10,7 @@ use olive_azureml_fake::place::{BLOB_STORE, RESOURCE_GROUP, SUBSCRIPTION, WORKSP
 use olive_azureml_fake::runner::JobRunner;
 use olive_azureml_fake::world::FakeOptions;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -41,8 +42,18 @@ pub struct Project {
 impl Project {
     /// These of the quickstart's passes on a compute, with the model here and the data in the datastore.
     pub fn new(passes: &[&str], runner: Arc<dyn JobRunner>) -> Project {
+        Project::with(passes, runner, |_| {})
+    }
+
+    /// The same on services that are otherwise than usual.
+    pub fn with(
+        passes: &[&str],
+        runner: Arc<dyn JobRunner>,
+        change: impl FnOnce(&mut FakeOptions),
+    ) -> Project {
         let runtime = Runtime::new().unwrap();
-        let options = FakeOptions { runner, machine: MachineIdentity::Present, ..FakeOptions::default() };
+        let mut options = FakeOptions { runner, machine: MachineIdentity::Present, ..FakeOptions::default() };
+        change(&mut options);
         let fake = runtime.block_on(FakeAzure::start(options)).unwrap();
         fake.world().blobs.put(BLOB_STORE.1, "data/rows.jsonl", std::fs::read(rows_file()).unwrap());
         let project = Project { dir: tempfile::tempdir().unwrap(), fake, runtime };
@@ -163,7 +174,9 @@ fn configuration(passes: &[&str]) -> Value {
         "type": "azureml_datastore",
         "config": {"datastore_name": BLOB_STORE.0, "relative_path": "data/rows.jsonl"},
     });
-    config["passes"]["lora"]["config"]["training_args"]["max_steps"] = json!(6);
+    if let Some(lora) = config["passes"].get_mut("lora") {
+        lora["config"]["training_args"]["max_steps"] = json!(6);
+    }
     config
 }
 
@@ -194,4 +207,32 @@ impl Started {
         self.told.read_to_string(&mut self.said).unwrap();
         (self.child.wait().unwrap().code(), self.said)
     }
+}
+
+/// The content of files that do not say when or where they were made.
+pub fn lasting(dir: &Path) -> BTreeMap<String, blake3::Hash> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
+            let of_the_run =
+                ["run_history.json", "metrics.jsonl", "adapter_config.json", ".olive", "events.out"];
+            if of_the_run.iter().any(|part| name.contains(part)) {
+                continue;
+            }
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(name, content(&path));
+            }
+        }
+    }
+    found
+}
+
+/// A hash of what is in a file.
+pub fn content(path: &Path) -> blake3::Hash {
+    blake3::hash(&std::fs::read(path).unwrap())
 }

@@ -35,7 +35,8 @@ mod yaml;
 pub mod canonical {
     pub use crate::azureml::{
         AzureMlClient, AzureMlPlace, AzureMlResource, AzureMlSystem, CredentialOptions, EnvironmentVersion,
-        ImageEnvironment, ImageSource, JobEnvironment, JobResources, JobTimeout, ResourcePath, Workspace,
+        ImageEnvironment, ImageSource, JobEnvironment, JobResources, JobTimeout, NameFault, ResourcePath,
+        Workspace,
     };
     pub use crate::data::*;
     pub use crate::evaluators::{

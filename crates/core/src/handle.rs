@@ -44,6 +44,15 @@ impl ModelHandle {
         }
     }
 
+    /// The same model, whose weights (without an adapter's) lie in this folder.
+    pub fn on_base(self, dir: PathBuf) -> ModelHandle {
+        match self {
+            ModelHandle::Hf { .. } => ModelHandle::Hf { dir },
+            ModelHandle::Onnx { .. } => ModelHandle::Onnx { dir },
+            ModelHandle::HfWithAdapter { adapter, .. } => ModelHandle::HfWithAdapter { base: dir, adapter },
+        }
+    }
+
     /// The folder that the newest pass wrote.
     pub fn dir(&self) -> &Path {
         match self {

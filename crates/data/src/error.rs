@@ -42,7 +42,7 @@ pub enum DataError {
         kind: String,
         description: String,
     },
-    #[error("the data lie in {place}, `{address}`, which only jobs of AzureML can read yet")]
+    #[error("the data lie in {place}, `{address}`, which is not on this machine yet")]
     InAzureMl {
         /// Name in `data_configs`, as far as it is known.
         name: Option<String>,
@@ -171,8 +171,7 @@ impl olive_core::Fault for DataError {
                 name.as_deref().unwrap_or("<name>")
             ),
             DataError::InAzureMl { name, .. } => format!(
-                "download them and pass `--set data_configs.{}.load_dataset_config.params.data_files=PATH`, or run the passes \
-                 that read them on AzureML (`host`)",
+                "`olive run` brings them; or pass `--set data_configs.{}.load_dataset_config.params.data_files=PATH`",
                 name.as_deref().unwrap_or("<name>")
             ),
             DataError::NotLocal { .. } => format!(

@@ -6,6 +6,7 @@ use crate::search;
 use crate::split;
 use olive_config::canonical::{DataFiles, LoadDataset, ResourcePath};
 use olive_core::Result;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The files of a split, in the order in which they are read.
@@ -36,6 +37,9 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
         return Err(
             DataError::Remote { name: None, kind: kind.clone(), description: description.clone() }.into()
         );
+    }
+    if let DataFiles::AzureMl(splits) = &load.data_files {
+        used_of(load, splits)?;
     }
     if let Some(resource) = load.azureml().next() {
         let (place, address) = (resource.place.describe(), resource.to_string());
@@ -98,15 +102,32 @@ pub fn inputs(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>
 
 /// Those of `splits` that `load.split` uses.
 pub(super) fn used<'a>(load: &LoadDataset, splits: &'a [SplitFiles]) -> Result<Vec<&'a SplitFiles>> {
+    let used = used_names(load, splits.iter().map(|split| split.split.as_str()))?;
+    Ok(splits.iter().filter(|split| used.contains(split.split.as_str())).collect())
+}
+
+/// Those of some files by split that `load.split` uses, wherever they lie.
+///
+/// # Errors
+/// The split is not valid, or there is none of its name.
+pub fn used_of<'a, T>(load: &LoadDataset, splits: &'a BTreeMap<String, T>) -> Result<Vec<(&'a str, &'a T)>> {
+    let used = used_names(load, splits.keys().map(String::as_str))?;
+    let named = splits.iter().map(|(split, files)| (split.as_str(), files));
+    Ok(named.filter(|(split, _)| used.contains(split)).collect())
+}
+
+fn used_names<'a>(
+    load: &LoadDataset,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Result<BTreeSet<&'a str>> {
     let parts = split::parse(&load.split)?;
     for part in &parts {
-        if part.split != "all" && !splits.iter().any(|s| s.split == part.split) {
-            let known = splits.iter().map(|s| s.split.clone()).collect();
+        if part.split != "all" && !known.clone().any(|split| split == part.split) {
+            let known = known.map(str::to_owned).collect();
             return Err(DataError::UnknownSplit { split: part.split.clone(), known }.into());
         }
     }
-    let wanted = |s: &&SplitFiles| parts.iter().any(|p| p.split == "all" || p.split == s.split);
-    Ok(splits.iter().filter(wanted).collect())
+    Ok(known.filter(|split| parts.iter().any(|part| part.split == "all" || part.split == *split)).collect())
 }
 
 fn expand_all(patterns: &[String], base: Option<&Path>) -> Result<Vec<PathBuf>> {

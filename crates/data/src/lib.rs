@@ -40,7 +40,7 @@ mod value_reader;
 
 pub use chat_template::{ChatTemplate, GenerationPrompt, Message};
 pub use error::{DataError, Location, Numbering};
-pub use files::inputs;
+pub use files::{inputs, used_of};
 pub use hold_out::hold_out;
 pub use micro_batch::MicroBatch;
 pub use prepare::{check, check_columns, check_model, prepare};

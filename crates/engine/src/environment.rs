@@ -3,6 +3,7 @@
 use crate::executor::Executor;
 use crate::output::ForeignFiles;
 use crate::passes::MemoryPolicy;
+use crate::resources::ResourceReader;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::event_hub::EventHub;
@@ -28,6 +29,8 @@ pub struct Environment {
     pub cancel: CancelFlag,
     /// That run passes on other machines.
     pub executors: Vec<Box<dyn Executor>>,
+    /// Brings models and data here that lie in Azure ML; `None` where the network is not to be used.
+    pub resources: Option<Box<dyn ResourceReader>>,
     /// Where the workflow says what it does.
     pub events: Arc<EventHub>,
 }

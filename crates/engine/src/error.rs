@@ -18,8 +18,11 @@ pub enum EngineError {
     Host { host: String },
     #[error("`{option}` of the system `{system}` is `{}`, which is not there", shown(path))]
     HostFile { system: String, option: &'static str, path: PathBuf },
-    #[error("the input model lies in {place}, `{address}`, which only jobs of AzureML can read yet")]
-    InputInAzureMl { place: &'static str, address: String },
+    /// A model or data that a step here needs, and that cannot be brought here.
+    #[error("{what} in {place}, `{address}`: {reason}")]
+    InAzureMl { what: String, place: &'static str, address: String, reason: Absence, hint: String },
+    #[error("the input model is in {place}, `{address}`, which is not on this machine yet")]
+    InputNotHere { place: &'static str, address: String },
     #[error("the result would overwrite the input model in `{}`", shown(path))]
     OverInput { path: PathBuf },
     #[error("the result would overwrite `{}`, which is the configuration of this run", shown(path))]
@@ -32,6 +35,18 @@ pub enum EngineError {
     OutputPlace { path: PathBuf, what: &'static str },
 }
 
+/// Why something in Azure ML does not come to this machine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Absence {
+    #[error("it is not in the cache, and the network is not to be used")]
+    Offline,
+    #[error("no workspace is named that has it")]
+    NoWorkspace,
+    /// What is wrong with one of its names.
+    #[error("{0}")]
+    Name(String),
+}
+
 impl olive_core::Fault for EngineError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -42,9 +57,8 @@ impl olive_core::Fault for EngineError {
             EngineError::HostFile { .. } => {
                 Some("paths are relative to the folder the command was started in".into())
             }
-            EngineError::InputInAzureMl { .. } => {
-                Some("give a folder or a hub id: --set input_model.model_path=FOLDER".into())
-            }
+            EngineError::InAzureMl { hint, .. } => Some(hint.clone()),
+            EngineError::InputNotHere { .. } => Some("`olive run` brings it".into()),
             EngineError::OverInput { .. } => Some("choose another `output_dir`".into()),
             EngineError::OverConfiguration { .. } => {
                 Some("move the configuration, or choose another `output_dir`".into())
@@ -68,7 +82,8 @@ impl olive_core::Fault for EngineError {
             | EngineError::Check { .. }
             | EngineError::Host { .. }
             | EngineError::HostFile { .. }
-            | EngineError::InputInAzureMl { .. }
+            | EngineError::InAzureMl { .. }
+            | EngineError::InputNotHere { .. }
             | EngineError::OverInput { .. }
             | EngineError::OverConfiguration { .. }
             | EngineError::OverFile { .. }

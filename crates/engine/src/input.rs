@@ -62,20 +62,22 @@ pub fn resolve(model: &InputModel, options: &SourceOptions, events: &dyn EventSi
     })
 }
 
-/// The path, unless it is one of AzureML.
+/// The path, unless it is one of AzureML that was not brought here.
 fn local(path: &ResourcePath) -> Result<&str, EngineError> {
     match path {
         ResourcePath::Local(path) => Ok(path),
-        ResourcePath::AzureMl(resource) => Err(EngineError::InputInAzureMl {
-            place: resource.place.describe(),
-            address: resource.to_string(),
-        }),
+        ResourcePath::AzureMl(resource) => {
+            Err(EngineError::InputNotHere { place: resource.place.describe(), address: resource.to_string() })
+        }
     }
 }
 
 /// Whether a model that was looked for by `options`, without fetching or converting, will not be found by a run either:
-/// models of the hub may be fetched, and GGUF files converted.
+/// models of the hub or of Azure ML may be fetched, and GGUF files converted.
 pub fn stays_missing(error: &Error, options: &SourceOptions) -> bool {
+    if let Some(EngineError::InputNotHere { .. }) = error.downcast_ref() {
+        return false;
+    }
     match error.downcast_ref() {
         Some(ModelError::Hub { .. }) => options.offline,
         Some(ModelError::Gguf { .. }) => false,

@@ -14,6 +14,7 @@ pub mod passes;
 pub mod plan;
 mod prospects;
 pub mod record;
+mod resources;
 mod stages;
 mod workflow;
 
@@ -26,4 +27,5 @@ pub use output::ForeignFiles;
 pub use passes::{REGISTRY, RunConfig};
 pub use plan::{Plan, Step};
 pub use prospects::{Obstacle, Prospects, StepState, prospects};
+pub use resources::ResourceReader;
 pub use workflow::run_workflow;

@@ -3,7 +3,7 @@
 use super::{EngineError, FlowInput, Host, input};
 use crate::cache::store::ArtefactId;
 use crate::cache::{KeyHasher, Store};
-use crate::passes::{self, Pass, PassConfig, REGISTRY, RunConfig};
+use crate::passes::{self, MoveData, Pass, PassConfig, REGISTRY, RunConfig};
 use olive_core::content::ContentHashes;
 use olive_core::device::DeviceChoice;
 use olive_core::handle::{ModelHandle, ModelKind};
@@ -22,6 +22,7 @@ pub struct Flow {
 }
 
 /// One pass of a flow.
+#[derive(Clone)]
 pub struct Step {
     pub config: PassConfig,
     pub host: Host,
@@ -130,6 +131,24 @@ impl Plan {
         self.flows.iter().all(Flow::begins_elsewhere)
     }
 
+    /// The same plan, with the data configurations of steps on this machine as `moved` leaves them.
+    ///
+    /// # Errors
+    /// Those of `moved`.
+    pub(crate) fn with_data_here(&self, moved: &mut MoveData) -> Result<Plan> {
+        let mut flows = Vec::with_capacity(self.flows.len());
+        for flow in &self.flows {
+            let mut steps = flow.steps.clone();
+            for step in steps.iter_mut().filter(|step| step.host.is_here()) {
+                if let Some(pass) = step.pass.with_data(moved)? {
+                    step.pass = pass;
+                }
+            }
+            flows.push(Flow { steps });
+        }
+        Ok(Plan { flows })
+    }
+
     /// The jobs that a run sends elsewhere, with the number of the flow that each belongs to. What the cache holds is not
     /// looked at.
     pub fn jobs(&self) -> impl Iterator<Item = (usize, &[Step])> {
@@ -151,12 +170,25 @@ impl Step {
         self.checked(self.pass.check())
     }
 
-    /// What a check comes to, given where the step runs.
+    /// What a check comes to: what lies in Azure ML is read by a job, or brought here first.
     fn checked(&self, checked: Result<()>) -> Result<()> {
         match checked {
-            // A job reads what lies beside it.
-            Err(error) if self.host.azure_ml().is_some() && is_in_azureml(&error) => Ok(()),
+            Err(error) if is_in_azureml(&error) => Ok(()),
             checked => Ok(checked.map_err(|source| self.refused(source))?),
+        }
+    }
+
+    /// Whether the data is here that the step reads here: it decides about the result by its content.
+    fn check_data_is_here(&self) -> Result<(), DataError> {
+        let used = self.pass.data();
+        let mut away = used.iter().filter_map(|used| Some((used, used.config.load.azureml().next()?)));
+        match away.next().filter(|_| self.host.is_here()) {
+            None => Ok(()),
+            Some((used, resource)) => Err(DataError::InAzureMl {
+                name: Some(used.config.name.clone()),
+                place: resource.place.describe(),
+                address: resource.to_string(),
+            }),
         }
     }
 
@@ -228,6 +260,7 @@ impl Flow {
         let mut input = hasher.finish();
         let mut keys = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
+            step.check_data_is_here()?;
             let mut hasher = KeyHasher::new(contents);
             hasher.field("pass", &step.pass.name());
             hasher.field("version", &step.pass.version());

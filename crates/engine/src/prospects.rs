@@ -7,6 +7,7 @@ use crate::cache::Store;
 use crate::cache::store::Unusable;
 use crate::error::EngineError;
 use crate::passes::RunConfig;
+use crate::resources::Resources;
 use olive_core::available::Available;
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelHandle;
@@ -55,9 +56,7 @@ impl Obstacle {
         let absent = match error.downcast_ref() {
             Some(EngineError::Check { source, .. }) => is_absence(source),
             Some(
-                EngineError::Memory { .. }
-                | EngineError::HostFile { .. }
-                | EngineError::InputInAzureMl { .. },
+                EngineError::Memory { .. } | EngineError::HostFile { .. } | EngineError::InAzureMl { .. },
             ) => true,
             _ => is_absence(&error),
         };
@@ -92,11 +91,15 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
         available: Available::now(),
         obstacles: Vec::new(),
     };
+    let store = Store::new(&config.engine.cache_dir);
+    let resources = Resources { config, store: &store, environment };
+    let (plan, absences) = resources.find_data(plan);
     let steps = plan.flows.iter().flat_map(|flow| &flow.steps);
     steps.for_each(|step| looking.meet(step.check()));
-    let looked = look(config, plan, environment);
+    absences.into_iter().for_each(|absence| looking.meet(Err(absence)));
+    let looked = look(&resources, &plan);
     let here = looked.as_ref().ok().and_then(Option::as_ref).and_then(FlowInput::here);
-    let outputs = check_outputs(config, plan, environment, here);
+    let outputs = check_outputs(config, &plan, environment, here);
     looking.meet(outputs);
     let input = looked.unwrap_or_else(|error| {
         looking.meet(Err(error));
@@ -118,10 +121,10 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
 }
 
 /// The input as far as it can be found without fetching anything; `None` where a run would fetch it first.
-fn look(config: &RunConfig, plan: &Plan, environment: &Environment) -> Result<Option<FlowInput>> {
-    match flow_input(&config.input_model, plan, &environment.looking(), &()) {
+fn look(resources: &Resources, plan: &Plan) -> Result<Option<FlowInput>> {
+    match flow_input(&resources.config.input_model, plan, || resources.find_input()) {
         Ok(input) => Ok(Some(input)),
-        Err(error) if input::stays_missing(&error, &environment.source) => Err(error),
+        Err(error) if input::stays_missing(&error, &resources.environment.source) => Err(error),
         Err(_) => Ok(None),
     }
 }

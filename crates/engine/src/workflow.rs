@@ -1,19 +1,23 @@
 //! A whole configuration, from the input model to the output folders.
 
-use super::plan::{Flow, StepKey};
-use super::{Environment, FlowInput, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory, output};
+use super::plan::{Flow, Step, StepKey};
+use super::{
+    EngineError, Environment, FlowInput, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory,
+    output,
+};
 use crate::cache::{CacheError, Store};
 use crate::executor::{Execution, Executor, Executors, LocalExecutor};
 use crate::output::{Destination, HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
+use crate::resources::Resources;
 use crate::stages::stages;
 use olive_config::InputModel;
 use olive_core::content::ContentHashes;
 use olive_core::event::{self, Event, EventSink};
+use olive_core::handle::ModelHandle;
 use olive_core::{Result, shown};
-use olive_model::SourceOptions;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -65,6 +69,8 @@ struct FlowRun<'a> {
     number: usize,
     keys: &'a [StepKey],
     input: &'a FlowInput,
+    /// See [`Execution::input_here`].
+    input_here: &'a dyn Fn() -> Result<ModelHandle>,
     /// See [`Execution::unchanged`].
     unchanged: &'a dyn Fn() -> Result<()>,
     /// The name of the run's record.
@@ -76,19 +82,47 @@ impl Workflow<'_> {
         if self.config.engine.clean_cache {
             self.clean_cache()?;
         }
-        let (model, environment) = (&self.config.input_model, self.environment);
-        let here = flow_input(model, self.plan, &environment.looking(), &()).ok();
+        let resources = self.resources();
+        let here = match flow_input(&self.config.input_model, self.plan, || resources.find_input()) {
+            Err(error) if matches!(error.downcast_ref(), Some(EngineError::InAzureMl { .. })) => {
+                return Err(error);
+            }
+            here => here.ok(),
+        };
         if let Some(input) = &here {
             self.check_output_dirs(input)?;
         }
         self.destinations().try_for_each(|destination| destination.prepare())?;
         let outcome = RefCell::new(self.pending());
         let record = self.begin_record(&outcome.borrow())?;
+        let plan = resources.bring_data(self.plan)?;
+        plan.flows.iter().flat_map(|flow| &flow.steps).try_for_each(Step::check)?;
         if here.is_none() {
-            // Nothing is fetched for a run that the data stops.
-            self.plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, self.store))?;
+            // No model is fetched for a run that the data stops.
+            plan.flows.iter().try_for_each(|flow| flow.check_input(None, None, self.store))?;
         }
-        let input = flow_input(model, self.plan, &environment.fetching(), &*environment.events)?;
+        let with_data = Workflow { plan: &plan, output_dirs: self.output_dirs.clone(), ..*self };
+        with_data.run_flows(&outcome, record.as_deref())?;
+        Ok(outcome.into_inner())
+    }
+
+    fn resources(&self) -> Resources<'_> {
+        let &Workflow { config, store, environment, .. } = self;
+        Resources { config, store, environment }
+    }
+
+    /// Runs the flows, whose data is on this machine as far as it is read here.
+    fn run_flows(&self, outcome: &RefCell<WorkflowOutcome>, record: Option<&str>) -> Result<()> {
+        let (resources, environment) = (self.resources(), self.environment);
+        let brought = OnceCell::new();
+        let input_here = || -> Result<ModelHandle> {
+            if let Some(model) = brought.get() {
+                return Ok(ModelHandle::clone(model));
+            }
+            let model = resources.bring_input()?;
+            Ok(brought.get_or_init(|| model).clone())
+        };
+        let input = flow_input(&self.config.input_model, self.plan, input_here)?;
         self.check_output_dirs(&input)?;
         let local = LocalExecutor::new(environment.device.open()?, environment.memory);
         let elsewhere = environment.executors.iter().map(|executor| &**executor);
@@ -106,11 +140,11 @@ impl Workflow<'_> {
         }
         let unchanged = || self.check_unchanged(&input, &contents, &keys);
         for (number, keys) in keys.iter().enumerate() {
-            let run =
-                FlowRun { number, keys, input: &input, unchanged: &unchanged, record: record.as_deref() };
-            self.run_flow(&run, &executors, &outcome)?;
+            let (input_here, unchanged) = (&input_here, &unchanged);
+            let run = FlowRun { number, keys, input: &input, input_here, unchanged, record };
+            self.run_flow(&run, &executors, outcome)?;
         }
-        Ok(outcome.into_inner())
+        Ok(())
     }
 
     /// Where the results of the flows go.
@@ -216,7 +250,7 @@ impl Workflow<'_> {
         executors: &Executors,
         outcome: &RefCell<WorkflowOutcome>,
     ) -> Result<()> {
-        let &FlowRun { number, keys, input, unchanged, record } = run;
+        let &FlowRun { number, keys, input, input_here, unchanged, record } = run;
         let change = |change: &dyn Fn(&mut FlowOutcome)| {
             change(&mut outcome.borrow_mut().flows[number]);
             if let Some(recorder) = self.recorder {
@@ -230,6 +264,7 @@ impl Workflow<'_> {
             store: self.store,
             cancel: &self.environment.cancel,
             events: &*self.environment.events,
+            input_here,
             unchanged,
             on_step: &|step| change(&|flow| flow.steps.push(step.clone())),
             jobs: record.map(|id| JobNotes::new(&self.config.engine.output_dir, id)),
@@ -267,18 +302,17 @@ impl Workflow<'_> {
     }
 }
 
-/// The input of a run: fetched as `options` let it, unless jobs elsewhere do that.
+/// The input of a run: what `here` finds on this machine, unless jobs elsewhere fetch it.
 ///
 /// # Errors
-/// As [`input::resolve`].
+/// Those of `here`.
 pub(crate) fn flow_input(
     model: &InputModel,
     plan: &Plan,
-    options: &SourceOptions,
-    events: &dyn EventSink,
+    here: impl FnOnce() -> Result<ModelHandle>,
 ) -> Result<FlowInput> {
     let elsewhere = if plan.begins_elsewhere() { FlowInput::elsewhere(model) } else { None };
-    elsewhere.map_or_else(|| input::resolve(model, options, events).map(FlowInput::Here), Ok)
+    elsewhere.map_or_else(|| here().map(FlowInput::Here), Ok)
 }
 
 /// Where the result of a flow goes, if it has steps.

@@ -43,7 +43,7 @@ pub struct JobModel {
     pub adapter: Option<Place>,
 }
 
-/// The rows of a dataset, and the reader that reads them.
+/// The rows of a dataset, and the reader that reads them; an empty name for one that is found in the names of the files.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JobData {

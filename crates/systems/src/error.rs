@@ -21,6 +21,8 @@ pub enum SystemError {
     NoPass { pass: String },
     #[error(transparent)]
     Azure(#[from] olive_azureml::Error),
+    #[error("`{address}` cannot be brought here")]
+    Resource { address: String, source: olive_azureml::Error },
     #[error("job {name} ended as {status}: {message}")]
     JobFailed { name: String, status: String, message: String, hint: Option<String> },
     #[error("there is no job `{name}` in {places}")]
@@ -54,7 +56,7 @@ impl Fault for SystemError {
             SystemError::Result { .. } => {
                 "the job may have been stopped while it wrote; run the same command again"
             }
-            SystemError::Azure(error) => return error.hint(),
+            SystemError::Azure(error) | SystemError::Resource { source: error, .. } => return error.hint(),
             SystemError::JobFailed { hint, .. } => return hint.clone(),
             SystemError::Damaged { .. } => "run the same command again: it is made again",
             SystemError::JobGone { .. } => "run the same command again: it sends the job again",

@@ -2,7 +2,7 @@
 
 use crate::description::{FORMAT, JobData, JobDescription, JobFiles, JobModel, Place};
 use crate::{Contents, SystemError};
-use olive_config::DataFiles;
+use olive_config::{AzureMlPlace, AzureMlResource, DataFiles, ResourcePath};
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext};
 use olive_engine::passes::DataUse;
@@ -30,6 +30,8 @@ pub enum Source {
     Folder(String),
     /// A folder that an earlier job left, and what it wrote there.
     Left { address: String, contents: Contents },
+    /// The same of a registered model.
+    Model(String),
 }
 
 /// Names of the inputs with the model that the first step works on.
@@ -65,6 +67,18 @@ impl ModelSource {
 }
 
 impl Source {
+    /// A model that lies in Azure ML.
+    pub fn of_model(resource: &AzureMlResource) -> Source {
+        match resource.place {
+            AzureMlPlace::Model { .. } | AzureMlPlace::RegistryModel { .. } => {
+                Source::Model(resource.to_string())
+            }
+            AzureMlPlace::Datastore { .. } | AzureMlPlace::JobOutput { .. } => {
+                Source::Folder(address(resource))
+            }
+        }
+    }
+
     /// The files of an adapter on this machine.
     ///
     /// # Errors
@@ -91,7 +105,7 @@ pub fn pack(config: &RunConfig, steps: &[Step], model: ModelSource) -> Result<Pa
         let name = &used.config.name;
         if !data.contains_key(name) {
             let input = format!("data{}", data.len());
-            let described = match elsewhere(&used, &input, &mut inputs) {
+            let described = match elsewhere(&used, &input, &mut inputs)? {
                 Some(described) => described,
                 None => dataset(&used, &input, &mut inputs)?,
             };
@@ -136,21 +150,34 @@ fn dataset(used: &DataUse, input: &str, inputs: &mut BTreeMap<String, Source>) -
 }
 
 /// Rows that lie where the system can read them: every file, or the folder, is an input of its own.
-fn elsewhere(used: &DataUse, input: &str, inputs: &mut BTreeMap<String, Source>) -> Option<JobData> {
+fn elsewhere(used: &DataUse, input: &str, inputs: &mut BTreeMap<String, Source>) -> Result<Option<JobData>> {
     let load = &used.config.load;
-    let reader = load.data_name.clone();
-    if let DataFiles::AzureMl(resources) = &load.data_files {
-        let mut places = Vec::with_capacity(resources.len());
-        for (number, resource) in resources.iter().enumerate() {
-            let name = format!("{input}_{number}");
-            places.push(Place::input(&name));
-            inputs.insert(name, Source::File(resource.to_string()));
+    if let DataFiles::AzureMl(splits) = &load.data_files {
+        let (mut number, mut described) = (0, Vec::with_capacity(splits.len()));
+        for (split, resources) in olive_data::used_of(load, splits)? {
+            let mut places = Vec::with_capacity(resources.len());
+            for resource in resources {
+                let name = format!("{input}_{number}");
+                number += 1;
+                places.push(Place::input(&name));
+                inputs.insert(name, Source::File(address(resource)));
+            }
+            described.push((split.to_owned(), places));
         }
-        return Some(JobData { reader, files: JobFiles::Splits(vec![("train".into(), places)]) });
+        return Ok(Some(JobData { reader: load.data_name.clone(), files: JobFiles::Splits(described) }));
     }
-    let folder = load.data_dir.as_ref()?.azureml()?;
-    inputs.insert(input.to_owned(), Source::Folder(folder.to_string()));
-    Some(JobData { reader, files: JobFiles::Folder(Place::input(input)) })
+    let Some(folder) = load.data_dir.as_ref().and_then(ResourcePath::azureml) else { return Ok(None) };
+    inputs.insert(input.to_owned(), Source::Folder(address(folder)));
+    let reader = if load.is_named_by_its_folder() { String::new() } else { load.data_name.clone() };
+    Ok(Some(JobData { reader, files: JobFiles::Folder(Place::input(input)) }))
+}
+
+/// As jobs of the same workspace name it; outputs of jobs have no longer form.
+fn address(resource: &AzureMlResource) -> String {
+    match resource.place {
+        AzureMlPlace::JobOutput { .. } => format!("azureml://{}", resource.place),
+        _ => resource.to_string(),
+    }
 }
 
 /// The files directly in a folder that belong to a model.

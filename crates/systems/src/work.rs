@@ -119,7 +119,12 @@ fn place_data(data: &JobData, folders: &JobFolders) -> Result<DataPlace> {
         }
         JobFiles::Folder(place) => (Some(local(&place.path(&folders.inputs)?)), DataFiles::Unset),
     };
-    Ok(DataPlace { data_name: data.reader.clone(), data_dir, data_files })
+    Ok(match data_dir {
+        Some(ResourcePath::Local(folder)) if data.reader.is_empty() => {
+            DataPlace { data_name: folder, data_dir: None, data_files }
+        }
+        data_dir => DataPlace { data_name: data.reader.clone(), data_dir, data_files },
+    })
 }
 
 fn place_model(description: &JobDescription, folders: &JobFolders, model: &mut InputModel) -> Result<()> {

@@ -1,5 +1,6 @@
 //! `azureml_client`: which workspace, and how it is reached.
 
+use super::names::AzureName;
 use crate::option::{BOOL, Block, Kind, TEXT, at_least};
 use crate::options;
 use serde::Serialize;
@@ -15,6 +16,15 @@ pub struct Workspace {
 }
 
 impl Workspace {
+    /// The names that it is made of, by the options that give them.
+    pub(crate) fn names(&self) -> [(&'static str, AzureName, &str); 3] {
+        [
+            ("subscription_id", AzureName::Subscription, &self.subscription_id),
+            ("resource_group", AzureName::ResourceGroup, &self.resource_group),
+            ("workspace_name", AzureName::Workspace, &self.workspace_name),
+        ]
+    }
+
     /// Whether both are names of one workspace.
     pub fn is(&self, other: &Workspace) -> bool {
         let names = |it: &Workspace| {

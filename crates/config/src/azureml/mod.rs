@@ -14,6 +14,7 @@ pub use environment::{EnvironmentVersion, ImageEnvironment, ImageSource, JobEnvi
 pub(crate) use job_system::{AZURE_ML_OPTIONS, AzureMlSystemOptions, JOB_RESOURCES, JobResourceOptions};
 pub use job_system::{AzureMlSystem, JobResources, JobTimeout};
 pub(crate) use names::AzureName;
+pub use names::NameFault;
 pub use place::AzureMlPlace;
 pub(crate) use resource::{
     AZUREML_DATASTORE, AZUREML_JOB_OUTPUT, AZUREML_MODEL, AZUREML_REGISTRY_MODEL, DatastoreOptions,

@@ -30,9 +30,10 @@ pub(crate) enum AzureName {
 
 /// Why something is no name of its kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NameFault {
-    pub(crate) message: String,
-    pub(crate) hint: String,
+pub struct NameFault {
+    pub message: String,
+    /// Where the right name is found.
+    pub hint: String,
 }
 
 /// Characters and length that Azure's REST interfaces ask for.

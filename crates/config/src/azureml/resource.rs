@@ -2,6 +2,7 @@
 
 use super::client::{AZUREML_CLIENT, AzureMlClient};
 use super::environment::{VERSION, version};
+use super::names::NameFault;
 use super::place::AzureMlPlace;
 use crate::option::{Block, Kind, Opt, Special};
 use crate::options;
@@ -58,6 +59,24 @@ pub struct AzureMlResource {
     /// The workspace that has it and how that is reached; `None` is the workspace of the job, or of the top level.
     pub client: Option<AzureMlClient>,
     pub place: AzureMlPlace,
+}
+
+impl AzureMlResource {
+    /// The same, in the workspace of `client` unless it names one of its own.
+    pub fn within(&self, client: Option<&AzureMlClient>) -> AzureMlResource {
+        AzureMlResource { client: self.client.as_ref().or(client).cloned(), place: self.place.clone() }
+    }
+
+    /// # Errors
+    /// The first name that is a placeholder, or that Azure would refuse.
+    pub fn check_names(&self) -> Result<(), NameFault> {
+        let workspace = match (&self.client, &self.place) {
+            (_, AzureMlPlace::RegistryModel { .. }) | (None, _) => None,
+            (Some(client), _) => Some(client.workspace.names()),
+        };
+        let names = workspace.into_iter().flatten().chain(self.place.names());
+        names.into_iter().try_for_each(|(key, name, text)| name.check(key, text))
+    }
 }
 
 /// As an `azureml://` address.

@@ -2,7 +2,7 @@
 
 use super::reader_options::ReaderOptions;
 use crate::azureml::{AzureMlResource, ResourcePath};
-use crate::option::{BOOL, Kind, Special, at_least, texts_schema};
+use crate::option::{BOOL, Kind, Special, at_least};
 use crate::options;
 use crate::origin::Era;
 use crate::statement::OptionValue;
@@ -16,7 +16,8 @@ options! {
     #[derive(Debug, Clone, PartialEq, Serialize)]
     pub struct LoadDataset {
         LOAD {
-            /// `json` (also JSON lines), `csv`, `parquet` or `text`, else the id of a dataset on the Hub or a folder.
+            /// `json` (also JSON lines), `csv`, `parquet` or `text`, else the id of a dataset on the Hub or a folder, which may be
+            /// an `azureml:` address.
             pub data_name: String;
             /// Configuration of a dataset on the Hub.
             pub subset: Option<String>;
@@ -52,11 +53,23 @@ options! {
 impl LoadDataset {
     /// What of the data lies in AzureML.
     pub fn azureml(&self) -> impl Iterator<Item = &AzureMlResource> {
-        let files = match &self.data_files {
-            DataFiles::AzureMl(resources) => resources.as_slice(),
-            _ => &[],
+        let splits = match &self.data_files {
+            DataFiles::AzureMl(splits) => Some(splits),
+            _ => None,
         };
-        files.iter().chain(self.data_dir.as_ref().and_then(ResourcePath::azureml))
+        let files = splits.into_iter().flat_map(BTreeMap::values).flatten();
+        files.chain(self.data_dir.as_ref().and_then(ResourcePath::azureml))
+    }
+
+    /// Whether `data_name` is the address of a folder in AzureML, in whose files the reader is found.
+    pub fn is_named_by_its_folder(&self) -> bool {
+        self.data_name.starts_with("azureml:")
+    }
+
+    /// The same rows, which lie at another place.
+    pub fn move_to(&mut self, place: DataPlace) {
+        let DataPlace { data_name, data_dir, data_files } = place;
+        (self.data_name, self.data_dir, self.data_files) = (data_name, data_dir, data_files);
     }
 }
 
@@ -72,8 +85,8 @@ pub enum DataFiles {
     PerSplit(BTreeMap<String, Vec<String>>),
     /// The files of every split, as they are.
     Listed(Vec<(String, Vec<PathBuf>)>),
-    /// Files in AzureML, all of split `train`.
-    AzureMl(Vec<AzureMlResource>),
+    /// Files in AzureML per split; `train`, where the configuration names none.
+    AzureMl(BTreeMap<String, Vec<AzureMlResource>>),
     /// A place this program cannot reach, by the scheme of its address.
     Remote { kind: String, description: String },
 }
@@ -96,7 +109,11 @@ static DATA_FILES: Special = Special::unchecked("text, list or object", || {
         {"type": ["string", "null"]},
         {"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/resource"}]}},
         {"$ref": "#/$defs/resource"},
-        {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, texts_schema()]}},
+        {"type": "object", "additionalProperties": {"anyOf": [
+            {"type": "string"},
+            {"type": "array", "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/resource"}]}},
+            {"$ref": "#/$defs/resource"},
+        ]}},
     ]})
 });
 

@@ -46,10 +46,13 @@ impl<'n> ClientBlock<'n> {
         Some(ClientBlock { fields, values, options, credentials, credential_values })
     }
 
-    /// The client as it stands there, for what may turn out not to be needed. `None`: the workspace is not named, or not
-    /// in the block itself.
+    /// The client as it stands there, for what may turn out not to be needed. `None`: the workspace is not named, or the
+    /// file that names it cannot be read.
     pub(super) fn unchecked(self) -> Option<AzureMlClient> {
-        let workspace = self.options.workspace()?;
+        let workspace = match &self.options.aml_config_path {
+            Some(path) => self.named_in(path, &mut Findings::default())?,
+            None => self.options.workspace()?,
+        };
         Some(self.options.client(workspace, self.credentials))
     }
 

@@ -2,7 +2,7 @@
 
 use super::data::{Components, DataConfigs};
 use super::resource::{self, Consumer};
-use crate::azureml::{AzureMlResource, ResourcePath};
+use crate::azureml::ResourcePath;
 use crate::data::{DataFiles, DataPlace, LoadDataset};
 use crate::data_readers::READERS;
 use crate::findings::Findings;
@@ -62,6 +62,11 @@ impl Components<'_> {
             root.prefix_files(&mut files, self.load.node("data_files"), findings)?;
             root.prefix_dir(&mut data_dir, self.load.node("data_dir"), findings)?;
         }
+        if let Some(named) = self.load.found("data_name").filter(|_| data_name.starts_with("azureml:")) {
+            let folder = resource::read(named.node, &named.path, consumer, findings)?;
+            self.replace_dir(&mut data_dir, folder, findings)?;
+        }
+        self.check_folder(&files, data_dir.as_ref(), consumer, findings)?;
         if READERS.contains(&data_name.as_str())
             && self.load.lacks("data_files")
             && self.load.lacks("data_dir")
@@ -75,45 +80,64 @@ impl Components<'_> {
         }
         let place = all.places.get(&self.name);
         match place {
-            None => self.warn_unreachable(&files, data_dir.as_ref(), consumer, findings),
+            None => self.warn_unreachable(&files, findings),
             Some(place) => (files, data_dir) = (place.data_files.clone(), place.data_dir.clone()),
         }
         values.attach("data_files", files);
-        if let Some(dir) = data_dir {
+        if let Some(dir) = data_dir.clone() {
             values.attach("data_dir", dir);
         }
         let load = LoadDataset::read(values)?;
         Some(match place.cloned() {
-            None => load,
+            // `data_name` may have given the folder.
+            None => LoadDataset { data_dir, ..load },
             Some(DataPlace { data_name, data_dir, .. }) => LoadDataset { data_name, data_dir, ..load },
         })
     }
 
-    /// Says where rows lie that this machine would need and cannot read.
-    fn warn_unreachable(
+    /// A folder in AzureML that `data_name` names.
+    fn replace_dir(
+        &self,
+        dir: &mut Option<ResourcePath>,
+        folder: ResourcePath,
+        findings: &mut Findings,
+    ) -> Option<()> {
+        if let Some(found) = self.load.found("data_dir") {
+            let message = "`data_name` names a folder in AzureML, and `data_dir` another one";
+            findings.error(found.at, &found.path, message, Some("keep one of them".into()));
+            return None;
+        }
+        *dir = Some(folder);
+        Some(())
+    }
+
+    /// A job is given a folder in AzureML as a whole.
+    fn check_folder(
         &self,
         files: &DataFiles,
         dir: Option<&ResourcePath>,
         consumer: Consumer<'_>,
         findings: &mut Findings,
-    ) {
-        let here = |resource: &AzureMlResource| match consumer {
-            Consumer::Unknown => Some((resource.place.describe().to_owned(), format!("`{resource}`"))),
-            Consumer::Job(_) => None,
-        };
-        let place = match files {
-            DataFiles::Remote { kind, description } => Some((kind.clone(), description.clone())),
-            DataFiles::AzureMl(resources) => resources.first().and_then(here),
-            _ => None,
-        };
-        let files = place.map(|place| ("data_files", place));
-        let dir = dir.and_then(ResourcePath::azureml).and_then(here).map(|place| ("data_dir", place));
-        for (option, (kind, description)) in files.into_iter().chain(dir) {
-            let Some(found) = self.load.found(option) else { continue };
-            let message = format!("the rows lie in a place that cannot be read yet: {description} ({kind})");
-            let hint = format!("run with --set data_configs.{}.load_dataset_config.{option}=FILE", self.name);
-            findings.warn_hint(found.at, &found.path, message, hint);
+    ) -> Option<()> {
+        let in_azureml = dir.is_some_and(|dir| dir.azureml().is_some());
+        if let (Consumer::Job(_), true, Some(found)) = (consumer, in_azureml, self.load.found("data_files"))
+            && *files != DataFiles::Unset
+        {
+            let message = "a job cannot choose files of a folder in AzureML";
+            let hint = "give the files themselves, or their folder without `data_files`";
+            findings.error(found.at, &found.path, message, Some(hint.into()));
+            return None;
         }
+        Some(())
+    }
+
+    /// Says where rows lie that nothing here reads.
+    fn warn_unreachable(&self, files: &DataFiles, findings: &mut Findings) {
+        let DataFiles::Remote { kind, description } = files else { return };
+        let Some(found) = self.load.found("data_files") else { return };
+        let message = format!("the rows lie in a place that cannot be read yet: {description} ({kind})");
+        let hint = format!("run with --set data_configs.{}.load_dataset_config.data_files=FILE", self.name);
+        findings.warn_hint(found.at, &found.path, message, hint);
     }
 }
 
@@ -127,12 +151,9 @@ fn data_files(node: &Node, path: &str, consumer: Consumer<'_>, findings: &mut Fi
         NodeValue::Object(entries) if !entries.is_empty() => {
             let splits = entries.iter().map(|entry| {
                 let path = join(path, &entry.key);
-                let files = resources(&entry.node, &path, Consumer::Unknown, findings)?;
-                Some((entry.key.clone(), files.iter().map(ToString::to_string).collect()))
+                Some((entry.key.clone(), resources(&entry.node, &path, consumer, findings)?))
             });
-            let splits: BTreeMap<String, Vec<String>> = splits.collect::<Option<_>>()?;
-            let elsewhere = elsewhere(splits.values().flatten());
-            Some(elsewhere.unwrap_or(DataFiles::PerSplit(splits)))
+            files_by_split(splits.collect::<Option<_>>()?, node, path, findings)
         }
         _ => files_of(resources(node, path, consumer, findings)?, node, path, findings),
     }
@@ -167,18 +188,34 @@ fn resources(
     }
 }
 
-/// All on this machine, or all in AzureML.
+/// Files whose split the configuration does not name.
 fn files_of(
     resources: Vec<ResourcePath>,
     node: &Node,
     path: &str,
     findings: &mut Findings,
 ) -> Option<DataFiles> {
-    let (mut here, mut azureml) = (Vec::new(), Vec::new());
-    for resource in resources {
-        match resource {
-            ResourcePath::Local(file) => here.push(file),
-            ResourcePath::AzureMl(resource) => azureml.push(*resource),
+    let splits = BTreeMap::from([("train".to_owned(), resources)]);
+    Some(match files_by_split(splits, node, path, findings)? {
+        DataFiles::PerSplit(splits) => DataFiles::Local(splits.into_values().flatten().collect()),
+        files => files,
+    })
+}
+
+/// All on this machine, or all in AzureML.
+fn files_by_split(
+    splits: BTreeMap<String, Vec<ResourcePath>>,
+    node: &Node,
+    path: &str,
+    findings: &mut Findings,
+) -> Option<DataFiles> {
+    let (mut here, mut azureml) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+    for (split, resources) in splits {
+        for resource in resources {
+            match resource {
+                ResourcePath::Local(file) => here.entry(split.clone()).or_default().push(file),
+                ResourcePath::AzureMl(resource) => azureml.entry(split.clone()).or_default().push(*resource),
+            }
         }
     }
     if !here.is_empty() && !azureml.is_empty() {
@@ -187,7 +224,8 @@ fn files_of(
         return None;
     }
     if azureml.is_empty() {
-        return Some(elsewhere(here.iter()).unwrap_or(DataFiles::Local(here)));
+        let elsewhere = elsewhere(here.values().flatten());
+        return Some(elsewhere.unwrap_or(DataFiles::PerSplit(here)));
     }
     Some(DataFiles::AzureMl(azureml))
 }
@@ -243,20 +281,19 @@ impl Root<'_> {
         node: Option<&Node>,
         findings: &mut Findings,
     ) -> Option<()> {
+        let anywhere = Node { value: NodeValue::Null, at: node.and_then(|node| node.at) };
+        let below = |paths: &[String], findings: &mut Findings| -> Option<Vec<ResourcePath>> {
+            paths.iter().map(|path| self.resource(path, node, findings)).collect()
+        };
         match files {
             DataFiles::Local(paths) => {
-                let read = paths.iter().map(|path| self.resource(path, node, findings));
-                let read = read.collect::<Option<Vec<_>>>()?;
-                let anywhere = Node { value: NodeValue::Null, at: node.and_then(|node| node.at) };
-                *files = files_of(read, &anywhere, "data_root", findings)?;
+                *files = files_of(below(paths, findings)?, &anywhere, "data_root", findings)?;
             }
             DataFiles::PerSplit(splits) => {
-                for path in splits.values_mut().flatten() {
-                    *path = self.below(path).unwrap_or_else(|| path.clone());
-                }
-                if let Some(elsewhere) = elsewhere(splits.values().flatten()) {
-                    *files = elsewhere;
-                }
+                let splits =
+                    splits.iter().map(|(split, paths)| Some((split.clone(), below(paths, findings)?)));
+                let splits = splits.collect::<Option<_>>()?;
+                *files = files_by_split(splits, &anywhere, "data_root", findings)?;
             }
             _ => {}
         }

@@ -44,7 +44,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     }
     let fields = Fields::open(root, "", &ROOT, findings);
     // The era of the model decides about the blocks that do not tell their own; the top level has no such defaults.
-    let mut model = model::read(&fields, findings);
+    let model = model::read(&fields, findings);
     let mut values = fields.resolve(model.era, findings);
     let RootOptions { workflow_id, data_root } = RootOptions::read(&values)?;
 

@@ -24,8 +24,6 @@ pub(super) struct ModelFacts<'n> {
     pub(super) task: Option<(String, At, String)>,
     /// What of it lies in AzureML.
     azureml: Vec<GivenOption<'n>>,
-    /// The name on the hub of a model that lies in AzureML.
-    hub_name: Option<String>,
 }
 
 const TYPES: [&str; 3] = ["HfModel", "PyTorchModel", "ONNXModel"];
@@ -44,14 +42,7 @@ const FOREIGN_TYPES: [&str; 11] = [
 ];
 
 pub(super) fn read<'n>(root: &Fields<'n>, findings: &mut Findings) -> ModelFacts<'n> {
-    let mut model = ModelFacts {
-        input: None,
-        era: Era::New,
-        kind: None,
-        task: None,
-        azureml: Vec::new(),
-        hub_name: None,
-    };
+    let mut model = ModelFacts { input: None, era: Era::New, kind: None, task: None, azureml: Vec::new() };
     let Some(found) = root.found("input_model") else { return model };
     if found.node.as_object().is_none() {
         let message = format!("expected an object, found {}", found.node.describe());
@@ -125,7 +116,7 @@ fn hugging_face<'n>(
         return;
     }
     let adapter_path = adapter_path.flatten();
-    let Some(model_path) = model_path.flatten().or(name.clone().map(ResourcePath::Local)) else {
+    let Some(model_path) = model_path.flatten().or(name.map(ResourcePath::Local)) else {
         let slipped = old_fields.as_ref().is_some_and(|fields| !fields.lacks("model_name"));
         if slipped || !fields.lacks("model_path") || !fields.lacks("hf_config") && old.is_none() {
             return;
@@ -146,7 +137,6 @@ fn hugging_face<'n>(
         Some(_) => ModelKind::HfWithAdapter,
         None => ModelKind::Hf,
     });
-    model.hub_name = name;
     model.input = Some(InputModel::HuggingFace {
         model_path,
         adapter_path,
@@ -175,39 +165,11 @@ impl<'n> ModelFacts<'n> {
         path
     }
 
-    /// Checks what lies in AzureML, once it is known who uses it: only jobs of AzureML can, and a model of the hub takes the
-    /// place of one that this machine would need.
-    pub(super) fn check_users(&mut self, users: &[Consumer<'_>], findings: &mut Findings) {
-        let away = users.iter().filter(|user| matches!(user, Consumer::Job(_)));
-        if away.clone().count() == users.len() {
-            for found in &self.azureml {
-                away.clone().for_each(|user| {
-                    resource::read(found.node, &found.path, *user, findings);
-                });
-            }
-            return;
-        }
+    /// Checks what lies in AzureML, once it is known who uses it: jobs are given only what is of their workspace.
+    pub(super) fn check_users(&self, users: &[Consumer<'_>], findings: &mut Findings) {
         for found in &self.azureml {
-            let place = resource::read(found.node, &found.path, Consumer::Unknown, findings);
-            let place = place.map_or_else(String::new, |place| format!("`{place}`"));
-            match (&mut self.input, &self.hub_name) {
-                (Some(InputModel::HuggingFace { model_path, .. }), Some(name))
-                    if found.opt.name == "model_path" =>
-                {
-                    let message = format!(
-                        "{place} cannot be read yet: `{name}` of the Hugging Face Hub is used instead"
-                    );
-                    findings.warn(found.at, &found.path, message);
-                    *model_path = ResourcePath::Local(name.clone());
-                }
-                _ => {
-                    let hint = format!(
-                        "run the passes that use it on AzureML (`host`), or give a folder: --set {}=FOLDER",
-                        found.path
-                    );
-                    let message = format!("{place} cannot be read yet");
-                    findings.error(found.node.at, &found.path, message, Some(hint));
-                }
+            for user in users.iter().filter(|user| matches!(user, Consumer::Job(_))) {
+                resource::read(found.node, &found.path, *user, findings);
             }
         }
     }

@@ -3,8 +3,8 @@
 use super::azureml_client::{self, ClientBlock, check};
 use crate::azureml::{
     AZUREML_DATASTORE, AZUREML_JOB_OUTPUT, AZUREML_MODEL, AZUREML_REGISTRY_MODEL, AzureMlClient,
-    AzureMlPlace, AzureMlResource, AzureMlSystem, AzureName, DatastoreOptions, JobOutputOptions,
-    ModelAssetOptions, RegistryModelOptions, ResourcePath,
+    AzureMlPlace, AzureMlResource, AzureMlSystem, DatastoreOptions, JobOutputOptions, ModelAssetOptions,
+    RegistryModelOptions, ResourcePath,
 };
 use crate::fields::Fields;
 use crate::findings::Findings;
@@ -218,13 +218,7 @@ fn address(
         return None;
     };
     let mut names = place.names();
-    if let Some(workspace) = &workspace {
-        names.extend([
-            ("subscription_id", AzureName::Subscription, workspace.subscription_id.as_str()),
-            ("resource_group", AzureName::ResourceGroup, &workspace.resource_group),
-            ("workspace_name", AzureName::Workspace, &workspace.workspace_name),
-        ]);
-    }
+    names.extend(workspace.iter().flat_map(|workspace| workspace.names()));
     if let Consumer::Job(_) = consumer {
         let fault = names.into_iter().find_map(|(key, name, text)| name.check(key, text).err());
         if let Some(fault) = fault {

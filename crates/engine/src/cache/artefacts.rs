@@ -53,6 +53,7 @@ impl Artefacts<'_> {
         hasher.field("options", wanted.options);
         let made = Made {
             kind: wanted.kind,
+            name: UNNAMED,
             version: wanted.version,
             key: &hasher.finish(),
             input_key: self.input_key,
@@ -66,9 +67,14 @@ impl Artefacts<'_> {
     }
 }
 
+/// What is no part of a configuration has no name in it.
+pub(super) const UNNAMED: &str = "-";
+
 /// An artefact that no pass of a configuration gives: what its manifest says.
 pub(super) struct Made<'a> {
     pub(super) kind: &'static str,
+    /// For people, in place of that of a pass.
+    pub(super) name: &'a str,
     pub(super) version: u32,
     pub(super) key: &'a str,
     pub(super) input_key: &'a str,
@@ -97,7 +103,7 @@ impl Store {
                 olive_version: env!("CARGO_PKG_VERSION").into(),
                 pass_type: made.kind.into(),
                 pass_version: made.version,
-                pass_name: "-".into(),
+                pass_name: made.name.to_owned(),
                 key: made.key.to_owned(),
                 input_key: made.input_key.to_owned(),
                 input: made.input.to_owned(),

@@ -1,6 +1,6 @@
 //! Converted models among the artefacts.
 
-use super::artefacts::Made;
+use super::artefacts::{Made, UNNAMED};
 use super::store::ArtefactId;
 use super::{CacheError, KeyHasher, Store};
 use olive_core::Result;
@@ -28,6 +28,7 @@ impl Conversions for Store {
         let (key, content) = key(wanted, &contents)?;
         let made = Made {
             kind: wanted.kind,
+            name: UNNAMED,
             version: wanted.version,
             key: &key,
             input_key: &content,

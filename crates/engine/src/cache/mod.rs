@@ -3,6 +3,7 @@
 mod adopted;
 pub mod artefacts;
 mod conversions;
+mod downloads;
 mod elsewhere;
 pub mod error;
 pub(crate) mod folder;
@@ -15,6 +16,7 @@ pub mod store;
 
 pub use adopted::Adoption;
 pub use artefacts::Artefacts;
+pub use downloads::Download;
 pub use elsewhere::Elsewhere;
 pub use error::CacheError;
 pub use incoming::{Incoming, OnItsWay};

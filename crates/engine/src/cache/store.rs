@@ -318,7 +318,7 @@ impl Store {
     }
 
     /// The artefact, if it is there and will stay.
-    fn use_cached(&self, id: &ArtefactId) -> Result<Artefact, Unusable> {
+    pub(super) fn use_cached(&self, id: &ArtefactId) -> Result<Artefact, Unusable> {
         self.look_up(id)?;
         // Another process may have been about to remove it.
         if self.mark_used(id) { self.look_up(id) } else { Err(Unusable::Absent) }

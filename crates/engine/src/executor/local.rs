@@ -46,6 +46,7 @@ impl Executor for LocalExecutor {
                 execution.cancel,
                 execution.events,
                 |dir| {
+                    let model = on_this_machine(&model, chain, execution)?;
                     let made = self.run_step(step, key, &model, name, dir, execution)?;
                     if let Err(changed) = inputs_are_the_same(chain, index, execution) {
                         // Nor is the state what the key stands for.
@@ -69,6 +70,18 @@ impl Executor for LocalExecutor {
         }
         Ok(model)
     }
+}
+
+/// The model, whose base comes here where only jobs elsewhere had it so far.
+///
+/// # Errors
+/// Those of [`Execution::input_here`].
+fn on_this_machine(model: &ModelHandle, chain: &Chain, execution: &Execution) -> Result<ModelHandle> {
+    if chain.is_here || model.base() != chain.input.base() {
+        return Ok(model.clone());
+    }
+    let base = (execution.input_here)()?.base().to_owned();
+    Ok(model.clone().on_base(base))
 }
 
 /// Whether the step of this index worked on what its key stands for, to the end.

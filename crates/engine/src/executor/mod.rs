@@ -50,7 +50,7 @@ pub struct Chain<'a> {
     pub total: usize,
     /// The model that the first step works on.
     pub input: &'a ModelHandle,
-    /// Whether that is on this machine; if not, the handle has names, and the jobs fetch it.
+    /// Whether that, or what it is an adapter of, is on this machine; if not, the handle has names, and the jobs fetch it.
     pub is_here: bool,
     /// The hub's name for `input`, or for its base, if the user gave that.
     pub name: Option<&'a HubModel>,
@@ -81,6 +81,8 @@ pub struct Execution<'a> {
     pub store: &'a Store,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
+    /// Brings the input model of the flow to this machine, where jobs elsewhere fetched it for themselves so far.
+    pub input_here: &'a dyn Fn() -> Result<ModelHandle>,
     /// Fails if what the keys were computed of has changed since: nothing that was made of it may be kept.
     pub unchanged: &'a dyn Fn() -> Result<()>,
     /// Told of every step that is done, at once: a later failure must not lose it.
@@ -148,7 +150,7 @@ impl<'a> Executors<'a> {
                 before,
                 total: flow.steps.len(),
                 input: &model,
-                is_here: before > 0 || input.here().is_some(),
+                is_here: input.here().is_some() || model.base() != input.handle().base(),
                 // What a pass made has no name on the hub.
                 name: name.filter(|_| model.base() == input.handle().base()),
             };
@@ -274,6 +276,7 @@ mod tests {
             store: &Store::new(dir.path()),
             cancel,
             events: &(),
+            input_here: &|| unreachable!("it is here"),
             unchanged: &|| Ok(()),
             on_step: &|_| *steps.borrow_mut() += 1,
             jobs: None,

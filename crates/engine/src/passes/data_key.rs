@@ -2,7 +2,7 @@
 
 use super::pass::{DataUse, Pass};
 use crate::cache::{DataEntry, DataFile, KeyHasher};
-use olive_config::DataConfig;
+use olive_config::{AzureMlResource, DataConfig, DataFiles, LoadDataset};
 use olive_core::Result;
 use olive_core::content::ContentHashes;
 
@@ -16,16 +16,31 @@ use olive_core::content::ContentHashes;
 /// A file that cannot be found or read.
 pub(super) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) -> Result<()> {
     hasher.field("data_version", &olive_data::VERSION);
-    let elsewhere: Vec<String> = data.load.azureml().map(ToString::to_string).collect();
-    if !elsewhere.is_empty() {
-        hasher.field(name, &elsewhere);
-        return Ok(());
+    if data.load.azureml().next().is_some() {
+        return feed_addresses(name, &data.load, hasher);
     }
     let (reader, splits) = olive_data::inputs(&data.load)?;
     data.load.data_name = reader.key.to_owned();
     for split in splits {
         hasher.field(name, &split.split);
         split.files.iter().try_for_each(|file| hasher.file(name, file))?;
+    }
+    Ok(())
+}
+
+/// Where rows lie that jobs read, in place of their content.
+fn feed_addresses(name: &str, load: &LoadDataset, hasher: &mut KeyHasher) -> Result<()> {
+    let addresses = |resources: &mut dyn Iterator<Item = &AzureMlResource>| {
+        resources.map(ToString::to_string).collect::<Vec<String>>()
+    };
+    match &load.data_files {
+        DataFiles::AzureMl(splits) if splits.keys().any(|split| split != "train") => {
+            for (split, resources) in olive_data::used_of(load, splits)? {
+                hasher.field(name, &split);
+                hasher.field(name, &addresses(&mut resources.iter()));
+            }
+        }
+        _ => hasher.field(name, &addresses(&mut load.azureml())),
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::lora::LoraPass;
 use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
-use super::pass::{DataUse, Pass, RunContext, SampleLengths, TrainedAdapter};
+use super::pass::{DataUse, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter};
 use crate::cache::KeyHasher;
 use olive_config::option::{BOOL, Block, TEXT, at_least};
 use olive_config::{
@@ -152,6 +152,11 @@ impl Pass for LoftqPass {
 
     fn data(&self) -> Vec<DataUse<'_>> {
         lora_options::data(&self.options.lora)
+    }
+
+    fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
+        let lora = lora_options::with_data(&self.options.lora, moved)?;
+        Ok(Some(Arc::new(LoftqPass { options: LoftqOptions { lora, ..self.options.clone() } })))
     }
 
     fn adapter(&self) -> Option<TrainedAdapter> {

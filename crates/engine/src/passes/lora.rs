@@ -3,7 +3,7 @@
 use super::adapter_training::{self, Base, Quantised};
 use super::data_key;
 use super::lora_options::{self, ADAPTER, LoraOptions, TRAINING, TrainedOn};
-use super::pass::{DataUse, Pass, RunContext, SampleLengths, TrainedAdapter};
+use super::pass::{DataUse, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter};
 use crate::cache::KeyHasher;
 use olive_config::option::{Block, Kind, Opt};
 use olive_config::{
@@ -159,6 +159,11 @@ impl Pass for LoraPass {
 
     fn data(&self) -> Vec<DataUse<'_>> {
         lora_options::data(&self.options)
+    }
+
+    fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
+        let options = lora_options::with_data(&self.options, moved)?;
+        Ok(Some(Arc::new(LoraPass { options })))
     }
 
     fn adapter(&self) -> Option<TrainedAdapter> {

@@ -1,12 +1,13 @@
 //! The options that all passes have that train an adapter.
 
-use super::pass::{DataPurpose, DataUse};
+use super::pass::{DataPurpose, DataUse, MoveData};
 use olive_config::option::DefaultValue::Json;
 use olive_config::option::{BELOW_ONE, BOOL, Kind, POSITIVE, TEXT, at_least};
 use olive_config::training::{self, EvalSize, Targets, TrainingArgs, TrainingRead};
 use olive_config::{
     DataConfig, Era, Fields, Findings, OptionValue, PassContext, ResolvedOption, Setting, Values, options,
 };
+use olive_core::Result;
 use serde::Serialize;
 use serde_json::json;
 
@@ -140,6 +141,17 @@ pub(super) fn data(options: &LoraOptions) -> Vec<DataUse<'_>> {
     let train = DataUse { purpose: DataPurpose::Training, config: &options.train_data };
     let eval = options.eval_data.iter().map(|config| DataUse { purpose: DataPurpose::Evaluation, config });
     std::iter::once(train).chain(eval).collect()
+}
+
+/// The options after `moved` had each data configuration.
+///
+/// # Errors
+/// Those of `moved`.
+pub(super) fn with_data(options: &LoraOptions, moved: &mut MoveData) -> Result<LoraOptions> {
+    let mut options = options.clone();
+    moved(&mut options.train_data)?;
+    options.eval_data.as_mut().map_or(Ok(()), moved)?;
+    Ok(options)
 }
 
 /// `compute_dtype` of the passes that have it; null means `torch_dtype`.

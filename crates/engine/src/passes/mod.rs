@@ -20,7 +20,7 @@ pub use merge_adapter_weights::{BaseWeights, MergeOptions, MergePass};
 pub use model_builder::ModelBuilderPass;
 pub use olive_config::ConfiguredPass;
 pub use pass::{
-    DataPurpose, DataUse, MemoryPolicy, Mismatch, Pass, RunContext, SampleLengths, TrainedAdapter,
+    DataPurpose, DataUse, MemoryPolicy, Mismatch, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter,
     tagged_options,
 };
 pub use qlora::{QloraOptions, QloraPass, QuantType};

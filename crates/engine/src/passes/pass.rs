@@ -70,6 +70,14 @@ pub trait Pass: ConfiguredPass + Send + Sync {
         Vec::new()
     }
 
+    /// The same pass after `moved` had each of its data configurations. `None`: it reads no data.
+    ///
+    /// # Errors
+    /// Those of `moved`.
+    fn with_data(&self, _moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
+        Ok(None)
+    }
+
     /// What passes after this one must know of the adapter that it trains.
     fn adapter(&self) -> Option<TrainedAdapter> {
         None
@@ -84,6 +92,9 @@ pub trait Pass: ConfiguredPass + Send + Sync {
         Ok(None)
     }
 }
+
+/// Says where data lies now, if it was moved.
+pub type MoveData<'a> = dyn FnMut(&mut DataConfig) -> Result<()> + 'a;
 
 /// A dataset of a pass, and what the pass does with it.
 #[derive(Debug, Clone, Copy)]

@@ -29,14 +29,11 @@ impl Connection {
         settings: &AzureMlSettings,
         stop: CancellationToken,
     ) -> Result<Connection> {
-        let patient = workspace(client, settings)?;
+        let http = http(Some(client), settings).map_err(SystemError::from)?;
+        let patient = WorkspaceClient::new(http, named(&client.workspace).map_err(SystemError::from)?);
         let stoppable = patient.client().with_cancel(stop);
         let workspace = WorkspaceClient::new(stoppable, patient.workspace().clone());
-        let repetition = Repetition {
-            retries: u32::try_from(client.max_operation_retries).unwrap_or(u32::MAX),
-            interval: Duration::from_secs(client.operation_retry_interval),
-        };
-        Ok(Connection { workspace, patient, repetition })
+        Ok(Connection { workspace, patient, repetition: repetition(client) })
     }
 
     /// The container in which an address of the workspace lies, and the path there.
@@ -59,11 +56,24 @@ impl Connection {
     }
 }
 
-/// A client of a workspace.
+/// How often operations are done again.
+pub(super) fn repetition(client: &AzureMlClient) -> Repetition {
+    Repetition {
+        retries: u32::try_from(client.max_operation_retries).unwrap_or(u32::MAX),
+        interval: Duration::from_secs(client.operation_retry_interval),
+    }
+}
+
+/// A client with the credentials that the configuration has options for, if it has any.
 ///
 /// # Errors
-/// A name or a variable that Azure would not take.
-fn workspace(client: &AzureMlClient, settings: &AzureMlSettings) -> Result<WorkspaceClient> {
+/// A variable that Azure would not take.
+pub(super) fn http(
+    client: Option<&AzureMlClient>,
+    settings: &AzureMlSettings,
+) -> olive_azureml::Result<Client> {
+    let options = ClientOptions { plain_http: settings.plain_http, ..ClientOptions::default() };
+    let Some(client) = client else { return Client::new(&settings.variables, options) };
     let given = &client.credentials;
     let credentials = json!({
         "exclude_environment_credential": given.exclude_environment_credential,
@@ -77,15 +87,8 @@ fn workspace(client: &AzureMlClient, settings: &AzureMlSettings) -> Result<Works
         "process_timeout": given.process_timeout,
     });
     let credentials = serde_json::from_value(credentials).expect("the client knows these options");
-    let options = ClientOptions {
-        plain_http: settings.plain_http,
-        read_timeout: Duration::from_secs(client.read_timeout),
-        credentials,
-        ..ClientOptions::default()
-    };
-    let http = Client::new(&settings.variables, options).map_err(SystemError::from)?;
-    let workspace = named(&client.workspace).map_err(SystemError::from)?;
-    Ok(WorkspaceClient::new(http, workspace))
+    let read_timeout = Duration::from_secs(client.read_timeout);
+    Client::new(&settings.variables, ClientOptions { read_timeout, credentials, ..options })
 }
 
 /// The workspace of these names, as the client has it.

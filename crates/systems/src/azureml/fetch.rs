@@ -9,6 +9,7 @@ use crate::results::{JobResult, RESULT, StepResult};
 use olive_azureml::blob::Container;
 use olive_azureml::download::{download_file, download_folder, kind_of};
 use olive_azureml::job::JobName;
+use olive_azureml::transfer::Progress;
 use olive_azureml::uri::AssetUri;
 use olive_core::Result;
 use olive_core::event::Event;
@@ -166,9 +167,9 @@ impl Work<'_> {
         path: &str,
         target: &Path,
     ) -> Result<()> {
-        let moved = transfer(connection, self.execution.events, "download", None, async |progress| {
-            download_folder(container, path, target, progress).await
-        });
-        moved.await.map(drop)
+        let download =
+            async |progress: Progress<'_>| download_folder(container, path, target, progress).await;
+        let (client, repetition) = (connection.workspace.client(), connection.repetition);
+        transfer(client, repetition, self.execution.events, "download", None, download).await.map(drop)
     }
 }

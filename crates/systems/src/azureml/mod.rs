@@ -14,6 +14,7 @@ mod job_note;
 mod job_places;
 mod jobs;
 mod known;
+mod resources;
 mod stoppable;
 mod submission;
 mod transfer;
@@ -22,6 +23,7 @@ mod watch;
 pub use in_job::hf_token;
 pub use job_places::JobPlaces;
 pub use jobs::{JobSummary, Jobs};
+pub use resources::AzureMlResources;
 
 use crate::pack::{ModelSource, Package, Source, pack};
 use connection::Connection;
@@ -135,7 +137,7 @@ impl Work<'_> {
         if self.chain.is_here || !is_input {
             return ModelSource::of(&self.model, &left);
         }
-        let place = |path: &ResourcePath| path.azureml().map(|place| Source::Folder(place.to_string()));
+        let place = |path: &ResourcePath| path.azureml().map(Source::of_model);
         let (base, given) = match &self.execution.config.input_model {
             InputModel::HuggingFace { model_path, adapter_path, .. } => {
                 (place(model_path), adapter_path.as_ref().and_then(place))

@@ -16,6 +16,7 @@ use olive_azureml::job::{
 };
 use olive_azureml::jobs::Job;
 use olive_azureml::status::{JobStatus, Stage};
+use olive_azureml::transfer::Progress;
 use olive_azureml::upload::upload_for_job;
 use olive_azureml::uri::AssetUri;
 use olive_azureml::workspace::{Compute, ComputeKind, Datastore, EnvironmentImage, EnvironmentSpec};
@@ -146,6 +147,9 @@ impl Work<'_> {
                 Source::Folder(address) | Source::Left { address, .. } => {
                     JobInput::UriFolder(downloaded(self.address(connection, address)?))
                 }
+                Source::Model(address) => {
+                    JobInput::CustomModel(downloaded(self.address(connection, address)?))
+                }
             };
             inputs.insert(name.clone(), input);
         }
@@ -166,10 +170,9 @@ impl Work<'_> {
         what: &str,
     ) -> Result<AssetUri> {
         let first = Some(format!("sending {what}"));
-        transfer(connection, self.execution.events, "upload", first, async |progress| {
-            upload_for_job(&connection.workspace, store, path, progress).await
-        })
-        .await
+        let Connection { workspace, repetition, .. } = connection;
+        let upload = async |progress: Progress<'_>| upload_for_job(workspace, store, path, progress).await;
+        transfer(workspace.client(), *repetition, self.execution.events, "upload", first, upload).await
     }
 
     /// The id of the environment of the job.

@@ -1,7 +1,8 @@
 //! Uploads and downloads as phases of the run.
 
-use super::connection::Connection;
 use crate::SystemError;
+use olive_azureml::http::Client;
+use olive_azureml::repetition::Repetition;
 use olive_azureml::transfer::{Moved, Progress};
 use olive_core::Result;
 use olive_core::event::{Event, EventSink, Unit};
@@ -10,7 +11,8 @@ use std::sync::Once;
 /// Does a transfer, again where it may succeed later. The phase begins, after `first`, with the first bytes: where nothing has
 /// to be moved, nothing is told.
 pub(super) async fn transfer<T>(
-    connection: &Connection,
+    client: &Client,
+    repetition: Repetition,
     events: &dyn EventSink,
     phase: &'static str,
     first: Option<String>,
@@ -26,8 +28,7 @@ pub(super) async fn transfer<T>(
         });
         events.emit(Event::PhaseProgress { done });
     };
-    let client = connection.workspace.client();
-    let moved = client.repeated(connection.repetition, async || operation(&progress).await).await;
+    let moved = client.repeated(repetition, async || operation(&progress).await).await;
     if begun.is_completed() {
         events.emit(Event::PhaseFinished { phase: phase.into() });
     }
