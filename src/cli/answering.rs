@@ -8,7 +8,7 @@ use olive_core::handle::ModelHandle;
 use olive_core::{Result, shown};
 use olive_data::Message;
 use olive_decoder::{Generation, SamplingOptions};
-use olive_model::{ModelError, detect, resolve};
+use olive_model::{detect, resolve};
 use olive_runtime::{ActiveAdapter, Generator};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +79,8 @@ impl ModelArgs {
         let device = environment::device(globals)?.open()?;
         let options = environment::source_options(globals);
         let dir = resolve(&self.model, None, &options, events)?;
-        let (handle, active) = self.choose_adapter(detect(&dir, self.base.as_deref(), &options, events)?)?;
+        let (handle, active) =
+            self.adapter().put_on(detect(&dir, self.base.as_deref(), &options, events)?, &self.model)?;
         if globals.verbose {
             notes.info(&match &handle {
                 ModelHandle::HfWithAdapter { base, adapter } => {
@@ -105,44 +106,12 @@ impl ModelArgs {
         Generator::open(&handle, &active, &device, &library)
     }
 
-    /// The model with the adapter that was asked for, or without any.
-    fn choose_adapter(&self, model: ModelHandle) -> Result<(ModelHandle, ActiveAdapter)> {
-        let Some(adapter) = &self.adapter else {
-            return Ok(match (model, self.no_adapter) {
-                (ModelHandle::HfWithAdapter { base, .. }, true) => {
-                    (ModelHandle::Hf { dir: base }, ActiveAdapter::Off)
-                }
-                (model, true) => (model, ActiveAdapter::Off),
-                (model, false) => (model, ActiveAdapter::Beside),
-            });
-        };
-        let refuse = |reason: String| ModelError::Adapter { path: adapter.clone(), reason };
-        match model {
-            ModelHandle::Hf { .. } if adapter.is_file() => {
-                Err(refuse(format!("`{}` is a Hugging Face model, which takes a folder", self.model)).into())
-            }
-            ModelHandle::Hf { dir } => {
-                let handle = ModelHandle::HfWithAdapter { base: dir, adapter: adapter.clone() };
-                Ok((handle, ActiveAdapter::Off))
-            }
-            ModelHandle::Onnx { .. } => {
-                let file = if adapter.is_dir() {
-                    ActiveAdapter::Beside.file(adapter)
-                } else {
-                    Some(adapter.clone())
-                };
-                let missing = || {
-                    refuse(format!(
-                        "`{}` is an ONNX model, which takes an `.onnx_adapter` file; ModelBuilder makes one of a PEFT adapter \
-                         with `adapters: separate`",
-                        self.model
-                    ))
-                };
-                Ok((model, ActiveAdapter::At(file.ok_or_else(missing)?)))
-            }
-            ModelHandle::HfWithAdapter { .. } => {
-                Err(refuse(format!("`{}` has an adapter already; give its base instead", self.model)).into())
-            }
+    /// The adapter that was asked for.
+    fn adapter(&self) -> ActiveAdapter {
+        match &self.adapter {
+            Some(path) => ActiveAdapter::At(path.clone()),
+            None if self.no_adapter => ActiveAdapter::Off,
+            None => ActiveAdapter::Beside,
         }
     }
 }

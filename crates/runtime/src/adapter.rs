@@ -3,6 +3,8 @@
 use super::RuntimeError;
 use half::{bf16, f16};
 use olive_core::file;
+use olive_core::handle::ModelHandle;
+use olive_model::ModelError;
 use olive_onnx::adapter_file::{self, AdapterParameter};
 use olive_onnx::proto::data_type;
 use ort::session::Session;
@@ -30,6 +32,49 @@ impl ActiveAdapter {
             ActiveAdapter::Beside => Some(dir.join(adapter_file::FILE)).filter(|file| file.is_file()),
             ActiveAdapter::At(file) => Some(file.clone()),
             ActiveAdapter::Off => None,
+        }
+    }
+
+    /// The model with this adapter on it, or without any, and what of it remains to be switched on. An adapter that is asked
+    /// for is a folder of PEFT's for a float model; for an ONNX model it is an `.onnx_adapter` file or a folder with one.
+    /// `name` is what the user calls the model.
+    ///
+    /// # Errors
+    /// The model has an adapter already, or takes one of another form.
+    pub fn put_on(self, model: ModelHandle, name: &str) -> Result<(ModelHandle, ActiveAdapter), ModelError> {
+        let ActiveAdapter::At(adapter) = self else {
+            return Ok(match model {
+                ModelHandle::HfWithAdapter { base, .. } if self == ActiveAdapter::Off => {
+                    (ModelHandle::Hf { dir: base }, self)
+                }
+                model => (model, self),
+            });
+        };
+        let refuse = |reason: String| ModelError::Adapter { path: adapter.clone(), reason };
+        match model {
+            ModelHandle::Hf { .. } if adapter.is_file() => {
+                Err(refuse(format!("`{name}` is a Hugging Face model, which takes a folder")))
+            }
+            ModelHandle::Hf { dir } => {
+                Ok((ModelHandle::HfWithAdapter { base: dir, adapter }, ActiveAdapter::Off))
+            }
+            ModelHandle::Onnx { .. } => {
+                let file = if adapter.is_dir() {
+                    ActiveAdapter::Beside.file(&adapter)
+                } else {
+                    Some(adapter.clone())
+                };
+                let missing = || {
+                    refuse(format!(
+                        "`{name}` is an ONNX model, which takes an `.onnx_adapter` file; ModelBuilder makes one of a PEFT \
+                         adapter with `adapters: separate`"
+                    ))
+                };
+                Ok((model, ActiveAdapter::At(file.ok_or_else(missing)?)))
+            }
+            ModelHandle::HfWithAdapter { .. } => {
+                Err(refuse(format!("`{name}` has an adapter already; give its base instead")))
+            }
         }
     }
 }

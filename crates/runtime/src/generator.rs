@@ -1,39 +1,33 @@
 //! A model of any form, ready to answer: tokenizer, chat template, defaults, and what computes the logits.
 
 use super::loaded_model::{LoadedModel, ModelSequence};
-use super::{ActiveAdapter, CacheMode, Library, OnnxSession};
+use super::{ActiveAdapter, Library, OnnxSession};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
 use olive_data::chat_template::{ChatTemplate, GenerationPrompt, Message};
 use olive_decoder::{
-    Decoder, GenerateError, Generation, LanguageModel, Limits, SamplingOptions, TextStream, generate,
-    ignored_settings,
+    GenerateError, Generation, LanguageModel, Limits, SamplingOptions, TextStream, generate, ignored_settings,
 };
-use olive_model::{Adapter, ModelFolder, QuantisedBase};
+use olive_model::ModelFolder;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::sync::Arc;
 use tokenizers::Tokenizer;
 
 /// Answers prompts with one model, in any number of sequences.
 pub struct Generator {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    model: LoadedModel,
+    model: Arc<LoadedModel>,
     stop: BTreeSet<u32>,
-    context_length: usize,
-    vocabulary: usize,
     defaults: Defaults,
 }
 
 /// What a model's files say about it.
 struct Facts {
     stop: Vec<u32>,
-    context_length: usize,
-    /// Rows of the embedding.
-    vocabulary: usize,
     defaults: Defaults,
 }
 
@@ -73,29 +67,36 @@ impl Generator {
         device: &Device,
         library: &dyn Fn() -> Result<Library>,
     ) -> Result<Generator> {
-        match handle {
-            ModelHandle::Onnx { dir } => {
-                let session =
-                    OnnxSession::open(dir, adapter.file(dir).as_deref(), &library()?, CacheMode::Auto)?;
-                Self::onnx(dir, session)
-            }
-            ModelHandle::Hf { dir } => Self::float(&ModelFolder::open(dir)?, None, None, device),
-            ModelHandle::HfWithAdapter { base, adapter } => {
-                let folder = ModelFolder::open(base)?.with_adapter(adapter);
-                let quantised = QuantisedBase::beside(adapter, &folder.spec()?)?;
-                Self::float(&folder, quantised.as_ref(), Some(&Adapter::open(adapter)?), device)
-            }
-        }
+        let model = LoadedModel::open(handle, adapter, None, device, library)?;
+        Self::of(handle, Arc::new(model))
     }
 
-    fn float(
-        folder: &ModelFolder,
-        quantised: Option<&QuantisedBase>,
-        adapter: Option<&Adapter>,
-        device: &Device,
-    ) -> Result<Generator> {
-        let spec = folder.spec()?;
-        let decoder = Decoder::load(folder, quantised, adapter, device)?;
+    /// Gives `model`, which was loaded from `handle`, what it needs beside its weights.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    pub fn of(handle: &ModelHandle, model: Arc<LoadedModel>) -> Result<Generator> {
+        let folder = match handle {
+            ModelHandle::Hf { dir } => ModelFolder::open(dir)?,
+            ModelHandle::HfWithAdapter { base, adapter } => ModelFolder::open(base)?.with_adapter(adapter),
+            // Such a folder need not have a config.json.
+            ModelHandle::Onnx { dir } => ModelFolder::new(dir.clone(), Value::Null),
+        };
+        let Facts { stop, defaults } = match &*model {
+            LoadedModel::Float(_) => Self::float(&folder)?,
+            LoadedModel::Onnx(session) => Self::onnx(session),
+        };
+        let tokenizer = folder.tokenizer()?;
+        let mut stop: BTreeSet<u32> = stop.into_iter().collect();
+        // A chat model may end its turns with a token that its configuration forgets.
+        let config = folder.tokenizer_config()?;
+        let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
+        stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
+        let template = ChatTemplate::from_folder(&folder)?;
+        Ok(Generator { tokenizer, template, model, stop, defaults })
+    }
+
+    fn float(folder: &ModelFolder) -> Result<Facts> {
         let generation = folder.generation_config()?;
         // `generation_config.json` goes before `config.json`, as in transformers.
         let eos = generation.as_ref().map(|config| stop_ids(&config["eos_token_id"])).transpose()?;
@@ -107,14 +108,10 @@ impl Generator {
             sampling: SamplingOptions::from_generation_config(generation.as_ref())?,
             ignored: generation.as_ref().and_then(Value::as_object).map_or_else(Vec::new, ignored_settings),
         };
-        let facts =
-            Facts { stop, context_length: spec.context_length, vocabulary: spec.vocab_size, defaults };
-        Self::new(folder, LoadedModel::Float(Box::new(decoder)), facts)
+        Ok(Facts { stop, defaults })
     }
 
-    fn onnx(dir: &Path, session: OnnxSession) -> Result<Generator> {
-        // Such a folder need not have a config.json.
-        let folder = ModelFolder::new(dir.to_owned(), Value::Null);
+    fn onnx(session: &OnnxSession) -> Facts {
         let search = &session.config().search;
         let sampling = SamplingOptions::with_defaults(
             search.do_sample,
@@ -126,26 +123,7 @@ impl Generator {
         let mut settings = search.others.clone();
         settings.insert("do_sample".into(), search.do_sample.into());
         let defaults = Defaults { sampling, ignored: ignored_settings(&settings) };
-        let described = &session.config().model;
-        let facts = Facts {
-            stop: described.eos_token_id.clone(),
-            context_length: described.context_length,
-            vocabulary: described.vocab_size,
-            defaults,
-        };
-        Self::new(&folder, LoadedModel::Onnx(Box::new(session)), facts)
-    }
-
-    fn new(folder: &ModelFolder, model: LoadedModel, facts: Facts) -> Result<Generator> {
-        let Facts { stop, context_length, vocabulary, defaults } = facts;
-        let tokenizer = folder.tokenizer()?;
-        let mut stop: BTreeSet<u32> = stop.into_iter().collect();
-        // A chat model may end its turns with a token that its configuration forgets.
-        let config = folder.tokenizer_config()?;
-        let eos = config["eos_token"].as_str().or_else(|| config["eos_token"]["content"].as_str());
-        stop.extend(eos.and_then(|token| tokenizer.token_to_id(token)));
-        let template = ChatTemplate::from_folder(folder)?;
-        Ok(Generator { tokenizer, template, model, stop, context_length, vocabulary, defaults })
+        Facts { stop: session.config().model.eos_token_id.clone(), defaults }
     }
 
     /// An empty sequence, for one conversation.
@@ -187,7 +165,7 @@ impl Generator {
             .tokenizer
             .encode(text, add_special_tokens)
             .map_err(|e| GenerateError::Tokenizer(e.to_string()))?;
-        let (ids, vocabulary) = (encoding.get_ids(), self.vocabulary);
+        let (ids, vocabulary) = (encoding.get_ids(), self.model.vocabulary());
         if let Some(place) = ids.iter().position(|&id| id as usize >= vocabulary) {
             let token = encoding.get_tokens()[place].clone();
             return Err(GenerateError::BeyondVocabulary { token, id: ids[place], vocabulary }.into());
@@ -197,7 +175,7 @@ impl Generator {
 
     /// Most tokens that the model can look at.
     pub fn context_length(&self) -> usize {
-        self.context_length
+        self.model.context_length()
     }
 
     /// Computes a prompt and then exactly `new_tokens` tokens in a sequence, the most probable ones, reusing nothing and
@@ -213,10 +191,13 @@ impl Generator {
         cancel: &CancelFlag,
     ) -> Result<Generation> {
         self.model.truncate(sequence, 0)?;
-        let limits =
-            Limits { max_new_tokens: new_tokens, context_length: self.context_length, stop: BTreeSet::new() };
+        let limits = Limits {
+            max_new_tokens: new_tokens,
+            context_length: self.context_length(),
+            stop: BTreeSet::new(),
+        };
         let greedy = SamplingOptions::GREEDY;
-        generate(&self.model, sequence, prompt, &greedy, limits, cancel, &mut |_| Ok(()))
+        generate(&*self.model, sequence, prompt, &greedy, limits, cancel, &mut |_| Ok(()))
     }
 
     /// Answers in a sequence, giving the text to `on_text` piece by piece. What the prompt has in common with what the
@@ -234,7 +215,8 @@ impl Generator {
         on_text: &mut dyn FnMut(&str) -> Result<()>,
     ) -> Result<Answer> {
         let prompt_ids = self.encode(prompt)?;
-        let limits = Limits { max_new_tokens, context_length: self.context_length, stop: self.stop.clone() };
+        let limits =
+            Limits { max_new_tokens, context_length: self.context_length(), stop: self.stop.clone() };
         let mut stream = match prompt {
             Prompt::Raw(_) => TextStream::after(&self.tokenizer, &prompt_ids),
             Prompt::Chat(_) => TextStream::new(&self.tokenizer),
@@ -246,7 +228,7 @@ impl Generator {
         };
         let mut on_token = |token| give(stream.push(token)?);
         let generation =
-            generate(&self.model, sequence, &prompt_ids, options, limits, cancel, &mut on_token)?;
+            generate(&*self.model, sequence, &prompt_ids, options, limits, cancel, &mut on_token)?;
         give(stream.finish()?)?;
         Ok(Answer { text, prompt_ids, generation })
     }

@@ -1,8 +1,12 @@
 //! A model of either form.
 
-use super::session::{OnnxSequence, OnnxSession};
+use super::session::{CacheMode, OnnxSequence, OnnxSession};
+use super::{ActiveAdapter, Library};
 use olive_core::Result;
+use olive_core::device::Device;
+use olive_core::handle::ModelHandle;
 use olive_decoder::{Decoder, KvCache, LanguageModel};
+use olive_model::{Adapter, ModelFolder, QuantisedBase};
 
 /// What computes the logits.
 pub enum LoadedModel {
@@ -28,6 +32,54 @@ macro_rules! with_both {
             }
         }
     };
+}
+
+impl LoadedModel {
+    /// Loads a model. `adapter` is for an ONNX model. The linear layers under an adapter of a float model are those of
+    /// `quantised`, where that is given, or those that lie beside the adapter. A float model computes on `device`; `library`
+    /// is asked for only when the form needs ONNX Runtime, which computes on the CPU.
+    ///
+    /// # Errors
+    /// Missing or damaged files, an unsupported architecture, no ONNX Runtime.
+    pub fn open(
+        handle: &ModelHandle,
+        adapter: &ActiveAdapter,
+        quantised: Option<&QuantisedBase>,
+        device: &Device,
+        library: &dyn Fn() -> Result<Library>,
+    ) -> Result<LoadedModel> {
+        let decoder = match handle {
+            ModelHandle::Onnx { dir } => {
+                let file = adapter.file(dir);
+                let session = OnnxSession::open(dir, file.as_deref(), &library()?, CacheMode::Auto)?;
+                return Ok(LoadedModel::Onnx(Box::new(session)));
+            }
+            ModelHandle::Hf { dir } => Decoder::load(&ModelFolder::open(dir)?, quantised, None, device)?,
+            ModelHandle::HfWithAdapter { base, adapter } => {
+                let folder = ModelFolder::open(base)?;
+                let beside = QuantisedBase::beside(adapter, &folder.spec()?)?;
+                let adapter = Adapter::open(adapter)?;
+                Decoder::load(&folder, beside.as_ref().or(quantised), Some(&adapter), device)?
+            }
+        };
+        Ok(LoadedModel::Float(Box::new(decoder)))
+    }
+
+    /// Most tokens that the model can look at.
+    pub fn context_length(&self) -> usize {
+        match self {
+            LoadedModel::Float(decoder) => decoder.spec.context_length,
+            LoadedModel::Onnx(session) => session.config().model.context_length,
+        }
+    }
+
+    /// Rows of the embedding.
+    pub fn vocabulary(&self) -> usize {
+        match self {
+            LoadedModel::Float(decoder) => decoder.spec.vocab_size,
+            LoadedModel::Onnx(session) => session.config().model.vocab_size,
+        }
+    }
 }
 
 impl LanguageModel for LoadedModel {
