@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 14] = [
+const CRATES: [&str; 15] = [
     "core",
     "kernels",
     "arch",
@@ -22,6 +22,7 @@ const CRATES: [&str; 14] = [
     "train",
     "onnx",
     "runtime",
+    "evaluate",
     "azureml",
     "azureml-fake",
     "engine",

@@ -1,0 +1,59 @@
+//! What Olive's `metrics.json` does not say: on what was measured, and where.
+
+use super::MemorySource;
+use olive_core::{Result, error::IoContext, file};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Beside `metrics.json`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct MetricsDetail {
+    /// By the names of the metrics.
+    pub metrics: BTreeMap<String, MetricDetail>,
+    /// Hash of the evaluator and its data.
+    pub evaluator: String,
+    /// Name of the processor, where the system tells.
+    pub cpu: Option<String>,
+    /// Threads that float models compute with.
+    pub threads: usize,
+    pub versions: Versions,
+}
+
+/// One metric of an evaluator.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct MetricDetail {
+    pub samples: u64,
+    /// Labels of losses, tokens of choices or of answers.
+    pub tokens: u64,
+    /// Time that the measurement took.
+    pub seconds: f64,
+    /// Mean loss, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// What a peak of memory covers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemorySource>,
+}
+
+/// Programs that took part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    pub olive: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub onnxruntime: Option<String>,
+}
+
+impl MetricsDetail {
+    /// Name of the file.
+    pub const FILE: &'static str = "metrics_detail.json";
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("plain data") + "\n";
+        file::replace(path, text.as_bytes()).at("write", path)
+    }
+}
