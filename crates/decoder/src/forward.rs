@@ -1,7 +1,7 @@
 //! The decoder forward: logits with a cache for generation, and of whole sequences.
 
 use super::forward_context::ForwardContext;
-use super::{Decoder, KvCache, Tokens};
+use super::{Decoder, KvCache, Scored, Tokens};
 use candle_core::{DType, Tensor};
 use olive_arch::Rope;
 use olive_core::Result;
@@ -16,8 +16,45 @@ impl Decoder {
     /// # Errors
     /// No ids, more positions than the cache has room for, an id outside the vocabulary, or a device error.
     pub fn logits(&self, ids: &[u32], cache: &mut KvCache) -> Result<Vec<f32>> {
-        let total = cache.ids.len() + ids.len();
-        if ids.is_empty() || total > cache.max_len {
+        let mut last = None;
+        self.advance(ids, cache.ids.len() + ids.len(), cache, |_, hidden| {
+            last = Some(hidden.narrow(0, hidden.dim(0)? - 1, 1)?);
+            Ok(())
+        })?;
+        let last = last.expect("there is at least one id");
+        let logits = lm_loss::logits(&self.final_norm(&last)?, self.head())?;
+        Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// Appends tokens to the cache; gives the sum of the cross-entropies of their targets.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`], or a target outside the vocabulary.
+    pub fn score(&self, scored: Scored<'_>, cache: &mut KvCache) -> Result<f64> {
+        let first = cache.ids.len();
+        let mut sum = 0.0;
+        self.advance(scored.tokens, scored.length_after(first), cache, |start, hidden| {
+            // Positions before the first are computed again where rotations change, and have no target.
+            let target = |position: usize| position.checked_sub(first).map_or(-1, |i| scored.targets[i]);
+            let targets: Vec<i32> = (start..start + hidden.dim(0)?).map(target).collect();
+            if targets.iter().any(|target| *target >= 0) {
+                sum += lm_loss::lm_loss(&self.final_norm(&hidden)?, &targets, self.head(), None)?.sum;
+            }
+            Ok(())
+        })?;
+        Ok(sum)
+    }
+
+    /// Appends `ids` to the cache, rotated for sequences of `length`; gives the hidden states of some positions at a time,
+    /// with the first of these, to `each`.
+    fn advance(
+        &self,
+        ids: &[u32],
+        length: usize,
+        cache: &mut KvCache,
+        mut each: impl FnMut(usize, Tensor) -> Result<()>,
+    ) -> Result<()> {
+        if ids.is_empty() || cache.ids.len() + ids.len() > cache.max_len {
             return Err(olive_kernels::invalid(format!(
                 "{} positions and {} more do not fit a cache of {}",
                 cache.ids.len(),
@@ -26,23 +63,19 @@ impl Decoder {
             )));
         }
         cache.ids.extend_from_slice(ids);
-        if self.rope_switches(cache.rope_length, total) {
+        if cache.rope_length > 0 && !self.rotates_alike(cache.rope_length, length) {
             // The cached keys were rotated by the other set of frequencies, so they are computed again.
             cache.forget_keys();
         }
-        cache.rope_length = total;
-        let done = cache.layers.first().map_or(0, super::cache::LayerCache::len);
-        let pending = cache.ids[done..].to_vec();
-        let mut start = done;
-        let mut last = None;
+        cache.rope_length = length;
+        let mut start = cache.layers.first().map_or(0, super::cache::LayerCache::len);
+        let pending = cache.ids[start..].to_vec();
         for part in pending.chunks(PREFILL) {
-            let hidden = self.append(part, start, total, cache)?;
+            let hidden = self.append(part, start, length, cache)?;
+            each(start, hidden)?;
             start += part.len();
-            last = Some(hidden.narrow(0, part.len() - 1, 1)?);
         }
-        let last = last.expect("there is at least one id");
-        let logits = lm_loss::logits(&self.final_norm(&last)?, self.head())?;
-        Ok(logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+        Ok(())
     }
 
     /// Logits of every position of one sequence, `[seq, vocab]`.
@@ -86,12 +119,12 @@ impl Decoder {
         Ok(hidden)
     }
 
-    /// Whether sequences of these two lengths use different rotary frequencies.
-    fn rope_switches(&self, before: usize, now: usize) -> bool {
+    /// Whether sequences of these two lengths use the same rotary frequencies.
+    pub fn rotates_alike(&self, one: usize, other: usize) -> bool {
         let switches = |rope: &Rope| {
-            rope.scaling.switch_length().is_some_and(|length| (before > length) != (now > length))
+            rope.scaling.switch_length().is_some_and(|length| (one > length) != (other > length))
         };
-        before > 0 && (switches(&self.spec.rope) || self.spec.rope_local.as_ref().is_some_and(switches))
+        !(switches(&self.spec.rope) || self.spec.rope_local.as_ref().is_some_and(switches))
     }
 
     /// `[ids, hidden]`.

@@ -3,6 +3,7 @@
 use super::cache::KvCache;
 use super::error::GenerateError;
 use super::language_model::LanguageModel;
+use super::scoring::{Scored, ScoringModel};
 use super::weights::Decoder;
 use olive_core::Result;
 use olive_kernels::first_not_finite;
@@ -48,5 +49,12 @@ impl LanguageModel for Decoder {
         }
         *sequence = cache;
         Ok(())
+    }
+}
+
+impl ScoringModel for Decoder {
+    fn score(&self, sequence: &mut KvCache, scored: Scored<'_>) -> Result<f64> {
+        self.reserve(sequence, sequence.len() + scored.tokens.len())?;
+        Decoder::score(self, scored, sequence)
     }
 }

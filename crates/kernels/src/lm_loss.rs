@@ -6,6 +6,7 @@ use super::gemm::MatRef;
 use super::host::{HostRows, matrix};
 use super::vector::{Arithmetic, exp, max, simd_by, sum};
 use candle_core::{D, DType, Tensor};
+use half::{bf16, f16};
 use olive_core::Result;
 use rayon::prelude::*;
 
@@ -172,8 +173,6 @@ fn row_loss(
     }
     let own = row[label];
     let top = max(row);
-    // Parts are summed in f64, because a vocabulary has up to 2¹⁸ entries.
-    const PART: usize = 1024;
     let mut total = 0.0;
     match (factor, cap) {
         (Some(_), None) => {
@@ -183,14 +182,7 @@ fn row_loss(
                 total += f64::from(sum(part));
             }
         }
-        (None, _) | (Some(_), Some(_)) => {
-            let mut terms = [0.0; PART];
-            for part in row.chunks(PART) {
-                let terms = &mut terms[..part.len()];
-                terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top, by));
-                total += f64::from(sum(terms));
-            }
-        }
+        (None, _) | (Some(_), Some(_)) => total = sum_of_exp(row, top, by),
     }
     let log_sum = f64::from(top) + total.ln();
     if let Some(factor) = factor {
@@ -209,6 +201,64 @@ fn row_loss(
         row[label] -= scale * cap.map_or(1.0, |cap| 1.0 - (own / cap) * (own / cap));
     }
     log_sum - f64::from(own)
+}
+
+/// Values that are summed in f32. Their sums are added in f64, because a vocabulary has up to 2¹⁸ entries.
+const PART: usize = 1024;
+
+/// `Σ e^(logit - top)`.
+#[inline(always)]
+fn sum_of_exp(row: &[f32], top: f32, by: Arithmetic) -> f64 {
+    let mut terms = [0.0; PART];
+    let mut total = 0.0;
+    for part in row.chunks(PART) {
+        let terms = &mut terms[..part.len()];
+        terms.iter_mut().zip(part).for_each(|(t, l)| *t = exp(l - top, by));
+        total += f64::from(sum(terms));
+    }
+    total
+}
+
+/// Finished logits of some rows, in the type in which another program computed them.
+#[derive(Debug, Clone, Copy)]
+pub enum Logits<'a> {
+    F32(&'a [f32]),
+    F16(&'a [f16]),
+    Bf16(&'a [bf16]),
+}
+
+/// Sum of the cross-entropies of `logits`, `[targets, vocab]`, against `targets`; negative ones do not count.
+///
+/// # Errors
+/// Logits of another shape, or a target outside the vocabulary.
+pub fn cross_entropy(logits: Logits<'_>, targets: &[i32]) -> Result<f64> {
+    match logits {
+        Logits::F32(logits) => sum_of_losses(logits, targets),
+        Logits::F16(logits) => sum_of_losses(logits, targets),
+        Logits::Bf16(logits) => sum_of_losses(logits, targets),
+    }
+}
+
+fn sum_of_losses<T: Copy + Send + Sync + Into<f32>>(logits: &[T], targets: &[i32]) -> Result<f64> {
+    let (rows, vocab) = (targets.len(), logits.len() / targets.len().max(1));
+    if rows * vocab != logits.len() {
+        return Err(invalid(format!("{} logits are no rows for {rows} targets", logits.len())));
+    }
+    if let Some(label) = targets.iter().find(|target| **target >= 0 && **target as usize >= vocab) {
+        return Err(invalid(format!("label {label} is outside the vocabulary of {vocab}")));
+    }
+    let counted = logits.par_chunks(vocab.max(1)).zip(targets).filter(|(_, target)| counts(**target));
+    let losses: Vec<f64> = counted
+        .map_init(Vec::new, |row: &mut Vec<f32>, (logits, target)| {
+            row.clear();
+            row.extend(logits.iter().map(|logit| (*logit).into()));
+            simd_by(
+                #[inline(always)]
+                |by| row_loss(row, *target as usize, 1.0, None, None, by),
+            )
+        })
+        .collect();
+    Ok(losses.iter().sum())
 }
 
 /// Logits `[rows, vocab]`, for generation and tests.
@@ -283,6 +333,36 @@ mod tests {
     use super::*;
     use crate::autograd::vjp;
     use crate::oracle::{assert_close, random, weight};
+
+    #[test]
+    fn finished_logits_have_the_loss_that_f64_gives() -> Result<()> {
+        // More entries than are summed in f32, some far below the rest.
+        let (rows, vocab) = (7, 5000);
+        let logit = |i: usize| ((i * 7919) % 1013) as f32 * 0.03 - if i % 5 == 0 { 90.0 } else { 0.0 };
+        let logits: Vec<f32> = (0..rows * vocab).map(logit).collect();
+        let targets = [3, -100, 4999, 0, -1, 17, 2500];
+        let exact = |logits: &[f64]| -> f64 {
+            let row = |(row, target): (&[f64], &i32)| {
+                (*target >= 0).then(|| row.iter().map(|l| l.exp()).sum::<f64>().ln() - row[*target as usize])
+            };
+            logits.chunks(vocab).zip(&targets).filter_map(row).sum()
+        };
+        let wide = |values: &[f32]| values.iter().map(|l| f64::from(*l)).collect::<Vec<_>>();
+        let close = |got: f64, want: f64| assert!((got / want - 1.0).abs() < 1e-7, "{got} not {want}");
+        close(cross_entropy(Logits::F32(&logits), &targets)?, exact(&wide(&logits)));
+        let half: Vec<f16> = logits.iter().map(|l| f16::from_f32(*l)).collect();
+        let widened: Vec<f32> = half.iter().map(|l| l.to_f32()).collect();
+        close(cross_entropy(Logits::F16(&half), &targets)?, exact(&wide(&widened)));
+        let brain: Vec<bf16> = logits.iter().map(|l| bf16::from_f32(*l)).collect();
+        let widened: Vec<f32> = brain.iter().map(|l| l.to_f32()).collect();
+        close(cross_entropy(Logits::Bf16(&brain), &targets)?, exact(&wide(&widened)));
+        let mut wrong = logits;
+        wrong[4] = f32::NAN;
+        assert!(cross_entropy(Logits::F32(&wrong), &targets)?.is_nan());
+        assert!(cross_entropy(Logits::F32(&wrong[1..]), &targets).is_err());
+        assert!(cross_entropy(Logits::F32(&wrong), &[5000; 7]).is_err());
+        Ok(())
+    }
 
     #[test]
     fn kernel_agrees_with_plain_operations() -> Result<()> {

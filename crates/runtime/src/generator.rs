@@ -47,6 +47,16 @@ pub enum Prompt<'a> {
     Chat(&'a [Message]),
 }
 
+/// Where special tokens come from when a text is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SpecialTokens {
+    /// The tokenizer puts its own around the text, if it is set up so.
+    #[default]
+    Added,
+    /// Only those that the text spells out.
+    InText,
+}
+
 /// A finished answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -154,16 +164,24 @@ impl Generator {
     /// # Errors
     /// The template refuses the conversation, the tokenizer fails, or gives a token that the model does not have.
     pub fn encode(&self, prompt: Prompt<'_>) -> Result<Vec<u32>> {
-        let (text, add_special_tokens) = match prompt {
-            Prompt::Raw(text) => (text.to_owned(), true),
+        let (text, special) = match prompt {
+            Prompt::Raw(text) => (text.to_owned(), SpecialTokens::Added),
             Prompt::Chat(messages) => match &self.template {
-                Some(template) => (template.render(messages, GenerationPrompt::Add)?, false),
-                None => (plain(messages), true),
+                Some(template) => (template.render(messages, GenerationPrompt::Add)?, SpecialTokens::InText),
+                None => (plain(messages), SpecialTokens::Added),
             },
         };
+        self.tokens(text, special)
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// The tokenizer fails, or gives a token that the model does not have.
+    pub fn tokens(&self, text: String, special: SpecialTokens) -> Result<Vec<u32>> {
         let encoding = self
             .tokenizer
-            .encode(text, add_special_tokens)
+            .encode(text, special == SpecialTokens::Added)
             .map_err(|e| GenerateError::Tokenizer(e.to_string()))?;
         let (ids, vocabulary) = (encoding.get_ids(), self.model.vocabulary());
         if let Some(place) = ids.iter().position(|&id| id as usize >= vocabulary) {

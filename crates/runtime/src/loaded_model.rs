@@ -5,7 +5,7 @@ use super::{ActiveAdapter, Library};
 use olive_core::Result;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
-use olive_decoder::{Decoder, KvCache, LanguageModel};
+use olive_decoder::{Decoder, KvCache, LanguageModel, Scored, ScoringModel};
 use olive_model::{Adapter, ModelFolder, QuantisedBase};
 
 /// What computes the logits.
@@ -106,5 +106,11 @@ impl LanguageModel for LoadedModel {
 
     fn reserve(&self, sequence: &mut ModelSequence, len: usize) -> Result<()> {
         with_both!(self, sequence, |model, of| model.reserve(of, len))
+    }
+}
+
+impl ScoringModel for LoadedModel {
+    fn score(&self, sequence: &mut ModelSequence, scored: Scored<'_>) -> Result<f64> {
+        with_both!(self, sequence, |model, of| ScoringModel::score(&**model, of, scored))
     }
 }

@@ -43,7 +43,7 @@ pub struct OnnxSession {
     attention_mask: Option<String>,
     position_ids: Option<String>,
     /// Sequences longer than this rotate otherwise (LongRoPE).
-    switch: Option<usize>,
+    pub(super) switch: Option<usize>,
     logits_memory: MemoryInfo<'static>,
 }
 
@@ -53,6 +53,15 @@ pub struct OnnxSequence {
     adapter: Option<Arc<OnnxAdapter>>,
     /// What the cache holds.
     tokens: Vec<u32>,
+    /// Length of the sequence for which the keys in the cache were rotated.
+    rope_length: usize,
+}
+
+/// Tokens of one run, at their place in a sequence.
+pub(super) struct Part<'a> {
+    pub(super) tokens: &'a [u32],
+    /// Length of the sequence for which they are rotated.
+    pub(super) length: usize,
 }
 
 impl OnnxSession {
@@ -132,14 +141,15 @@ impl OnnxSession {
     /// The adapter lacks something that the graph wants, or there is no memory.
     pub fn new_sequence_with(&self, adapter: Option<Arc<OnnxAdapter>>) -> Result<OnnxSequence> {
         self.check_adapter(adapter.as_deref())?;
-        Ok(OnnxSequence { cache: self.empty_cache(adapter.as_deref())?, adapter, tokens: Vec::new() })
+        let cache = self.empty_cache(adapter.as_deref())?;
+        Ok(OnnxSequence { cache, adapter, tokens: Vec::new(), rope_length: 0 })
     }
 
     fn lock(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unsupported(&self, reason: String) -> RuntimeError {
+    pub(super) fn unsupported(&self, reason: String) -> RuntimeError {
         RuntimeError::Unsupported { path: self.dir.clone(), reason }
     }
 
@@ -194,14 +204,40 @@ impl OnnxSession {
         Ok(())
     }
 
-    /// Logits after `tokens`, which follow what the cache holds.
-    fn run(&self, sequence: &mut OnnxSequence, tokens: &[u32]) -> RuntimeResult<Vec<f32>> {
+    /// Whether sequences of this length rotate as long ones.
+    fn is_long(&self, length: usize) -> bool {
+        self.switch.is_some_and(|switch| switch < length)
+    }
+
+    /// Makes the sequence one that goes on to `length`. Gives what it held where the keys of that are rotated for shorter or
+    /// longer ones: it is to be computed again, as transformers and onnxruntime-genai do.
+    pub(super) fn prepare(&self, sequence: &mut OnnxSequence, length: usize) -> RuntimeResult<Vec<u32>> {
+        let held = if self.is_long(sequence.rope_length) == self.is_long(length) {
+            Vec::new()
+        } else {
+            let held = sequence.tokens.clone();
+            self.forget(sequence)?;
+            held
+        };
+        sequence.rope_length = length;
+        Ok(held)
+    }
+
+    /// Computes tokens that follow what the sequence holds, and gives what `read` makes of their logits, `[1, tokens, vocab]`.
+    pub(super) fn run<R>(
+        &self,
+        sequence: &mut OnnxSequence,
+        part: &Part<'_>,
+        read: impl FnOnce(&DynValue) -> RuntimeResult<R>,
+    ) -> RuntimeResult<R> {
         let position = sequence.tokens.len();
-        let fresh = self.fresh_inputs(position, tokens)?;
+        let total = position + part.tokens.len();
+        let shown = self.shown_length(total, part.length);
+        let fresh = self.fresh_inputs(position, part.tokens, shown)?;
         let mut session = self.lock();
-        sequence.cache.reserve(&session, &self.cache_tensors, position + tokens.len(), position)?;
+        sequence.cache.reserve(&session, &self.cache_tensors, shown, position)?;
         let logits = &self.config.model.decoder.outputs.logits;
-        match &mut sequence.cache {
+        let read = match &mut sequence.cache {
             SequenceCache::Shared { binding, .. } => {
                 for (name, tensor) in &fresh {
                     binding.bind_input(name, tensor)?;
@@ -209,7 +245,7 @@ impl OnnxSession {
                 // Bound anew each time: its length changes with the number of tokens.
                 binding.bind_output_to_device(logits, &self.logits_memory)?;
                 let outputs = session.run_binding(binding)?;
-                last_row(&outputs[logits.as_str()])
+                read(&outputs[logits.as_str()])?
             }
             SequenceCache::Moved { tensors } => {
                 let mut inputs: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = Vec::new();
@@ -223,7 +259,9 @@ impl OnnxSession {
                     inputs.push((name.as_str().into(), matrix.into()));
                 }
                 let mut outputs = session.run(inputs)?;
-                let logits = last_row(&outputs[logits.as_str()])?;
+                let given = outputs.get(logits);
+                let read =
+                    read(given.ok_or_else(|| self.unsupported(format!("its graph gives no `{logits}`")))?)?;
                 let present: Option<Vec<DynValue>> =
                     self.cache_tensors.iter().map(|declared| outputs.remove(&declared.present)).collect();
                 drop(outputs);
@@ -231,19 +269,42 @@ impl OnnxSession {
                     path: PathBuf::from(&self.config.model.decoder.filename),
                     reason: "its graph does not give the cache that genai_config.json names".into(),
                 })?;
-                Ok(logits)
+                read
             }
+        };
+        sequence.tokens.extend_from_slice(part.tokens);
+        Ok(read)
+    }
+
+    /// Length of the attention mask, by which the graph chooses rotations: that of the sequence up to here, `total`, or more
+    /// where it goes on to be a long one.
+    fn shown_length(&self, total: usize, length: usize) -> usize {
+        match self.switch {
+            Some(switch) if self.is_long(length) && self.looks_ahead() => total.max(switch + 1),
+            _ => total,
         }
     }
 
+    /// Whether the attention mask may be longer than the sequence is: the cache has room for more, and the graph does not
+    /// choose rotations by positions.
+    pub(super) fn looks_ahead(&self) -> bool {
+        self.share && self.position_ids.is_none()
+    }
+
     /// Inputs that are made anew for every run.
-    fn fresh_inputs(&self, position: usize, tokens: &[u32]) -> RuntimeResult<Vec<(String, DynTensor)>> {
+    fn fresh_inputs(
+        &self,
+        position: usize,
+        tokens: &[u32],
+        shown: usize,
+    ) -> RuntimeResult<Vec<(String, DynTensor)>> {
         let total = position + tokens.len();
         let mut fresh = Vec::with_capacity(3);
         let ids: Vec<i64> = tokens.iter().map(|&token| i64::from(token)).collect();
         fresh.push((self.config.model.decoder.inputs.input_ids.clone(), row(ids)?)); // [1, new]
         if let Some(name) = &self.attention_mask {
-            fresh.push((name.clone(), row(vec![1; total])?)); // [1, total]
+            let mask = (0..shown).map(|position| i64::from(position < total)).collect();
+            fresh.push((name.clone(), row(mask)?)); // [1, shown]
         }
         if let Some(name) = &self.position_ids {
             fresh.push((name.clone(), row((position as i64..total as i64).collect())?)); // [1, new]
@@ -264,26 +325,14 @@ impl LanguageModel for OnnxSession {
     }
 
     fn feed(&self, sequence: &mut OnnxSequence, tokens: &[u32]) -> Result<Vec<f32>> {
-        let held = sequence.tokens.len();
-        let changes = |switch: usize| (1..=switch).contains(&held) && switch < held + tokens.len();
-        if self.switch.is_some_and(changes) {
-            // The keys in the cache are rotated for short sequences: computed again, as transformers and
-            // onnxruntime-genai do.
-            let mut all = std::mem::take(&mut sequence.tokens);
-            all.extend_from_slice(tokens);
-            self.forget(sequence)?;
-            let logits = self.run(sequence, &all)?;
-            sequence.tokens = all;
-            return Ok(logits);
-        }
-        let logits = self.run(sequence, tokens)?;
-        sequence.tokens.extend_from_slice(tokens);
-        Ok(logits)
+        let length = sequence.tokens.len() + tokens.len();
+        let mut again = self.prepare(sequence, length)?;
+        again.extend_from_slice(tokens);
+        Ok(self.run(sequence, &Part { tokens: &again, length }, last_row)?)
     }
 
     fn truncate(&self, sequence: &mut OnnxSequence, len: usize) -> Result<usize> {
-        let changes = |switch: usize| len <= switch && switch < sequence.tokens.len();
-        if self.share && !self.switch.is_some_and(changes) {
+        if self.share && self.is_long(len) == self.is_long(sequence.rope_length) {
             // Rows beyond the position are never read, only overwritten.
             sequence.tokens.truncate(len);
         } else {
