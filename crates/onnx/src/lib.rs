@@ -35,7 +35,7 @@ pub mod weights;
 pub use build::build;
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
-pub use metadata::{add_metadata, write_adapter, write_metadata};
+pub use metadata::{add_metadata, external_files, write_adapter, write_metadata};
 pub use model_builder_options::{
     Adapters, MODEL_BUILDER, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
 };

@@ -41,12 +41,7 @@ pub fn add_metadata(model: &Path, options: &BuildOptions, dir: &Path) -> Result<
     let folder = ModelFolder::open(model)?.with_layers(options.num_hidden_layers)?;
     let path = find_graph(model, options)?;
     let damaged = |reason: String| OnnxError::Graph { path: path.clone(), reason };
-    let bytes = file::read(&path).at("read", &path)?;
-    let graph = ModelProto::decode(&*bytes)
-        .map_err(|e| damaged(format!("it is not an ONNX model ({e})")))?
-        .graph
-        .ok_or_else(|| damaged("it has no graph".into()))?;
-    drop(bytes);
+    let graph = read_graph(&path)?;
     check_names(&graph, &folder.spec()?, options).map_err(damaged)?;
     let data = data_files(&graph).map_err(damaged)?;
     let filename = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -138,6 +133,22 @@ fn check_names(graph: &GraphProto, spec: &Spec, options: &BuildOptions) -> Resul
         Some((name, _)) => Err(format!("it has no input or output `{name}`")),
         None => Ok(()),
     }
+}
+
+/// Names of the files beside the graph in `path` that hold weights of it.
+///
+/// # Errors
+/// The file cannot be read, is no ONNX model, or has weights elsewhere.
+pub fn external_files(path: &Path) -> Result<BTreeSet<String>> {
+    let files = data_files(&read_graph(path)?);
+    Ok(files.map_err(|reason| OnnxError::Graph { path: path.to_owned(), reason })?)
+}
+
+fn read_graph(path: &Path) -> Result<GraphProto> {
+    let damaged = |reason: String| OnnxError::Graph { path: path.to_owned(), reason };
+    let bytes = file::read(path).at("read", path)?;
+    let model = ModelProto::decode(&*bytes).map_err(|e| damaged(format!("it is not an ONNX model ({e})")))?;
+    Ok(model.graph.ok_or_else(|| damaged("it has no graph".into()))?)
 }
 
 /// Files in which the weights lie.
