@@ -1,22 +1,12 @@
 //! LoRA training against trajectories of PEFT and PyTorch, and logits against transformers.
 
-use crate::support::models::{name, read_json};
+use crate::support::models::{name, npy, read_json};
 use crate::support::shared::{say, shared_cases};
 use crate::support::training::relative;
 use crate::support::trajectory::Trajectory;
 use olive_core::device::Device;
 use olive_decoder::Decoder;
 use olive_model::ModelFolder;
-use std::path::Path;
-
-/// Values of a NumPy file of f32, whatever its shape.
-fn npy(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).expect("a readable golden");
-    let header = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
-    let text = String::from_utf8_lossy(&bytes[10..10 + header]);
-    assert!(text.contains("'<f4'") && text.contains("False"), "{text}");
-    bytes[10 + header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
 
 fn prompts(golden: &serde_json::Value) -> Vec<Vec<u32>> {
     golden["prompts"]

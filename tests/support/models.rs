@@ -34,6 +34,15 @@ pub fn read_json(path: &Path) -> serde_json::Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// Values of a NumPy file of f32, whatever its shape.
+pub fn npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).expect("a readable golden");
+    let header = u16::from_le_bytes([bytes[8], bytes[9]]) as usize;
+    let text = String::from_utf8_lossy(&bytes[10..10 + header]);
+    assert!(text.contains("'<f4'") && text.contains("False"), "{text}");
+    bytes[10 + header..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
 /// Stores the tensors of a file, which are in bf16, in f64.
 pub fn in_double_precision(path: &Path) {
     let stored = std::fs::read(path).unwrap();

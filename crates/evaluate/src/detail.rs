@@ -13,10 +13,7 @@ pub struct MetricsDetail {
     pub metrics: BTreeMap<String, MetricDetail>,
     /// Hash of the evaluator and its data.
     pub evaluator: String,
-    /// Name of the processor, where the system tells.
-    pub cpu: Option<String>,
-    /// Threads that float models compute with.
-    pub threads: usize,
+    pub machine: Machine,
     pub versions: Versions,
 }
 
@@ -34,6 +31,25 @@ pub struct MetricDetail {
     /// What a peak of memory covers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemorySource>,
+}
+
+/// What computed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    /// Name of the processor, where the system tells.
+    pub cpu: Option<String>,
+    /// Threads that float models are computed with.
+    pub threads: usize,
+}
+
+impl Machine {
+    /// This one.
+    pub fn present() -> Machine {
+        let mut system = sysinfo::System::new();
+        system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
+        let name = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
+        Machine { cpu: name.filter(|name| !name.is_empty()), threads: rayon::current_num_threads() }
+    }
 }
 
 /// Programs that took part.

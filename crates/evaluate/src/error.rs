@@ -5,24 +5,44 @@
 pub enum EvaluateError {
     #[error("there is nothing to evaluate: no {what} are given")]
     Nothing { what: &'static str },
-    #[error("nothing was measured: {repeat} repetitions with {new_tokens} new tokens")]
-    NothingMeasured { new_tokens: usize, repeat: usize },
+    #[error("there is nothing to evaluate: none of {samples} samples has a label that counts")]
+    NoLabels { samples: usize },
     #[error("{what} {index} has {tokens} tokens, and the model's context holds {context}")]
     TooLong { what: &'static str, index: usize, tokens: usize, context: usize },
+    #[error("the loss of {what} {index} is {value}: the model's logits are not numbers")]
+    NotANumber { what: &'static str, index: usize, value: f64 },
+    #[error("{what} {index} has no text before the answer")]
+    NoContext { what: &'static str, index: usize },
+    #[error("choice {choice} of question {index} adds no token to the question")]
+    EmptyChoice { index: usize, choice: usize },
+    #[error("question {index} has {choices} choices, and its answer is number {answer}, counted from 0")]
+    NoSuchChoice { index: usize, answer: usize, choices: usize },
+    #[error("nothing was measured: no repetition is asked for")]
+    NoRepetition,
+    #[error("nothing was measured: {repeat} repetitions with {new_tokens} new tokens")]
+    NothingMeasured { new_tokens: usize, repeat: usize },
 }
 
 impl olive_core::Fault for EvaluateError {
     fn hint(&self) -> Option<String> {
-        match self {
-            EvaluateError::Nothing { .. } => {
-                Some("look at the data of the metric: its files may be empty".into())
+        let hint = match self {
+            EvaluateError::Nothing { .. } => "look at the data of the metric: its files may be empty",
+            EvaluateError::NoLabels { .. } => {
+                "look at the data of the metric: samples of one token have no label, nor have those whose completion is cut off"
             }
+            EvaluateError::TooLong { what: "sample", .. } => "lower `max_seq_len` of the metric's data",
+            EvaluateError::TooLong { .. } => "shorten this row, or leave it out",
+            EvaluateError::NotANumber { .. } => {
+                "the weights are damaged, or the model overflows in its type: for float16, try bfloat16 or float32"
+            }
+            EvaluateError::NoContext { .. } => "give every row a question, and check the name of its column",
+            EvaluateError::EmptyChoice { .. } => "give every choice a text that is not empty",
+            EvaluateError::NoSuchChoice { .. } => "the answer is the place of a choice in their list",
+            EvaluateError::NoRepetition => "set `repeat_test_num` to 1 or more",
             EvaluateError::NothingMeasured { .. } => {
-                Some("ask for one repetition or more, and for two new tokens or more".into())
+                "ask for one repetition or more, and for two new tokens or more"
             }
-            EvaluateError::TooLong { .. } => {
-                Some("lower `max_seq_len` of the data, or shorten this row".into())
-            }
-        }
+        };
+        Some(hint.into())
     }
 }

@@ -1,7 +1,9 @@
 //! Prompts whose answers must be right word by word.
 
-use super::{Subject, Work};
+use super::{EvaluateError, Subject, Work};
 use olive_core::Result;
+use olive_decoder::SamplingOptions;
+use olive_runtime::Prompt;
 
 /// A prompt and what should come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +18,16 @@ pub enum LetterCase {
     #[default]
     Counts,
     Ignored,
+}
+
+impl LetterCase {
+    fn matches(self, said: &str, answer: &str) -> bool {
+        let (said, answer) = (said.trim(), answer.trim());
+        match self {
+            LetterCase::Counts => said == answer,
+            LetterCase::Ignored => said.to_lowercase() == answer.to_lowercase(),
+        }
+    }
 }
 
 /// How many answers were right.
@@ -39,7 +51,6 @@ impl Matches {
 ///
 /// # Errors
 /// No exercise, a prompt that is empty or that the context does not hold, a raised flag, or a failed computation.
-#[expect(clippy::todo, reason = "a skeleton")]
 pub fn exact_match(
     subject: &Subject,
     exercises: &[Exercise],
@@ -48,5 +59,48 @@ pub fn exact_match(
     what: &str,
     work: Work<'_>,
 ) -> Result<Matches> {
-    todo!("{:?} {exercises:?} {max_new_tokens} {case:?} {what} {}", subject.handle(), work.cancel.is_raised())
+    if exercises.is_empty() {
+        return Err(EvaluateError::Nothing { what: "exercises" }.into());
+    }
+    let generator = subject.generator()?;
+    let mut sequence = generator.new_sequence()?;
+    let mut total = Matches { exercises: exercises.len() as u64, ..Matches::default() };
+    work.phase(what, exercises.len(), |index| {
+        let Exercise { prompt, answer } = &exercises[index];
+        let tokens = generator.encode(Prompt::Raw(prompt))?.len();
+        let context = generator.context_length();
+        match tokens {
+            0 => return Err(EvaluateError::NoContext { what: "exercise", index }.into()),
+            _ if tokens >= context => {
+                return Err(EvaluateError::TooLong { what: "exercise", index, tokens, context }.into());
+            }
+            _ => {}
+        }
+        let greedy = SamplingOptions::GREEDY;
+        let said = generator.answer(
+            &mut sequence,
+            Prompt::Raw(prompt),
+            &greedy,
+            max_new_tokens,
+            work.cancel,
+            &mut |_| Ok(()),
+        )?;
+        work.cancel.check()?;
+        total.tokens += said.generation.ids.len() as u64;
+        total.right += u64::from(case.matches(&said.text, answer));
+        Ok(index + 1)
+    })?;
+    Ok(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LetterCase::{Counts, Ignored};
+
+    #[test]
+    fn white_space_around_a_text_does_not_count_and_case_does() {
+        assert!(Counts.matches(" 42\n", "42 "));
+        assert!(!Counts.matches("Paris", "paris") && Ignored.matches("PARIS ", "paris"));
+        assert!(!Ignored.matches("4 2", "42"));
+    }
 }

@@ -1,10 +1,11 @@
 //! How long the first batch takes, by Olive's definition.
 
-use super::{Subject, Work};
+use super::losses::{Pass, check_lengths};
+use super::{EvaluateError, Subject, Work};
 use olive_core::Result;
 use olive_data::Dataset;
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the batch is computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -95,11 +96,10 @@ fn rounded(value: f64) -> f64 {
     (value * 1e5).round() / 1e5
 }
 
-/// Computes the first `batch_size` samples again and again.
+/// Computes the first `batch_size` samples again and again, as [`super::losses()`] does.
 ///
 /// # Errors
 /// As [`super::losses()`], or no run that counts.
-#[expect(clippy::todo, reason = "a skeleton")]
 pub fn latency(
     subject: &Subject,
     dataset: &Dataset,
@@ -108,10 +108,42 @@ pub fn latency(
     what: &str,
     work: Work<'_>,
 ) -> Result<Latencies> {
-    todo!(
-        "{:?} {} {batch_size} {repetition:?} {what} {}",
-        subject.handle(),
-        dataset.rows,
-        work.cancel.is_raised()
-    )
+    let batch = &dataset.samples[..batch_size.min(dataset.samples.len())];
+    check_lengths(batch, subject.model().context_length())?;
+    let mut pass = Pass::new(subject)?;
+    let Repetition { warm_up, repeat, sleep } = repetition;
+    let mut seconds = Vec::with_capacity(repeat);
+    work.phase(what, warm_up + repeat, |run| {
+        let start = Instant::now();
+        let (_, labels) = pass.loss(batch)?;
+        if labels == 0 {
+            return Err(EvaluateError::NoLabels { samples: batch.len() }.into());
+        }
+        if run >= warm_up {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        std::thread::sleep(sleep);
+        Ok(run + 1)
+    })?;
+    Latencies::new(seconds, batch_size).ok_or(EvaluateError::NoRepetition.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_are_those_of_numpy() {
+        // numpy 2.4: np.percentile of these, times 1000, rounded to 5 decimals.
+        let times = Latencies::new(vec![0.03, 0.01, 0.02, 0.05, 0.011], 4).unwrap();
+        let of = |s| times.milliseconds(s);
+        assert_eq!((of(Statistic::Avg), of(Statistic::Max), of(Statistic::Min)), (24.2, 50.0, 10.0));
+        assert_eq!((of(Statistic::P50), of(Statistic::P75), of(Statistic::P90)), (20.0, 30.0, 42.0));
+        assert_eq!((of(Statistic::P95), of(Statistic::P99), of(Statistic::P999)), (46.0, 49.2, 49.92));
+        let per_second = |s| times.throughput(s);
+        assert_eq!((per_second(Statistic::Max), per_second(Statistic::Min)), (400.0, 80.0));
+        assert_eq!((per_second(Statistic::Avg), per_second(Statistic::P90)), (165.28926, 95.2381));
+        assert_eq!(Latencies::new(vec![0.000_123_456_7], 1).unwrap().milliseconds(Statistic::Avg), 0.12346);
+        assert!(Latencies::new(Vec::new(), 1).is_none());
+    }
 }

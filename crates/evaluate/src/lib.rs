@@ -19,14 +19,14 @@ mod speed;
 mod subject;
 mod work;
 
-pub use detail::{MetricDetail, MetricsDetail, Versions};
+pub use detail::{Machine, MetricDetail, MetricsDetail, Versions};
 pub use error::EvaluateError;
 pub use exact_match::{Exercise, LetterCase, Matches, exact_match};
 pub use latency::{Latencies, Repetition, Statistic, latency};
 pub use losses::{TokenLosses, losses};
 pub use memory::{MemorySource, PeakMemory};
 pub use metrics::{MetricValue, Metrics, Number};
-pub use multiple_choice::{Choices, Question, SpecialTokens, multiple_choice};
+pub use multiple_choice::{Choices, Question, multiple_choice};
 pub use size::size_on_disk;
 pub use speed::{Speed, speed};
 pub use subject::{Opening, Subject};
