@@ -338,7 +338,8 @@ mod tests {
     fn finished_logits_have_the_loss_that_f64_gives() -> Result<()> {
         // More entries than are summed in f32, some far below the rest.
         let (rows, vocab) = (7, 5000);
-        let logit = |i: usize| ((i * 7919) % 1013) as f32 * 0.03 - if i % 5 == 0 { 90.0 } else { 0.0 };
+        let logit =
+            |i: usize| ((i * 7919) % 1013) as f32 * 0.03 - if i.is_multiple_of(5) { 90.0 } else { 0.0 };
         let logits: Vec<f32> = (0..rows * vocab).map(logit).collect();
         let targets = [3, -100, 4999, 0, -1, 17, 2500];
         let exact = |logits: &[f64]| -> f64 {

@@ -70,7 +70,9 @@ impl Requests {
 impl Drop for Requests {
     fn drop(&mut self) {
         // What waits for disks or commands ends by itself.
-        self.runtime.take().map(Runtime::shutdown_background);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
