@@ -166,6 +166,11 @@ impl Notes {
         Notes { events: session::sink(globals), quiet: globals.quiet, json }
     }
 
+    /// Where all that is not the answer goes.
+    pub(crate) fn hub(&self) -> Arc<EventHub> {
+        Arc::clone(&self.events)
+    }
+
     pub(crate) fn info(&self, message: &str) {
         // JSON lines are for programs, which may ignore what they like; a person asked for quiet.
         if !self.quiet {

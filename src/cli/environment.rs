@@ -165,6 +165,7 @@ pub(crate) fn of_the_engine(globals: &Globals, memory: MemoryPolicy) -> Result<E
         source: source_options(globals),
         device: device(globals)?,
         memory,
+        library: library_search(globals),
         host: host(),
         home: home(),
         foreign_files: ForeignFiles::default(),

@@ -10,6 +10,8 @@ mod chat_input;
 mod configuration_file;
 mod doctor;
 mod environment;
+mod evaluate;
+mod evaluation_table;
 mod generate;
 mod jobs;
 mod output;
@@ -18,6 +20,7 @@ mod plan_json;
 mod plan_state;
 mod plan_text;
 mod problem;
+mod report;
 mod run;
 mod run_job;
 mod sandbox;
@@ -93,6 +96,12 @@ enum Verb {
     Chat(chat::ChatArgs),
     /// Measure how fast a model reads and writes, and what memory it takes.
     Benchmark(benchmark::BenchmarkArgs),
+    /// Measure models on data: perplexity, answers, size, speed.
+    Evaluate(evaluate::EvaluateArgs),
+    /// Write the page of a run again.
+    Report(report::ReportArgs),
+    /// Set runs side by side: how they differ, and what came of it.
+    Compare(report::CompareArgs),
     /// List, follow or cancel jobs that `olive run` sent to Azure ML.
     Jobs(jobs::JobsArgs),
     /// Look at, explain or clean the cache.
@@ -128,6 +137,9 @@ impl Cli {
             Verb::Generate(args) => generate::run(args, globals),
             Verb::Chat(args) => chat::run(args, globals),
             Verb::Benchmark(args) => benchmark::run(args, globals),
+            Verb::Evaluate(args) => evaluate::run(args, globals),
+            Verb::Report(args) => report::report(args),
+            Verb::Compare(args) => report::compare(args),
             Verb::Jobs(args) => jobs::run(args, globals),
             Verb::Cache(args) => cache::run(args, globals),
             Verb::Doctor(args) => doctor::run(args, globals),

@@ -4,10 +4,10 @@ use super::configuration_file::ConfigurationFile;
 use super::overwrite::Overwrite;
 use super::session::Session;
 use super::validate::{self, Strictness};
-use super::{Globals, LogFormat, environment, output, table};
+use super::{Globals, LogFormat, environment, evaluation_table, output, report, table};
 use clap::Args;
 use olive_config::LoadOptions;
-use olive_core::{Result, shown};
+use olive_core::{Fault, Result, shown};
 use olive_engine::executor::Executor;
 use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
@@ -35,6 +35,9 @@ pub(crate) struct RunArgs {
     /// The program that jobs elsewhere run, for Linux on x86-64. This one by default.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Exit with 1 when a goal of an evaluator is missed, or something it asks for was not measured.
+    #[arg(long)]
+    fail_on_goals: bool,
     /// Run what does not fit into memory by prediction nevertheless. The system may swap, or end the run.
     #[arg(long)]
     ignore_memory: bool,
@@ -56,8 +59,27 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
     let outcome = olive_engine::run_workflow(&config, &plan, &environment);
     // Bars must be gone before anything is printed to stdout.
     drop(session);
-    print_outcome(&outcome?, globals)
+    if !config.engine.no_artifacts {
+        report::write_of_run(&config.engine.output_dir, args.overwrite.foreign_files());
+    }
+    let outcome = outcome?;
+    print_outcome(&outcome, globals)?;
+    let missed: Vec<String> =
+        outcome.flows.iter().flat_map(|flow| evaluation_table::misses(&flow.evaluations)).collect();
+    match missed.is_empty() || !args.fail_on_goals {
+        true => Ok(()),
+        false => Err(GoalsMissed { missed }.into()),
+    }
 }
+
+/// With `--fail-on-goals`.
+#[derive(Debug, thiserror::Error)]
+#[error("not all that was aimed at is reached:\n{}", missed.join("\n"))]
+struct GoalsMissed {
+    missed: Vec<String>,
+}
+
+impl Fault for GoalsMissed {}
 
 /// What runs passes on other machines.
 fn elsewhere(args: &RunArgs, globals: &Globals) -> Vec<Box<dyn Executor>> {
@@ -77,6 +99,11 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
     match globals.log_format {
         LogFormat::Text => {
             output::result(&table::render(outcome))?;
+            for measured in
+                outcome.flows.iter().filter_map(|flow| evaluation_table::render(&flow.evaluations))
+            {
+                output::result(&format!("\n{measured}\n"))?;
+            }
             output::result(&format!("output: {}", shown(output_dir)))?;
             if !globals.quiet {
                 output::note(&format!("try it: olive chat {}", quoted(&output_dir.display().to_string())));
@@ -85,7 +112,12 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
         }
         LogFormat::Json => {
             let steps: Vec<&StepOutcome> = outcome.steps().collect();
-            output::result(&serde_json::json!({"output_dir": output_dir, "steps": steps}).to_string())
+            let mut json = serde_json::json!({"output_dir": output_dir, "steps": steps});
+            let evaluations: Vec<_> = outcome.flows.iter().flat_map(|flow| &flow.evaluations).collect();
+            if !evaluations.is_empty() {
+                json["evaluations"] = serde_json::to_value(evaluations).expect("plain data");
+            }
+            output::result(&json.to_string())
         }
     }
 }

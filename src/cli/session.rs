@@ -64,6 +64,7 @@ impl Session {
             source: environment::source_options(globals),
             device: self.device,
             memory,
+            library: environment::library_search(globals),
             host: environment::host(),
             home: environment::home(),
             foreign_files: ForeignFiles::default(),

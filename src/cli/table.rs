@@ -41,6 +41,23 @@ pub(crate) fn render(outcome: &WorkflowOutcome) -> String {
     lines.join("\n")
 }
 
+/// The lines of a table whose first column stands on the left and all others on the right.
+pub(crate) fn align(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,7 +78,12 @@ mod tests {
             elsewhere: None,
         };
         let steps = vec![step("tune", false, 12.5, 1_400_000), step("again", true, 0.012, 812)];
-        let flow = FlowOutcome { output_dir: dir.to_owned(), output: OutputState::Written, steps };
+        let flow = FlowOutcome {
+            output_dir: dir.to_owned(),
+            output: OutputState::Written,
+            steps,
+            evaluations: Vec::new(),
+        };
         WorkflowOutcome { output_dir: dir.to_owned(), flows: vec![flow] }
     }
 

@@ -12,6 +12,7 @@ mod cache;
 mod cache_key;
 mod config;
 mod doctor;
+mod evaluation;
 mod evaluators;
 mod hostile_folders;
 mod job;

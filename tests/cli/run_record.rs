@@ -157,6 +157,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
         source: SourceOptions::default(),
         memory: MemoryPolicy::Refuse,
         device: DeviceChoice::Cpu,
+        library: Default::default(),
         host: Some("here".into()),
         home: None,
         foreign_files: Default::default(),

@@ -8,6 +8,7 @@ use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::event_hub::EventHub;
 use olive_model::SourceOptions;
+use olive_runtime::LibrarySearch;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub struct Environment {
     pub device: DeviceChoice,
     /// What becomes of passes that do not fit into its memory.
     pub memory: MemoryPolicy,
+    /// How ONNX Runtime is found, where an ONNX model is evaluated.
+    pub library: LibrarySearch,
     /// The machine's name, for records.
     pub host: Option<String>,
     /// The user's folder, which is no place for results itself.

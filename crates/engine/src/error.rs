@@ -31,6 +31,8 @@ pub enum EngineError {
     OverFile { path: PathBuf },
     #[error("the result would go through the symbolic link `{}`", shown(path))]
     OutputLink { path: PathBuf },
+    #[error("the evaluation in `{}` cannot be read: {reason}", shown(path))]
+    Evaluation { path: PathBuf, reason: String },
     #[error("`{}` is no folder for a result: it is {what}", shown(path))]
     OutputPlace { path: PathBuf, what: &'static str },
 }
@@ -71,6 +73,7 @@ impl olive_core::Fault for EngineError {
             EngineError::OutputLink { .. } => {
                 Some("remove the link, or give the folder that it leads to as `output_dir`".into())
             }
+            EngineError::Evaluation { .. } => Some("remove its folder: it is measured again then".into()),
             EngineError::OutputPlace { .. } => Some("give a folder of its own in `output_dir`".into()),
         }
     }
@@ -89,6 +92,7 @@ impl olive_core::Fault for EngineError {
             | EngineError::OverFile { .. }
             | EngineError::OutputLink { .. }
             | EngineError::OutputPlace { .. } => 2,
+            EngineError::Evaluation { .. } => 1,
             EngineError::Pass { source, .. } => source.exit_code(),
             EngineError::Memory { source, .. } => source.exit_code(),
         }

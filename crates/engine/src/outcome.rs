@@ -1,5 +1,6 @@
 //! What became of a workflow, for reports and for the next program.
 
+use crate::evaluation::EvaluationOutcome;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -27,6 +28,9 @@ pub struct FlowOutcome {
     pub output_dir: PathBuf,
     pub output: OutputState,
     pub steps: Vec<StepOutcome>,
+    /// What was measured, in the order of the models.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evaluations: Vec<EvaluationOutcome>,
 }
 
 /// What became of the folder of a flow's result.

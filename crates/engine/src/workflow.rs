@@ -6,14 +6,16 @@ use super::{
     output,
 };
 use crate::cache::{CacheError, Store};
+use crate::evaluation::{EvaluationOutcome, FlowEvaluation, documents};
 use crate::executor::{Execution, Executor, Executors, LocalExecutor};
-use crate::output::{Destination, HistoryFile, Publication};
+use crate::output::{Destination, Documents, HistoryFile, Publication};
 use crate::passes::RunConfig;
 use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::resources::Resources;
 use crate::stages::stages;
 use olive_config::InputModel;
 use olive_core::content::ContentHashes;
+use olive_core::device::Device;
 use olive_core::event::{self, Event, EventSink};
 use olive_core::handle::ModelHandle;
 use olive_core::{Result, shown};
@@ -73,6 +75,8 @@ struct FlowRun<'a> {
     input_here: &'a dyn Fn() -> Result<ModelHandle>,
     /// See [`Execution::unchanged`].
     unchanged: &'a dyn Fn() -> Result<()>,
+    contents: &'a ContentHashes,
+    device: &'a Device,
     /// The name of the run's record.
     record: Option<&'a str>,
 }
@@ -124,7 +128,8 @@ impl Workflow<'_> {
         };
         let input = flow_input(&self.config.input_model, self.plan, input_here)?;
         self.check_output_dirs(&input)?;
-        let local = LocalExecutor::new(environment.device.open()?, environment.memory);
+        let device = environment.device.open()?;
+        let local = LocalExecutor::new(device.clone(), environment.memory);
         let elsewhere = environment.executors.iter().map(|executor| &**executor);
         let executors = Executors::new(elsewhere.chain([&local as &dyn Executor]).collect());
         let contents = ContentHashes::open(&self.config.engine.cache_dir);
@@ -141,7 +146,8 @@ impl Workflow<'_> {
         let unchanged = || self.check_unchanged(&input, &contents, &keys);
         for (number, keys) in keys.iter().enumerate() {
             let (input_here, unchanged) = (&input_here, &unchanged);
-            let run = FlowRun { number, keys, input: &input, input_here, unchanged, record };
+            let (input, contents, device) = (&input, &contents, &device);
+            let run = FlowRun { number, keys, input, input_here, unchanged, contents, device, record };
             self.run_flow(&run, &executors, outcome)?;
         }
         Ok(())
@@ -172,6 +178,7 @@ impl Workflow<'_> {
             output_dir: dir.clone(),
             output: OutputState::Pending,
             steps: Vec::new(),
+            evaluations: Vec::new(),
         };
         WorkflowOutcome {
             output_dir: self.config.engine.output_dir.clone(),
@@ -250,7 +257,7 @@ impl Workflow<'_> {
         executors: &Executors,
         outcome: &RefCell<WorkflowOutcome>,
     ) -> Result<()> {
-        let &FlowRun { number, keys, input, input_here, unchanged, record } = run;
+        let &FlowRun { number, keys, input, input_here, unchanged, contents, device, record } = run;
         let change = |change: &dyn Fn(&mut FlowOutcome)| {
             change(&mut outcome.borrow_mut().flows[number]);
             if let Some(recorder) = self.recorder {
@@ -271,7 +278,7 @@ impl Workflow<'_> {
         };
         let model = executors.run_flow(flow, keys, input, name.as_ref(), &execution)?;
         let steps = outcome.borrow().flows[number].steps.clone();
-        let publication = Publication {
+        let publish = |documents: Documents| Publication {
             output_dir: dir,
             input: input.handle(),
             name: name.as_ref(),
@@ -281,11 +288,35 @@ impl Workflow<'_> {
                 record: record::runs_dir(&self.way_up(dir)).join(id),
                 stages: stages(&flow.steps, &steps, input.handle()),
             }),
+            documents,
             foreign: self.environment.foreign_files,
             cancel: &self.environment.cancel,
             events: &*self.environment.events,
         };
-        let (state, message) = if publication.write()? {
+        let evaluation = FlowEvaluation {
+            config: self.config,
+            environment: self.environment,
+            device,
+            store: self.store,
+            contents,
+            unchanged,
+            flow,
+            keys,
+            input,
+            steps: &steps,
+        };
+        let mut written = false;
+        if evaluation.has_targets() {
+            // The result is there before it is measured: what stops a measurement costs nothing else.
+            written = publish(Documents::AsTheyAre).write()?;
+            evaluation.run(|outcome| change(&|flow| flow.evaluations.push(outcome.clone())))?;
+        }
+        let evaluations: Vec<EvaluationOutcome> = outcome.borrow().flows[number].evaluations.clone();
+        // Without a record, what lies beside a result is not kept either.
+        if record.is_some() || !evaluation.has_targets() {
+            written |= publish(Documents::Are(documents(&evaluations))).write()?;
+        }
+        let (state, message) = if written {
             (OutputState::Written, format!("wrote {}", shown(dir)))
         } else {
             (OutputState::UpToDate, format!("{} is up to date", shown(dir)))

@@ -2,12 +2,12 @@
 
 use super::MemorySource;
 use olive_core::{Result, error::IoContext, file};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Beside `metrics.json`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricsDetail {
     /// By the names of the metrics.
     pub metrics: BTreeMap<String, MetricDetail>,
@@ -18,7 +18,7 @@ pub struct MetricsDetail {
 }
 
 /// One metric of an evaluator.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct MetricDetail {
     pub samples: u64,
     /// Labels of losses, tokens of choices or of answers.
@@ -26,15 +26,15 @@ pub struct MetricDetail {
     /// Time that the measurement took.
     pub seconds: f64,
     /// Mean loss, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// What a peak of memory covers.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemorySource>,
 }
 
 /// What computed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
     /// Name of the processor, where the system tells.
     pub cpu: Option<String>,
@@ -53,10 +53,10 @@ impl Machine {
 }
 
 /// Programs that took part.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     pub olive: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onnxruntime: Option<String>,
 }
 

@@ -3,7 +3,7 @@
 use olive_runtime::benchmark::peak_memory;
 
 /// What a [`PeakMemory`] covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MemorySource {
     /// Resident memory since the measurement began.

@@ -2,18 +2,30 @@
 
 use olive_core::{Result, error::IoContext, file};
 use olive_data::python_text::float_repr;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// A measured value: Olive writes counts without a fraction.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Number {
     Count(u64),
     Real(f64),
 }
 
+impl Number {
+    pub fn as_f64(self) -> f64 {
+        match self {
+            Number::Count(count) => count as f64,
+            Number::Real(real) => real,
+        }
+    }
+}
+
 /// One value of an evaluation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MetricValue {
     pub value: Number,
     /// 1 is the first objective of a search; −1 is none.
@@ -24,6 +36,36 @@ pub struct MetricValue {
 /// Values by their names, `<metric>-<sub type>`, in the order of the evaluator.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Metrics(Vec<(String, MetricValue)>);
+
+impl Serialize for Metrics {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Metrics {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Metrics, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Metrics;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("values by their names")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Metrics, A::Error> {
+                let mut metrics = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    metrics.push(entry);
+                }
+                Ok(Metrics(metrics))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
+    }
+}
 
 impl Metrics {
     /// Name of the file that holds the metrics of a result.

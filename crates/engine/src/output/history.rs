@@ -17,6 +17,9 @@ pub(super) struct History {
     pub(super) key: String,
     pub(super) files: Vec<FileEntry>,
     pub(super) steps: serde_json::Value,
+    /// Those of the files that say something about the result, and may be written after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) documents: Vec<PathBuf>,
     /// The record of the run that wrote the files, relative to the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) record: Option<PathBuf>,

@@ -157,6 +157,7 @@ pub struct Publication<'a> {
     pub model: &'a ModelHandle,
     pub steps: &'a [StepOutcome],
     pub history: HistoryFile,
+    pub documents: Documents,
     pub foreign: ForeignFiles,
     pub cancel: &'a CancelFlag,
     pub events: &'a dyn EventSink,
@@ -177,6 +178,19 @@ pub enum HistoryFile {
     /// `run_history.json`, which leads to the record of the run, by a path relative to the folder, and the results of the
     /// steps before the last.
     Written { record: PathBuf, stages: Vec<Stage> },
+}
+
+/// What lies beside a result and says something about it.
+pub enum Documents {
+    /// Those of an earlier run that had the same result stay: they are not known yet.
+    AsTheyAre,
+    Are(Vec<Document>),
+}
+
+/// A file with a text, for the output folder.
+pub struct Document {
+    pub name: String,
+    pub text: String,
 }
 
 /// What becomes of a large file that cannot be linked.
@@ -208,7 +222,7 @@ impl Publication<'_> {
             && stages.iter().all(has)
             && are_as_listed(&earlier.files, self.output_dir, &self.output_dir.join(HISTORY))
         {
-            return Ok(false);
+            return self.write_documents(earlier);
         }
         let mut placements = placements(self.model, below(self.model.kind()), Unlinked::Copied)?;
         for stage in stages {
@@ -221,31 +235,84 @@ impl Publication<'_> {
         };
         // Whatever happens from here on, the next run knows which files are ours.
         let on_their_way = placements.iter().map(|placement| placement.entry.clone());
-        let files: Vec<FileEntry> = ours.iter().cloned().chain(on_their_way).chain([described(0)]).collect();
-        let steps = serde_json::Value::Null;
-        History { key: UNFINISHED.into(), files, steps, record: record.clone() }.write(self.output_dir)?;
-        let files = self.place(placements)?;
+        let on_their_way =
+            on_their_way.chain(self.documents().iter().map(Document::entry)).chain([described(0)]);
+        let files: Vec<FileEntry> = ours.iter().cloned().chain(on_their_way).collect();
+        let (steps, documents) = (serde_json::Value::Null, Vec::new());
+        History { key: UNFINISHED.into(), files, steps, documents, record: record.clone() }
+            .write(self.output_dir)?;
+        let mut files = self.place(placements)?;
+        for document in self.documents() {
+            files.push(document.write(self.output_dir)?);
+        }
         self.remove_stale(ours, &files)?;
         match record {
             None => remove_if_there(&self.output_dir.join(HISTORY))?,
             record => {
                 let steps = serde_json::to_value(self.steps).expect("plain data");
-                History { key: key.into(), files, steps, record }.write(self.output_dir)?;
+                let documents = self.documents().iter().map(Document::path).collect();
+                History { key: key.into(), files, steps, documents, record }.write(self.output_dir)?;
             }
         }
         Ok(true)
     }
 
+    /// The documents that are known.
+    fn documents(&self) -> &[Document] {
+        match &self.documents {
+            Documents::Are(documents) => documents,
+            Documents::AsTheyAre => &[],
+        }
+    }
+
+    /// Brings the documents of a folder up to date that has the result. Gives false if they already were.
+    fn write_documents(&self, earlier: &History) -> Result<bool> {
+        let Documents::Are(documents) = &self.documents else { return Ok(false) };
+        let is_there = |document: &Document| {
+            earlier.documents.contains(&document.path())
+                && file::read(&self.output_dir.join(&document.name))
+                    .is_ok_and(|text| text == document.text.as_bytes())
+        };
+        if documents.len() == earlier.documents.len() && documents.iter().all(is_there) {
+            return Ok(false);
+        }
+        self.check_free(documents.iter().map(Document::path))?;
+        let (stale, mut files): (Vec<_>, Vec<_>) =
+            earlier.files.iter().cloned().partition(|file| earlier.documents.contains(&file.path));
+        // Whatever happens from here on, the next run knows which files are ours.
+        let history = |files: Vec<FileEntry>, documents: &[Document]| History {
+            key: earlier.key.clone(),
+            files,
+            steps: earlier.steps.clone(),
+            documents: documents.iter().map(Document::path).collect(),
+            record: earlier.record.clone(),
+        };
+        let on_their_way = documents.iter().map(Document::entry);
+        let all = files.iter().chain(&stale).cloned().chain(on_their_way).collect();
+        History { key: UNFINISHED.into(), ..history(all, &[]) }.write(self.output_dir)?;
+        for document in documents {
+            files.push(document.write(self.output_dir)?);
+        }
+        self.remove_stale(&stale, &files)?;
+        history(files, documents).write(self.output_dir)?;
+        Ok(true)
+    }
+
     /// Refuses to take the place of files that no run wrote, and to go through links, which may lead anywhere.
     fn check(&self, placements: &[Placement]) -> Result<()> {
+        let placed = placements.iter().map(|placement| placement.entry.path.clone());
+        let beside = [MODEL_CONFIG, HISTORY].map(PathBuf::from);
+        self.check_free(placed.chain(beside).chain(self.documents().iter().map(Document::path)))
+    }
+
+    fn check_free(&self, paths: impl Iterator<Item = PathBuf>) -> Result<()> {
         let ownership = Ownership::of(self.output_dir, self.foreign);
-        let beside = [MODEL_CONFIG, HISTORY].map(Path::new);
-        for path in placements.iter().map(|placement| placement.entry.path.as_path()).chain(beside) {
-            let lies = self.output_dir.join(path);
-            if FileEntry::new(path.to_owned(), 0).below(self.output_dir).is_none() {
+        for path in paths {
+            let lies = self.output_dir.join(&path);
+            if FileEntry::new(path.clone(), 0).below(self.output_dir).is_none() {
                 return Err(EngineError::OutputLink { path: lies }.into());
             }
-            if lies.symlink_metadata().is_ok() && !ownership.allows(path) {
+            if lies.symlink_metadata().is_ok() && !ownership.allows(&path) {
                 return Err(EngineError::OverFile { path: lies }.into());
             }
         }
@@ -336,6 +403,23 @@ impl Publication<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Document {
+    fn path(&self) -> PathBuf {
+        PathBuf::from(&self.name)
+    }
+
+    fn entry(&self) -> FileEntry {
+        FileEntry::new(self.path(), self.text.len() as u64)
+    }
+
+    /// Writes the file into `dir`.
+    fn write(&self, dir: &Path) -> Result<FileEntry> {
+        let path = dir.join(&self.name);
+        file::replace(&path, self.text.as_bytes()).at("write", &path)?;
+        Ok(self.entry())
     }
 }
 

@@ -14,7 +14,7 @@ use olive_core::content::ContentHashes;
 ///
 /// # Errors
 /// A file that cannot be found or read.
-pub(super) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) -> Result<()> {
+pub(crate) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) -> Result<()> {
     hasher.field("data_version", &olive_data::VERSION);
     if data.load.azureml().next().is_some() {
         return feed_addresses(name, &data.load, hasher);

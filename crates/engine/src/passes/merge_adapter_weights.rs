@@ -5,7 +5,7 @@
 
 use super::pass::{Mismatch, Pass, RunContext};
 use super::{merge_error, quantised_base};
-use crate::cache::{Artefacts, KeyHasher};
+use crate::cache::KeyHasher;
 use candle_core::DType;
 use olive_config::option::Block;
 use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, choice, options};
@@ -173,28 +173,16 @@ impl MergePass {
         adapter: &Path,
         context: &RunContext,
     ) -> Result<Option<QuantisedBase>> {
-        let Some(record) = BaseFormat::read(adapter)? else {
-            return match self.options.base_weights {
-                None | Some(BaseWeights::Float) => Ok(None),
-                Some(BaseWeights::Quantised) => Err(ModelError::Adapter {
-                    path: adapter.to_owned(),
-                    reason: "it does not say which 4-bit base it was trained on, as QLoRA's adapters do, so \
-                             `base_weights` cannot be \"quantised\""
-                        .into(),
-                }
-                .into()),
-            };
-        };
-        if let Some(base) = QuantisedBase::beside(adapter, &folder.spec()?)? {
-            return Ok(Some(base));
+        match (quantised_base::of_adapter(folder, adapter, context)?, self.options.base_weights) {
+            (None, Some(BaseWeights::Quantised)) => Err(ModelError::Adapter {
+                path: adapter.to_owned(),
+                reason: "it does not say which 4-bit base it was trained on, as QLoRA's adapters do, so \
+                         `base_weights` cannot be \"quantised\""
+                    .into(),
+            }
+            .into()),
+            (base, _) => Ok(base),
         }
-        let artefacts = match (&context.artefacts, &record.base_key) {
-            (Some(artefacts), Some(key)) => Some(Artefacts { input_key: key, ..*artefacts }),
-            _ => None,
-        };
-        let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
-        quantised_base::open(&folder.dir, &spec, &checkpoint, record.format, artefacts.as_ref(), context)
-            .map(Some)
     }
 }
 

@@ -12,7 +12,7 @@ mod pass;
 pub mod qlora;
 mod quantised_base;
 
-pub(crate) use data_key::entries as data_entries;
+pub(crate) use data_key::{entries as data_entries, feed as feed_data};
 pub use loftq::{LoftqOptions, LoftqPass};
 pub use lora::LoraPass;
 pub use lora_options::LoraOptions;
@@ -24,6 +24,7 @@ pub use pass::{
     tagged_options,
 };
 pub use qlora::{QloraOptions, QloraPass, QuantType};
+pub(crate) use quantised_base::of_adapter as adapter_base;
 
 /// All passes, in the order in which messages and documentation name them.
 pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&[

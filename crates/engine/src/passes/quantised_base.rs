@@ -6,11 +6,32 @@ use olive_arch::Spec;
 use olive_core::Result;
 use olive_core::event::Event;
 use olive_core::event::Unit;
-use olive_model::{Checkpoint, FourBitFormat, QuantisedBase};
+use olive_model::{BaseFormat, Checkpoint, FourBitFormat, ModelFolder, QuantisedBase};
 use std::path::Path;
 
 /// Raised whenever the same base and format give other bytes than before.
 const VERSION: u32 = 1;
+
+/// The 4-bit base that the adapter says it was trained on, if it does.
+///
+/// # Errors
+/// Files of the adapter or the model that cannot be read; as [`open`].
+pub(crate) fn of_adapter(
+    folder: &ModelFolder,
+    adapter: &Path,
+    context: &RunContext,
+) -> Result<Option<QuantisedBase>> {
+    let Some(record) = BaseFormat::read(adapter)? else { return Ok(None) };
+    if let Some(base) = QuantisedBase::beside(adapter, &folder.spec()?)? {
+        return Ok(Some(base));
+    }
+    let artefacts = match (&context.artefacts, &record.base_key) {
+        (Some(artefacts), Some(key)) => Some(Artefacts { input_key: key, ..*artefacts }),
+        _ => None,
+    };
+    let (spec, checkpoint) = (folder.spec()?, folder.checkpoint()?);
+    open(&folder.dir, &spec, &checkpoint, record.format, artefacts.as_ref(), context).map(Some)
+}
 
 /// Maps the quantised linear layers of the model in `dir`, quantising them first if `artefacts` has not got them;
 /// in memory where there is no cache.

@@ -1,0 +1,242 @@
+//! The metrics of an evaluator, measured on one model.
+
+use super::samples::{Samples, exercises, ignored_label, questions, without_label};
+use olive_config::{Generation, Measure, Metric, MetricData, MetricKind, MultipleChoice, Statistic, Timing};
+use olive_core::Result;
+use olive_core::handle::ModelHandle;
+use olive_data::Dataset;
+use olive_evaluate::{
+    Latencies, LetterCase, MetricDetail, MetricValue, Metrics, Number, PeakMemory, Repetition, Speed,
+    Subject, Work, exact_match, latency, losses, multiple_choice, size_on_disk, speed,
+};
+use olive_runtime::SpecialTokens;
+use olive_runtime::benchmark::Workload;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// Tokens of the prompt and of the answer where the data of a metric does not say how long prompts are.
+const PROMPT: usize = 128;
+const ANSWER: usize = 32;
+
+/// A model under measurement. It is opened when the first metric needs it: a size does not.
+pub(super) struct Measuring<'a> {
+    pub handle: &'a ModelHandle,
+    pub subject: &'a dyn Fn() -> Result<Rc<Subject>>,
+    pub samples: &'a Samples<'a>,
+    pub work: Work<'a>,
+}
+
+/// Values and how they came about, by the names of their metrics.
+#[derive(Default)]
+pub(super) struct Measured {
+    pub metrics: Metrics,
+    pub details: BTreeMap<String, MetricDetail>,
+}
+
+impl Measuring<'_> {
+    /// Measures all metrics in their order.
+    ///
+    /// # Errors
+    /// Data that cannot be read, a model that cannot be opened, or a computation that fails.
+    pub(super) fn all(&self, metrics: &[Metric]) -> Result<Measured> {
+        let mut measured = Measured::default();
+        for metric in metrics {
+            let started = Instant::now();
+            let mut values = Values { metric, into: &mut measured.metrics, detail: MetricDetail::default() };
+            self.measure(metric, &mut values)?;
+            let mut detail = values.detail;
+            detail.seconds = started.elapsed().as_secs_f64();
+            measured.details.insert(metric.name.clone(), detail);
+        }
+        Ok(measured)
+    }
+
+    fn measure(&self, metric: &Metric, values: &mut Values) -> Result<()> {
+        match &metric.kind {
+            MetricKind::Accuracy => self.losses(metric, values),
+            MetricKind::Latency | MetricKind::Throughput => self.times(metric, values),
+            MetricKind::SizeOnDisk => {
+                values.set(|_| Some(Number::Count(size_on_disk(self.handle).ok()?)));
+                Ok(())
+            }
+            MetricKind::Memory => self.memory(metric, values),
+            MetricKind::MultipleChoice(columns) => self.choices(metric, columns, values),
+            MetricKind::Generation(columns) => self.answers(metric, columns, values),
+        }
+    }
+
+    fn losses(&self, metric: &Metric, values: &mut Values) -> Result<()> {
+        let dataset = self.samples.dataset(metric)?.expect("losses have data");
+        let mut ignored: Vec<i64> =
+            metric.sub_types.iter().filter_map(|sub_type| ignored_label(sub_type.measure)).collect();
+        ignored.sort_unstable();
+        ignored.dedup();
+        for label in ignored {
+            let dataset = without_label(&dataset, label);
+            let found = losses(&*(self.subject)()?, &dataset, &metric.name, self.work)?;
+            values.detail.samples = found.samples;
+            values.detail.tokens = found.tokens;
+            values.detail.loss = Some(found.mean());
+            values.set(|measure| match measure {
+                Measure::Loss { ignore_index } if ignore_index == label => Some(Number::Real(found.mean())),
+                Measure::Perplexity { ignore_index } if ignore_index == label => {
+                    Some(Number::Real(found.perplexity()))
+                }
+                _ => None,
+            });
+        }
+        Ok(())
+    }
+
+    fn times(&self, metric: &Metric, values: &mut Values) -> Result<()> {
+        let measures = || metric.sub_types.iter().map(|sub_type| sub_type.measure);
+        let subject = (self.subject)()?;
+        let dataset = self.samples.dataset(metric)?;
+        let of_batches = |measure| matches!(measure, Measure::Latency(_) | Measure::Throughput(_));
+        if measures().any(of_batches) {
+            let batch = dataset.clone().unwrap_or_else(|| Rc::new(prompts(metric.batch_size)));
+            let repetition = repetition(&metric.timing);
+            let found = latency(&subject, &batch, metric.batch_size, repetition, &metric.name, self.work)?;
+            values.set(|measure| statistic(&found, measure));
+        }
+        if !measures().all(of_batches) {
+            let prompt =
+                dataset.as_deref().and_then(|dataset| Some(dataset.samples.first()?.input_ids.len()));
+            let workload = Workload {
+                prompt_tokens: prompt.unwrap_or(PROMPT),
+                new_tokens: ANSWER,
+                repeat: metric.timing.repeats,
+            };
+            let found = speed(&subject, workload, self.work)?;
+            values.set(|measure| of_tokens(&found, measure));
+        }
+        values.detail.samples = metric.timing.repeats as u64;
+        Ok(())
+    }
+
+    fn memory(&self, metric: &Metric, values: &mut Values) -> Result<()> {
+        let subject = (self.subject)()?;
+        let dataset = self.samples.dataset(metric)?;
+        let peak = PeakMemory::begin();
+        match dataset {
+            Some(dataset) => {
+                let once = Repetition { warm_up: 0, repeat: 1, sleep: Duration::ZERO };
+                latency(&subject, &dataset, metric.batch_size, once, &metric.name, self.work)?;
+            }
+            None => {
+                let workload = Workload { prompt_tokens: PROMPT, new_tokens: ANSWER, repeat: 1 };
+                speed(&subject, workload, self.work)?;
+            }
+        }
+        values.detail.memory = Some(peak.source());
+        values.set(|_| peak.bytes().map(Number::Count));
+        Ok(())
+    }
+
+    fn choices(&self, metric: &Metric, columns: &MultipleChoice, values: &mut Values) -> Result<()> {
+        let Some(MetricData::Rows(data)) = &metric.data else { return Ok(()) };
+        let questions = questions(data, columns)?;
+        let found =
+            multiple_choice(&*(self.subject)()?, &questions, SpecialTokens::Added, &metric.name, self.work)?;
+        (values.detail.samples, values.detail.tokens) = (found.questions, found.tokens);
+        values.set(|measure| match measure {
+            Measure::ChoiceAccuracy => Some(Number::Real(found.acc())),
+            Measure::ChoiceAccuracyPerByte => Some(Number::Real(found.acc_norm())),
+            _ => None,
+        });
+        Ok(())
+    }
+
+    fn answers(&self, metric: &Metric, columns: &Generation, values: &mut Values) -> Result<()> {
+        let Some(MetricData::Rows(data)) = &metric.data else { return Ok(()) };
+        let exercises = exercises(data, columns)?;
+        let case = if columns.ignore_case { LetterCase::Ignored } else { LetterCase::Counts };
+        let found = exact_match(
+            &*(self.subject)()?,
+            &exercises,
+            columns.max_new_tokens,
+            case,
+            &metric.name,
+            self.work,
+        )?;
+        (values.detail.samples, values.detail.tokens) = (found.exercises, found.tokens);
+        values.set(|_| Some(Number::Real(found.exact_match())));
+        Ok(())
+    }
+}
+
+/// The values of one metric on their way into the metrics of a model.
+struct Values<'a> {
+    metric: &'a Metric,
+    into: &'a mut Metrics,
+    detail: MetricDetail,
+}
+
+impl Values<'_> {
+    /// Sets the sub types that `value` knows.
+    fn set(&mut self, value: impl Fn(Measure) -> Option<Number>) {
+        for sub_type in &self.metric.sub_types {
+            let Some(value) = value(sub_type.measure) else { continue };
+            let value = MetricValue {
+                value,
+                priority: sub_type.priority.map_or(-1, |rank| rank.try_into().unwrap_or(i32::MAX)),
+                higher_is_better: sub_type.higher_is_better,
+            };
+            self.into.insert(&self.metric.name, sub_type.measure.name(), value);
+        }
+    }
+}
+
+/// Prompts where a metric of times has no data.
+fn prompts(batch_size: usize) -> Dataset {
+    let sample = olive_data::Sample {
+        input_ids: vec![1; PROMPT],
+        labels: vec![olive_data::IGNORED; PROMPT],
+        ..olive_data::Sample::default()
+    };
+    Dataset { samples: vec![sample; batch_size], rows: batch_size }
+}
+
+fn repetition(timing: &Timing) -> Repetition {
+    Repetition {
+        warm_up: timing.warm_ups,
+        repeat: timing.repeats,
+        sleep: Duration::try_from_secs_f64(timing.sleep_seconds).unwrap_or(Duration::MAX),
+    }
+}
+
+fn statistic(found: &Latencies, measure: Measure) -> Option<Number> {
+    match measure {
+        Measure::Latency(statistic) => Some(Number::Real(found.milliseconds(named(statistic)))),
+        Measure::Throughput(statistic) => Some(Number::Real(found.throughput(named(statistic)))),
+        _ => None,
+    }
+}
+
+fn of_tokens(found: &Speed, measure: Measure) -> Option<Number> {
+    let value = match measure {
+        Measure::TimeToFirstToken => found.time_to_first_token,
+        Measure::TimePerToken => found.per_token,
+        Measure::PrefillTokensPerSecond => found.prefill_tokens_per_second,
+        Measure::DecodeTokensPerSecond => found.decode_tokens_per_second,
+        _ => return None,
+    };
+    Some(Number::Real(value))
+}
+
+/// The same statistic, as the measuring crate names it.
+fn named(statistic: Statistic) -> olive_evaluate::Statistic {
+    use olive_evaluate::Statistic as To;
+    match statistic {
+        Statistic::Avg => To::Avg,
+        Statistic::Max => To::Max,
+        Statistic::Min => To::Min,
+        Statistic::P50 => To::P50,
+        Statistic::P75 => To::P75,
+        Statistic::P90 => To::P90,
+        Statistic::P95 => To::P95,
+        Statistic::P99 => To::P99,
+        Statistic::P999 => To::P999,
+    }
+}

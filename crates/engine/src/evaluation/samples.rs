@@ -1,0 +1,128 @@
+//! The samples of metrics, made once for all models that are measured on them.
+
+use crate::Environment;
+use olive_config::{DataConfig, DummyInput, Generation, Measure, Metric, MetricData, MultipleChoice};
+use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_core::event::EventSink;
+use olive_core::handle::ModelHandle;
+use olive_data::{Dataset, IGNORED, Sample, answer_rows, choice_rows, prepare};
+use olive_evaluate::{Exercise, Question};
+use olive_model::ModelFolder;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Tokenises data with the tokenizer of one model, and keeps what it made.
+pub(super) struct Samples<'a> {
+    folder: ModelFolder,
+    events: &'a dyn EventSink,
+    cancel: &'a CancelFlag,
+    made: RefCell<Vec<(DataConfig, Rc<Dataset>)>>,
+}
+
+/// The folder with the tokenizer of a model.
+///
+/// # Errors
+/// As [`ModelFolder::open`].
+pub(super) fn folder(model: &ModelHandle) -> Result<ModelFolder> {
+    match model {
+        ModelHandle::Hf { dir } => ModelFolder::open(dir),
+        ModelHandle::HfWithAdapter { base, adapter } => Ok(ModelFolder::open(base)?.with_adapter(adapter)),
+        // Such a folder need not have a config.json.
+        ModelHandle::Onnx { dir } => Ok(ModelFolder::new(dir.clone(), serde_json::Value::Null)),
+    }
+}
+
+/// What stands between a question and a choice, as in lm-eval.
+const DELIMITER: &str = " ";
+
+impl<'a> Samples<'a> {
+    pub(super) fn new(folder: ModelFolder, environment: &'a Environment) -> Samples<'a> {
+        let (events, cancel) = (&*environment.events, &environment.cancel);
+        Samples { folder, events, cancel, made: RefCell::default() }
+    }
+
+    /// Whether both have the same `tokenizer.json`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn has_tokenizer_of(&self, other: &Samples) -> Result<bool> {
+        let own = self.folder.tokenizer_json()?;
+        Ok(own.is_some() && own == other.folder.tokenizer_json()?)
+    }
+
+    /// The samples of a metric of losses or times.
+    ///
+    /// # Errors
+    /// As [`prepare`].
+    pub(super) fn dataset(&self, metric: &Metric) -> Result<Option<Rc<Dataset>>> {
+        match &metric.data {
+            None => Ok(None),
+            Some(MetricData::Rows(data)) => self.rows(data).map(Some),
+            Some(MetricData::Dummy(input)) => Ok(Some(Rc::new(dummy(input, metric.batch_size)))),
+        }
+    }
+
+    fn rows(&self, data: &DataConfig) -> Result<Rc<Dataset>> {
+        if let Some((_, made)) = self.made.borrow().iter().find(|(known, _)| known == data) {
+            return Ok(Rc::clone(made));
+        }
+        let dataset = Rc::new(prepare(data, &self.folder, self.events, self.cancel)?);
+        self.made.borrow_mut().push((data.clone(), Rc::clone(&dataset)));
+        Ok(dataset)
+    }
+}
+
+/// Token ids that mean nothing.
+fn dummy(input: &DummyInput, batch_size: usize) -> Dataset {
+    let ids = vec![1; input.seq_len];
+    let labels = vec![IGNORED; input.seq_len];
+    let sample = Sample { input_ids: ids, labels, attention_mask: None, documents: None };
+    Dataset { samples: vec![sample; batch_size], rows: batch_size }
+}
+
+/// The dataset without the labels of this id.
+pub(super) fn without_label(dataset: &Rc<Dataset>, ignored: i64) -> Rc<Dataset> {
+    match i32::try_from(ignored) {
+        Ok(ignored) if ignored != IGNORED => {
+            let mut copy = Dataset::clone(dataset);
+            let labels = copy.samples.iter_mut().flat_map(|sample| &mut sample.labels);
+            labels.filter(|label| **label == ignored).for_each(|label| *label = IGNORED);
+            Rc::new(copy)
+        }
+        _ => Rc::clone(dataset),
+    }
+}
+
+/// Where the losses of a metric differ: in the label that they ignore.
+pub(super) fn ignored_label(measure: Measure) -> Option<i64> {
+    match measure {
+        Measure::Loss { ignore_index } | Measure::Perplexity { ignore_index } => Some(ignore_index),
+        _ => None,
+    }
+}
+
+/// The questions of a metric.
+///
+/// # Errors
+/// As [`choice_rows`].
+pub(super) fn questions(data: &DataConfig, columns: &MultipleChoice) -> Result<Vec<Question>> {
+    let rows = choice_rows(data, columns)?.into_iter();
+    Ok(rows
+        .map(|row| Question {
+            context: row.prompt,
+            choices: row.choices,
+            delimiter: DELIMITER.into(),
+            answer: row.answer,
+        })
+        .collect())
+}
+
+/// The prompts of a metric with their answers.
+///
+/// # Errors
+/// As [`answer_rows`].
+pub(super) fn exercises(data: &DataConfig, columns: &Generation) -> Result<Vec<Exercise>> {
+    let rows = answer_rows(data, columns)?.into_iter();
+    Ok(rows.map(|row| Exercise { prompt: row.prompt, answer: row.answer }).collect())
+}
