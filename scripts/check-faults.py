@@ -55,7 +55,7 @@ def files(folder):
         # Hashes that were not kept are computed again, and where there can be no lock it is done without.
         if path.is_dir() or "/runs/" in name or name in {"c.json", "cache/content-hashes-v1.json"} or path.suffix in LOCKS:
             continue
-        told_by_time = path.name in {"manifest.json", "run_history.json"} or "tfevents" in path.name
+        told_by_time = path.name in {"manifest.json", "run_history.json", "report.html"} or "tfevents" in path.name
         if path.name == "metrics.jsonl":
             found[name] = rows(path)
         else:

@@ -29,7 +29,7 @@ INTERRUPTED = 130
 # Names that the program gives to what is on its way.
 ON_THEIR_WAY = (".olive-partial-", ".tmp", ".checkpoint-")
 # They say when and where, not what.
-OF_THE_RUN = {"run_history.json", "manifest.json"}
+OF_THE_RUN = {"run_history.json", "manifest.json", "report.html"}
 
 
 def main():

@@ -2,6 +2,7 @@
 
 use crate::Plan;
 use crate::plan::StepKey;
+use olive_config::{Era, Origin, ResolvedOption};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -80,9 +81,34 @@ pub struct StepDocument {
     pub host: Option<String>,
     /// Resolved, defaults filled in.
     pub options: Value,
+    /// The same as the configuration has them, and where each comes from.
+    #[serde(default)]
+    pub resolved: Vec<OptionDocument>,
     /// Key of what the step works on, and its own. `None` until the input model is there.
     pub input_key: Option<String>,
     pub key: Option<String>,
+}
+
+/// An option of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OptionDocument {
+    /// With dots for nesting.
+    pub name: String,
+    pub value: Value,
+    /// `line 12`, `--set`, or whose default it is.
+    pub origin: String,
+}
+
+impl OptionDocument {
+    fn new(option: &ResolvedOption) -> OptionDocument {
+        let origin = match option.origin {
+            Origin::File { line } => format!("line {line}"),
+            Origin::CommandLine => "--set".into(),
+            Origin::Default(Era::Old) => "default of Olive up to 0.6".into(),
+            Origin::Default(Era::New) => "default".into(),
+        };
+        OptionDocument { name: option.name.clone(), value: option.value.clone(), origin }
+    }
 }
 
 impl PlanDocument {
@@ -102,6 +128,7 @@ impl PlanDocument {
                     version: step.pass.version(),
                     host: step.host.name().map(str::to_owned),
                     options: step.options(),
+                    resolved: step.config.resolved.iter().map(OptionDocument::new).collect(),
                     input_key: key.map(|key| key.input.clone()),
                     key: key.map(|key| key.key.clone()),
                 }

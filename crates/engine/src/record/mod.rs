@@ -20,7 +20,7 @@ mod prune;
 mod recorder;
 
 pub use documents::{
-    FORMAT, FlowDocument, Metric, PlanDocument, RunDocument, RunError, RunState, StepDocument,
+    FORMAT, FlowDocument, Metric, OptionDocument, PlanDocument, RunDocument, RunError, RunState, StepDocument,
 };
 pub use error::RecordError;
 pub use job_notes::JobNotes;

@@ -1,0 +1,28 @@
+//! What runs did and reached, read from their records and written as one HTML page: no script, no network, light and dark,
+//! printable.
+//!
+//! [`run_page()`] shows one run, [`compare_page()`] several side by side. All text of models, data and file names passes
+//! maud, which escapes it; charts are SVG in the page.
+
+mod chart;
+mod comparison;
+mod curves;
+mod format;
+mod page;
+mod run;
+mod stages;
+
+pub use comparison::{Comparison, compare_page};
+pub use page::run_page;
+pub use run::Run;
+
+/// Whether a file is a page that this program wrote, and may therefore be written again.
+pub fn is_page(path: &std::path::Path) -> bool {
+    olive_core::file::read(path).is_ok_and(|text| {
+        let begin = &text[..text.len().min(1024)];
+        String::from_utf8_lossy(begin).contains(page::GENERATOR)
+    })
+}
+
+/// The file of an output folder.
+pub const FILE: &str = "report.html";
