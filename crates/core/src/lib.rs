@@ -12,6 +12,7 @@ pub mod event_hub;
 pub mod file;
 pub mod handle;
 pub mod inner_path;
+pub mod python_random;
 pub mod secrets;
 mod shown;
 

@@ -1,9 +1,9 @@
 //! The strategies that cut blocks out of joined rows. A block may begin and end anywhere in a row.
 
 use crate::corpus::Corpus;
-use crate::python_random::PythonRandom;
 use crate::strategy::{Sampler, Token};
 use olive_core::Result;
+use olive_core::python_random::PythonRandom;
 
 /// All rows one after another, cut every `step` tokens into blocks of the sampler's length. With a `step` below that
 /// length the blocks overlap, and in each the labels of the first `length - step` tokens do not count.

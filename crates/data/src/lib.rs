@@ -24,7 +24,6 @@ mod packing;
 mod permutation;
 mod prepare;
 mod prompts;
-mod python_random;
 pub mod python_text;
 mod readers;
 mod room;

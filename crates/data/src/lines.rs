@@ -1,10 +1,10 @@
 //! The strategies that make one sample of one row.
 
 use crate::corpus::Corpus;
-use crate::python_random::PythonRandom;
 use crate::strategy::{Sampler, Token};
 use olive_config::canonical::{PaddingSide, TextGeneration};
 use olive_core::Result;
+use olive_core::python_random::PythonRandom;
 
 /// How rows are brought to the block length.
 pub(super) struct Truncation {

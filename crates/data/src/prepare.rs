@@ -6,7 +6,6 @@ use crate::files::inputs;
 use crate::joining;
 use crate::lines::{self, RowLengths, Truncation};
 use crate::packing;
-use crate::python_random::PythonRandom;
 use crate::rows::{Rows, load_rows};
 use crate::sample::{Dataset, IGNORED, Sample};
 use crate::special_tokens::SpecialTokens;
@@ -17,6 +16,7 @@ use olive_arch::MOST_POSITIONS;
 use olive_config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
+use olive_core::python_random::PythonRandom;
 use olive_core::{Error, Result};
 use olive_model::ModelFolder;
 

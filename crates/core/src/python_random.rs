@@ -5,14 +5,14 @@
 const N: usize = 624;
 const M: usize = 397;
 
-pub(crate) struct PythonRandom {
+pub struct PythonRandom {
     state: [u32; N],
     next: usize,
 }
 
 impl PythonRandom {
     /// `random.Random(seed)`.
-    pub(crate) fn new(seed: u64) -> PythonRandom {
+    pub fn new(seed: u64) -> PythonRandom {
         let low = seed as u32;
         let high = (seed >> 32) as u32;
         let mut random = PythonRandom { state: [0; N], next: N };
@@ -76,7 +76,7 @@ impl PythonRandom {
     }
 
     /// `randint(0, n - 1)`, the same as `randrange(n)`; `n` must not be 0.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         let bits = u64::BITS - n.leading_zeros();
         loop {
             let value = self.bits(bits);
