@@ -200,6 +200,9 @@ fn passes_and_the_engine_have_evaluators_by_name_or_in_place() {
     assert_eq!(of(0), evaluator(&read));
     assert_eq!(of(1).measures.metrics()[0].kind, MetricKind::Memory);
     assert!(!read.engine.evaluate_input_model);
+    let slip = LoadOptions { set: vec!["evaluators.eb.metrics=[]".into()], ..LoadOptions::default() };
+    let told = RunConfig::from_value(&config, Path::new("c.json"), &slip, &REGISTRY).expect_err("an error");
+    assert!(told.to_string().contains("did you mean `ev`?"), "{told}");
     // The grammar of 2024 has them in `engine`.
     let mut old = configuration(json!({"metrics": [size()]}));
     old["engine"] = json!({"evaluator": old["evaluator"].take(), "evaluate_input_model": false});

@@ -21,6 +21,7 @@ mod output_folder;
 mod run;
 mod run_record;
 mod sandbox;
+mod search;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

@@ -23,6 +23,7 @@ mod place;
 mod read;
 mod run_config;
 mod schema;
+mod search;
 mod statement;
 mod tables;
 pub mod training;
@@ -45,6 +46,10 @@ pub mod canonical {
     };
     pub use crate::origin::*;
     pub use crate::run_config::*;
+    pub use crate::search::{
+        Alternative, ChosenValue, ExecutionOrder, PassChoice, PointOrder, RandomOrder, Sampler, Search,
+        SearchPoint, SearchSpace, SearchStrategy, SearchedOption, SearchedPass,
+    };
     pub use crate::tables::EngineConfig;
     pub use crate::training::*;
 }

@@ -81,7 +81,10 @@ impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
             for argument in &options.set {
                 overrides::apply(&mut root, argument)?;
             }
-            config = read::read(&root, path, options.local, &options.places, registry, &mut findings);
+            let document = root.to_json();
+            let sets = read::take_sets(&mut root, registry, &mut findings);
+            let source = read::Source { root: &root, file: path, document, sets };
+            config = read::read(source, options.local, &options.places, registry, &mut findings);
         }
         let warnings = findings.finish(path)?;
         let mut config = config.expect("a configuration without errors was read");

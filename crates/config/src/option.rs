@@ -22,8 +22,10 @@ pub struct Opt {
     /// One sentence for the schema and the documentation.
     pub doc: &'static str,
     pub fate: Fate,
-    /// A search may try several values.
+    /// Several values are worth a search.
     pub searchable: bool,
+    /// The values that a search tries where a file says `SEARCHABLE_VALUES`: a list as JSON.
+    pub search_values: Option<&'static str>,
 }
 
 /// What becomes of an option.
@@ -143,7 +145,7 @@ impl Block {
         self.outer.iter().chain(self.inner())
     }
 
-    /// Those of which a search may try several values.
+    /// Those of which several values are worth a search.
     pub fn searchable(&self) -> impl Iterator<Item = &'static Opt> + use<> {
         self.options().filter(|opt| opt.searchable)
     }
@@ -167,11 +169,18 @@ impl Opt {
             doc,
             fate: Fate::Honoured,
             searchable: false,
+            search_values: None,
         }
     }
 
     pub const fn searchable(mut self) -> Opt {
         self.searchable = true;
+        self
+    }
+
+    /// Olive's own values for a search.
+    pub const fn tries(mut self, json: &'static str) -> Opt {
+        self.search_values = Some(json);
         self
     }
 

@@ -97,7 +97,7 @@ fn set(node: &mut Node, path: &str, parts: &[String], value: Node) -> Result<(),
                 }
             }
             // These objects hold names of the user's own, so that a slip would found a new pass or system.
-            let named = ["passes", "systems", "data_configs"].contains(&path);
+            let named = ["passes", "systems", "data_configs", "evaluators"].contains(&path);
             if named && !rest.is_empty() && rest != ["type"] {
                 let names = entries.iter().map(|entry| entry.key.as_str());
                 if let Some(near) = nearest(part, names) {

@@ -7,6 +7,7 @@ use crate::azureml::{AzureMlClient, AzureMlSystem, ResourcePath};
 use crate::error::Diagnostic;
 use crate::evaluators::Evaluator;
 use crate::origin::{Era, ResolvedOption};
+use crate::search::Search;
 use crate::tables::EngineConfig;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct RunConfig<P: ?Sized> {
     /// In the order of the file. `pass_flows` and list-valued passes give several flows; `flows` indexes `passes`.
     pub passes: Vec<PassConfig<P>>,
     pub flows: Vec<Vec<usize>>,
+    /// A search, if one is on; the passes then are its first point.
+    pub search: Option<Search>,
     pub engine: EngineConfig,
     pub warnings: Vec<Diagnostic>,
 }

@@ -5,6 +5,7 @@ use crate::evaluators::{EVALUATOR, EvaluatorType, LM_EVALUATOR, MTEB_EVALUATOR};
 use crate::option::{Block, DefaultValue, Fate, Kind, Opt};
 use crate::origin::Era;
 use crate::read::registry::Registry;
+use crate::search::SEARCH;
 use crate::tables::{
     ACCELERATOR, AZURE_MACHINES, AZURE_ML, DATA_CONFIG, DOCKER, HF_MODEL, ISOLATED_ORT, LOCAL_SYSTEM,
     ONNX_MODEL, PASS_TYPES, PYTHON_ENVIRONMENT, ROOT,
@@ -23,10 +24,19 @@ struct Definitions {
     map: Map<String, Json>,
     /// The types of passes in words.
     pass_types: String,
+    values: Values,
+}
+
+/// How many values an option may have.
+#[derive(Clone, Copy, PartialEq)]
+enum Values {
+    Single,
+    /// A search may try several of a scalar option.
+    Sets,
 }
 
 fn schema(passes: &[&'static Block], pass_types: String) -> Json {
-    let mut defs = Definitions { map: Map::new(), pass_types };
+    let mut defs = Definitions { map: Map::new(), pass_types, values: Values::Single };
     let mut root = block(&ROOT, &mut defs);
     let systems = [
         ("LocalSystem", &LOCAL_SYSTEM),
@@ -53,14 +63,19 @@ fn schema(passes: &[&'static Block], pass_types: String) -> Json {
         when("ONNXModel", &ONNX_MODEL, &mut defs),
     ]});
     let evaluator = evaluator(&mut defs);
+    reference(&SEARCH, &mut defs);
     let names: Vec<&str> = passes.iter().map(|pass| pass.name).collect();
+    defs.values = Values::Sets;
     let passes: Vec<Json> = passes.iter().map(|pass| when(pass.name, pass, &mut defs)).collect();
+    defs.values = Values::Single;
     let pass = json!({"type": "object", "required": ["type"], "properties": {
         "type": any_case(&names),
     }, "allOf": passes});
     reference(&DATA_CONFIG, &mut defs);
     reference(&ACCELERATOR, &mut defs);
     defs.map.insert("any_evaluator".into(), evaluator);
+    let values = "Values that a search tries; without `search_strategy` there can be one only.";
+    defs.map.insert("values".into(), json!({"description": values, "type": "array", "minItems": 1}));
     defs.map.insert("resource".into(), resource);
     defs.map.insert("system".into(), system);
     defs.map.insert("input_model".into(), model);
@@ -100,9 +115,11 @@ fn block(block: &Block, defs: &mut Definitions) -> Json {
     }
     let closed = block.open.is_some();
     let mut properties = Map::new();
+    let values = std::mem::replace(&mut defs.values, Values::Single);
     for opt in block.outer {
         option(opt, &mut properties, defs);
     }
+    defs.values = values;
     for (name, schema) in &inner {
         properties.insert(name.clone(), schema.clone());
     }
@@ -141,7 +158,11 @@ fn option(opt: &Opt, properties: &mut Map<String, Json>, defs: &mut Definitions)
     {
         schema.insert("default".into(), serde_json::from_str(json).unwrap_or_default());
     }
-    let Json::Object(kind) = kind(&opt.kind, defs) else { return };
+    let kind = match (defs.values, opt.fate) {
+        (Values::Sets, Fate::Honoured) => kind_or_set(opt, defs),
+        _ => kind(&opt.kind, defs),
+    };
+    let Json::Object(kind) = kind else { return };
     // A schema beside `$ref` is allowed since 2019-09.
     schema.extend(kind);
     for (name, era) in opt.spellings() {
@@ -152,6 +173,17 @@ fn option(opt: &Opt, properties: &mut Map<String, Json>, defs: &mut Definitions)
         }
         properties.insert(name.into(), Json::Object(schema));
     }
+}
+
+/// The form of a value, or of several that a search tries.
+fn kind_or_set(opt: &Opt, defs: &mut Definitions) -> Json {
+    let single = kind(&opt.kind, defs);
+    if matches!(opt.kind, Kind::Texts | Kind::Block(_) | Kind::Blocks(_) | Kind::Special(_) | Kind::Any) {
+        return single;
+    }
+    let mut forms = vec![single, json!({"$ref": "#/$defs/values"})];
+    forms.extend(opt.search_values.map(|_| json!({"enum": ["SEARCHABLE_VALUES", "DEFAULT_VALUE"]})));
+    json!({"anyOf": forms})
 }
 
 /// The form of a value. Null always stands for the default.

@@ -14,6 +14,8 @@ pub enum EngineError {
     Pass { pass: String, pass_type: &'static str, source: olive_core::Error },
     #[error("pass `{pass}` ({pass_type}) does not fit into memory")]
     Memory { pass: String, pass_type: &'static str, source: MemoryShortage },
+    #[error("`search_strategy` is on, and searches are not run yet")]
+    Search,
     #[error("nothing here runs passes on {host}")]
     Host { host: String },
     #[error("`{option}` of the system `{system}` is `{}`, which is not there", shown(path))]
@@ -55,6 +57,9 @@ impl olive_core::Fault for EngineError {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::Memory { source, .. } => source.hint(),
+            EngineError::Search => {
+                Some("turn it off with --set search_strategy=false, and give every option one value".into())
+            }
             EngineError::Host { .. } => Some("run every pass on this machine with --local".into()),
             EngineError::HostFile { .. } => {
                 Some("paths are relative to the folder the command was started in".into())
@@ -83,6 +88,7 @@ impl olive_core::Fault for EngineError {
         match self {
             EngineError::Plan { .. }
             | EngineError::Check { .. }
+            | EngineError::Search
             | EngineError::Host { .. }
             | EngineError::HostFile { .. }
             | EngineError::InAzureMl { .. }

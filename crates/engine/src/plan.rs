@@ -43,8 +43,11 @@ impl Plan {
     /// Chains the passes of every flow of a configuration.
     ///
     /// # Errors
-    /// A pass that cannot follow the one before it.
+    /// A pass that cannot follow the one before it, or a search.
     pub fn new(config: &RunConfig) -> Result<Plan> {
+        if config.search.is_some() {
+            return Err(EngineError::Search.into());
+        }
         let passes = |flow: &Vec<usize>| flow.iter().map(|&index| config.passes[index].clone()).collect();
         Plan::of(config, config.flows.iter().map(passes).collect())
     }

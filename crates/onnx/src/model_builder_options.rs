@@ -33,16 +33,19 @@ options! {
             /// `cpu`.
             derived execution_provider: String;
             /// Weights per scale.
-            pub block_size as "int4_block_size": usize = Kind::IntChoice(BLOCK_SIZES), also(&["block_size"]), default("32"), searchable();
+            pub block_size as "int4_block_size": usize = Kind::IntChoice(BLOCK_SIZES), also(&["block_size"]), default("32"), searchable(),
+                tries("[32, 64, 128]");
             /// Type of activations in the kernel: 1 float32, 2 float16, 3 bfloat16, 4 int8; null is 4 on the
             /// CPU, else the kernel's own.
             pub accuracy_level as "int4_accuracy_level": Option<u8> = ACCURACY, also(&["accuracy_level"]), searchable();
             /// No zero points.
-            pub is_symmetric as "int4_is_symmetric": bool, only(Era::New), also(&["is_symmetric"]), default("true"), searchable();
+            pub is_symmetric as "int4_is_symmetric": bool, only(Era::New), also(&["is_symmetric"]), default("true"), searchable(),
+                tries("[true, false]");
             /// How weights are rounded. `rtn_last`, `k_quant_last`, `k_quant_mixed` and `k_quant_linear` are
             /// the old words for `rtn` or `k_quant` with `matmul_mixed_precision`.
             pub algorithm as "int4_algo_config": QuantAlgorithm = ALGORITHMS, only(Era::New), also(&["algo_config"]),
-                default("\"default\""), searchable() => algorithm;
+                default("\"default\""), searchable(),
+                tries("[\"default\", \"rtn\", \"k_quant_mixed\", \"k_quant_last\"]") => algorithm;
         }
         WIDTHS {
             /// Bits of some matrices, where they differ from those of the rest.

@@ -12,32 +12,49 @@ mod model;
 mod passes;
 pub(crate) mod registry;
 mod resource;
+mod search;
+mod sets;
 mod system;
 mod text;
 
 use crate::data::DataPlaces;
 use crate::fields::Fields;
 use crate::findings::Findings;
-use crate::node::{Node, NodeValue};
+use crate::node::Node;
 use crate::origin::{Era, Origin};
 use crate::run_config::RunConfig;
 use crate::tables::{CACHE_CONFIG, CacheConfig, EngineConfig, ROOT, RootOptions};
 use crate::values::Values;
 use azureml_client::ClientBlock;
 use evaluators::{EvaluatorContext, Evaluators};
+use passes::Tried;
 use registry::{ConfiguredPass, Registry};
+use search::Searched;
+use serde_json::Value as Json;
+use sets::Sets;
+pub(crate) use sets::take as take_sets;
 use std::path::Path;
 use system::Role;
 
+/// A configuration that is to be read.
+pub(crate) struct Source<'a> {
+    pub(crate) root: &'a Node,
+    pub(crate) file: &'a Path,
+    /// What the file says, with the overrides.
+    pub(crate) document: Json,
+    /// What a search tries, which was taken out of the tree.
+    pub(crate) sets: Option<Sets>,
+}
+
 /// Reads a whole configuration. What it gives is to be used only if `findings` has no errors afterwards.
 pub(crate) fn read<P: ConfiguredPass + ?Sized>(
-    root: &Node,
-    file: &Path,
+    source: Source<'_>,
     local: bool,
     places: &DataPlaces,
     registry: &Registry<P>,
     findings: &mut Findings,
 ) -> Option<RunConfig<P>> {
+    let root = source.root;
     if root.as_object().is_none() {
         findings.error(root.at, "", format!("a configuration is an object, found {}", root.describe()), None);
         return None;
@@ -56,7 +73,6 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let evaluators = Evaluators::read(&fields, findings);
     let context = EvaluatorContext { data: &data, consumer: systems.consumer(host.as_deref()) };
     let evaluator = evaluators.reference(fields.found("evaluator"), context, findings);
-    search(&fields, findings);
 
     let target_origin = match fields.found("target") {
         _ if local => Origin::CommandLine,
@@ -67,12 +83,15 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         model: &model,
         data: &data,
         evaluators: &evaluators,
+        tried: source.sets.as_ref().map_or(Tried::First, |_| Tried::All),
         host: host.as_deref(),
         target: target.as_deref(),
         target_origin,
     };
     let passes = passes::read(&fields, registry, &surroundings, &mut systems, findings);
     let flows = flows::read(&fields, &passes, model.kind, findings);
+    let searched = Searched { passes: &passes, flows: &flows, evaluator: evaluator.as_ref() };
+    let search = search::read(&fields, source.sets, &searched, model.era, findings);
     if let Some(input) = model.kind {
         let users = flows::users(&flows, &passes.passes, input);
         let users = users.map(|pass| systems.consumer(pass.host.as_deref().or(host.as_deref())));
@@ -91,14 +110,15 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     }
     let engine = engine(&fields, &mut values, remote, findings);
     Some(RunConfig {
-        path: file.to_owned(),
-        document: root.to_json(),
+        path: source.file.to_owned(),
+        document: source.document,
         workflow_id,
         azureml_client: client.and_then(ClientBlock::unchecked),
         input_model: model.input?,
         systems: systems.into_map(),
         passes: passes.passes,
         flows,
+        search,
         engine: engine?,
         warnings: Vec::new(),
     })
@@ -131,24 +151,4 @@ fn engine(
         }
     }
     EngineConfig::read(values)
-}
-
-/// Null, false and {} turn the search off.
-fn search(fields: &Fields<'_>, findings: &mut Findings) {
-    let Some(found) = fields.found("search_strategy") else { return };
-    match &found.node.value {
-        NodeValue::Bool(false) => {}
-        NodeValue::Object(entries) if entries.is_empty() => {}
-        NodeValue::Bool(true) | NodeValue::Object(_) => {
-            findings.warn(
-                found.at,
-                &found.path,
-                "nothing is searched: every pass runs once, with the values given",
-            );
-        }
-        _ => {
-            let message = format!("expected false or an object, found {}", found.node.describe());
-            findings.error(found.node.at, &found.path, message, None);
-        }
-    }
 }

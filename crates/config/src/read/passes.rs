@@ -21,11 +21,22 @@ pub(super) struct Surroundings<'a, 'n> {
     pub(super) model: &'a ModelFacts<'n>,
     pub(super) data: &'a DataConfigs<'n>,
     pub(super) evaluators: &'a Evaluators<'n>,
+    /// Which alternatives of passes are used.
+    pub(super) tried: Tried,
     /// Runs the passes that name no host.
     pub(super) host: Option<&'a str>,
     pub(super) target: Option<&'a str>,
     /// Where the choice of the target comes from.
     pub(super) target_origin: Origin,
+}
+
+/// Which alternatives of an entry of `passes` are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    /// By a run.
+    First,
+    /// By a search.
+    All,
 }
 
 pub(super) struct PassEntries<P: ?Sized> {
@@ -71,17 +82,19 @@ pub(super) fn read<'n, P: ?Sized>(
             let hint = "folders are named for passes: letters, digits, `-` and `_` will do";
             findings.error(entry.at, &path, format!("the name {refusal}"), Some(hint.into()));
         }
-        let (node, path) = first_alternative(entry, path, findings);
-        let pass = match definition(&entry.key, node, &path, registry, &mut foreign, findings) {
-            Some(definition) => {
-                let place = Place { entry, node, path: &path };
-                read_pass(&place, definition, surroundings, systems, findings)
+        let mut first = None;
+        for (number, (node, path)) in
+            alternatives(entry, path, surroundings.tried, findings).iter().enumerate()
+        {
+            let pass = definition(&entry.key, node, path, registry, &mut foreign, findings);
+            passes.all_implemented &= pass.is_some();
+            let place = Place { entry, node, path };
+            let pass = pass.and_then(|found| read_pass(&place, found, surroundings, systems, findings));
+            if number == 0 {
+                first = pass;
             }
-            None => {
-                passes.all_implemented = false;
-                None
-            }
-        };
+        }
+        let pass = first;
         passes.names.push((entry.key.clone(), pass.is_some().then_some(passes.passes.len())));
         passes.passes.extend(pass);
     }
@@ -89,19 +102,24 @@ pub(super) fn read<'n, P: ?Sized>(
     passes
 }
 
-/// A list of passes means alternatives, of which a run without search takes the first.
-fn first_alternative<'n>(entry: &'n NodeEntry, path: String, findings: &mut Findings) -> (&'n Node, String) {
-    match &entry.node.value {
-        NodeValue::List(items) if !items.is_empty() => {
-            if items.len() > 1 {
-                let message =
-                    format!("of {} alternatives the first is used: nothing is searched", items.len());
-                findings.warn(entry.at, &path, message);
-            }
-            (&items[0], format!("{path}[0]"))
-        }
-        _ => (&entry.node, path),
+/// A list of passes means alternatives. A run without a search takes the first; a search tries all of them, the first of
+/// which stands for the rest.
+fn alternatives<'n>(
+    entry: &'n NodeEntry,
+    path: String,
+    tried: Tried,
+    findings: &mut Findings,
+) -> Vec<(&'n Node, String)> {
+    let NodeValue::List(items) = &entry.node.value else { return vec![(&entry.node, path)] };
+    if items.len() > 1 && tried == Tried::First {
+        let message = format!("of {} alternatives the first is used: nothing is searched", items.len());
+        findings.warn(entry.at, &path, message);
     }
+    if items.is_empty() {
+        return vec![(&entry.node, path)];
+    }
+    let count = if tried == Tried::All { items.len() } else { 1 };
+    items.iter().take(count).enumerate().map(|(index, item)| (item, format!("{path}[{index}]"))).collect()
 }
 
 /// The definition of the pass's type, unless the type is not ours.
@@ -182,6 +200,10 @@ fn read_pass<'n, P: ?Sized>(
     let fields = Fields::open(place.node, place.path, definition.block, findings);
     let era = fields.era().unwrap_or(surroundings.model.era);
     let values = fields.resolve(era, findings);
+    if values.given("disable_search") && !values.bool("disable_search") && surroundings.tried == Tried::First
+    {
+        values.warn("disable_search", "`disable_search` is not used: nothing is searched", findings);
+    }
     let host = systems.reference(fields.found("host"), Role::Host, findings);
     let PassSurroundings { clean_run_cache } = PassSurroundings::read(&values)?;
     let evaluation = EvaluatorContext {

@@ -24,7 +24,7 @@ options! {
             pub target: Option<String> = Kind::Special(&SYSTEM) => system_name;
             /// What is measured of the result: a name in `evaluators`, or an evaluator.
             pub evaluator: Option<Arc<Evaluator>>;
-            /// Search over pass options; false for none.
+            /// Which values of options are tried; false, null and `{}` for none.
             - "search_strategy" = Kind::Special(&SEARCH_STRATEGY);
             /// Folder that keeps the result of every pass.
             pub cache_dir: PathBuf, default("\".olive-cache\"");
@@ -44,7 +44,7 @@ options! {
             /// Measure the input model as well, if there is an evaluator here.
             pub evaluate_input_model: bool, default("true");
             /// Plot the results of a search.
-            - "plot_pareto_frontier" = BOOL, ignored_unless("false", "nothing is searched");
+            - "plot_pareto_frontier" = BOOL, ignored_unless("false", "nothing is plotted");
             /// Pack the result into an archive.
             - "packaging_config" = Kind::Any, ignored("the result is a folder, ready to be copied");
             /// Write the model only: no footprints, no history, no results of the steps before the last.
@@ -107,5 +107,7 @@ options! {
 }
 
 /// A search, or none.
-pub(crate) static SEARCH_STRATEGY: Special =
-    Special::unchecked("false or an object", || json!({"type": ["boolean", "object", "null"]}));
+pub(crate) static SEARCH_STRATEGY: Special = Special::unchecked(
+    "true, false or an object, see `search_strategy`",
+    || json!({"anyOf": [{"type": ["boolean", "null"]}, {"$ref": "#/$defs/search_strategy"}]}),
+);

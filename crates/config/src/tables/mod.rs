@@ -29,6 +29,7 @@ use crate::evaluators::{
     DUMMY_DATA, EVALUATOR, GOAL, LM_EVALUATOR, METRIC, METRIC_CONFIG, MTEB_EVALUATOR, SUB_METRIC,
 };
 use crate::option::Block;
+use crate::search::{SAMPLER_CONFIG, SEARCH};
 
 /// Blocks that the documentation has before those of the passes.
 pub(crate) const BEFORE_PASSES: &[&Block] = &[
@@ -57,6 +58,8 @@ pub(crate) const BEFORE_PASSES: &[&Block] = &[
     &DUMMY_DATA,
     &LM_EVALUATOR,
     &MTEB_EVALUATOR,
+    &SEARCH,
+    &SAMPLER_CONFIG,
 ];
 
 /// Blocks that it has after them.

@@ -21,7 +21,7 @@ options! {
             /// What is measured of this pass's result, instead of what the engine's evaluator says.
             - "evaluator" = <Arc<Evaluator> as OptionValue>::KIND;
             /// Whether search leaves this pass alone.
-            - "disable_search" = BOOL, ignored_unless("true", "nothing is searched");
+            - "disable_search" = BOOL;
             /// Run the pass again even if its result is in the cache.
             pub clean_run_cache: bool, default("false");
             /// Also save the result of this pass under this name.

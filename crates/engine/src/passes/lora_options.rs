@@ -18,7 +18,7 @@ options! {
     pub struct LoraOptions {
         ADAPTER {
             /// Rank of the adapter.
-            pub r: usize = at_least(1), was(&["lora_r"]), default("64"), searchable();
+            pub r: usize = at_least(1), was(&["lora_r"]), default("64"), searchable(), tries("[16, 32, 64]");
             /// The adapter's output is scaled by alpha / r.
             pub alpha: f64 = POSITIVE, was(&["lora_alpha"]), default("16.0"), searchable();
             /// Dropout on the adapter's input.
