@@ -16,8 +16,11 @@
 #[cfg(target_os = "linux")]
 #[path = "../src/allocator.rs"]
 mod allocator;
+#[path = "support/cpu_time.rs"]
+mod cpu_time;
 
 use candle_core::DType;
+use cpu_time::cpu_seconds;
 use olive_arch::Spec;
 use olive_config::canonical::Targets;
 use olive_core::cancel::CancelFlag;
@@ -189,13 +192,4 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Profile {
         *calls += 1;
         *time += taken - inside;
     }
-}
-
-/// Processor time of this process so far, from all threads; less disturbed by other programs than the wall clock.
-fn cpu_seconds() -> f64 {
-    let Ok(process) = sysinfo::get_current_pid() else { return 0.0 };
-    let mut system = sysinfo::System::new();
-    let wanted = sysinfo::ProcessesToUpdate::Some(&[process]);
-    system.refresh_processes_specifics(wanted, false, sysinfo::ProcessRefreshKind::nothing().with_cpu());
-    system.process(process).map_or(0.0, |process| process.accumulated_cpu_time() as f64 / 1e3)
 }

@@ -9,7 +9,7 @@ use olive_core::cancel::CancelFlag;
 use olive_core::handle::ModelHandle;
 use olive_evaluate::{
     EvaluateError, Machine, MetricDetail, MetricValue, Metrics, MetricsDetail, Number, PeakMemory,
-    Repetition, Statistic, Versions, Work, latency, size_on_disk, speed,
+    Repetition, Statistic, Subject, Versions, Work, latency, size_on_disk, speed,
 };
 use olive_model::ModelFolder;
 use olive_onnx::{ModelBuilderOptions, Precision};
@@ -139,14 +139,17 @@ fn details_say_on_what_and_where() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(MetricsDetail::FILE);
     let detail = MetricDetail { samples: 20, tokens: 620, seconds: 0.5, loss: Some(7.857), memory: None };
-    MetricsDetail {
-        metrics: [("ppl".to_owned(), detail)].into(),
-        machine: Machine::present(),
-        versions: Versions { olive: "0.1.0".into(), onnxruntime: None },
-        evaluator: "abc".into(),
-    }
-    .write(&path)
-    .unwrap();
+    let model = family("mistral").dir;
+    let write = |subject: &Subject| {
+        let metrics = [("ppl".to_owned(), detail)].into();
+        let (machine, versions) = (Machine::of(subject), Versions::of(subject));
+        MetricsDetail { metrics, machine, versions, evaluator: "abc".into() }.write(&path).unwrap();
+    };
+    let exported = dir.path().join("onnx");
+    int4(&model, &exported);
+    write(&onnx(&exported));
+    assert!(read_json(&path)["versions"]["onnxruntime"].as_str().unwrap().starts_with("1."));
+    write(&float(&model));
     let written = read_json(&path);
     let metric = &written["metrics"]["ppl"];
     assert_eq!((metric["tokens"].as_u64(), metric["loss"].as_f64()), (Some(620), Some(7.857)));

@@ -7,7 +7,7 @@ use crate::support::passes::{build, run_pass, with_adapter};
 use crate::support::quickstart::base_model;
 use crate::support::rows;
 use crate::support::runtime::library;
-use crate::support::shared::{folders, say, shared_cases};
+use crate::support::shared::{folders, say, shared, shared_cases};
 use crate::support::training::{adapter, sample};
 use olive_config::canonical::{DataConfig, Era, PaddingSide, Strategy, TextSource};
 use olive_core::cancel::CancelFlag;
@@ -21,7 +21,7 @@ use olive_evaluate::{EvaluateError, Work, losses};
 use olive_kernels::quant::nf4::Code;
 use olive_model::{FourBitFormat, ModelError, ModelFolder, QuantisedBase};
 use olive_onnx::{Adapters, ModelBuilderOptions, Precision};
-use olive_runtime::{CacheMode, OnnxSession};
+use olive_runtime::{CacheMode, LoadedModel, OnnxSession};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -202,7 +202,7 @@ fn long_samples_are_computed_in_parts() {
                 let mut sequence = session.new_sequence().unwrap();
                 for time in ["first", "second"] {
                     session.truncate(&mut sequence, 0).unwrap();
-                    let got = session.score(&mut sequence, scored).unwrap();
+                    let got = session.score(&mut sequence, scored, &CancelFlag::default()).unwrap();
                     assert_close(got, want, 1e-5, &format!("{case}, {mode:?}, {time}"));
                 }
             }
@@ -227,7 +227,7 @@ fn tokens_are_scored_after_what_a_sequence_holds() {
         |len: usize| (0..=len).map(|i| if i > 20 { ids[i] as i32 } else { IGNORED }).collect::<Vec<_>>();
     let want = |len: usize| by_definition(&[logits(len), vec![0.0; 128]].concat(), &labels(len)).0;
     fn check<M: ScoringModel>(model: &M, ids: &[u32], targets: &[i32], want: impl Fn(usize) -> f64) {
-        let mut sequence = model.new_sequence().unwrap();
+        let (mut sequence, quiet) = (model.new_sequence().unwrap(), CancelFlag::default());
         model.feed(&mut sequence, &ids[..20]).unwrap();
         for end in [24, 43, 24, 43] {
             let held = model.truncate(&mut sequence, 20).unwrap();
@@ -235,7 +235,12 @@ fn tokens_are_scored_after_what_a_sequence_holds() {
                 model.feed(&mut sequence, &ids[held..20]).unwrap();
             }
             let scored = Scored { tokens: &ids[20..end], targets: &targets[20..end], sequence_length: 0 };
-            assert_close(model.score(&mut sequence, scored).unwrap(), want(end), 1e-5, &format!("{end}"));
+            assert_close(
+                model.score(&mut sequence, scored, &quiet).unwrap(),
+                want(end),
+                1e-5,
+                &format!("{end}"),
+            );
             assert_eq!(model.tokens(&sequence), &ids[..end]);
         }
     }
@@ -304,6 +309,16 @@ fn what_cannot_be_measured_is_named() {
     let pruned = build(&model, options, &temp.path().join("pruned"));
     let error = quietly(&onnx(&pruned), &three(sample(tokens(7, 128)))).unwrap_err();
     assert!(error.to_string().contains("`prune_lm_head` leaves out all but the last"), "{error}");
+
+    // What the configuration calls the logits is not there.
+    let mut config = read_json(&exported.join("genai_config.json"));
+    config["model"]["decoder"]["outputs"]["logits"] = "nothing".into();
+    std::fs::write(exported.join("genai_config.json"), config.to_string()).unwrap();
+    for mode in [CacheMode::Auto, CacheMode::Moved] {
+        let session = OnnxSession::open(&exported, None, &library(), mode).unwrap();
+        let error = session.feed(&mut session.new_sequence().unwrap(), &[5, 6]).unwrap_err();
+        assert!(error.with_causes().contains("nothing"), "{mode:?}: {}", error.with_causes());
+    }
 }
 
 /// A row of the embedding that is no number.
@@ -363,7 +378,35 @@ fn progress_is_told_and_work_can_be_stopped() {
     };
     assert_eq!((phase.as_ref(), *total), ("evaluate perplexity", Some(40)));
     assert!(between.len() > 1 && between.last() == Some(&Event::PhaseProgress { done: 40 }), "{told:?}");
+    // Also between the parts of a sample.
     events.cancel.raise();
+    let LoadedModel::Float(decoder) = subject.model() else { panic!() };
+    let scored = Scored { tokens: &[5, 6], targets: &[6, -1], sequence_length: 0 };
+    let stopped = decoder.score(&mut decoder.new_sequence().unwrap(), scored, &events.cancel);
+    assert!(stopped.unwrap_err().is_interruption());
     let work = Work { events: &events, cancel: &events.cancel };
     assert!(losses(&subject, &data, "perplexity", work).unwrap_err().is_interruption());
+}
+
+/// The reference's windowed caches, which hold the last positions only: a part may begin at any place of a window.
+#[test]
+fn windowed_caches_take_parts_of_any_length() {
+    let Some(arch) = shared("goldens/models/gemma2") else { return };
+    let golden = read_json(&arch.join("golden.json"));
+    let ids: Vec<u32> = serde_json::from_value(golden["prompts"][1]["input_ids"].clone()).unwrap();
+    let session = OnnxSession::open(&arch.join("ort-fp32-cpu"), None, &library(), CacheMode::Auto).unwrap();
+    let (window, vocab) = (session.config().model.decoder.sliding_window.as_ref().unwrap(), 512);
+    assert!(window.window_size < 20 && ids.len() > 30);
+    let logits = npy(&arch.join("logits_p1_ort-fp32-cpu.npy"));
+    for cut in [1, 7, 12, 20, 30] {
+        let mut sequence = session.new_sequence().unwrap();
+        session.feed(&mut sequence, &ids[..cut]).unwrap();
+        let labels: Vec<i32> =
+            ids.iter().enumerate().map(|(i, id)| if i > cut { *id as i32 } else { IGNORED }).collect();
+        let (want, _) = by_definition(&logits[..ids.len() * vocab], &labels);
+        let targets: Vec<i32> = ids[cut + 1..].iter().map(|id| *id as i32).chain([IGNORED]).collect();
+        let scored = Scored { tokens: &ids[cut..], targets: &targets, sequence_length: 0 };
+        let got = session.score(&mut sequence, scored, &CancelFlag::default()).unwrap();
+        assert_close(got, want, 1e-5, &format!("after {cut}"));
+    }
 }

@@ -5,6 +5,7 @@ use super::{Decoder, KvCache, Scored, Tokens};
 use candle_core::{DType, Tensor};
 use olive_arch::Rope;
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_kernels::{Head, Segments, lm_loss, residual, rms_norm};
 
 /// Positions per forward while a prompt is read, so that memory does not grow with the prompt.
@@ -29,11 +30,17 @@ impl Decoder {
     /// Appends tokens to the cache; gives the sum of the cross-entropies of their targets.
     ///
     /// # Errors
-    /// As [`Decoder::logits`], or a target outside the vocabulary.
-    pub fn score(&self, scored: Scored<'_>, cache: &mut KvCache) -> Result<f64> {
+    /// As [`Decoder::logits`], a target outside the vocabulary, or a raised `cancel`.
+    pub(super) fn score_after(
+        &self,
+        cache: &mut KvCache,
+        scored: Scored<'_>,
+        cancel: &CancelFlag,
+    ) -> Result<f64> {
         let first = cache.ids.len();
         let mut sum = 0.0;
         self.advance(scored.tokens, scored.length_after(first), cache, |start, hidden| {
+            cancel.check()?;
             // Positions before the first are computed again where rotations change, and have no target.
             let target = |position: usize| position.checked_sub(first).map_or(-1, |i| scored.targets[i]);
             let targets: Vec<i32> = (start..start + hidden.dim(0)?).map(target).collect();

@@ -2,6 +2,7 @@
 
 use super::LanguageModel;
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 
 /// Tokens that follow what a sequence holds, and what should follow each of them.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,6 @@ pub trait ScoringModel: LanguageModel {
     /// logits are no numbers. A model that cannot go back may forget the sequence, see [`LanguageModel::tokens`].
     ///
     /// # Errors
-    /// The computation failed, the context is full, or a target is outside the vocabulary.
-    fn score(&self, sequence: &mut Self::Sequence, scored: Scored<'_>) -> Result<f64>;
+    /// The computation failed or was cancelled, the context is full, or a target is outside the vocabulary.
+    fn score(&self, sequence: &mut Self::Sequence, scored: Scored<'_>, cancel: &CancelFlag) -> Result<f64>;
 }

@@ -6,6 +6,7 @@ use super::language_model::LanguageModel;
 use super::scoring::{Scored, ScoringModel};
 use super::weights::Decoder;
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_kernels::first_not_finite;
 
 /// Smallest room of a cache, in positions.
@@ -53,8 +54,8 @@ impl LanguageModel for Decoder {
 }
 
 impl ScoringModel for Decoder {
-    fn score(&self, sequence: &mut KvCache, scored: Scored<'_>) -> Result<f64> {
+    fn score(&self, sequence: &mut KvCache, scored: Scored<'_>, cancel: &CancelFlag) -> Result<f64> {
         self.reserve(sequence, sequence.len() + scored.tokens.len())?;
-        Decoder::score(self, scored, sequence)
+        self.score_after(sequence, scored, cancel)
     }
 }

@@ -1,6 +1,6 @@
 //! What Olive's `metrics.json` does not say: on what was measured, and where.
 
-use super::MemorySource;
+use super::{MemorySource, Subject};
 use olive_core::{Result, error::IoContext, file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,17 +38,16 @@ pub struct MetricDetail {
 pub struct Machine {
     /// Name of the processor, where the system tells.
     pub cpu: Option<String>,
-    /// Threads that float models are computed with.
     pub threads: usize,
 }
 
 impl Machine {
-    /// This one.
-    pub fn present() -> Machine {
+    /// This one, as it computes the model.
+    pub fn of(subject: &Subject) -> Machine {
         let mut system = sysinfo::System::new();
         system.refresh_cpu_list(sysinfo::CpuRefreshKind::nothing());
         let name = system.cpus().first().map(|cpu| cpu.brand().trim().to_owned());
-        Machine { cpu: name.filter(|name| !name.is_empty()), threads: rayon::current_num_threads() }
+        Machine { cpu: name.filter(|name| !name.is_empty()), threads: subject.threads() }
     }
 }
 
@@ -58,6 +57,14 @@ pub struct Versions {
     pub olive: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub onnxruntime: Option<String>,
+}
+
+impl Versions {
+    /// Those that a model was measured with.
+    pub fn of(subject: &Subject) -> Versions {
+        let onnxruntime = subject.onnxruntime().map(str::to_owned);
+        Versions { olive: env!("CARGO_PKG_VERSION").to_owned(), onnxruntime }
+    }
 }
 
 impl MetricsDetail {

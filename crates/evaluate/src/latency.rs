@@ -115,7 +115,7 @@ pub fn latency(
     let mut seconds = Vec::with_capacity(repeat);
     work.phase(what, warm_up + repeat, |run| {
         let start = Instant::now();
-        let (_, labels) = pass.loss(batch)?;
+        let (_, labels) = pass.loss(batch, work.cancel)?;
         if labels == 0 {
             return Err(EvaluateError::NoLabels { samples: batch.len() }.into());
         }

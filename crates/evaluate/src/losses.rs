@@ -1,6 +1,7 @@
 //! Negative log-likelihood of the labels of a dataset.
 
 use super::{EvaluateError, Subject, Work};
+use olive_core::cancel::CancelFlag;
 use olive_core::{Error, Result};
 use olive_data::{Dataset, MicroBatch, Sample};
 use olive_decoder::{Decoder, LanguageModel, Scored, ScoringModel};
@@ -43,9 +44,9 @@ pub fn losses(subject: &Subject, dataset: &Dataset, what: &str, work: Work<'_>) 
     let mut total = TokenLosses { samples: samples.len() as u64, ..TokenLosses::default() };
     work.phase(what, samples.len(), |start| {
         let end = pass.end(samples, start);
-        let (sum, labels) = pass.loss(&samples[start..end])?;
+        let (sum, labels) = pass.loss(&samples[start..end], work.cancel)?;
         if !sum.is_finite() {
-            return Err(pass.not_a_number(samples, start..end)?);
+            return Err(pass.not_a_number(samples, start..end, work.cancel)?);
         }
         total.sum_nll += sum;
         total.tokens += labels;
@@ -100,7 +101,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Sum of the losses of the samples' labels, and their number.
-    pub(crate) fn loss(&mut self, samples: &[Sample]) -> Result<(f64, u64)> {
+    pub(crate) fn loss(&mut self, samples: &[Sample], cancel: &CancelFlag) -> Result<(f64, u64)> {
         match self {
             Pass::Float(decoder) => {
                 let batch = MicroBatch::new(samples.iter().enumerate());
@@ -114,7 +115,7 @@ impl<'a> Pass<'a> {
                 let (mut sum, mut labels) = (0.0, 0);
                 for sample in samples {
                     let batch = MicroBatch::new([(0, sample)]);
-                    sum += in_sequence(session, sequence, &batch)?;
+                    sum += in_sequence(session, sequence, &batch, cancel)?;
                     labels += batch.labels as u64;
                 }
                 Ok((sum, labels))
@@ -123,13 +124,18 @@ impl<'a> Pass<'a> {
     }
 
     /// Why the loss of some samples is no number.
-    fn not_a_number(&mut self, samples: &[Sample], range: Range<usize>) -> Result<Error> {
+    fn not_a_number(
+        &mut self,
+        samples: &[Sample],
+        range: Range<usize>,
+        cancel: &CancelFlag,
+    ) -> Result<Error> {
         if let Pass::Float(decoder) = self {
             decoder.check_weights()?;
         }
         let (mut index, mut value) = (range.start, f64::NAN);
         for (at, sample) in range.clone().zip(&samples[range]) {
-            (index, value) = (at, self.loss(std::slice::from_ref(sample))?.0);
+            (index, value) = (at, self.loss(std::slice::from_ref(sample), cancel)?.0);
             if !value.is_finite() {
                 break;
             }
@@ -139,7 +145,12 @@ impl<'a> Pass<'a> {
 }
 
 /// Sum of the losses of a batch, its documents one after the other.
-fn in_sequence(session: &OnnxSession, sequence: &mut OnnxSequence, batch: &MicroBatch) -> Result<f64> {
+fn in_sequence(
+    session: &OnnxSession,
+    sequence: &mut OnnxSequence,
+    batch: &MicroBatch,
+    cancel: &CancelFlag,
+) -> Result<f64> {
     let sequence_length = batch.tokens.sequence_length;
     let (mut sum, mut start) = (0.0, 0);
     for length in &batch.tokens.lengths {
@@ -147,7 +158,7 @@ fn in_sequence(session: &OnnxSession, sequence: &mut OnnxSequence, batch: &Micro
         session.truncate(sequence, 0)?;
         session.reserve(sequence, *length)?;
         let (tokens, targets) = (&batch.tokens.ids[range.clone()], &batch.targets[range]);
-        sum += session.score(sequence, Scored { tokens, targets, sequence_length })?;
+        sum += session.score(sequence, Scored { tokens, targets, sequence_length }, cancel)?;
         start += length;
     }
     Ok(sum)

@@ -2,6 +2,7 @@
 
 use super::{EvaluateError, Subject, Work};
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_decoder::{LanguageModel, Scored, ScoringModel};
 use olive_runtime::{Generator, LoadedModel, ModelSequence, SpecialTokens};
 
@@ -83,8 +84,7 @@ pub fn multiple_choice(
         }
         let mut likelihoods = Vec::with_capacity(encoded.len());
         for choice in &encoded {
-            work.cancel.check()?;
-            let value = log_likelihood(model, &mut sequence, choice)?;
+            let value = log_likelihood(model, &mut sequence, choice, work.cancel)?;
             if !value.is_finite() {
                 return Err(EvaluateError::NotANumber { what: "question", index, value }.into());
             }
@@ -125,7 +125,12 @@ fn encode(
 }
 
 /// ln p(choice | context).
-fn log_likelihood(model: &LoadedModel, sequence: &mut ModelSequence, encoded: &Encoded) -> Result<f64> {
+fn log_likelihood(
+    model: &LoadedModel,
+    sequence: &mut ModelSequence,
+    encoded: &Encoded,
+    cancel: &CancelFlag,
+) -> Result<f64> {
     let Encoded { tokens, context } = encoded;
     // The last token predicts nothing; the last of the context predicts the first of the choice.
     let given = &tokens[..tokens.len() - 1];
@@ -136,7 +141,7 @@ fn log_likelihood(model: &LoadedModel, sequence: &mut ModelSequence, encoded: &E
     let target = |i: usize| if i < *context { -1 } else { i32::try_from(tokens[i]).unwrap_or(-1) };
     let targets: Vec<i32> = (kept + 1..tokens.len()).map(target).collect();
     let scored = Scored { tokens: &given[kept..], targets: &targets, sequence_length: given.len() };
-    Ok(-model.score(sequence, scored)?)
+    Ok(-model.score(sequence, scored, cancel)?)
 }
 
 /// The first of the highest values.

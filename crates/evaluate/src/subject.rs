@@ -5,12 +5,15 @@ use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
 use olive_model::QuantisedBase;
 use olive_runtime::{ActiveAdapter, Generator, Library, LoadedModel};
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// An opened model: a float decoder, with or without an adapter, or a session of ONNX Runtime.
 pub struct Subject {
     handle: ModelHandle,
     model: Arc<LoadedModel>,
+    /// Version of ONNX Runtime, if that computes.
+    onnxruntime: Option<String>,
 }
 
 /// How a model is opened.
@@ -30,8 +33,14 @@ impl Subject {
     /// As [`LoadedModel::open`].
     pub fn open(handle: &ModelHandle, opening: &Opening<'_>) -> Result<Subject> {
         let Opening { adapter, quantised, device, library } = opening;
-        let model = LoadedModel::open(handle, adapter, *quantised, device, library)?;
-        Ok(Subject { handle: handle.clone(), model: Arc::new(model) })
+        let version = OnceCell::new();
+        let library = || {
+            let found = library()?;
+            version.get_or_init(|| found.version.clone());
+            Ok(found)
+        };
+        let model = LoadedModel::open(handle, adapter, *quantised, device, &library)?;
+        Ok(Subject { handle: handle.clone(), model: Arc::new(model), onnxruntime: version.into_inner() })
     }
 
     pub fn handle(&self) -> &ModelHandle {
@@ -40,6 +49,19 @@ impl Subject {
 
     pub fn model(&self) -> &LoadedModel {
         &self.model
+    }
+
+    /// Version of ONNX Runtime, if that computes.
+    pub fn onnxruntime(&self) -> Option<&str> {
+        self.onnxruntime.as_deref()
+    }
+
+    /// Threads that compute, if the processor does.
+    pub fn threads(&self) -> usize {
+        match &*self.model {
+            LoadedModel::Float(_) => rayon::current_num_threads(),
+            LoadedModel::Onnx(session) => session.threads(),
+        }
     }
 
     /// The model with its tokenizer, to answer prompts. Its weights are not loaded again.

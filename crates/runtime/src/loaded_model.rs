@@ -3,6 +3,7 @@
 use super::session::{CacheMode, OnnxSequence, OnnxSession};
 use super::{ActiveAdapter, Library};
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
 use olive_decoder::{Decoder, KvCache, LanguageModel, Scored, ScoringModel};
@@ -110,7 +111,7 @@ impl LanguageModel for LoadedModel {
 }
 
 impl ScoringModel for LoadedModel {
-    fn score(&self, sequence: &mut ModelSequence, scored: Scored<'_>) -> Result<f64> {
-        with_both!(self, sequence, |model, of| ScoringModel::score(&**model, of, scored))
+    fn score(&self, sequence: &mut ModelSequence, scored: Scored<'_>, cancel: &CancelFlag) -> Result<f64> {
+        with_both!(self, sequence, |model, of| model.score(of, scored, cancel))
     }
 }

@@ -4,6 +4,7 @@ use super::RuntimeError;
 use super::session::{OnnxSequence, OnnxSession, Part};
 use half::{bf16, f16};
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
 use olive_decoder::{LanguageModel, Scored, ScoringModel};
 use olive_kernels::Logits;
 use olive_kernels::lm_loss::cross_entropy;
@@ -16,7 +17,7 @@ const LOGITS: usize = 1 << 23;
 const SCORED: usize = 256;
 
 impl ScoringModel for OnnxSession {
-    fn score(&self, sequence: &mut OnnxSequence, scored: Scored<'_>) -> Result<f64> {
+    fn score(&self, sequence: &mut OnnxSequence, scored: Scored<'_>, cancel: &CancelFlag) -> Result<f64> {
         let length = scored.length_after(self.tokens(sequence).len());
         let mut tokens = self.prepare(sequence, length)?;
         let mut targets = vec![-1; tokens.len()];
@@ -37,6 +38,7 @@ impl ScoringModel for OnnxSession {
         }
         let mut sum = 0.0;
         for (tokens, targets) in tokens.chunks(rows).zip(targets.chunks(rows)) {
+            cancel.check()?;
             sum += self.run(sequence, &Part { tokens, length }, |logits| self.loss(logits, targets))?;
         }
         if padding > 0 {

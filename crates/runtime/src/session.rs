@@ -38,6 +38,8 @@ pub struct OnnxSession {
     adapter: Option<Arc<OnnxAdapter>>,
     /// Inputs that the graph wants and only an adapter gives.
     adapter_inputs: Vec<String>,
+    /// Of ONNX Runtime, for one operator.
+    threads: usize,
     share: bool,
     /// Names of the inputs that are made anew for every run, as far as the graph has them.
     attention_mask: Option<String>,
@@ -85,7 +87,8 @@ impl OnnxSession {
                 missing: config.model.decoder.filename.clone(),
             });
         }
-        let session = load(&file, library).map_err(|e| match e {
+        let threads = threads::at_rest();
+        let session = load(&file, library, threads).map_err(|e| match e {
             RuntimeError::Run(source) => RuntimeError::Load { path: file.clone(), source },
             other => other,
         })?;
@@ -107,6 +110,7 @@ impl OnnxSession {
             cache_tensors,
             adapter,
             adapter_inputs: Vec::new(),
+            threads,
             share,
             attention_mask,
             position_ids,
@@ -120,6 +124,11 @@ impl OnnxSession {
 
     pub fn config(&self) -> &GenaiConfig {
         &self.config
+    }
+
+    /// Threads that compute.
+    pub fn threads(&self) -> usize {
+        self.threads
     }
 
     /// Whether caches are written in place.
@@ -347,11 +356,11 @@ impl LanguageModel for OnnxSession {
     }
 }
 
-fn load(file: &Path, library: &Library) -> RuntimeResult<Session> {
+fn load(file: &Path, library: &Library, threads: usize) -> RuntimeResult<Session> {
     let environment = environment::start(library)?;
     let builder = Session::builder(&environment)?;
     let builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(ort::Error::from)?;
-    let builder = builder.with_intra_threads(threads::at_rest()).map_err(ort::Error::from)?;
+    let builder = builder.with_intra_threads(threads).map_err(ort::Error::from)?;
     let mut builder = builder.with_log_level(LogLevel::Warning).map_err(ort::Error::from)?;
     Ok(builder.commit_from_file(file)?)
 }
