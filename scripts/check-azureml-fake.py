@@ -125,9 +125,11 @@ def main(sdk, folder):
 
 def registry(credential, variables, folder):
     from azure.ai.ml import MLClient
-    from azure.ai.ml._utils import _registry_utils
+    from azure.ai.ml._utils import _registry_utils, _storage_utils
 
     _registry_utils._get_registry_discovery_endpoint_from_metadata = lambda _: variables["OLIVE_AZUREML_REGISTRY_URL"]
+    # Account, container and path of a blob, which the SDK takes from addresses with https only.
+    _storage_utils.STORAGE_URI_REGEX = variables["OLIVE_AZUREML_BLOB_URL"] + "/([^/]+)/([^/]+)/(.*)"
     models = MLClient(credential, registry_name="models-of-all", enable_telemetry=False).models
     equal("model of a registry", models.get("shared", "1").type, "custom_model")
     models.download("shared", "1", folder / "shared")

@@ -73,19 +73,27 @@ fn address(world: &World, place: &Place) -> String {
     format!("{}/{ACCOUNT}/{}/{}", world.blob_url(), place.container, place.path)
 }
 
+fn id(name: &str, version: &str) -> String {
+    format!("azureml://registries/{}/models/{name}/versions/{version}", REGISTRY.0)
+}
+
 fn model(world: &World, name: &str, version: &str) -> Reply {
     let place = place_of(name, version);
     if world.blobs.list(&place.container, &place.path).is_empty() {
         return missing("model", name);
     }
-    let properties = json!({"modelUri": address(world, &place), "modelType": "custom_model"});
-    Reply::json(200, &json!({"id": name, "name": version, "properties": properties}))
+    // The SDK cannot read a model that says nothing of them.
+    let properties = json!({"modelUri": address(world, &place), "modelType": "custom_model", "flavors": {}});
+    let created = json!({"createdAt": "2026-11-24T00:00:00Z", "createdBy": "me", "createdByType": "User"});
+    Reply::json(
+        200,
+        &json!({"id": id(name, version), "name": version, "properties": properties, "systemData": created}),
+    )
 }
 
 fn reference(world: &World, request: &Exchange, name: &str, version: &str) -> Reply {
     let (body, uri) = (request.json(), address(world, &place_of(name, version)));
-    let asset = format!("azureml://registries/{}/models/{name}/versions/{version}", REGISTRY.0);
-    if body["assetId"] != asset || body["blobUri"] != uri {
+    if body["assetId"] != id(name, version) || body["blobUri"] != uri {
         return Reply::refusal(400, "ValidationError", "The asset and its blob do not belong together.");
     }
     let container = format!("{}/{ACCOUNT}/{}", world.blob_url(), REGISTRY.1);
