@@ -130,6 +130,8 @@ fn data_and_a_model_are_brought_once_and_give_what_local_ones_give() {
 #[test]
 fn what_will_be_brought_is_planned_without_a_network() {
     let project = here(&LORA);
+    let (_, plan, _) = olive(&project, &["validate", "c.json"]);
+    assert!(plan.contains("cache   unknown: the data lie in a datastore of AzureML, `azureml://"), "{plan}");
     put_model(&project, BLOB_STORE.1, "models/tiny");
     with_model(&project, store("models/tiny"));
     for arguments in
@@ -266,6 +268,46 @@ fn a_download_that_fails_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn an_interrupted_download_is_left_for_the_next_run() {
+    let project = here(&BUILDER);
+    put_model(&project, BLOB_STORE.1, "models/tiny");
+    with_model(&project, store("models/tiny"));
+    project.fake.add_fault(Fault::new("GET", "model.safetensors", FaultKind::Throttled(600)));
+    let mut run = project.start(&[]);
+    run.wait_for("bringing azureml://");
+    run.interrupt();
+    let (code, told) = run.end();
+    assert_eq!(code, Some(130), "{told}");
+    let since = requests(&project);
+    project.run_well(&[]);
+    let again = read(&project, since);
+    assert!(again.contains(&"model.safetensors".to_owned()), "{again:?}");
+    assert!(!again.contains(&"config.json".to_owned()), "{again:?}");
+}
+
+#[test]
+fn of_two_runs_that_want_the_same_one_downloads_it() {
+    let project = here(&BUILDER);
+    put_model(&project, BLOB_STORE.1, "models/tiny");
+    with_model(&project, store("models/tiny"));
+    project.fake.add_fault(Fault::new("GET", "model.safetensors", FaultKind::Throttled(2)));
+    let mut first = project.start(&[]);
+    first.wait_for("bringing azureml://");
+    let second = project.start(&["--set", "engine.output_dir=second"]);
+    for run in [first, second] {
+        let (code, told) = run.end();
+        assert_eq!(code, Some(0), "{told}");
+    }
+    let reads = read(&project, 0);
+    assert_eq!(
+        reads.iter().filter(|name| *name == "model.safetensors").count(),
+        2,
+        "one refused, one answered"
+    );
+    assert_eq!(reads.iter().filter(|name| *name == "config.json").count(), 1);
+}
+
+#[test]
 fn files_by_split_are_read_by_jobs_and_here_alike() {
     let project = Project::new(&LORA, computes(None));
     let rows = std::fs::read_to_string(rows_file()).unwrap();
@@ -297,6 +339,9 @@ fn files_by_split_are_read_by_jobs_and_here_alike() {
     assert_eq!(adapter(&project, "out"), adapter(&project, "here"));
     assert!(!read(&project, 0).contains(&"none.jsonl".to_owned()));
     split("dev");
+    let (_, document, _) = olive(&project, &["validate", "--json", "c.json"]);
+    let document: Value = serde_json::from_str(&document).unwrap();
+    assert_eq!(document["errors"].as_array().unwrap().len(), 1, "{document}");
     let (code, _, told) = olive(&project, &["validate", "c.json"]);
     assert!(
         code == Some(2) && told.contains("there is no split `dev`; there is `test`, `train`, `validation`"),

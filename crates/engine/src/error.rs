@@ -20,7 +20,7 @@ pub enum EngineError {
     Host { host: String },
     #[error("`{option}` of the system `{system}` is `{}`, which is not there", shown(path))]
     HostFile { system: String, option: &'static str, path: PathBuf },
-    /// A model or data that a step here needs, and that cannot be brought here.
+    /// A model or data that a step here needs, and that cannot be brought here. `what` begins the sentence: "the adapter lies".
     #[error("{what} in {place}, `{address}`: {reason}")]
     InAzureMl { what: String, place: &'static str, address: String, reason: Absence, hint: String },
     #[error("the input model is in {place}, `{address}`, which is not on this machine yet")]

@@ -128,39 +128,23 @@ impl Resources<'_> {
     fn path(&self, needed: &Needed, missing: Missing) -> Result<Option<PathBuf>> {
         let Resources { config, store, environment } = self;
         let resource = needed.resource.within(config.azureml_client.as_ref());
-        let address = resource.to_string();
         let reader = environment.resources.as_deref();
-        if missing == Missing::IsLeft || reader.is_none() {
-            let found = match missing {
-                Missing::IsLeft => store.downloaded(&address),
-                Missing::IsBrought => store.use_downloaded(&address),
-            };
-            if found.is_some() {
-                return Ok(found);
-            }
-        }
-        let refuse = |reason: Absence, advice: &str| -> Error {
-            EngineError::InAzureMl {
-                what: needed.what.clone(),
-                place: resource.place.describe(),
-                address: address.clone(),
-                reason,
-                hint: format!(
-                    "{advice}; or put something of this machine in its place: --set {}",
-                    needed.option
-                ),
-            }
-            .into()
+        let known = match (missing, reader) {
+            (Missing::IsLeft, _) => store.downloaded(&resource.to_string()),
+            (Missing::IsBrought, None) => store.use_downloaded(&resource.to_string()),
+            // It is asked whether that is still the same.
+            (Missing::IsBrought, Some(_)) => None,
         };
-        resource.check_names().map_err(|fault| refuse(Absence::Name(fault.message), &fault.hint))?;
-        if resource.client.is_none() && !matches!(resource.place, AzureMlPlace::RegistryModel { .. }) {
-            let advice =
-                "give `azureml_client` with `subscription_id`, `resource_group` and `workspace_name`";
-            return Err(refuse(Absence::NoWorkspace, advice));
+        if known.is_some() {
+            return Ok(known);
         }
-        let Some(reader) = reader else {
-            return Err(refuse(Absence::Offline, "leave out --offline and --sandbox"));
-        };
+        let reader = reachable(&resource, reader).map_err(|(reason, advice)| EngineError::InAzureMl {
+            what: needed.what.clone(),
+            place: resource.place.describe(),
+            address: resource.to_string(),
+            reason,
+            hint: format!("{advice}; or put something of this machine in its place: --set {}", needed.option),
+        })?;
         match missing {
             Missing::IsLeft => Ok(None),
             Missing::IsBrought => {
@@ -170,6 +154,22 @@ impl Resources<'_> {
     }
 }
 
+/// Who can read a resource that is not in the cache.
+///
+/// # Errors
+/// Why nobody can, and what to do about it.
+fn reachable<'a>(
+    resource: &AzureMlResource,
+    reader: Option<&'a dyn ResourceReader>,
+) -> Result<&'a dyn ResourceReader, (Absence, String)> {
+    resource.check_names().map_err(|fault| (Absence::Name(fault.message), fault.hint))?;
+    if resource.client.is_none() && !matches!(resource.place, AzureMlPlace::RegistryModel { .. }) {
+        let advice = "give `azureml_client` with `subscription_id`, `resource_group` and `workspace_name`";
+        return Err((Absence::NoWorkspace, advice.to_owned()));
+    }
+    reader.ok_or_else(|| (Absence::Offline, "leave out --offline and --sandbox".to_owned()))
+}
+
 /// Where the rows that `load` uses are, if they lie in Azure ML and `path` knows a path for all of them.
 fn place(
     load: &LoadDataset,
@@ -177,7 +177,9 @@ fn place(
 ) -> Result<Option<DataPlace>> {
     if let DataFiles::AzureMl(splits) = &load.data_files {
         let mut listed = Vec::with_capacity(splits.len());
-        for (split, resources) in olive_data::used_of(load, splits)? {
+        // What is wrong with the split, the pass that reads it tells.
+        let Ok(used) = olive_data::used_of(load, splits) else { return Ok(None) };
+        for (split, resources) in used {
             let files: Vec<Option<PathBuf>> = resources.iter().map(path).collect::<Result<_>>()?;
             let Some(files) = files.into_iter().collect() else { return Ok(None) };
             listed.push((split.to_owned(), files));
