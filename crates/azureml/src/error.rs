@@ -47,6 +47,12 @@ pub enum Error {
     /// An answer that the service's specification does not have.
     #[error("{url}: {what}")]
     Protocol { url: SafeUrl, what: String },
+    /// What was begun did not come to a good end.
+    #[error("the operation ended as {status}: {source}")]
+    Operation { status: String, source: Box<ServiceError> },
+    /// A certificate that is not PEM.
+    #[error("the certificate `{}` is {form}; `{convert}` makes one that is read", path.display())]
+    Certificate { path: PathBuf, form: &'static str, convert: String },
     /// A name or a setting that the service would not take.
     #[error("{what} `{value}`: {expected}")]
     Invalid { what: &'static str, value: String, expected: &'static str },
@@ -76,7 +82,9 @@ impl Error {
     /// One sentence that says what to do, if there is something to do.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Error::Service(error) | Error::Missing { source: error, .. } => error.hint(),
+            Error::Service(error)
+            | Error::Missing { source: error, .. }
+            | Error::Operation { source: error, .. } => error.hint(),
             Error::Transport { source, .. } if source.is_timeout() => {
                 Some("check the network, or raise `read_timeout`".into())
             }
@@ -92,7 +100,10 @@ impl Error {
             Error::UntrustedHost { .. } => {
                 Some("check AZUREML_CURRENT_CLOUD and the variables that replace addresses".into())
             }
-            Error::Protocol { .. } | Error::Invalid { .. } | Error::Variable { .. } => None,
+            Error::Protocol { .. }
+            | Error::Certificate { .. }
+            | Error::Invalid { .. }
+            | Error::Variable { .. } => None,
             Error::Header(_) => Some("check the variables and files that hold secrets for line ends".into()),
             Error::InstanceType { .. } => Some("name one in `resources.instance_type`".into()),
             Error::Io { .. } => Some("check that the path exists and may be used".into()),

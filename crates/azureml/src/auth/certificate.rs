@@ -19,6 +19,44 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How long a signed text is good for, in seconds. It is used at once.
 const LIFETIME: u64 = 600;
 
+/// Forms that hold their keys behind a password. The crates that open them bring 48 others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Locked {
+    /// A `.pfx` or `.p12` file (RFC 7292), whether it has a password or not.
+    Pkcs12,
+    /// PEM with an encrypted key.
+    Pem,
+}
+
+impl Locked {
+    fn of(content: &[u8]) -> Option<Locked> {
+        if content.windows(ENCRYPTED.len()).any(|window| window == ENCRYPTED) {
+            return Some(Locked::Pem);
+        }
+        // A SEQUENCE, of any length, that begins with the INTEGER 3: the version.
+        let [0x30, length, rest @ ..] = content else { return None };
+        let further = if length & 0x80 == 0 { 0 } else { usize::from(length & 0x7f) };
+        rest.get(further..)?.starts_with(&[2, 1, 3]).then_some(Locked::Pkcs12)
+    }
+
+    fn refusal(self, path: &Path) -> Error {
+        let from = path.display();
+        let to = path.with_extension("unlocked.pem");
+        let to = to.display();
+        let (form, convert) = match self {
+            Locked::Pkcs12 => ("a PKCS#12 file", format!("openssl pkcs12 -in '{from}' -nodes -out '{to}'")),
+            Locked::Pem => (
+                "PEM with an encrypted key",
+                format!("(openssl x509 -in '{from}'; openssl pkey -in '{from}') > '{to}'"),
+            ),
+        };
+        Error::Certificate { path: path.to_owned(), form, convert }
+    }
+}
+
+/// Stands in the first line of an encrypted key, in its older form in the second.
+const ENCRYPTED: &[u8] = b"ENCRYPTED";
+
 /// A certificate with its private key.
 pub struct Certificate {
     key: RsaKeyPair,
@@ -30,13 +68,16 @@ impl Certificate {
     /// Reads a PEM file that has both.
     ///
     /// # Errors
-    /// It cannot be read, lacks one of them, or has another kind of key, or one with a password.
+    /// It cannot be read, lacks one of them, has another kind of key, or is in a form that needs a password.
     pub async fn read(path: &Path) -> Result<Certificate> {
         let text = tokio::fs::read(path).await.map_err(|source| Error::Io {
             action: "read the certificate",
             path: path.into(),
             source,
         })?;
+        if let Some(locked) = Locked::of(&text) {
+            return Err(locked.refusal(path));
+        }
         Certificate::parse(&text).ok_or_else(|| Error::Invalid {
             what: "the certificate",
             value: path.display().to_string(),

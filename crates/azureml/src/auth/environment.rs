@@ -5,7 +5,6 @@ use super::certificate::Certificate;
 use super::source::{AccessToken, Credential, Refusal, TokenRequest};
 use crate::cloud::Endpoints;
 use crate::environment::Environment;
-use crate::error::Error;
 use crate::secret::Secret;
 use crate::transport::Transport;
 use async_trait::async_trait;
@@ -16,7 +15,6 @@ const TENANT: &str = "AZURE_TENANT_ID";
 const CLIENT: &str = "AZURE_CLIENT_ID";
 const SECRET: &str = "AZURE_CLIENT_SECRET";
 const CERTIFICATE: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
-const PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
 
 /// `AZURE_TENANT_ID` and `AZURE_CLIENT_ID`, with `AZURE_CLIENT_SECRET` or else `AZURE_CLIENT_CERTIFICATE_PATH`.
 #[derive(Debug)]
@@ -32,17 +30,12 @@ struct Known {
 enum Evidence {
     Secret(Secret),
     Certificate(PathBuf),
-    /// A certificate with a password, which is not read.
-    Locked,
 }
 
 impl Application {
     pub fn new(environment: &Environment, endpoints: Arc<Endpoints>, transport: &Transport) -> Application {
         let secret = environment.get(SECRET).map(|secret| Evidence::Secret(Secret::new(secret)));
-        let proof = secret.or_else(|| match (environment.get(CERTIFICATE)?, environment.get(PASSWORD)) {
-            (path, None) => Some(Evidence::Certificate(path.into())),
-            (_, Some(_)) => Some(Evidence::Locked),
-        });
+        let proof = secret.or_else(|| Some(Evidence::Certificate(environment.get(CERTIFICATE)?.into())));
         let (tenant, client) = (environment.get(TENANT), environment.get(CLIENT));
         let (Some(tenant), Some(client), Some(proof)) = (tenant, client, proof) else {
             let is_missing = |name: &&str| environment.get(name).is_none();
@@ -69,11 +62,6 @@ impl Credential for Application {
                 let assertion = authority.signed_by(&certificate)?;
                 authority.token(request.scope, Proof::Assertion(&assertion)).await
             }
-            Evidence::Locked => Err(Refusal::Failed(Error::Variable {
-                name: PASSWORD,
-                value: "***".into(),
-                expected: "expected none: certificates with a password are not read".into(),
-            })),
         }
     }
 }

@@ -106,7 +106,7 @@ async fn an_application_signs_in_with_its_certificate() {
         .verify(signed.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).unwrap())
         .unwrap();
 
-    // A file without a key, and one with a password.
+    // A file without a key, and forms that are not read.
     std::fs::write(&path, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
     let told = async |variables: &[(&str, &str)]| {
         let client = Client::new(&environment(variables), options(&SkippingClock::new())).unwrap();
@@ -115,9 +115,26 @@ async fn an_application_signs_in_with_its_certificate() {
     let error = told(&variables).await;
     assert!(error.contains("app.pem`: expected a PEM file with a certificate and its RSA key"), "{error}");
     variables.push(("AZURE_CLIENT_CERTIFICATE_PASSWORD", "p4ss"));
-    let error = told(&variables).await;
-    assert!(error.contains("AZURE_CLIENT_CERTIFICATE_PASSWORD is `***`"), "{error}");
-    assert_eq!(service.count(), 1);
+    for content in [
+        &[0x30, 0x82, 0x0a, 0x11, 2, 1, 3, 0x30][..],
+        &[0x30, 0x80, 2, 1, 3, 0x30],
+        &[0x30, 0x10, 2, 1, 3, 0x30],
+        b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n",
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let error = told(&variables).await;
+        let command = if content[0] == 0x30 { "`openssl pkcs12 -in '" } else { "openssl pkey -in '" };
+        assert!(error.contains(command) && error.contains("app.unlocked.pem'"), "{error}");
+        assert!(!error.contains("p4ss"));
+    }
+    // The password of a file that has none is not missed.
+    std::fs::write(&path, CERTIFICATE).unwrap();
+    Client::new(&environment(&variables), options(&SkippingClock::new()))
+        .unwrap()
+        .token(Scope::Arm)
+        .await
+        .unwrap();
+    assert_eq!(service.count(), 2);
 }
 
 #[tokio::test]
