@@ -150,7 +150,9 @@ impl Transport {
         let headers = std::mem::take(response.headers_mut());
         log_remaining(&headers);
         let longest = if status < 400 { LONGEST_ANSWER } else { LONGEST_REFUSAL };
-        let mut body = BytesMut::new();
+        // At once: a buffer that grows is up to twice as large as what is in it.
+        let announced = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0);
+        let mut body = BytesMut::with_capacity(announced.min(longest));
         while let Some(chunk) = response.chunk().await.map_err(Failure::of)? {
             if body.len() + chunk.len() > longest {
                 if status < 400 {

@@ -244,6 +244,43 @@ async fn operations_that_fail_or_do_not_end_are_told() {
     assert!(clock.slept_in_all() <= Duration::from_secs(3601));
 }
 
+/// The status stands in the answer, which is 200 from the first one on; `Location` beside it is not asked.
+#[tokio::test]
+async fn operations_with_a_status_are_asked_for_it() {
+    let service = numbered(|number, request, url| match (number, request.path.as_str()) {
+        (0, _) => status(201)
+            .header("azure-asyncoperation", format!("{url}/operations/1?api-version=then"))
+            .header("location", format!("{url}/results/1"))
+            .header("retry-after", "3"),
+        (1, _) => json(json!({"status": "Accepted"})).header("azure-asyncoperation", "/operations/2"),
+        (2, _) => json(json!({"status": "InProgress", "percentComplete": 50})).header("retry-after", "7"),
+        (3, _) => json(json!({"status": "Succeeded"})),
+        (_, "/begins") => status(202).header("azure-asyncoperation", format!("{url}/fails")),
+        _ => {
+            json(json!({"status": "Failed", "error": {"code": "QuotaExceeded", "message": "no cores left"}}))
+        }
+    })
+    .await;
+    let clock = SkippingClock::new();
+    let client = client(&service, &clock);
+    client.post_operation(&Call::arm("/computes/1")).await.unwrap();
+    assert_eq!(seconds(&clock), [3.0, 30.0, 7.0]);
+    let paths: Vec<String> = calls(&service).iter().map(|call| call.path.clone()).collect();
+    assert_eq!(paths, ["/computes/1", "/operations/1", "/operations/2", "/operations/2"]);
+    let error = client.delete(&Call::arm("/begins")).await.unwrap_err().to_string();
+    assert!(error.contains("ended as Failed: ") && error.contains("QuotaExceeded: no cores left"), "{error}");
+}
+
+#[tokio::test]
+async fn an_answer_takes_no_more_memory_than_it_is_long() {
+    const LENGTH: usize = (5 << 20) + 1;
+    let service = numbered(|_, _, _| status(200).body("x".repeat(LENGTH))).await;
+    let client = client(&service, &SkippingClock::new());
+    let answer = client.send(reqwest::Method::GET, &Call::arm("/x"), None).await.unwrap();
+    assert_eq!(answer.body.len(), LENGTH);
+    assert!(answer.body.try_into_mut().unwrap().capacity() < LENGTH + LENGTH / 8);
+}
+
 #[tokio::test]
 async fn lists_are_read_page_by_page() {
     let service = numbered(|_, request, url| match (request.path.as_str(), request.query("skip")) {
