@@ -1,9 +1,10 @@
 //! `olive jobs`: jobs of Azure ML, listed, followed and cancelled without a run.
 
 use crate::azure_project::{Project, computes};
-use crate::support::binary::{root, text};
+use crate::support::binary::{olive_process, root, text};
 use crate::support::quickstart::Quickstart;
 use olive_azureml_fake::place::WORKSPACE;
+use olive_azureml_fake::router::CLOUD;
 use olive_azureml_fake::runner::{JobRunner, Outcome, Script};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
@@ -165,4 +166,20 @@ fn the_smoke_test_for_users_with_a_subscription_passes() {
     let said = text(&stdout);
     assert!(status.success(), "{said}{}", text(&stderr));
     assert_eq!(said.lines().filter(|line| line.starts_with("ok ")).count(), 6, "{said}");
+}
+
+#[test]
+fn a_cloud_that_describes_itself_is_asked_and_its_name_must_be_there() {
+    let project = Project::new(&["lora"], Arc::new(Script::default()));
+    let list = |cloud: &str| {
+        let mut command = project.leading_here(olive_process());
+        command.env("ARM_CLOUD_METADATA_URL", format!("{}/metadata/endpoints", project.fake.url()));
+        command.env("AZUREML_CURRENT_CLOUD", cloud);
+        command.current_dir(project.at("")).args(["jobs", "list", "--config", "c.json"]).output().unwrap()
+    };
+    let output = list(CLOUD);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(project.fake.requests()[0].path, "/metadata/endpoints");
+    let told = text(&list("OtherCloud").stderr);
+    assert!(told.contains("names a cloud that it describes: FakeCloud"), "{told}");
 }

@@ -7,20 +7,30 @@ use crate::place::{ACCOUNT, REGISTRY, workspace_path};
 use crate::registry::{self, RegistryAccess};
 use crate::world::World;
 use crate::{history, identity, jobs, tokens, workspace};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
+
+/// The name of the cloud that these services are.
+pub const CLOUD: &str = "FakeCloud";
+
+/// Whom tokens for the control plane are for: in the public cloud, and in that one.
+const AUDIENCES: [&str; 2] = ["https://management.azure.com", "https://management.fake.example"];
 
 /// Answers a request, unless it is to go wrong.
 pub fn answer(world: &Arc<World>, request: &Exchange) -> Reply {
     world.requests().push(request.clone());
-    match world.faults.next(request) {
+    let reply = match world.faults.next(request) {
         None => served(world, request),
         Some(FaultKind::SignaturesExpire) => {
             world.signatures.expire_all();
             served(world, request)
         }
         Some(fault) => fault.instead().unwrap_or_else(|| served(world, request).cut()),
+    };
+    if let Some(traffic) = &world.options.traffic {
+        traffic.keep(request, &reply);
     }
+    reply
 }
 
 fn served(world: &Arc<World>, request: &Exchange) -> Reply {
@@ -44,6 +54,7 @@ fn served(world: &Arc<World>, request: &Exchange) -> Reply {
             identity::metadata(request, world.options.machine)
         }
         ("GET", ["secrets", name]) => world.vault.secret(request, name),
+        ("GET", ["metadata", "endpoints"]) => Reply::json(200, &cloud(world)),
         ("GET", ["discovery"]) => Reply::json(
             200,
             &json!({"api": world.url, "history": world.url, "studio": "https://ml.azure.com"}),
@@ -52,9 +63,17 @@ fn served(world: &Arc<World>, request: &Exchange) -> Reply {
     }
 }
 
+/// These services as a cloud of their own, as its control plane describes it.
+fn cloud(world: &World) -> Value {
+    json!([{"name": CLOUD, "portal": "https://portal.azure.fake.example/", "resourceManager": AUDIENCES[1],
+        "authentication": {"loginEndpoint": world.url},
+        "suffixes": {"storage": "core.fake.example", "keyVaultDns": "vault.fake.example"}}])
+}
+
 /// The control plane and the data planes, which take the same token.
 fn authorized(world: &Arc<World>, request: &Exchange) -> Reply {
-    if request.bearer().and_then(tokens::audience).as_deref() != Some("https://management.azure.com") {
+    let audience = request.bearer().and_then(tokens::audience);
+    if !audience.is_some_and(|audience| AUDIENCES.contains(&audience.as_str())) {
         return Reply::refusal(401, "InvalidAuthenticationToken", "The access token is invalid.");
     }
     if request.query("api-version").is_empty() {

@@ -3,6 +3,7 @@
 //! Addresses come from the cloud, and can be replaced one by one with environment variables, by which tests run against a
 //! local service.
 
+use crate::cloud_metadata::METADATA_URL;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::safe_url::SafeUrl;
@@ -18,11 +19,13 @@ pub enum Cloud {
     Public,
     UsGovernment,
     China,
+    /// One that describes itself, as long as the process lives.
+    Described(&'static Facts),
 }
 
 impl Cloud {
     /// By the name that `AZUREML_CURRENT_CLOUD` and `az cloud list` have for it.
-    fn named(name: &str) -> Option<Cloud> {
+    pub(crate) fn named(name: &str) -> Option<Cloud> {
         match name {
             "AzureCloud" => Some(Cloud::Public),
             "AzureUSGovernment" => Some(Cloud::UsGovernment),
@@ -36,25 +39,27 @@ impl Cloud {
             Cloud::Public => &PUBLIC,
             Cloud::UsGovernment => &US_GOVERNMENT,
             Cloud::China => &CHINA,
+            Cloud::Described(facts) => facts,
         }
     }
 }
 
 /// The host names of a cloud. Source: the tables of Microsoft's Python SDK, 1.35.
-struct Facts {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Facts {
     /// Azure Resource Manager, the control plane.
-    arm: &'static str,
+    pub(crate) arm: &'static str,
     /// Entra ID, where tokens come from.
-    authority: &'static str,
+    pub(crate) authority: &'static str,
     /// The audience of tokens for Azure ML itself.
-    machine_learning: &'static str,
+    pub(crate) machine_learning: &'static str,
     /// What the names of data planes of Azure ML end with.
-    data_plane: &'static str,
+    pub(crate) data_plane: &'static str,
     /// The same of the control planes of registries.
-    registries: &'static str,
-    storage: &'static str,
-    vault: &'static str,
-    registry_discovery: &'static str,
+    pub(crate) registries: &'static str,
+    pub(crate) storage: &'static str,
+    pub(crate) vault: &'static str,
+    pub(crate) registry_discovery: &'static str,
 }
 
 const PUBLIC: Facts = Facts {
@@ -125,7 +130,7 @@ pub struct Endpoints {
 }
 
 /// The cloud, by the name that the Azure CLI has for it.
-const CLOUD: &str = "AZUREML_CURRENT_CLOUD";
+pub(crate) const CLOUD: &str = "AZUREML_CURRENT_CLOUD";
 /// Replaces the address of the control plane; the SDK's own name.
 const ARM_URL: &str = "AZUREML_DEV_URL_MFE";
 const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
@@ -142,12 +147,15 @@ impl Endpoints {
     /// # Errors
     /// The variable whose value is no cloud or no address.
     pub fn new(environment: &Environment, plain_http: PlainHttp) -> Result<Endpoints> {
-        let cloud = match environment.get(CLOUD) {
-            None => Cloud::Public,
-            Some(name) => Cloud::named(name).ok_or_else(|| Error::Variable {
+        let cloud = match (environment.cloud(), environment.get(CLOUD)) {
+            (Some(described), _) => described,
+            (None, None) => Cloud::Public,
+            (None, Some(name)) => Cloud::named(name).ok_or_else(|| Error::Variable {
                 name: CLOUD,
                 value: name.into(),
-                expected: "expected AzureCloud, AzureUSGovernment or AzureChinaCloud".into(),
+                expected: format!(
+                    "expected AzureCloud, AzureUSGovernment or AzureChinaCloud, or {METADATA_URL} beside it"
+                ),
             })?,
         };
         let facts = cloud.facts();
@@ -275,7 +283,7 @@ impl Endpoints {
                     || is_within(host, facts.data_plane)
                     || is_within(host, facts.registries)
             }
-            Scope::Storage => is_within(host, facts.storage),
+            Scope::Storage => is_within(host, facts.storage) || self.is_replaced_account(url),
             Scope::KeyVault => {
                 is_within(host, facts.vault)
                     || self.vault.as_ref().is_some_and(|vault| same_place(url, vault))
@@ -312,8 +320,16 @@ impl Endpoints {
         self.vault.as_ref().is_some_and(|vault| same_place(url, vault))
     }
 
+    /// Whether this is the address that a variable puts in the place of every storage account's.
+    fn is_replaced_account(&self, url: &Url) -> bool {
+        self.blob.as_ref().is_some_and(|blob| same_place(url, blob))
+    }
+
     fn is_replaced(&self, url: &Url) -> bool {
-        same_place(url, &self.arm) || same_place(url, &self.registry_discovery) || self.is_replaced_vault(url)
+        same_place(url, &self.arm)
+            || same_place(url, &self.registry_discovery)
+            || self.is_replaced_account(url)
+            || self.is_replaced_vault(url)
     }
 }
 
@@ -484,6 +500,11 @@ mod tests {
         assert!(!trusts(&replaced, "https://mfe.example/base/x", Scope::Arm));
         assert!(trusts(&replaced, "https://vault.example/secrets", Scope::KeyVault));
         assert!(!trusts(&replaced, "https://vault.example/secrets", Scope::Arm));
+        let blobs = [("OLIVE_AZUREML_BLOB_URL", "https://blobs.example:10443")];
+        let replaced = endpoints(&blobs, PlainHttp::Refused).unwrap();
+        assert!(trusts(&replaced, "https://blobs.example:10443/acct/c", Scope::Storage));
+        assert!(!trusts(&replaced, "https://blobs.example/acct/c", Scope::Storage));
+        assert!(!trusts(&replaced, "https://blobs.example:10443/acct/c", Scope::Arm));
         let error =
             endpoints(&[("AZURE_AUTHORITY_HOST", "ftp://x?sig=s3cret")], PlainHttp::Refused).unwrap_err();
         assert!(!error.to_string().contains("s3cret"), "{error}");

@@ -281,7 +281,7 @@ fn parts(environment: &Environment, options: &ClientOptions) -> Result<(Arc<Endp
     Ok((Arc::new(endpoints), transport(options)?))
 }
 
-fn transport(options: &ClientOptions) -> Result<Transport> {
+pub(crate) fn transport(options: &ClientOptions) -> Result<Transport> {
     // No redirections: they would carry tokens on to other hosts.
     let http = reqwest::Client::builder()
         .user_agent(AGENT)

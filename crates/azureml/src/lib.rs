@@ -18,6 +18,7 @@ pub mod auth;
 pub mod blob;
 pub mod clock;
 pub mod cloud;
+pub mod cloud_metadata;
 pub mod download;
 pub mod environment;
 pub mod error;

@@ -3,6 +3,7 @@
 mod assets;
 mod auth;
 mod auth_machine;
+mod clouds;
 #[path = "../contract/mod.rs"]
 mod contract;
 mod http;

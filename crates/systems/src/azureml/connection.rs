@@ -23,12 +23,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Nothing is sent yet.
-    pub(super) fn open(
+    /// Nothing is sent yet, but where variables name the address of a cloud that describes itself.
+    pub(super) async fn open(
         client: &AzureMlClient,
         settings: &AzureMlSettings,
         stop: CancellationToken,
     ) -> Result<Connection> {
+        let settings = &settings.in_its_cloud().await?;
         let http = http(Some(client), settings).map_err(SystemError::from)?;
         let patient = WorkspaceClient::new(http, named(&client.workspace).map_err(SystemError::from)?);
         let stoppable = patient.client().with_cancel(stop);

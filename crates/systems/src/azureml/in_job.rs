@@ -17,10 +17,11 @@ const HF_TOKEN: &str = "hf-token";
 pub fn hf_token(settings: &AzureMlSettings, vault: &str) -> Result<String> {
     let options = ClientOptions { plain_http: settings.plain_http, ..ClientOptions::default() };
     let token = runtime()?.block_on(async {
+        let settings = settings.in_its_cloud().await?;
         let client = Client::in_job(&settings.variables, options)?;
-        KeyVault::new(client, vault)?.secret(HF_TOKEN).await
+        Ok::<_, SystemError>(KeyVault::new(client, vault)?.secret(HF_TOKEN).await?)
     });
-    let token = token.map_err(SystemError::from)?.expose().to_owned();
+    let token = token?.expose().to_owned();
     secrets::keep(&token);
     Ok(token)
 }

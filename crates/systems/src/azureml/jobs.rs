@@ -54,7 +54,7 @@ impl Jobs<'_> {
         let mut all = stoppable(self.cancel, async |stop| {
             let mut all = Vec::new();
             for place in &self.places.places {
-                let connection = Connection::open(&place.client, self.settings, stop.clone())?;
+                let connection = Connection::open(&place.client, self.settings, stop.clone()).await?;
                 for job in self.jobs(place, &connection).await? {
                     all.push(summary(&job, place, &connection).await?);
                 }
@@ -124,7 +124,7 @@ impl Jobs<'_> {
     /// A connection to the workspace that has the job.
     async fn find(&self, name: &JobName, stop: CancellationToken) -> Result<Connection> {
         for place in &self.places.places {
-            let connection = Connection::open(&place.client, self.settings, stop.clone())?;
+            let connection = Connection::open(&place.client, self.settings, stop.clone()).await?;
             let is_there = match &place.which {
                 Which::Noted(names) => names.iter().any(|noted| noted == name.as_str()),
                 Which::All => connection.workspace.find_job(name).await.map_err(SystemError::from)?.is_some(),

@@ -25,11 +25,13 @@ pub use job_places::JobPlaces;
 pub use jobs::{JobSummary, Jobs};
 pub use resources::AzureMlResources;
 
+use crate::SystemError;
 use crate::pack::{ModelSource, Package, Source, pack};
 use connection::Connection;
 use fetch::Expected;
 use known::{Left, Work};
 pub use olive_azureml::cloud::PlainHttp;
+use olive_azureml::cloud_metadata::with_described_cloud;
 pub use olive_azureml::environment::Environment;
 use olive_config::{InputModel, ResourcePath};
 use olive_core::Result;
@@ -53,6 +55,17 @@ pub struct AzureMlSettings {
     pub on_interrupt: OnInterrupt,
     /// Artefacts between two passes that have more bytes stay in the datastore.
     pub largest_fetched: u64,
+}
+
+impl AzureMlSettings {
+    /// The same, with the cloud that the variables lead to, if they do.
+    ///
+    /// # Errors
+    /// It does not say what it is.
+    async fn in_its_cloud(&self) -> Result<AzureMlSettings, SystemError> {
+        let variables = with_described_cloud(&self.variables, self.plain_http).await?;
+        Ok(AzureMlSettings { variables, ..self.clone() })
+    }
 }
 
 /// Usual value of [`AzureMlSettings::largest_fetched`], in bytes.
@@ -98,7 +111,7 @@ impl Executor for AzureMlExecutor {
 
 /// Does what is left of a chain; its requests end with `stop`.
 async fn run(mut work: Work<'_>, stop: CancellationToken) -> Result<ModelHandle> {
-    let connection = Connection::open(&work.system.client, work.settings, stop)?;
+    let connection = Connection::open(&work.system.client, work.settings, stop).await?;
     work.send_and_fetch(&connection).await?;
     Ok(work.model)
 }
