@@ -74,8 +74,8 @@ fn decoded(text: &str) -> String {
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
-    headers: Vec<(String, String)>,
-    body: Bytes,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Bytes,
     is_cut: bool,
 }
 

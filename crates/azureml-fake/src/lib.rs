@@ -25,6 +25,7 @@ pub mod router;
 pub mod runner;
 pub mod signature;
 pub mod tokens;
+pub mod traffic;
 pub mod vault;
 pub mod workspace;
 pub mod world;

@@ -70,12 +70,13 @@ fn workspace(world: &World) -> Reply {
 
 fn datastore(world: &World, (name, container): (&str, &str)) -> Value {
     let credentials = match world.options.store_secrets {
-        StoreSecrets::Nothing => "None",
-        _ => "AccountKey",
+        StoreSecrets::Nothing => json!({"credentialsType": "None"}),
+        // Which secrets there are, without them.
+        _ => json!({"credentialsType": "AccountKey", "secrets": {"secretsType": "AccountKey"}}),
     };
     let properties = json!({"datastoreType": "AzureBlob", "isDefault": name == BLOB_STORE.0, "accountName": ACCOUNT,
         "containerName": container, "endpoint": "core.windows.net", "protocol": "https",
-        "credentials": {"credentialsType": credentials}, "serviceDataAccessAuthIdentity": "None"});
+        "credentials": credentials, "serviceDataAccessAuthIdentity": "None"});
     resource(&format!("datastores/{name}"), name, &properties)
 }
 

@@ -11,6 +11,7 @@ use crate::registry::RegistryAccess;
 use crate::runner::{JobRunner, Script};
 use crate::signature::Signatures;
 use crate::tokens;
+use crate::traffic::Traffic;
 use crate::vault::Vault;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ pub struct FakeOptions {
     pub registry: RegistryAccess,
     /// Computes by name: what `properties` says of each.
     pub computes: BTreeMap<String, Value>,
+    /// Where what the control plane hears and says is kept.
+    pub traffic: Option<Arc<Traffic>>,
 }
 
 /// What the workspace has for its datastores.
@@ -60,6 +63,7 @@ impl Default for FakeOptions {
             page_size: 2,
             retry_after: 0,
             registry: RegistryAccess::default(),
+            traffic: None,
             computes: [("gpu-cluster".to_owned(), cluster), ("arc".to_owned(), kubernetes)].into(),
         }
     }
