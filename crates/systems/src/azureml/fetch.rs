@@ -72,15 +72,12 @@ impl Work<'_> {
                 continue;
             }
             let id = self.id(self.done);
-            let artefact = match self.execution.store.look_up(&id) {
-                // Another process has fetched it meanwhile.
-                Ok(artefact) => artefact,
-                Err(_) => {
-                    let from = incoming.artefact(&id);
-                    self.download(connection, &container, &path, &from).await?;
-                    self.adopt(&made.manifest, &from)?
-                }
-            };
+            let from = incoming.artefact(&id);
+            // Another process may have fetched it meanwhile.
+            if self.execution.store.look_up(&id).is_err() {
+                self.download(connection, &container, &path, &from).await?;
+            }
+            let artefact = self.adopt(&made.manifest, &from)?;
             self.take_here(artefact, Origin::Job);
         }
         // What cannot be removed only takes up space.
