@@ -1,7 +1,7 @@
 //! Files that others may have put something else in the place of: links, pipes, devices.
 
 use std::ffi::OsString;
-use std::fs::{File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, Permissions, ReadDir, TryLockError};
 use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,14 @@ pub fn read_piece(from: &mut impl Read, piece: &mut [u8]) -> Result<usize> {
 /// It cannot be read, or the copy not be written.
 pub fn copy(from: &Path, to: &Path) -> Result<u64> {
     uninterrupted(|| std::fs::copy(from, to))
+}
+
+/// What lies in a folder, as [`std::fs::read_dir`] gives it, whatever signals come while it is opened.
+///
+/// # Errors
+/// It cannot be read.
+pub fn entries(folder: &Path) -> Result<ReadDir> {
+    uninterrupted(|| std::fs::read_dir(folder))
 }
 
 /// Takes the lock on an open file without waiting, whatever signals come. Others see it until the file is closed.

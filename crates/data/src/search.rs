@@ -5,7 +5,7 @@
 
 use crate::error::DataError;
 use glob::{MatchOptions, Pattern};
-use olive_core::{Result, error::IoContext, shown};
+use olive_core::{Result, error::IoContext, file, shown};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::DirEntry;
 use std::io;
@@ -98,7 +98,7 @@ impl Folder {
 
     /// Its entries, without hidden ones.
     fn entries(&self) -> io::Result<Vec<Entry>> {
-        let entries = std::fs::read_dir(self.place())?.map(|entry| self.entry(&entry?));
+        let entries = file::entries(self.place())?.map(|entry| self.entry(&entry?));
         let visible = |entry: &io::Result<Entry>| !matches!(entry, Ok(entry) if entry.name.starts_with('.'));
         entries.filter(visible).collect()
     }

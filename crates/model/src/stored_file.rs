@@ -47,7 +47,7 @@ pub(crate) fn pickle(dir: &Path) -> Result<Option<String>> {
         }
     };
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
+    for entry in file::entries(dir).at("read", dir)? {
         names.push(entry.at("read", dir)?.file_name().to_string_lossy().into_owned());
     }
     names.sort_unstable();

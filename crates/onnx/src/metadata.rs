@@ -96,7 +96,7 @@ fn find_graph(model: &Path, options: &BuildOptions) -> Result<PathBuf> {
 /// Files of the folder with this extension, in order.
 fn names_in(dir: &Path, extension: &str) -> Result<Vec<String>> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
+    for entry in file::entries(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
         if path.extension().is_some_and(|e| e == extension) && path.is_file() {
             names.extend(path.file_name().and_then(|name| name.to_str()).map(str::to_owned));

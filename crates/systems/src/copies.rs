@@ -8,7 +8,7 @@
 //! Nothing is renamed: object storage that looks like a disk renames a folder file by file.
 
 use crate::results::copy;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use std::path::{Path, PathBuf};
 
 const WHOLE: &str = "whole";
@@ -31,7 +31,7 @@ impl Copies {
     pub(crate) fn of(dir: PathBuf) -> Result<Copies> {
         let mut entries = Vec::new();
         if dir.is_dir() {
-            for entry in std::fs::read_dir(&dir).at("read", &dir)? {
+            for entry in file::entries(&dir).at("read", &dir)? {
                 entries.push(entry.at("read", &dir)?.path());
             }
         }
@@ -94,7 +94,7 @@ fn number(path: &Path) -> Option<u64> {
 
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to).at("create", to)?;
-    for entry in std::fs::read_dir(from).at("read", from)? {
+    for entry in file::entries(from).at("read", from)? {
         let path = entry.at("read", from)?.path();
         let target = to.join(path.file_name().expect("an entry has a name"));
         if path.is_dir() { copy_folder(&path, &target)? } else { copy(&path, &target)? }

@@ -11,7 +11,7 @@
 use crate::copies::Copies;
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use olive_engine::cache::Manifest;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -118,7 +118,7 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
         return Ok(Vec::new());
     }
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
+    for entry in file::entries(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
         if path.is_dir() {
             all.push(path);
@@ -135,7 +135,7 @@ fn newest_state(resume: &Path) -> Result<Option<PathBuf>> {
 
 fn size(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
+    for entry in file::entries(dir).at("read", dir)? {
         let entry = entry.at("read", dir)?;
         let meta = entry.metadata().at("read", &entry.path())?;
         bytes += if meta.is_dir() { size(&entry.path())? } else { meta.len() };

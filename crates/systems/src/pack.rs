@@ -4,7 +4,7 @@ use crate::description::{FORMAT, JobData, JobDescription, JobFiles, JobModel, Pl
 use crate::{Contents, SystemError};
 use olive_config::{AzureMlPlace, AzureMlResource, DataFiles, ResourcePath};
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use olive_engine::passes::DataUse;
 use olive_engine::{RunConfig, Step};
 use olive_model::ModelFolder;
@@ -183,7 +183,7 @@ fn address(resource: &AzureMlResource) -> String {
 /// The files directly in a folder that belong to a model.
 fn files(dir: &Path, belongs: impl Fn(&str) -> bool) -> Result<Source> {
     let mut files = BTreeMap::new();
-    for entry in std::fs::read_dir(dir).at("read", dir)? {
+    for entry in file::entries(dir).at("read", dir)? {
         let path = entry.at("read", dir)?.path();
         if let Some(name) = path.file_name().and_then(|name| name.to_str())
             && belongs(name)

@@ -14,7 +14,7 @@ use crate::plateau::Plateau;
 use crate::selection::Standing;
 use crate::trainer::Trainer;
 use candle_core::Tensor;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use olive_model::Checkpoint;
 use olive_model::safetensors_file::{Entry, Writer};
 use serde::{Deserialize, Serialize};
@@ -130,7 +130,7 @@ impl Checkpoints {
 
     fn all(&self) -> Result<Vec<(usize, PathBuf)>> {
         let mut all = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
+        for entry in file::entries(&self.dir).at("read", &self.dir)? {
             let path = entry.at("read", &self.dir)?.path();
             let step = path.file_name().and_then(|n| n.to_str()?.strip_prefix("step-")?.parse().ok());
             all.extend(step.map(|step| (step, path)));

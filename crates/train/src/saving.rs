@@ -4,7 +4,7 @@ use crate::interval::steps_between;
 use crate::selection::Best;
 use crate::trainer::Trainer;
 use olive_config::canonical::{SaveStrategy, Saving};
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use olive_model::{AdapterConfig, adapter_config};
 use std::path::{Path, PathBuf};
 
@@ -78,7 +78,7 @@ impl Saver<'_> {
     fn prune(&self, newest: usize, best: Option<Best>) -> Result<()> {
         let Some(limit) = self.saving.total_limit else { return Ok(()) };
         let mut steps = Vec::new();
-        for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
+        for entry in file::entries(&self.dir).at("read", &self.dir)? {
             let name = entry.at("read", &self.dir)?.file_name();
             steps.extend(name.to_str().and_then(|n| n.strip_prefix("checkpoint-")?.parse::<usize>().ok()));
         }
@@ -96,7 +96,7 @@ impl Saver<'_> {
 
     /// Removes what a killed training left on its way in or out, up to this step.
     fn remove_leftovers(&self, newest: usize) -> Result<()> {
-        for entry in std::fs::read_dir(&self.dir).at("read", &self.dir)? {
+        for entry in file::entries(&self.dir).at("read", &self.dir)? {
             let path = entry.at("read", &self.dir)?.path();
             let step = path.file_name().and_then(|name| {
                 let (step, end) = name.to_str()?.strip_prefix(".checkpoint-")?.split_once('.')?;

@@ -1,6 +1,6 @@
 //! Looking into folders, removing what is there, and making sure that the disk has it.
 
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// The folder cannot be read.
 pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    match std::fs::read_dir(dir) {
+    match file::entries(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         entries => entries.at("read", dir)?.map(|entry| Ok(entry.at("read", dir)?.path())).collect(),
     }

@@ -2,7 +2,7 @@
 
 use olive_core::content::ContentHashes;
 use olive_core::handle::ModelHandle;
-use olive_core::{Result, error::IoContext};
+use olive_core::{Result, error::IoContext, file};
 use olive_model::ModelFolder;
 use serde::Serialize;
 use std::path::Path;
@@ -69,7 +69,7 @@ impl<'a> KeyHasher<'a> {
     fn folder(&mut self, label: &str, dir: &Path, belongs: impl Fn(&str) -> bool) -> Result<()> {
         self.bytes(label.as_bytes());
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(dir).at("read", dir)? {
+        for entry in file::entries(dir).at("read", dir)? {
             let entry = entry.at("read", dir)?;
             let name = entry.file_name();
             if belongs(&name.to_string_lossy()) && entry.path().is_file() {

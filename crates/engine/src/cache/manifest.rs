@@ -204,7 +204,7 @@ pub fn list_files(dir: &Path) -> Result<Vec<FileEntry>> {
     let mut files = Vec::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).at("read", &folder)? {
+        for entry in file::entries(&folder).at("read", &folder)? {
             let path = entry.at("read", &folder)?.path();
             let meta = path.metadata().at("read", &path)?;
             if meta.is_dir() {
