@@ -152,6 +152,8 @@ impl EvaluateArgs {
             true => metric(&name(file), "multiple_choice", &["acc", "acc_norm"]),
             false => metric(&name(file), "accuracy", &["perplexity", "loss"]),
         }];
+        // Nothing is ranked, but some value must be.
+        metrics[0]["sub_types"][0]["priority"] = 1.into();
         metrics.push(json!({"name": "size", "type": "size_on_disk", "sub_types": values(&["bytes"])}));
         if self.speed {
             let sub_types = values(&["prefill_tokens_per_second", "decode_tokens_per_second"]);

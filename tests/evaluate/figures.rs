@@ -142,8 +142,10 @@ fn details_say_on_what_and_where() {
     let model = family("mistral").dir;
     let write = |subject: &Subject| {
         let metrics = [("ppl".to_owned(), detail)].into();
-        let (machine, versions) = (Machine::of(subject), Versions::of(subject));
-        MetricsDetail { metrics, machine, versions, evaluator: "abc".into() }.write(&path).unwrap();
+        let (machine, versions) = (Machine::of(subject), Versions::of(Some(subject)));
+        MetricsDetail { metrics, machine: Some(machine), versions, evaluator: "abc".into() }
+            .write(&path)
+            .unwrap();
     };
     let exported = dir.path().join("onnx");
     int4(&model, &exported);

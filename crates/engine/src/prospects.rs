@@ -138,7 +138,7 @@ fn check_outputs(
 ) -> Result<()> {
     for flow in &plan.flows {
         let dir = plan.output_dir(flow, &config.engine.output_dir);
-        let Some(destination) = destination(config, flow, &dir, environment) else { continue };
+        let destination = destination(config, flow, &dir, environment);
         input.map_or(Ok(()), |input| destination.check_input(input))?;
         destination.check_files()?;
     }

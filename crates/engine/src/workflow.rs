@@ -5,7 +5,7 @@ use super::{
     EngineError, Environment, FlowInput, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory,
     output,
 };
-use crate::cache::{CacheError, Store};
+use crate::cache::{CacheError, KeyHasher, Store};
 use crate::evaluation::{EvaluationOutcome, FlowEvaluation, documents};
 use crate::executor::{Execution, Executor, Executors, LocalExecutor};
 use crate::output::{Destination, Documents, HistoryFile, Publication};
@@ -156,7 +156,7 @@ impl Workflow<'_> {
     /// Where the results of the flows go.
     fn destinations(&self) -> impl Iterator<Item = Destination<'_>> {
         let flows = self.plan.flows.iter().zip(&self.output_dirs);
-        flows.filter_map(|(flow, dir)| destination(self.config, flow, dir, self.environment))
+        flows.map(|(flow, dir)| destination(self.config, flow, dir, self.environment))
     }
 
     fn clean_cache(&self) -> Result<()> {
@@ -301,6 +301,7 @@ impl Workflow<'_> {
             contents,
             unchanged,
             flow,
+            input_key: &input_key(input, contents)?,
             keys,
             input,
             steps: &steps,
@@ -333,6 +334,13 @@ impl Workflow<'_> {
     }
 }
 
+/// What the input model is known by in the cache.
+fn input_key(input: &FlowInput, contents: &ContentHashes) -> Result<String> {
+    let mut hasher = KeyHasher::new(contents);
+    input.feed(&mut hasher)?;
+    Ok(hasher.finish())
+}
+
 /// The input of a run: what `here` finds on this machine, unless jobs elsewhere fetch it.
 ///
 /// # Errors
@@ -346,19 +354,19 @@ pub(crate) fn flow_input(
     elsewhere.map_or_else(|| here().map(FlowInput::Here), Ok)
 }
 
-/// Where the result of a flow goes, if it has steps.
+/// Where the result of a flow goes.
 pub(crate) fn destination<'a>(
     config: &'a RunConfig,
     flow: &'a Flow,
     output_dir: &'a Path,
     environment: &'a Environment,
-) -> Option<Destination<'a>> {
-    Some(Destination {
+) -> Destination<'a> {
+    Destination {
         output_dir,
         config: &config.path,
         cache_dir: &config.engine.cache_dir,
         home: environment.home.as_deref(),
         foreign: environment.foreign_files,
-        last: flow.steps.last()?,
-    })
+        last: flow.steps.last(),
+    }
 }

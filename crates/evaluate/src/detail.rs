@@ -13,7 +13,8 @@ pub struct MetricsDetail {
     pub metrics: BTreeMap<String, MetricDetail>,
     /// Hash of the evaluator and its data.
     pub evaluator: String,
-    pub machine: Machine,
+    /// `None`: nothing had to be computed.
+    pub machine: Option<Machine>,
     pub versions: Versions,
 }
 
@@ -60,9 +61,9 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// Those that a model was measured with.
-    pub fn of(subject: &Subject) -> Versions {
-        let onnxruntime = subject.onnxruntime().map(str::to_owned);
+    /// Those that a model was measured with, if it was opened.
+    pub fn of(subject: Option<&Subject>) -> Versions {
+        let onnxruntime = subject.and_then(Subject::onnxruntime).map(str::to_owned);
         Versions { olive: env!("CARGO_PKG_VERSION").to_owned(), onnxruntime }
     }
 }

@@ -16,7 +16,7 @@ use olive_evaluate::{Machine, Metrics, MetricsDetail, Opening, Subject, Versions
 use olive_model::ModelFolder;
 use olive_runtime::ActiveAdapter;
 use serde::{Deserialize, Serialize};
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// Raised whenever the same model, evaluator and data give other values than before.
@@ -96,12 +96,12 @@ impl Evaluation<'_> {
         samples: &Samples,
     ) -> Result<Record> {
         let (cancel, events) = (&self.environment.cancel, &*self.environment.events as &dyn EventSink);
-        let (subject, runtime) = (OnceCell::new(), Cell::new(None));
+        let subject = OnceCell::new();
         let open = || -> Result<Rc<Subject>> {
             if let Some(subject) = subject.get() {
                 return Ok(Rc::clone(subject));
             }
-            let opened = Rc::new(self.open(model, artefacts, &runtime)?);
+            let opened = Rc::new(self.open(model, artefacts)?);
             Ok(Rc::clone(subject.get_or_init(|| opened)))
         };
         let measuring = Measuring { handle: model, subject: &open, samples, work: Work { events, cancel } };
@@ -109,19 +109,14 @@ impl Evaluation<'_> {
         let detail = MetricsDetail {
             metrics: measured.details,
             evaluator: hash.to_owned(),
-            machine: Machine::present(),
-            versions: Versions { olive: env!("CARGO_PKG_VERSION").into(), onnxruntime: runtime.take() },
+            machine: subject.get().map(|subject| Machine::of(subject)),
+            versions: Versions::of(subject.get().map(Rc::as_ref)),
         };
         Ok(Record { metrics: measured.metrics, detail })
     }
 
-    /// Opens a model; under an adapter that was trained on 4 bits, with these. `runtime` gets the version of ONNX Runtime, if it is needed.
-    fn open(
-        &self,
-        model: &ModelHandle,
-        artefacts: &Artefacts,
-        runtime: &Cell<Option<String>>,
-    ) -> Result<Subject> {
+    /// Opens a model; under an adapter that was trained on 4 bits, with these.
+    fn open(&self, model: &ModelHandle, artefacts: &Artefacts) -> Result<Subject> {
         let (cancel, events) = (&self.environment.cancel, &*self.environment.events);
         let quantised = match model {
             ModelHandle::HfWithAdapter { base, adapter } => {
@@ -137,11 +132,7 @@ impl Evaluation<'_> {
             }
             ModelHandle::Hf { .. } | ModelHandle::Onnx { .. } => None,
         };
-        let library = || {
-            let library = self.environment.library.find_or_fetch(events)?;
-            runtime.set(Some(library.version.clone()));
-            Ok(library)
-        };
+        let library = || Ok(self.environment.library.find_or_fetch(events)?);
         Subject::open(
             model,
             &Opening {

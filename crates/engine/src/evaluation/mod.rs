@@ -41,6 +41,8 @@ pub(crate) struct FlowEvaluation<'a> {
     /// See [`crate::executor::Execution::unchanged`].
     pub unchanged: &'a dyn Fn() -> Result<()>,
     pub flow: &'a Flow,
+    /// Of the input model.
+    pub input_key: &'a str,
     pub keys: &'a [StepKey],
     pub input: &'a FlowInput,
     pub steps: &'a [StepOutcome],
@@ -89,10 +91,9 @@ impl FlowEvaluation<'_> {
     /// The models, in the order in which the flow has them.
     fn targets(&self) -> Vec<Target> {
         let engine = &self.config.engine;
-        let input = self.keys.first().map(|key| key.input.clone());
         let mut targets = Vec::new();
-        if let (true, Some(evaluator), Some(key)) = (engine.evaluate_input_model, &engine.evaluator, input) {
-            let evaluator = Arc::clone(evaluator);
+        if let (true, Some(evaluator)) = (engine.evaluate_input_model, &engine.evaluator) {
+            let (evaluator, key) = (Arc::clone(evaluator), self.input_key.to_owned());
             let model = self.input.here().cloned();
             targets.push(Target { which: EvaluatedModel::Input, evaluator, model, key });
         }
@@ -160,9 +161,9 @@ impl FlowEvaluation<'_> {
             let values = metrics.flat_map(|metric| metric.sub_types.iter().map(move |value| (metric, value)));
             values.filter_map(|(metric, value)| Some((metric.key(value), value, value.goal?)))
         };
-        let baseline = match (self.input.here(), self.keys.first()) {
-            (Some(model), Some(key)) if aims().any(|(.., goal)| goal.kind.is_relative()) => {
-                Some(self.evaluation().record(evaluator, model, &key.input, samples)?.0)
+        let baseline = match self.input.here() {
+            Some(model) if aims().any(|(.., goal)| goal.kind.is_relative()) => {
+                Some(self.evaluation().record(evaluator, model, self.input_key, samples)?.0)
             }
             _ => None,
         };

@@ -49,8 +49,8 @@ pub struct Destination<'a> {
     /// The user's folder.
     pub home: Option<&'a Path>,
     pub foreign: ForeignFiles,
-    /// The last step of the flow.
-    pub last: &'a Step,
+    /// The last step of the flow; without one there is no result, only what was measured.
+    pub last: Option<&'a Step>,
 }
 
 impl Destination<'_> {
@@ -97,9 +97,13 @@ impl Destination<'_> {
         file::partial(self.output_dir).map(drop).at("write into", self.output_dir)
     }
 
+    fn below(&self) -> &'static str {
+        self.last.map_or("", |last| below(last.output))
+    }
+
     /// The folder of the model itself.
     fn target(&self) -> PathBuf {
-        let below = below(self.last.output);
+        let below = self.below();
         if below.is_empty() { self.output_dir.to_owned() } else { self.output_dir.join(below) }
     }
 
@@ -112,8 +116,8 @@ impl Destination<'_> {
             names.sort();
             names
         };
-        let below = Path::new(below(self.last.output));
-        let of_the_model = names(self.target(), &|name| self.last.pass.writes(name));
+        let below = Path::new(self.below());
+        let of_the_model = names(self.target(), &|name| self.last.is_some_and(|last| last.pass.writes(name)));
         let beside = names(self.output_dir.to_owned(), &|name| [MODEL_CONFIG, HISTORY].contains(&name));
         let all = of_the_model.iter().map(|name| below.join(name)).chain(beside.iter().map(PathBuf::from));
         // Another run may be writing: it lists a file before it puts it in place, and removes it before it lists it no
@@ -235,8 +239,9 @@ impl Publication<'_> {
         };
         // Whatever happens from here on, the next run knows which files are ours.
         let on_their_way = placements.iter().map(|placement| placement.entry.clone());
+        let description = (!self.steps.is_empty()).then(|| described(0));
         let on_their_way =
-            on_their_way.chain(self.documents().iter().map(Document::entry)).chain([described(0)]);
+            on_their_way.chain(self.documents().iter().map(Document::entry)).chain(description);
         let files: Vec<FileEntry> = ours.iter().cloned().chain(on_their_way).collect();
         let (steps, documents) = (serde_json::Value::Null, Vec::new());
         History { key: UNFINISHED.into(), files, steps, documents, record: record.clone() }
@@ -364,6 +369,9 @@ impl Publication<'_> {
 
     /// Says in the adapter's configuration where its base lies, and in a file of its own what the result is.
     fn describe(&self, mut files: Vec<FileEntry>) -> Result<Vec<FileEntry>> {
+        if self.steps.is_empty() {
+            return Ok(files);
+        }
         let below = below(self.model.kind());
         self.name_base(self.model, below, &mut files)?;
         let config = model_config(self.model, below);
