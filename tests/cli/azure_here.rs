@@ -5,7 +5,7 @@ use crate::support::binary::{olive_process, text};
 use crate::support::quickstart::base_model;
 use olive_azureml_fake::faults::{Fault, FaultKind};
 use olive_azureml_fake::place::{BLOB_STORE, REGISTRY};
-use olive_azureml_fake::registry::RegistryAccess;
+use olive_azureml_fake::world::RegistryAccess;
 use serde_json::{Value, json};
 
 const LORA: [&str; 1] = ["lora"];

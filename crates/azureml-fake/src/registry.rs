@@ -4,17 +4,8 @@ use crate::exchange::{Exchange, Reply};
 use crate::place::{ACCOUNT, Place, REGISTRY, RESOURCE_GROUP, SUBSCRIPTION};
 use crate::signature::Rights;
 use crate::workspace::missing;
-use crate::world::World;
+use crate::world::{RegistryAccess, World};
 use serde_json::json;
-
-/// Who may read the models of the registry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RegistryAccess {
-    /// Who has a signature.
-    #[default]
-    Signature,
-    Everybody,
-}
 
 /// A request of discovery, or to the control plane of registries; `parts` are those of its path.
 pub fn answer(world: &World, request: &Exchange, parts: &[&str]) -> Option<Reply> {

@@ -4,9 +4,8 @@ use crate::blob_service::BlobService;
 use crate::exchange::{Exchange, Reply};
 use crate::faults::FaultKind;
 use crate::place::{ACCOUNT, REGISTRY, workspace_path};
-use crate::registry::{self, RegistryAccess};
-use crate::world::World;
-use crate::{history, identity, jobs, tokens, workspace};
+use crate::world::{RegistryAccess, World};
+use crate::{history, identity, jobs, registry, tokens, workspace};
 use serde_json::{Value, json};
 use std::sync::Arc;
 

@@ -7,7 +7,6 @@ use crate::faults::Faults;
 use crate::identity::{self, MachineIdentity};
 use crate::job::Job;
 use crate::place::Place;
-use crate::registry::RegistryAccess;
 use crate::runner::{JobRunner, Script};
 use crate::signature::Signatures;
 use crate::tokens;
@@ -45,6 +44,15 @@ pub enum StoreSecrets {
     Nothing,
     /// A secret that the user may not see.
     Forbidden,
+}
+
+/// Who may read the models of the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RegistryAccess {
+    /// Who has a signature.
+    #[default]
+    Signature,
+    Everybody,
 }
 
 impl Default for FakeOptions {

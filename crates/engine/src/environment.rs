@@ -3,7 +3,7 @@
 use crate::executor::Executor;
 use crate::output::ForeignFiles;
 use crate::passes::MemoryPolicy;
-use crate::resources::ResourceReader;
+use crate::resource_reader::ResourceReader;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::event_hub::EventHub;

@@ -5,31 +5,14 @@ use crate::cache::Store;
 use crate::error::{Absence, EngineError};
 use crate::passes::RunConfig;
 use crate::plan::Plan;
+use crate::resource_reader::ResourceReader;
 use crate::{Environment, input};
 use olive_config::{
     AzureMlPlace, AzureMlResource, DataConfig, DataFiles, DataPlace, InputModel, LoadDataset, ResourcePath,
 };
-use olive_core::cancel::CancelFlag;
-use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use std::path::{Path, PathBuf};
-
-/// Reads what lies in Azure ML.
-pub trait ResourceReader {
-    /// The file or folder as the service has it now: from the cache if it is there, else downloaded into it. Names are sound,
-    /// and of everything but a model of a registry the workspace is known.
-    ///
-    /// # Errors
-    /// It is not there, may not be read, or the cache cannot be written.
-    fn bring(
-        &self,
-        resource: &AzureMlResource,
-        store: &Store,
-        cancel: &CancelFlag,
-        events: &dyn EventSink,
-    ) -> Result<PathBuf>;
-}
 
 /// The resources of a run.
 #[derive(Clone, Copy)]
