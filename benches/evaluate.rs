@@ -90,17 +90,17 @@ fn measure(arguments: &[String]) -> Result<(), Error> {
     };
     let opening = Opening { adapter, quantised: None, device: &Device::Cpu, library: &library };
     let subject = Subject::open(&handle, &opening)?;
-    let work = Work { events: &(), cancel: &CancelFlag::default() };
+    let work = Work { name: "samples", events: &(), cancel: &CancelFlag::default() };
     let opened = PeakMemory::begin().bytes();
     let memory = PeakMemory::begin();
     let (start, before) = (Instant::now(), cpu_seconds());
     if let Some(file) = path("--choices") {
-        let got = multiple_choice(&subject, &questions(&file)?, SpecialTokens::Added, "choices", work)?;
+        let got = multiple_choice(&subject, &questions(&file)?, SpecialTokens::Added, work)?;
         result["questions"] = got.questions.into();
         result["right"] = got.right.into();
         result["right_by_bytes"] = got.right_by_bytes.into();
     } else {
-        let got = losses(&subject, &data, "perplexity", work)?;
+        let got = losses(&subject, &data, work)?;
         let rate = data.tokens() as f64 / (cpu_seconds() - before);
         result["samples"] = got.samples.into();
         result["tokens"] = got.tokens.into();

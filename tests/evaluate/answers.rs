@@ -37,8 +37,8 @@ fn exported(temp: &TempDir) -> PathBuf {
 }
 
 fn choose(subject: &Subject, questions: &[Question], special: SpecialTokens) -> olive_core::Result<Choices> {
-    let work = Work { events: &(), cancel: &CancelFlag::default() };
-    multiple_choice(subject, questions, special, "choices", work)
+    let work = Work { name: "choices", events: &(), cancel: &CancelFlag::default() };
+    multiple_choice(subject, questions, special, work)
 }
 
 /// ln p of every choice as lm-eval computes it: context and choice encoded as one text, every position's logits at once.
@@ -134,16 +134,16 @@ fn answers_match_word_by_word() {
         [exercise(format!(" {}\n", said.trim())), exercise(upper), exercise(format!("{said} and more"))];
     for subject in &subjects {
         for (case, right) in [(LetterCase::Counts, 1), (LetterCase::Ignored, 2)] {
-            let work = Work { events: &(), cancel: &CancelFlag::default() };
-            let got = exact_match(subject, &exercises, 6, case, "answers", work).unwrap();
+            let work = Work { name: "answers", events: &(), cancel: &CancelFlag::default() };
+            let got = exact_match(subject, &exercises, 6, case, work).unwrap();
             assert_eq!((got.exercises, got.right), (3, right));
             assert!(got.tokens > 3 && got.tokens <= 18, "{got:?}");
         }
     }
     let cancel = CancelFlag::default();
     cancel.raise();
-    let work = Work { events: &(), cancel: &cancel };
-    let stopped = exact_match(&subjects[0], &exercises, 6, LetterCase::Counts, "answers", work);
+    let work = Work { name: "answers", events: &(), cancel: &cancel };
+    let stopped = exact_match(&subjects[0], &exercises, 6, LetterCase::Counts, work);
     assert!(stopped.unwrap_err().is_interruption());
 }
 

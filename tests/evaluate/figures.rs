@@ -24,33 +24,30 @@ fn int4(model: &Path, out: &Path) -> ModelHandle {
 #[test]
 fn latencies_are_those_of_the_runs_that_count() {
     let (temp, cancel) = (tempfile::tempdir().unwrap(), CancelFlag::default());
-    let work = Work { events: &(), cancel: &cancel };
+    let work = Work { name: "times", events: &(), cancel: &cancel };
     let model = family("mistral").dir;
     // The second batch would be refused.
     let data = dataset([20, 30, 300].map(|len| sample(vec![7; len])));
     int4(&model, &temp.path().join("onnx"));
     for subject in [float(&model), onnx(&temp.path().join("onnx"))] {
         let repetition = Repetition { warm_up: 2, repeat: 5, sleep: Duration::ZERO };
-        let got = latency(&subject, &data, 2, repetition, "latency", work).unwrap();
+        let got = latency(&subject, &data, 2, repetition, work).unwrap();
         let [least, middle, most] =
             [Statistic::Min, Statistic::P50, Statistic::Max].map(|s| got.milliseconds(s));
         assert!(0.0 < least && least <= middle && middle <= most, "{got:?}");
         let fastest = got.throughput(Statistic::Max);
         assert!((fastest - 2e3 / least).abs() <= 1e-5, "two samples per batch: {fastest}");
         let none = Repetition { repeat: 0, ..repetition };
-        let error = latency(&subject, &data, 2, none, "latency", work).unwrap_err();
+        let error = latency(&subject, &data, 2, none, work).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(EvaluateError::NoRepetition)), "{error}");
-        assert!(
-            latency(&subject, &data, 3, repetition, "latency", work).is_err(),
-            "too long for the context"
-        );
+        assert!(latency(&subject, &data, 3, repetition, work).is_err(), "too long for the context");
     }
 }
 
 #[test]
 fn reading_and_writing_have_their_speeds() {
     let cancel = CancelFlag::default();
-    let work = Work { events: &(), cancel: &cancel };
+    let work = Work { name: "times", events: &(), cancel: &cancel };
     let subject = float(&base_model());
     let workload = Workload { prompt_tokens: 40, new_tokens: 8, repeat: 2 };
     let got = speed(&subject, workload, work).unwrap();

@@ -17,7 +17,7 @@ use olive_core::handle::ModelHandle;
 use olive_data::{Dataset, IGNORED, MicroBatch, Sample};
 use olive_decoder::{Decoder, LanguageModel, Scored, ScoringModel};
 use olive_engine::passes::ModelBuilderPass;
-use olive_evaluate::{EvaluateError, Work, losses};
+use olive_evaluate::{EvaluateError, Item, Work, losses};
 use olive_kernels::quant::nf4::Code;
 use olive_model::{FourBitFormat, ModelError, ModelFolder, QuantisedBase};
 use olive_onnx::{Adapters, ModelBuilderOptions, Precision};
@@ -359,7 +359,7 @@ fn damaged_weights_and_the_sample_that_shows_them_are_named() {
     assert_eq!(measured(&broken, &clean), before, "without that token nothing is wrong");
     let error = quietly(&broken, &data).unwrap_err();
     assert!(
-        matches!(error.downcast_ref(), Some(EvaluateError::NotANumber { what: "sample", index: 2, .. })),
+        matches!(error.downcast_ref(), Some(EvaluateError::NotANumber { item: Item::Sample, index: 2, .. })),
         "{error}"
     );
 }
@@ -370,7 +370,8 @@ fn progress_is_told_and_work_can_be_stopped() {
     // More than go through the model at once.
     let data = dataset((0..40).map(|i| sample(tokens(100 + i, 128))));
     let events = Recorder::default();
-    losses(&subject, &data, "perplexity", Work { events: &events, cancel: &events.cancel }).unwrap();
+    let work = Work { name: "perplexity", events: &events, cancel: &events.cancel };
+    losses(&subject, &data, work).unwrap();
     let told = events.events();
     let [Event::PhaseStarted { phase, total, .. }, between @ .., Event::PhaseFinished { .. }] = &told[..]
     else {
@@ -384,8 +385,7 @@ fn progress_is_told_and_work_can_be_stopped() {
     let scored = Scored { tokens: &[5, 6], targets: &[6, -1], sequence_length: 0 };
     let stopped = decoder.score(&mut decoder.new_sequence().unwrap(), scored, &events.cancel);
     assert!(stopped.unwrap_err().is_interruption());
-    let work = Work { events: &events, cancel: &events.cancel };
-    assert!(losses(&subject, &data, "perplexity", work).unwrap_err().is_interruption());
+    assert!(losses(&subject, &data, work).unwrap_err().is_interruption());
 }
 
 /// The reference's windowed caches, which hold the last positions only: a part may begin at any place of a window.

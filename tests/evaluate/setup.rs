@@ -34,7 +34,7 @@ pub(crate) fn dataset(samples: impl IntoIterator<Item = Sample>) -> Dataset {
 }
 
 pub(crate) fn quietly(subject: &Subject, dataset: &Dataset) -> olive_core::Result<TokenLosses> {
-    losses(subject, dataset, "test", Work { events: &(), cancel: &CancelFlag::default() })
+    losses(subject, dataset, Work { name: "test", events: &(), cancel: &CancelFlag::default() })
 }
 
 pub(crate) fn measured(subject: &Subject, dataset: &Dataset) -> TokenLosses {

@@ -1,18 +1,38 @@
 //! What can go wrong in an evaluation.
 
-/// A fault of an evaluation or of its samples. Samples, questions and exercises are counted from 0.
+use std::fmt;
+
+/// What is counted, from 0, in the messages of an evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    Sample,
+    Question,
+    Exercise,
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Item::Sample => "sample",
+            Item::Question => "question",
+            Item::Exercise => "exercise",
+        })
+    }
+}
+
+/// A fault of an evaluation or of its samples.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
-    #[error("there is nothing to evaluate: no {what} are given")]
-    Nothing { what: &'static str },
+    #[error("there is nothing to evaluate: not a single {item} is given")]
+    Nothing { item: Item },
     #[error("there is nothing to evaluate: none of {samples} samples has a label that counts")]
     NoLabels { samples: usize },
-    #[error("{what} {index} has {tokens} tokens, and the model's context holds {context}")]
-    TooLong { what: &'static str, index: usize, tokens: usize, context: usize },
-    #[error("the loss of {what} {index} is {value}: the model's logits are not numbers")]
-    NotANumber { what: &'static str, index: usize, value: f64 },
-    #[error("{what} {index} has no text before the answer")]
-    NoContext { what: &'static str, index: usize },
+    #[error("{item} {index} has {tokens} tokens, and the model's context holds {context}")]
+    TooLong { item: Item, index: usize, tokens: usize, context: usize },
+    #[error("the loss of {item} {index} is {value}: the model's logits are not numbers")]
+    NotANumber { item: Item, index: usize, value: f64 },
+    #[error("{item} {index} has no text before the answer")]
+    NoContext { item: Item, index: usize },
     #[error("choice {choice} of question {index} adds no token to the question")]
     EmptyChoice { index: usize, choice: usize },
     #[error("question {index} has {choices} choices, and its answer is number {answer}, counted from 0")]
@@ -30,7 +50,7 @@ impl olive_core::Fault for EvaluateError {
             EvaluateError::NoLabels { .. } => {
                 "look at the data of the metric: samples of one token have no label, nor have those whose completion is cut off"
             }
-            EvaluateError::TooLong { what: "sample", .. } => "lower `max_seq_len` of the metric's data",
+            EvaluateError::TooLong { item: Item::Sample, .. } => "lower `max_seq_len` of the metric's data",
             EvaluateError::TooLong { .. } => "shorten this row, or leave it out",
             EvaluateError::NotANumber { .. } => {
                 "the weights are damaged, or the model overflows in its type: for float16, try bfloat16 or float32"

@@ -1,6 +1,6 @@
 //! Prompts whose answers must be right word by word.
 
-use super::{EvaluateError, Subject, Work};
+use super::{EvaluateError, Item, Subject, Work};
 use olive_core::Result;
 use olive_decoder::SamplingOptions;
 use olive_runtime::Prompt;
@@ -56,23 +56,22 @@ pub fn exact_match(
     exercises: &[Exercise],
     max_new_tokens: usize,
     case: LetterCase,
-    what: &str,
     work: Work<'_>,
 ) -> Result<Matches> {
     if exercises.is_empty() {
-        return Err(EvaluateError::Nothing { what: "exercises" }.into());
+        return Err(EvaluateError::Nothing { item: Item::Exercise }.into());
     }
     let generator = subject.generator()?;
     let mut sequence = generator.new_sequence()?;
     let mut total = Matches { exercises: exercises.len() as u64, ..Matches::default() };
-    work.phase(what, exercises.len(), |index| {
+    work.phase(exercises.len(), |index| {
         let Exercise { prompt, answer } = &exercises[index];
         let tokens = generator.encode(Prompt::Raw(prompt))?.len();
         let context = generator.context_length();
         match tokens {
-            0 => return Err(EvaluateError::NoContext { what: "exercise", index }.into()),
+            0 => return Err(EvaluateError::NoContext { item: Item::Exercise, index }.into()),
             _ if tokens >= context => {
-                return Err(EvaluateError::TooLong { what: "exercise", index, tokens, context }.into());
+                return Err(EvaluateError::TooLong { item: Item::Exercise, index, tokens, context }.into());
             }
             _ => {}
         }

@@ -105,7 +105,6 @@ pub fn latency(
     dataset: &Dataset,
     batch_size: usize,
     repetition: Repetition,
-    what: &str,
     work: Work<'_>,
 ) -> Result<Latencies> {
     let batch = &dataset.samples[..batch_size.min(dataset.samples.len())];
@@ -113,7 +112,7 @@ pub fn latency(
     let mut pass = Pass::new(subject)?;
     let Repetition { warm_up, repeat, sleep } = repetition;
     let mut seconds = Vec::with_capacity(repeat);
-    work.phase(what, warm_up + repeat, |run| {
+    work.phase(warm_up + repeat, |run| {
         let start = Instant::now();
         let (_, labels) = pass.loss(batch, work.cancel)?;
         if labels == 0 {

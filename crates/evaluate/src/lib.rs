@@ -20,7 +20,7 @@ mod subject;
 mod work;
 
 pub use detail::{Machine, MetricDetail, MetricsDetail, Versions};
-pub use error::EvaluateError;
+pub use error::{EvaluateError, Item};
 pub use exact_match::{Exercise, LetterCase, Matches, exact_match};
 pub use latency::{Latencies, Repetition, Statistic, latency};
 pub use losses::{TokenLosses, losses};

@@ -1,6 +1,6 @@
 //! Negative log-likelihood of the labels of a dataset.
 
-use super::{EvaluateError, Subject, Work};
+use super::{EvaluateError, Item, Subject, Work};
 use olive_core::cancel::CancelFlag;
 use olive_core::{Error, Result};
 use olive_data::{Dataset, MicroBatch, Sample};
@@ -31,18 +31,18 @@ impl TokenLosses {
     }
 }
 
-/// Computes the losses of `dataset`; `what` completes "evaluate …" for those who watch. A sample gives the same whatever
-/// lies beside it in the dataset, and whatever the form of the model.
+/// Computes the losses of `dataset`. A sample gives the same whatever lies beside it in the dataset, and whatever the form of
+/// the model.
 ///
 /// # Errors
 /// No label that counts, a sample that the model's context does not hold, a loss that is no number, a raised flag, or a
 /// failed computation.
-pub fn losses(subject: &Subject, dataset: &Dataset, what: &str, work: Work<'_>) -> Result<TokenLosses> {
+pub fn losses(subject: &Subject, dataset: &Dataset, work: Work<'_>) -> Result<TokenLosses> {
     let samples = &dataset.samples;
     check_lengths(samples, subject.model().context_length())?;
     let mut pass = Pass::new(subject)?;
     let mut total = TokenLosses { samples: samples.len() as u64, ..TokenLosses::default() };
-    work.phase(what, samples.len(), |start| {
+    work.phase(samples.len(), |start| {
         let end = pass.end(samples, start);
         let (sum, labels) = pass.loss(&samples[start..end], work.cancel)?;
         if !sum.is_finite() {
@@ -64,7 +64,7 @@ pub(crate) fn check_lengths(samples: &[Sample], context: usize) -> Result<(), Ev
         let is_real = |i: &usize| sample.attention_mask.as_ref().is_none_or(|mask| mask[*i] != 0);
         let lengths = sample.document_ranges().into_iter().map(|range| range.filter(is_real).count());
         if let Some(tokens) = lengths.max().filter(|longest| *longest > context) {
-            return Err(EvaluateError::TooLong { what: "sample", index, tokens, context });
+            return Err(EvaluateError::TooLong { item: Item::Sample, index, tokens, context });
         }
     }
     Ok(())
@@ -140,7 +140,7 @@ impl<'a> Pass<'a> {
                 break;
             }
         }
-        Ok(EvaluateError::NotANumber { what: "sample", index, value }.into())
+        Ok(EvaluateError::NotANumber { item: Item::Sample, index, value }.into())
     }
 }
 

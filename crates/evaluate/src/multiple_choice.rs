@@ -1,6 +1,6 @@
 //! Questions with choices: which one the model finds most likely after the question.
 
-use super::{EvaluateError, Subject, Work};
+use super::{EvaluateError, Item, Subject, Work};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_decoder::{LanguageModel, Scored, ScoringModel};
@@ -60,16 +60,15 @@ pub fn multiple_choice(
     subject: &Subject,
     questions: &[Question],
     special: SpecialTokens,
-    what: &str,
     work: Work<'_>,
 ) -> Result<Choices> {
     if questions.is_empty() {
-        return Err(EvaluateError::Nothing { what: "questions" }.into());
+        return Err(EvaluateError::Nothing { item: Item::Question }.into());
     }
     let (generator, model) = (subject.generator()?, subject.model());
     let mut sequence = model.new_sequence()?;
     let mut total = Choices { questions: questions.len() as u64, ..Choices::default() };
-    work.phase(what, questions.len(), |index| {
+    work.phase(questions.len(), |index| {
         let question = &questions[index];
         if question.answer >= question.choices.len() {
             let (answer, choices) = (question.answer, question.choices.len());
@@ -78,15 +77,15 @@ pub fn multiple_choice(
         let encoded = encode(&generator, question, index, special)?;
         let context = model.context_length();
         if let Some(tokens) =
-            encoded.iter().map(|e| e.tokens.len()).max().filter(|longest| *longest > context)
+            encoded.iter().map(|e| e.tokens.len() - 1).max().filter(|longest| *longest > context)
         {
-            return Err(EvaluateError::TooLong { what: "question", index, tokens, context }.into());
+            return Err(EvaluateError::TooLong { item: Item::Question, index, tokens, context }.into());
         }
         let mut likelihoods = Vec::with_capacity(encoded.len());
         for choice in &encoded {
             let value = log_likelihood(model, &mut sequence, choice, work.cancel)?;
             if !value.is_finite() {
-                return Err(EvaluateError::NotANumber { what: "question", index, value }.into());
+                return Err(EvaluateError::NotANumber { item: Item::Question, index, value }.into());
             }
             likelihoods.push(value);
             total.tokens += (choice.tokens.len() - choice.context) as u64;
@@ -110,7 +109,7 @@ fn encode(
 ) -> Result<Vec<Encoded>> {
     let context = question.context.trim_end();
     if context.is_empty() {
-        return Err(EvaluateError::NoContext { what: "question", index }.into());
+        return Err(EvaluateError::NoContext { item: Item::Question, index }.into());
     }
     let length = generator.tokens(context.to_owned(), special)?.len();
     let one = |(choice, text): (usize, &String)| {

@@ -23,8 +23,13 @@ pub struct Speed {
 /// A workload without repetition or with fewer than two new tokens, one that the context does not hold, a raised flag, or a
 /// failed computation.
 pub fn speed(subject: &Subject, workload: Workload, work: Work<'_>) -> Result<Speed> {
-    let measured = measure(&subject.generator()?, workload, work.cancel)?;
-    work.cancel.check()?;
+    let generator = subject.generator()?;
+    let mut measured = Vec::new();
+    work.phase(1, |_| {
+        measured = measure(&generator, workload, work.cancel)?;
+        work.cancel.check()?;
+        Ok(1)
+    })?;
     let of = |value: fn(&Measurement) -> Option<f64>| median(measured.iter().filter_map(value));
     let first = of(|m| Some(m.time_to_first_token));
     let prefill = of(|m| Some(m.prefill_tokens_per_second));

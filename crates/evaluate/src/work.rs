@@ -4,9 +4,11 @@ use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
 
-/// Who hears of the progress, and what stops it.
+/// A piece of work: who hears of its progress, and what stops it.
 #[derive(Clone, Copy)]
 pub struct Work<'a> {
+    /// What is evaluated, for those who watch: the phase is called `evaluate <name>`.
+    pub name: &'a str,
     pub events: &'a dyn EventSink,
     pub cancel: &'a CancelFlag,
 }
@@ -14,13 +16,8 @@ pub struct Work<'a> {
 impl Work<'_> {
     /// Does something to the items `0..total`, some at a time: `step` is given the first one that is left, and gives the
     /// first one that it leaves.
-    pub(crate) fn phase(
-        &self,
-        what: &str,
-        total: usize,
-        mut step: impl FnMut(usize) -> Result<usize>,
-    ) -> Result<()> {
-        let phase = format!("evaluate {what}");
+    pub(crate) fn phase(&self, total: usize, mut step: impl FnMut(usize) -> Result<usize>) -> Result<()> {
+        let phase = format!("evaluate {}", self.name);
         self.events.emit(Event::PhaseStarted {
             phase: phase.clone().into(),
             total: Some(total as u64),

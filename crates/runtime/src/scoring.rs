@@ -23,7 +23,7 @@ impl ScoringModel for OnnxSession {
         let mut targets = vec![-1; tokens.len()];
         tokens.extend_from_slice(scored.tokens);
         targets.extend_from_slice(scored.targets);
-        let mut rows = self.scored_rows();
+        let mut rows = rows_at_a_time(self.config().model.vocab_size);
         let held = self.tokens(sequence).len();
         let total = held + tokens.len();
         let mut padding = 0;
@@ -49,11 +49,6 @@ impl ScoringModel for OnnxSession {
 }
 
 impl OnnxSession {
-    /// Positions whose logits are computed at a time, so that memory does not grow with the length of a sequence.
-    fn scored_rows(&self) -> usize {
-        (LOGITS / self.config().model.vocab_size.max(1)).clamp(1, SCORED)
-    }
-
     /// Sum of the cross-entropies of `targets`, one for every position that was computed.
     fn loss(&self, logits: &DynValue, targets: &[i32]) -> Result<f64, RuntimeError> {
         let (shape, values) = match logits.dtype().tensor_type() {
@@ -78,5 +73,23 @@ impl OnnxSession {
             )));
         }
         cross_entropy(values, targets).map_err(|error| self.unsupported(error.to_string()))
+    }
+}
+
+/// Positions whose logits are computed at a time, so that memory does not grow with the length of a sequence.
+fn rows_at_a_time(vocabulary: usize) -> usize {
+    (LOGITS / vocabulary.max(1)).clamp(1, SCORED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_at_a_time;
+
+    #[test]
+    fn logits_are_few_whatever_the_vocabulary() {
+        for (vocabulary, rows) in [(1, 256), (32_064, 256), (49_152, 170), (262_144, 32), (1 << 24, 1)] {
+            assert_eq!(rows_at_a_time(vocabulary), rows, "{vocabulary}");
+            assert!(rows == 1 || rows * vocabulary * 4 <= 64 << 20);
+        }
     }
 }
