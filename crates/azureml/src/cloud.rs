@@ -3,7 +3,7 @@
 //! Addresses come from the cloud, and can be replaced one by one with environment variables, by which tests run against a
 //! local service.
 
-use crate::cloud_metadata::METADATA_URL;
+use crate::described_cloud::DescribedCloud;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::safe_url::SafeUrl;
@@ -24,6 +24,21 @@ pub enum Cloud {
 }
 
 impl Cloud {
+    fn described(cloud: &DescribedCloud) -> Cloud {
+        // It is the same cloud until the process ends.
+        let kept = |text: &str| -> &'static str { text.to_owned().leak() };
+        Cloud::Described(Box::leak(Box::new(Facts {
+            arm: kept(&cloud.arm),
+            authority: kept(&cloud.authority),
+            machine_learning: kept(&cloud.machine_learning),
+            data_plane: kept(&cloud.data_plane),
+            registries: kept(&cloud.data_plane),
+            storage: kept(&cloud.storage),
+            vault: kept(&cloud.vault),
+            registry_discovery: kept(&cloud.registry_discovery),
+        })))
+    }
+
     /// By the name that `AZUREML_CURRENT_CLOUD` and `az cloud list` have for it.
     pub(crate) fn named(name: &str) -> Option<Cloud> {
         match name {
@@ -48,18 +63,18 @@ impl Cloud {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Azure Resource Manager, the control plane.
-    pub(crate) arm: &'static str,
+    arm: &'static str,
     /// Entra ID, where tokens come from.
-    pub(crate) authority: &'static str,
+    authority: &'static str,
     /// The audience of tokens for Azure ML itself.
-    pub(crate) machine_learning: &'static str,
+    machine_learning: &'static str,
     /// What the names of data planes of Azure ML end with.
-    pub(crate) data_plane: &'static str,
+    data_plane: &'static str,
     /// The same of the control planes of registries.
-    pub(crate) registries: &'static str,
-    pub(crate) storage: &'static str,
-    pub(crate) vault: &'static str,
-    pub(crate) registry_discovery: &'static str,
+    registries: &'static str,
+    storage: &'static str,
+    vault: &'static str,
+    registry_discovery: &'static str,
 }
 
 const PUBLIC: Facts = Facts {
@@ -131,6 +146,8 @@ pub struct Endpoints {
 
 /// The cloud, by the name that the Azure CLI has for it.
 pub(crate) const CLOUD: &str = "AZUREML_CURRENT_CLOUD";
+/// The address that describes one cloud, or several; the SDK's own name.
+pub(crate) const METADATA_URL: &str = "ARM_CLOUD_METADATA_URL";
 /// Replaces the address of the control plane; the SDK's own name.
 const ARM_URL: &str = "AZUREML_DEV_URL_MFE";
 const AUTHORITY: &str = "AZURE_AUTHORITY_HOST";
@@ -148,7 +165,7 @@ impl Endpoints {
     /// The variable whose value is no cloud or no address.
     pub fn new(environment: &Environment, plain_http: PlainHttp) -> Result<Endpoints> {
         let cloud = match (environment.cloud(), environment.get(CLOUD)) {
-            (Some(described), _) => described,
+            (Some(described), _) => Cloud::described(described),
             (None, None) => Cloud::Public,
             (None, Some(name)) => Cloud::named(name).ok_or_else(|| Error::Variable {
                 name: CLOUD,

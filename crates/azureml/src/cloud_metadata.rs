@@ -2,7 +2,8 @@
 //!
 //! Source: the answer of Resource Manager to `/metadata/endpoints`, and what Microsoft's Python SDK, 1.35, makes of it.
 
-use crate::cloud::{CLOUD, Cloud, Endpoints, Facts, PlainHttp};
+use crate::cloud::{CLOUD, Cloud, Endpoints, METADATA_URL, PlainHttp};
+use crate::described_cloud::DescribedCloud;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::http::{ClientOptions, transport};
@@ -11,9 +12,6 @@ use reqwest::{Method, Request, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use std::time::Duration;
-
-/// The address that describes one cloud, or several.
-pub const METADATA_URL: &str = "ARM_CLOUD_METADATA_URL";
 
 /// The SDK's variables of the address by which registries are found, and of the region in it.
 const REGISTRY_URL: &str = "REGISTRY_DISCOVERY_ENDPOINT_URL";
@@ -57,12 +55,14 @@ pub async fn with_described_cloud(environment: &Environment, plain_http: PlainHt
             expected: format!("expected that {CLOUD} names a cloud that it describes: {}", names.join(", ")),
         });
     };
-    let found = Cloud::named(&cloud.name).or_else(|| Some(Cloud::Described(cloud.facts(environment)?)));
+    if Cloud::named(&cloud.name).is_some() {
+        return Ok(environment.clone().with(CLOUD, &cloud.name));
+    }
     let odd = || Error::Protocol {
         url: SafeUrl::from(&url),
         what: format!("what it says of the cloud {} makes no addresses", cloud.name.escape_debug()),
     };
-    Ok(environment.with_cloud(found.ok_or_else(odd)?))
+    Ok(environment.with_cloud(cloud.addresses(environment).ok_or_else(odd)?))
 }
 
 /// What a cloud says of itself.
@@ -100,7 +100,7 @@ fn described(answer: Value) -> Vec<Described> {
 
 impl Described {
     /// `None` if something that it says makes no address.
-    fn facts(&self, environment: &Environment) -> Option<&'static Facts> {
+    fn addresses(&self, environment: &Environment) -> Option<DescribedCloud> {
         // `portal.azure.com`: the addresses of Azure ML have the same end.
         let end = domain(host(&self.portal)?.splitn(3, '.').nth(2)?)?;
         let registry = match environment.get(REGISTRY_URL) {
@@ -110,18 +110,15 @@ impl Described {
                 format!("https://{}{region}.api.ml.azure.{end}", self.name.to_lowercase())
             }
         };
-        // It is the same cloud until the process ends.
-        let kept = |text: String| -> &'static str { text.leak() };
-        Some(Box::leak(Box::new(Facts {
-            arm: kept(host(&self.resource_manager)?),
-            authority: kept(Url::parse(&self.authentication.login_endpoint).ok()?.to_string()),
-            machine_learning: kept(format!("https://ml.azure.{end}")),
-            data_plane: kept(format!("api.ml.azure.{end}")),
-            registries: kept(format!("api.ml.azure.{end}")),
-            storage: kept(domain(&self.suffixes.storage)?),
-            vault: kept(domain(&self.suffixes.key_vault_dns)?),
-            registry_discovery: kept(Url::parse(&registry).ok()?.to_string()),
-        })))
+        Some(DescribedCloud {
+            arm: host(&self.resource_manager)?,
+            authority: Url::parse(&self.authentication.login_endpoint).ok()?.to_string(),
+            machine_learning: format!("https://ml.azure.{end}"),
+            data_plane: format!("api.ml.azure.{end}"),
+            storage: domain(&self.suffixes.storage)?,
+            vault: domain(&self.suffixes.key_vault_dns)?,
+            registry_discovery: Url::parse(&registry).ok()?.to_string(),
+        })
     }
 }
 

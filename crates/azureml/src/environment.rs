@@ -1,15 +1,16 @@
 //! The variables of the process, handed in: nothing else here asks for them.
 
-use crate::cloud::Cloud;
+use crate::described_cloud::DescribedCloud;
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// Variables by their names. Empty ones count as missing, as for Microsoft's SDK.
 #[derive(Clone, Default)]
 pub struct Environment {
     variables: HashMap<String, String>,
     /// What an address in them said of the cloud.
-    cloud: Option<Cloud>,
+    cloud: Option<Arc<DescribedCloud>>,
 }
 
 impl Environment {
@@ -24,12 +25,18 @@ impl Environment {
         self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
-    pub(crate) fn cloud(&self) -> Option<Cloud> {
-        self.cloud
+    /// The cloud that described itself.
+    pub(crate) fn cloud(&self) -> Option<&DescribedCloud> {
+        self.cloud.as_deref()
     }
 
-    pub(crate) fn with_cloud(&self, cloud: Cloud) -> Environment {
-        Environment { cloud: Some(cloud), ..self.clone() }
+    pub(crate) fn with_cloud(&self, cloud: DescribedCloud) -> Environment {
+        Environment { cloud: Some(Arc::new(cloud)), ..self.clone() }
+    }
+
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Environment {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
     }
 }
 

@@ -19,6 +19,7 @@ pub mod blob;
 pub mod clock;
 pub mod cloud;
 pub mod cloud_metadata;
+mod described_cloud;
 pub mod download;
 pub mod environment;
 pub mod error;
