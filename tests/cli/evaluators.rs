@@ -200,7 +200,7 @@ fn passes_and_the_engine_have_evaluators_by_name_or_in_place() {
     assert_eq!(of(0), evaluator(&read));
     assert_eq!(of(1).measures.metrics()[0].kind, MetricKind::Memory);
     assert!(!read.engine.evaluate_input_model);
-    let slip = LoadOptions { set: vec!["evaluators.eb.metrics=[]".into()], ..LoadOptions::default() };
+    let slip = LoadOptions { set: vec!["evaluators.evv.metrics=[]".into()], ..LoadOptions::default() };
     let told = RunConfig::from_value(&config, Path::new("c.json"), &slip, &REGISTRY).expect_err("an error");
     assert!(told.to_string().contains("did you mean `ev`?"), "{told}");
     // The grammar of 2024 has them in `engine`.
@@ -256,6 +256,10 @@ fn files_are_tasks_and_the_other_tasks_are_named() {
 
     let mteb = load(&configuration(json!({"type": "MTEBEvaluator", "tasks": ["STS17"], "batch_size": 32})));
     assert!(mteb.warnings[0].message.contains("`STS17`"), "{:?}", mteb.warnings);
+    assert!(
+        errors(json!({"type": "LMEvaluator", "tasks": ["a/x.json", "b/x.csv"]}))
+            .contains("already a task `x`")
+    );
     assert!(
         errors(json!({"type": "LMEvaluator", "tasks": ["org/task"]})).contains("the format of `org/task`")
     );

@@ -1,6 +1,7 @@
 //! The options of a block once every one has a value.
 
 use crate::findings::Findings;
+use crate::option::Opt;
 use crate::origin::{Origin, ResolvedOption};
 use crate::place::At;
 use serde_json::Value as Json;
@@ -145,5 +146,13 @@ impl Values {
     pub fn warn(&self, name: &str, message: impl Into<String>, findings: &mut Findings) {
         let setting = self.get(name);
         findings.warn(setting.at, &setting.path, message);
+    }
+
+    /// Says of those of the options that are given that they are options of something else.
+    pub fn warn_given(&self, options: &[Opt], owner: &str, findings: &mut Findings) {
+        for opt in options.iter().filter(|opt| self.given(opt.name)) {
+            let message = format!("`{}` is not used: it is an option of {owner}", opt.name);
+            self.warn(opt.name, message, findings);
+        }
     }
 }

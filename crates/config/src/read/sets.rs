@@ -121,6 +121,7 @@ impl SetFinder<'_> {
             let name = join(prefix, opt.name);
             match (opt.kind, &found.node.value) {
                 (Kind::Block(block), NodeValue::Object(_)) => self.inner(block, found, &name),
+                (Kind::Block(_) | Kind::Blocks(_), _) => {}
                 (_, NodeValue::List(items)) if opt.kind.read(found.node).is_err() => {
                     self.list(found, items, name);
                 }
@@ -144,7 +145,8 @@ impl SetFinder<'_> {
         let mut first = None;
         for (index, item) in items.iter().enumerate() {
             // Null is the default.
-            match if item.is_null() { Ok(Json::Null) } else { found.opt.kind.read(item) } {
+            let read = if item.is_null() { Ok(Json::Null) } else { found.opt.kind.read(item) };
+            match read {
                 Ok(value) => {
                     values.push(value);
                     first.get_or_insert(item);

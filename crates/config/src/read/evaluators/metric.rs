@@ -10,7 +10,6 @@ use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::names::{list_names, nearest};
 use crate::node::{Node, NodeValue};
-use crate::option::Opt;
 use crate::origin::Era;
 use crate::place::At;
 use crate::read::data::{Evaluated, RowUse};
@@ -87,16 +86,8 @@ fn warn_unused(values: &Values, r#type: MetricType, findings: &mut Findings) {
         (ROW_PROMPT, choices || answers, "`multiple_choice` and `generation`"),
     ] {
         if !used {
-            warn_given(values, options, owner, findings);
+            values.warn_given(options, owner, findings);
         }
-    }
-}
-
-/// Warns about those of the options that are given.
-pub(super) fn warn_given(values: &Values, options: &[Opt], owner: &str, findings: &mut Findings) {
-    for opt in options.iter().filter(|opt| values.given(opt.name)) {
-        let message = format!("`{}` is not used: it is an option of {owner}", opt.name);
-        values.warn(opt.name, message, findings);
     }
 }
 

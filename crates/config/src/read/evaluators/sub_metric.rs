@@ -1,6 +1,5 @@
 //! One value of a metric.
 
-use super::metric::warn_given;
 use crate::evaluators::{
     GOAL, Goal, IGNORED_LABELS, METRIC_CONFIG, Measure, MetricType, SUB_METRIC, SubMetric, SubMetricOptions,
     TIMING, Timing,
@@ -93,10 +92,10 @@ fn configure(
     let counts = r#type == MetricType::Accuracy;
     let timed = matches!(r#type, MetricType::Latency | MetricType::Throughput);
     if !counts {
-        warn_given(&values, IGNORED_LABELS, "`perplexity` and `loss`", findings);
+        values.warn_given(IGNORED_LABELS, "`perplexity` and `loss`", findings);
     }
     if !timed {
-        warn_given(&values, TIMING, "latencies and throughputs", findings);
+        values.warn_given(TIMING, "latencies and throughputs", findings);
     }
     let measure = match measure {
         Measure::Perplexity { .. } => Measure::Perplexity { ignore_index },

@@ -43,17 +43,24 @@ pub(super) fn lm(
         _ => std::slice::from_ref(found.node),
     };
     for item in items {
-        match name(item) {
-            SIZE => {
-                let (r#type, kind) = (MetricType::SizeOnDisk, MetricKind::SizeOnDisk);
-                tasks.metrics.extend(metric(SIZE, r#type, kind, None, findings));
-            }
+        let measured = match name(item) {
+            SIZE => metric(SIZE, MetricType::SizeOnDisk, MetricKind::SizeOnDisk, None, findings),
             task if is_file(task) => {
                 let file = TaskFile { file: task, node: item, found };
-                tasks.metrics.extend(file.metric(&split, options.batch_size, context, findings));
+                file.metric(&split, options.batch_size, context, findings)
             }
-            task => tasks.elsewhere.push(task.to_owned()),
+            task => {
+                tasks.elsewhere.push(task.to_owned());
+                None
+            }
+        };
+        let Some(measured) = measured else { continue };
+        if tasks.metrics.iter().any(|other| other.name == measured.name) {
+            let message =
+                format!("there is already a task `{}`, and results have the names of tasks", measured.name);
+            findings.error(item.at, &found.path, message, Some("give the file another name".into()));
         }
+        tasks.metrics.push(measured);
     }
     if items.is_empty() {
         findings.error(found.node.at, &found.path, "there is no task", None);
