@@ -85,7 +85,7 @@ fn stages(run: &Run) -> Markup {
                 table {
                     thead {
                         tr {
-                            th { "model" } th { "pass" } th { "time" } th { "" } th { "size" }
+                            th { "model" } th.text { "pass" } th { "time" } th { "" } th { "size" }
                             @for name in &stages.metrics { th { (name) } }
                         }
                     }
@@ -211,7 +211,7 @@ fn configuration(run: &Run) -> Markup {
                     summary { (step.pass) " – " (step.r#type) }
                     div.scroll {
                         table {
-                            thead { tr { th { "option" } th { "value" } th { "from" } } }
+                            thead { tr { th { "option" } th.text { "value" } th.text { "from" } } }
                             tbody {
                                 @for resolved in &step.resolved {
                                     tr {

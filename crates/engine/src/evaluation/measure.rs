@@ -3,6 +3,8 @@
 use super::samples::{Samples, exercises, ignored_label, questions, without_label};
 use olive_config::{Generation, Measure, Metric, MetricData, MetricKind, MultipleChoice, Statistic, Timing};
 use olive_core::Result;
+use olive_core::cancel::CancelFlag;
+use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_data::Dataset;
 use olive_evaluate::{
@@ -24,7 +26,8 @@ pub(super) struct Measuring<'a> {
     pub handle: &'a ModelHandle,
     pub subject: &'a dyn Fn() -> Result<Rc<Subject>>,
     pub samples: &'a Samples<'a>,
-    pub work: Work<'a>,
+    pub events: &'a dyn EventSink,
+    pub cancel: &'a CancelFlag,
 }
 
 /// Values and how they came about, by the names of their metrics.
@@ -52,6 +55,10 @@ impl Measuring<'_> {
         Ok(measured)
     }
 
+    fn work<'m>(&'m self, metric: &'m Metric) -> Work<'m> {
+        Work { name: &metric.name, events: self.events, cancel: self.cancel }
+    }
+
     fn measure(&self, metric: &Metric, values: &mut Values) -> Result<()> {
         match &metric.kind {
             MetricKind::Accuracy => self.losses(metric, values),
@@ -74,7 +81,7 @@ impl Measuring<'_> {
         ignored.dedup();
         for label in ignored {
             let dataset = without_label(&dataset, label);
-            let found = losses(&*(self.subject)()?, &dataset, &metric.name, self.work)?;
+            let found = losses(&*(self.subject)()?, &dataset, self.work(metric))?;
             values.detail.samples = found.samples;
             values.detail.tokens = found.tokens;
             values.detail.loss = Some(found.mean());
@@ -97,7 +104,7 @@ impl Measuring<'_> {
         if measures().any(of_batches) {
             let batch = dataset.clone().unwrap_or_else(|| Rc::new(prompts(metric.batch_size)));
             let repetition = repetition(&metric.timing);
-            let found = latency(&subject, &batch, metric.batch_size, repetition, &metric.name, self.work)?;
+            let found = latency(&subject, &batch, metric.batch_size, repetition, self.work(metric))?;
             values.set(|measure| statistic(&found, measure));
         }
         if !measures().all(of_batches) {
@@ -108,7 +115,7 @@ impl Measuring<'_> {
                 new_tokens: ANSWER,
                 repeat: metric.timing.repeats,
             };
-            let found = speed(&subject, workload, self.work)?;
+            let found = speed(&subject, workload, self.work(metric))?;
             values.set(|measure| of_tokens(&found, measure));
         }
         values.detail.samples = metric.timing.repeats as u64;
@@ -122,11 +129,11 @@ impl Measuring<'_> {
         match dataset {
             Some(dataset) => {
                 let once = Repetition { warm_up: 0, repeat: 1, sleep: Duration::ZERO };
-                latency(&subject, &dataset, metric.batch_size, once, &metric.name, self.work)?;
+                latency(&subject, &dataset, metric.batch_size, once, self.work(metric))?;
             }
             None => {
                 let workload = Workload { prompt_tokens: PROMPT, new_tokens: ANSWER, repeat: 1 };
-                speed(&subject, workload, self.work)?;
+                speed(&subject, workload, self.work(metric))?;
             }
         }
         values.detail.memory = Some(peak.source());
@@ -138,7 +145,7 @@ impl Measuring<'_> {
         let Some(MetricData::Rows(data)) = &metric.data else { return Ok(()) };
         let questions = questions(data, columns)?;
         let found =
-            multiple_choice(&*(self.subject)()?, &questions, SpecialTokens::Added, &metric.name, self.work)?;
+            multiple_choice(&*(self.subject)()?, &questions, SpecialTokens::Added, self.work(metric))?;
         (values.detail.samples, values.detail.tokens) = (found.questions, found.tokens);
         values.set(|measure| match measure {
             Measure::ChoiceAccuracy => Some(Number::Real(found.acc())),
@@ -152,14 +159,8 @@ impl Measuring<'_> {
         let Some(MetricData::Rows(data)) = &metric.data else { return Ok(()) };
         let exercises = exercises(data, columns)?;
         let case = if columns.ignore_case { LetterCase::Ignored } else { LetterCase::Counts };
-        let found = exact_match(
-            &*(self.subject)()?,
-            &exercises,
-            columns.max_new_tokens,
-            case,
-            &metric.name,
-            self.work,
-        )?;
+        let found =
+            exact_match(&*(self.subject)()?, &exercises, columns.max_new_tokens, case, self.work(metric))?;
         (values.detail.samples, values.detail.tokens) = (found.exercises, found.tokens);
         values.set(|_| Some(Number::Real(found.exact_match())));
         Ok(())
@@ -190,11 +191,8 @@ impl Values<'_> {
 
 /// Prompts where a metric of times has no data.
 fn prompts(batch_size: usize) -> Dataset {
-    let sample = olive_data::Sample {
-        input_ids: vec![1; PROMPT],
-        labels: vec![olive_data::IGNORED; PROMPT],
-        ..olive_data::Sample::default()
-    };
+    let (input_ids, labels) = (vec![1; PROMPT], vec![1; PROMPT]);
+    let sample = olive_data::Sample { input_ids, labels, ..olive_data::Sample::default() };
     Dataset { samples: vec![sample; batch_size], rows: batch_size }
 }
 

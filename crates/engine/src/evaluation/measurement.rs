@@ -12,7 +12,7 @@ use olive_core::device::Device;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_core::{Result, error::IoContext, file};
-use olive_evaluate::{Machine, Metrics, MetricsDetail, Opening, Subject, Versions, Work};
+use olive_evaluate::{Machine, Metrics, MetricsDetail, Opening, Subject, Versions};
 use olive_model::ModelFolder;
 use olive_runtime::ActiveAdapter;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ impl Evaluation<'_> {
             let opened = Rc::new(self.open(model, artefacts)?);
             Ok(Rc::clone(subject.get_or_init(|| opened)))
         };
-        let measuring = Measuring { handle: model, subject: &open, samples, work: Work { events, cancel } };
+        let measuring = Measuring { handle: model, subject: &open, samples, events, cancel };
         let measured = measuring.all(evaluator.measures.metrics())?;
         let detail = MetricsDetail {
             metrics: measured.details,

@@ -76,7 +76,7 @@ impl<'a> Samples<'a> {
 /// Token ids that mean nothing.
 fn dummy(input: &DummyInput, batch_size: usize) -> Dataset {
     let ids = vec![1; input.seq_len];
-    let labels = vec![IGNORED; input.seq_len];
+    let labels = vec![1; input.seq_len];
     let sample = Sample { input_ids: ids, labels, attention_mask: None, documents: None };
     Dataset { samples: vec![sample; batch_size], rows: batch_size }
 }
