@@ -26,6 +26,7 @@ const CRATES: [&str; 15] = [
     "azureml",
     "azureml-fake",
     "engine",
+    "report",
     "systems",
 ];
 
