@@ -18,6 +18,7 @@ mod hostile_folders;
 mod job;
 mod memory;
 mod output_folder;
+mod report;
 mod run;
 mod run_record;
 mod sandbox;

@@ -1,6 +1,6 @@
 //! A run as its record has it.
 
-use olive_core::Result;
+use olive_core::{Result, file};
 use olive_engine::record::{Metric, PlanDocument, RunRecord};
 use olive_engine::{EvaluationOutcome, StepOutcome, WorkflowOutcome};
 use serde_json::Value;
@@ -39,8 +39,21 @@ impl Run {
             }
         }
         let (plan, outcome) = (record.plan().ok(), record.outcome().ok());
-        let metrics = record.metrics().unwrap_or_default();
-        Run { record, plan, outcome, metrics, warnings, name }
+        let heard = record.metrics().unwrap_or_default();
+        let mut run = Run { record, plan, outcome, metrics: Vec::new(), warnings, name };
+        // What a training kept is whole, also where this run did the rest of it, or nothing.
+        let kept: Vec<(String, Vec<Metric>)> = run
+            .steps()
+            .map(|step| (step.pass.clone(), kept(step)))
+            .filter(|(_, kept)| !kept.is_empty())
+            .collect();
+        let is_kept = |metric: &Metric| {
+            let (Metric::Train { pass, .. } | Metric::Eval { pass, .. }) = metric;
+            kept.iter().any(|(name, _)| name == pass)
+        };
+        run.metrics = heard.into_iter().filter(|metric| !is_kept(metric)).collect();
+        run.metrics.extend(kept.into_iter().flat_map(|(_, metrics)| metrics));
+        run
     }
 
     /// The steps that are done, of all flows.
@@ -69,6 +82,41 @@ impl Run {
         }
         options
     }
+}
+
+/// What the training of a step left in its artefact, if it is one.
+fn kept(step: &StepOutcome) -> Vec<Metric> {
+    let text = file::read(&step.path.join("metrics.jsonl")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let rows = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let metric = |row: Value| {
+        let number = |name: &str| row[name].as_f64().unwrap_or(f64::NAN);
+        let whole = |name: &str| usize::try_from(row[name].as_u64()?).ok();
+        let (time, pass, loss) = (0.0, step.pass.clone(), number("loss"));
+        Some(match row["kind"].as_str()? {
+            "train" => Metric::Train {
+                time,
+                pass,
+                loss,
+                step: whole("step")?,
+                total_steps: 0,
+                epoch: number("epoch"),
+                learning_rate: number("learning_rate"),
+                grad_norm: number("grad_norm"),
+                tokens_per_second: number("tokens") / number("seconds"),
+            },
+            "eval" => Metric::Eval {
+                time,
+                pass,
+                loss,
+                step: whole("step")?,
+                tokens: whole("tokens")?,
+                seconds: number("seconds"),
+            },
+            _ => return None,
+        })
+    };
+    rows.filter_map(metric).collect()
 }
 
 fn flatten(name: &str, value: &Value, into: &mut Vec<(String, Value)>) {
