@@ -1,7 +1,7 @@
 //! `search_strategy`, and whether the rest of the configuration goes with it.
 
 use super::passes::PassEntries;
-use super::sets::{Sets, is_on};
+use super::sets::{Sets, is_off};
 use crate::evaluators::Evaluator;
 use crate::fields::{Fields, GivenOption};
 use crate::findings::Findings;
@@ -29,14 +29,12 @@ pub(super) fn read<P: ?Sized>(
     findings: &mut Findings,
 ) -> Option<Search> {
     let found = root.found("search_strategy")?;
-    match &found.node.value {
-        NodeValue::Bool(_) | NodeValue::Object(_) => {}
-        _ => {
-            let message = format!("expected true, false or an object, found {}", found.node.describe());
-            findings.error(found.node.at, &found.path, message, None);
-        }
+    if is_off(found.node) {
+        return None;
     }
-    if !is_on(found.node) {
+    if !matches!(found.node.value, NodeValue::Bool(_) | NodeValue::Object(_)) {
+        let message = format!("expected true, false or an object, found {}", found.node.describe());
+        findings.error(found.node.at, &found.path, message, None);
         return None;
     }
     let (strategy, values) = strategy(found, model_era, findings)?;

@@ -29,8 +29,8 @@ pub(crate) fn take<P: ?Sized>(
 ) -> Option<Sets> {
     // What is wrong around the passes is said when the tree is read.
     let mut unsaid = Findings::default();
-    let strategy = Fields::open(root, "", &ROOT, &mut unsaid).node("search_strategy").map(is_on);
-    if strategy != Some(true) {
+    let strategy = Fields::open(root, "", &ROOT, &mut unsaid).node("search_strategy");
+    if strategy.is_none_or(is_off) {
         return None;
     }
     let mut sets = Sets::default();
@@ -54,10 +54,10 @@ pub(crate) fn take<P: ?Sized>(
 }
 
 /// False, null and {} turn the search off.
-pub(super) fn is_on(strategy: &Node) -> bool {
+pub(super) fn is_off(strategy: &Node) -> bool {
     match &strategy.value {
-        NodeValue::Bool(on) => *on,
-        NodeValue::Object(entries) => !entries.is_empty(),
+        NodeValue::Null | NodeValue::Bool(false) => true,
+        NodeValue::Object(entries) => entries.is_empty(),
         _ => false,
     }
 }
