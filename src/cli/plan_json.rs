@@ -1,6 +1,6 @@
 //! What a configuration comes to, for programs; `docs/runs.md` lists the fields.
 
-use olive_config::{Era, Origin, ResolvedOption};
+use olive_config::{Era, Evaluator, Origin, ResolvedOption};
 use olive_engine::{Plan, Prospects, RunConfig, Step, StepState};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -20,9 +20,17 @@ pub(crate) fn document(config: &RunConfig, plan: &Plan, prospects: &Prospects) -
         "cache_dir": path(&config.engine.cache_dir),
         "output_dir": path(&config.engine.output_dir),
         "memory_available": prospects.available.memory,
+        "evaluator": config.engine.evaluator.as_deref().map(evaluator),
         "flows": flows,
         "jobs": jobs,
     })
+}
+
+/// Its name, and those of its values.
+fn evaluator(evaluator: &Evaluator) -> Value {
+    let metrics = evaluator.measures.metrics().iter();
+    let names = metrics.flat_map(|metric| metric.sub_types.iter().map(|value| metric.key(value)));
+    json!({"name": evaluator.name, "values": names.collect::<Vec<_>>()})
 }
 
 fn job((flow, steps): (usize, &[Step])) -> Value {
@@ -47,6 +55,7 @@ fn step(step: &Step, state: &StepState) -> Value {
         "reason": null,
         "memory": null,
         "data": data(step),
+        "evaluator": step.config.evaluator.as_deref().map(evaluator),
         "options": step.config.resolved.iter().map(option).collect::<Vec<_>>(),
     });
     match state {

@@ -2,8 +2,8 @@
 
 use crate::report::wrap;
 use olive_config::{
-    AzureMlResource, DataConfig, DataFiles, Era, InputModel, Origin, ResolvedOption, ResourcePath, System,
-    SystemKind,
+    AzureMlResource, DataConfig, DataFiles, Era, Evaluator, InputModel, Origin, ResolvedOption, ResourcePath,
+    System, SystemKind,
 };
 use olive_core::shown;
 use olive_engine::passes::{DataPurpose, PassConfig};
@@ -36,6 +36,10 @@ pub(crate) fn render(
     if !jobs.is_empty() {
         lines.push(field("jobs", &format!("{}: {}", jobs.len(), jobs.join("; "))));
     }
+    if let Some(evaluator) = &config.engine.evaluator {
+        let models = if config.engine.evaluate_input_model { "input model and result" } else { "result" };
+        lines.push(field("measure", &format!("{models}, {}", measured(evaluator))));
+    }
     lines.push(field("cache", &shown(&config.engine.cache_dir).to_string()));
     lines.push(field("output", &shown(&config.engine.output_dir).to_string()));
     let several = config.flows.len() > 1;
@@ -55,6 +59,7 @@ pub(crate) fn render(
                 Some(host) if !jobs.is_empty() => lines.push(field("host", &self::host(host))),
                 _ => lines.extend(pass.host.as_ref().map(|host| field("host", &system(config, Some(host))))),
             }
+            lines.extend(pass.evaluator.as_ref().map(|evaluator| field("measure", &measured(evaluator))));
             let used = pass.pass.data();
             for used in used.iter().filter(|used| used.purpose == DataPurpose::Training) {
                 lines.push(field("data", &data(used.config)));
@@ -67,6 +72,13 @@ pub(crate) fn render(
         None => line.clone(),
     });
     fitted.collect::<Vec<_>>().join("\n")
+}
+
+/// An evaluator with its values.
+fn measured(evaluator: &Evaluator) -> String {
+    let metrics = evaluator.measures.metrics().iter();
+    let names = metrics.flat_map(|metric| metric.sub_types.iter().map(|value| metric.key(value)));
+    format!("by `{}`: {}", evaluator.name, names.collect::<Vec<_>>().join(", "))
 }
 
 fn field(name: &str, value: &str) -> String {

@@ -185,6 +185,23 @@ fn goals_are_told_and_decide_where_that_is_asked_for() {
 }
 
 #[test]
+fn the_plan_says_what_will_be_measured() {
+    let mut project = Project::new(&["builder"], &json!({"e": evaluator(4)}));
+    project.config["engine"]["evaluator"] = "e".into();
+    project.config["passes"]["builder"]["evaluator"] = "e".into();
+    let validate = |more: &[&str]| {
+        text(&olive().arg("validate").arg(project.file()).args(more).output().unwrap().stdout)
+    };
+    let plan = validate(&[]);
+    let values = "by `e`: ppl-perplexity, ppl-loss, size-bytes";
+    assert!(plan.contains(&format!("measure input model and result, {values}")), "{plan}");
+    assert!(plan.contains(&format!("measure {values}")), "{plan}");
+    let plan: Value = serde_json::from_str(&validate(&["--json"])).unwrap();
+    assert_eq!(plan["evaluator"]["name"], "e");
+    assert_eq!(plan["flows"][0]["steps"][0]["evaluator"]["values"][0], "ppl-perplexity");
+}
+
+#[test]
 fn tasks_of_other_programs_do_not_stop_a_run() {
     let mut project = Project::new(
         &["builder"],

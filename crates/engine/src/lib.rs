@@ -3,6 +3,7 @@
 pub mod cache;
 mod environment;
 pub mod error;
+mod evaluated;
 mod evaluation;
 pub mod executor;
 mod flow_input;
@@ -22,7 +23,8 @@ mod workflow;
 
 pub use environment::Environment;
 pub use error::EngineError;
-pub use evaluation::{EvaluatedModel, EvaluationOutcome, GoalOutcome, evaluate_models};
+pub use evaluated::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
+pub use evaluation::evaluate_models;
 pub use flow_input::FlowInput;
 pub use host::Host;
 pub use outcome::{FlowOutcome, OutputState, StepOutcome, WorkflowOutcome};

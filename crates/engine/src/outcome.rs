@@ -1,6 +1,6 @@
 //! What became of a workflow, for reports and for the next program.
 
-use crate::evaluation::EvaluationOutcome;
+use crate::evaluated::EvaluationOutcome;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 

@@ -6,7 +6,8 @@ use super::{
     output,
 };
 use crate::cache::{CacheError, KeyHasher, Store};
-use crate::evaluation::{EvaluationOutcome, FlowEvaluation, documents};
+use crate::evaluated::EvaluationOutcome;
+use crate::evaluation::{FlowEvaluation, documents};
 use crate::executor::{Execution, Executor, Executors, LocalExecutor};
 use crate::output::{Destination, Documents, HistoryFile, Publication};
 use crate::passes::RunConfig;

@@ -7,13 +7,12 @@
 mod measure;
 mod measurement;
 mod models;
-mod outcome;
 mod samples;
 
 pub use models::evaluate_models;
-pub use outcome::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
 
 use crate::cache::Store;
+use crate::evaluated::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
 use crate::output::Document;
 use crate::passes::RunConfig;
 use crate::plan::{Flow, StepKey};

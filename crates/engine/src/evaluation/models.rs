@@ -3,9 +3,9 @@
 use super::measurement::Evaluation;
 use super::not_evaluated;
 use super::samples::{Samples, folder};
-use super::{EvaluatedModel, EvaluationOutcome};
 use crate::Environment;
 use crate::cache::{CacheError, KeyHasher, Store};
+use crate::evaluated::{EvaluatedModel, EvaluationOutcome};
 use olive_config::{Evaluator, MetricData};
 use olive_core::Result;
 use olive_core::content::ContentHashes;

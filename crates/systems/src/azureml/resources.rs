@@ -5,6 +5,7 @@ use super::connection::{http, named, repetition};
 use super::stoppable::Requests;
 use super::transfer::transfer;
 use crate::SystemError;
+use olive_azureml::cloud_metadata::with_described_cloud;
 use olive_azureml::download::{Contents, PathKind};
 use olive_azureml::http::Client;
 use olive_azureml::locate::Location;
@@ -78,7 +79,9 @@ impl Found {
         settings: &AzureMlSettings,
         stop: CancellationToken,
     ) -> olive_azureml::Result<Found> {
-        let client = http(resource.client.as_ref(), settings)?.with_cancel(stop);
+        let variables = with_described_cloud(&settings.variables, settings.plain_http).await?;
+        let settings = AzureMlSettings { variables, ..settings.clone() };
+        let client = http(resource.client.as_ref(), &settings)?.with_cancel(stop);
         let repetition = resource.client.as_ref().map(repetition).unwrap_or_default();
         let look = async || {
             let location = locate(&client, resource).await?;
