@@ -80,7 +80,8 @@ fn a_page_of_somebody_else_stays_and_none_is_written_without_artefacts() {
 #[test]
 fn a_run_that_fails_has_a_page_that_says_why() {
     let quickstart = Quickstart::new(1);
-    let output = quickstart.run(&["passes.lora.config.training_args.learning_rate=1e30"]).output().unwrap();
+    let output =
+        quickstart.run(&["passes.builder.config.extra_options.num_hidden_layers=99"]).output().unwrap();
     assert!(!output.status.success());
     let page = page(&quickstart);
     assert!(page.contains("failed") && page.contains("class=\"error\""), "{page}");

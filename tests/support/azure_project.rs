@@ -217,8 +217,14 @@ pub fn lasting(dir: &Path) -> BTreeMap<String, blake3::Hash> {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.strip_prefix(dir).unwrap().to_string_lossy().into_owned();
-            let of_the_run =
-                ["run_history.json", "metrics.jsonl", "adapter_config.json", ".olive", "events.out"];
+            let of_the_run = [
+                "run_history.json",
+                "report.html",
+                "metrics.jsonl",
+                "adapter_config.json",
+                ".olive",
+                "events.out",
+            ];
             if of_the_run.iter().any(|part| name.contains(part)) {
                 continue;
             }
