@@ -1,14 +1,17 @@
 //! Lets the linker fold functions that are the same, which makes the program 2 % smaller. Only Rust's own linker, which it
-//! uses on this target, is known to do it.
+//! uses on this target unless another one is named, is known to do it: zig's, of portable builds, refuses.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let target = variable("TARGET");
-    if target == "x86_64-unknown-linux-gnu" && variable("PROFILE") == "release" && has_own_linker(&target) {
+    let is_named = std::env::var_os("RUSTC_LINKER").is_some();
+    let folds = target == "x86_64-unknown-linux-gnu" && !is_named && has_own_linker(&target);
+    if folds && variable("PROFILE") == "release" {
         println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
     }
 }
