@@ -28,9 +28,7 @@ pub(crate) fn document(config: &RunConfig, plan: &Plan, prospects: &Prospects) -
 
 /// Its name, and those of its values.
 fn evaluator(evaluator: &Evaluator) -> Value {
-    let metrics = evaluator.measures.metrics().iter();
-    let names = metrics.flat_map(|metric| metric.sub_types.iter().map(|value| metric.key(value)));
-    json!({"name": evaluator.name, "values": names.collect::<Vec<_>>()})
+    json!({"name": evaluator.name, "values": evaluator.keys().collect::<Vec<_>>()})
 }
 
 fn job((flow, steps): (usize, &[Step])) -> Value {

@@ -76,9 +76,7 @@ pub(crate) fn render(
 
 /// An evaluator with its values.
 fn measured(evaluator: &Evaluator) -> String {
-    let metrics = evaluator.measures.metrics().iter();
-    let names = metrics.flat_map(|metric| metric.sub_types.iter().map(|value| metric.key(value)));
-    format!("by `{}`: {}", evaluator.name, names.collect::<Vec<_>>().join(", "))
+    format!("by `{}`: {}", evaluator.name, evaluator.keys().collect::<Vec<_>>().join(", "))
 }
 
 fn field(name: &str, value: &str) -> String {

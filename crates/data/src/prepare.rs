@@ -31,7 +31,14 @@ pub fn prepare(
     cancel: &CancelFlag,
 ) -> Result<Dataset> {
     check(&config.pre_process)?;
-    let rows = load_rows(&config.load).map_err(|error| match error.downcast_ref() {
+    let rows = rows_of(config)?;
+    cancel.check()?;
+    prepare_rows(&rows, &config.pre_process, model, events, cancel)
+}
+
+/// The rows of `config`, which errors name.
+pub(crate) fn rows_of(config: &DataConfig) -> Result<Rows> {
+    load_rows(&config.load).map_err(|error| match error.downcast_ref() {
         Some(DataError::Remote { kind, description, .. }) => DataError::Remote {
             name: Some(config.name.clone()),
             kind: kind.clone(),
@@ -42,9 +49,7 @@ pub fn prepare(
             DataError::InAzureMl { name: Some(config.name.clone()), place, address: address.clone() }.into()
         }
         _ => error,
-    })?;
-    cancel.check()?;
-    prepare_rows(&rows, &config.pre_process, model, events, cancel)
+    })
 }
 
 /// Checks the options, before anything is read.

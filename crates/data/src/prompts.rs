@@ -1,8 +1,9 @@
 //! Rows as prompts with right answers: questions with choices, and texts to be continued.
 
 use crate::error::{DataError, Location};
+use crate::prepare::rows_of;
 use crate::python_text;
-use crate::rows::{Rows, load_rows};
+use crate::rows::Rows;
 use crate::template::Template;
 use crate::value::Value;
 use olive_config::canonical::{DataConfig, Generation, MultipleChoice, RowPrompt};
@@ -29,7 +30,7 @@ pub struct AnswerRow {
 /// # Errors
 /// What is wrong with a file or a row.
 pub fn choice_rows(config: &DataConfig, columns: &MultipleChoice) -> Result<Vec<ChoiceRow>> {
-    let rows = some_rows(config)?;
+    let rows = rows_of(config)?;
     let prompts = Prompts::new(&rows, &columns.question_col, &columns.row)?;
     let choices = rows.require(&columns.choices_col, "the metric `multiple_choice`")?;
     let answer = rows.require(&columns.row.answer_col, "the metric `multiple_choice`")?;
@@ -62,7 +63,7 @@ pub fn choice_rows(config: &DataConfig, columns: &MultipleChoice) -> Result<Vec<
 /// # Errors
 /// What is wrong with a file or a row.
 pub fn answer_rows(config: &DataConfig, columns: &Generation) -> Result<Vec<AnswerRow>> {
-    let rows = some_rows(config)?;
+    let rows = rows_of(config)?;
     let prompts = Prompts::new(&rows, &columns.prompt_col, &columns.row)?;
     let answer = rows.require(&columns.row.answer_col, "the metric `generation`")?;
     let row = |index: usize| {
@@ -70,14 +71,6 @@ pub fn answer_rows(config: &DataConfig, columns: &Generation) -> Result<Vec<Answ
         Ok(AnswerRow { prompt: prompts.of(index)?, answer })
     };
     (0..rows.wanted(config)).map(row).collect()
-}
-
-fn some_rows(config: &DataConfig) -> Result<Rows> {
-    let rows = load_rows(&config.load)?;
-    if rows.is_empty() {
-        return Err(DataError::NoRows { split: config.load.split.clone(), rows: 0 }.into());
-    }
-    Ok(rows)
 }
 
 impl Rows {

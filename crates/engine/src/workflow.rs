@@ -302,7 +302,10 @@ impl Workflow<'_> {
             contents,
             unchanged,
             flow,
-            input_key: &input_key(input, contents)?,
+            input_key: &match keys.first() {
+                Some(key) => key.input.clone(),
+                None => input_key(input, contents)?,
+            },
             keys,
             input,
             steps: &steps,

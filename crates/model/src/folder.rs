@@ -3,6 +3,7 @@
 use super::stored_file::read_json;
 use super::{Checkpoint, ModelError, prequantised, tokenizer};
 use olive_arch::Spec;
+use olive_core::handle::ModelHandle;
 use olive_core::{Result, error::IoContext, file};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,21 @@ impl ModelFolder {
             .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
         prequantised::refuse(dir, &config)?;
         Ok(ModelFolder::new(dir.to_owned(), config))
+    }
+
+    /// The folder of a model with its tokenizer.
+    ///
+    /// # Errors
+    /// As [`ModelFolder::open`].
+    pub fn of(model: &ModelHandle) -> Result<ModelFolder> {
+        match model {
+            ModelHandle::Hf { dir } => ModelFolder::open(dir),
+            ModelHandle::HfWithAdapter { base, adapter } => {
+                Ok(ModelFolder::open(base)?.with_adapter(adapter))
+            }
+            // Such a folder need not have a config.json.
+            ModelHandle::Onnx { dir } => Ok(ModelFolder::new(dir.clone(), Value::Null)),
+        }
     }
 
     /// The model under this adapter: the tokenizer and the chat template are the adapter's, where it brings its own.

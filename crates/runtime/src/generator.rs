@@ -86,12 +86,7 @@ impl Generator {
     /// # Errors
     /// Missing or damaged files.
     pub fn of(handle: &ModelHandle, model: Arc<LoadedModel>) -> Result<Generator> {
-        let folder = match handle {
-            ModelHandle::Hf { dir } => ModelFolder::open(dir)?,
-            ModelHandle::HfWithAdapter { base, adapter } => ModelFolder::open(base)?.with_adapter(adapter),
-            // Such a folder need not have a config.json.
-            ModelHandle::Onnx { dir } => ModelFolder::new(dir.clone(), Value::Null),
-        };
+        let folder = ModelFolder::of(handle)?;
         let Facts { stop, defaults } = match &*model {
             LoadedModel::Float(_) => Self::float(&folder)?,
             LoadedModel::Onnx(session) => Self::onnx(session),

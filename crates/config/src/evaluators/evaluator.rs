@@ -40,6 +40,12 @@ impl Measures {
 }
 
 impl Evaluator {
+    /// The keys of its results, in their order.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        let metrics = self.measures.metrics().iter();
+        metrics.flat_map(|metric| metric.sub_types.iter().map(|value| metric.key(value)))
+    }
+
     /// Whether some value is an objective of a search.
     pub fn ranks(&self) -> bool {
         let mut measured = self.measures.metrics().iter().flat_map(|metric| &metric.sub_types);

@@ -1,12 +1,11 @@
 //! The metrics of an evaluator, measured on one model.
 
-use super::samples::{Samples, exercises, ignored_label, questions, without_label};
+use super::samples::{Samples, exercises, ignored_label, meaningless, questions, without_label};
 use olive_config::{Generation, Measure, Metric, MetricData, MetricKind, MultipleChoice, Statistic, Timing};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
-use olive_data::Dataset;
 use olive_evaluate::{
     Latencies, LetterCase, MetricDetail, MetricValue, Metrics, Number, PeakMemory, Repetition, Speed,
     Subject, Work, exact_match, latency, losses, multiple_choice, size_on_disk, speed,
@@ -102,7 +101,7 @@ impl Measuring<'_> {
         let dataset = self.samples.dataset(metric)?;
         let of_batches = |measure| matches!(measure, Measure::Latency(_) | Measure::Throughput(_));
         if measures().any(of_batches) {
-            let batch = dataset.clone().unwrap_or_else(|| Rc::new(prompts(metric.batch_size)));
+            let batch = dataset.clone().unwrap_or_else(|| Rc::new(meaningless(PROMPT, metric.batch_size)));
             let repetition = repetition(&metric.timing);
             let found = latency(&subject, &batch, metric.batch_size, repetition, self.work(metric))?;
             values.set(|measure| statistic(&found, measure));
@@ -187,13 +186,6 @@ impl Values<'_> {
             self.into.insert(&self.metric.name, sub_type.measure.name(), value);
         }
     }
-}
-
-/// Prompts where a metric of times has no data.
-fn prompts(batch_size: usize) -> Dataset {
-    let (input_ids, labels) = (vec![1; PROMPT], vec![1; PROMPT]);
-    let sample = olive_data::Sample { input_ids, labels, ..olive_data::Sample::default() };
-    Dataset { samples: vec![sample; batch_size], rows: batch_size }
 }
 
 fn repetition(timing: &Timing) -> Repetition {

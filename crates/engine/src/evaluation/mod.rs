@@ -123,7 +123,7 @@ impl FlowEvaluation<'_> {
         let made = self.steps.iter().rev().zip(self.flow.steps.iter().rev());
         let made = made.filter(|(made, _)| made.elsewhere.is_none());
         let made = made.map(|(made, step)| self.input.handle().made_into(step.output, made.path.clone()));
-        let mut folders = models.chain(made).map(|model| samples::folder(&model));
+        let mut folders = models.chain(made).map(|model| ModelFolder::of(&model));
         folders.next().expect("a flow that was run has a model")
     }
 

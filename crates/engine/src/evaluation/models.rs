@@ -2,7 +2,7 @@
 
 use super::measurement::Evaluation;
 use super::not_evaluated;
-use super::samples::{Samples, folder};
+use super::samples::Samples;
 use crate::Environment;
 use crate::cache::{CacheError, KeyHasher, Store};
 use crate::evaluated::{EvaluatedModel, EvaluationOutcome};
@@ -11,6 +11,7 @@ use olive_core::Result;
 use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelHandle;
+use olive_model::ModelFolder;
 use std::path::Path;
 use std::time::Instant;
 
@@ -45,7 +46,7 @@ pub fn evaluate_models(
         let started = Instant::now();
         let mut hasher = KeyHasher::new(&contents);
         hasher.model(model)?;
-        let samples = Samples::new(folder(model)?, environment);
+        let samples = Samples::new(ModelFolder::of(model)?, environment);
         let (record, cached) = evaluation.record(evaluator, model, &hasher.finish(), &samples)?;
         done(EvaluationOutcome {
             model: EvaluatedModel::Named(name.clone()),

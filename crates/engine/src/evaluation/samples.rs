@@ -1,11 +1,10 @@
 //! The samples of metrics, made once for all models that are measured on them.
 
 use crate::Environment;
-use olive_config::{DataConfig, DummyInput, Generation, Measure, Metric, MetricData, MultipleChoice};
+use olive_config::{DataConfig, Generation, Measure, Metric, MetricData, MultipleChoice};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
-use olive_core::handle::ModelHandle;
 use olive_data::{Dataset, IGNORED, Sample, answer_rows, choice_rows, prepare};
 use olive_evaluate::{Exercise, Question};
 use olive_model::ModelFolder;
@@ -18,19 +17,6 @@ pub(super) struct Samples<'a> {
     events: &'a dyn EventSink,
     cancel: &'a CancelFlag,
     made: RefCell<Vec<(DataConfig, Rc<Dataset>)>>,
-}
-
-/// The folder with the tokenizer of a model.
-///
-/// # Errors
-/// As [`ModelFolder::open`].
-pub(super) fn folder(model: &ModelHandle) -> Result<ModelFolder> {
-    match model {
-        ModelHandle::Hf { dir } => ModelFolder::open(dir),
-        ModelHandle::HfWithAdapter { base, adapter } => Ok(ModelFolder::open(base)?.with_adapter(adapter)),
-        // Such a folder need not have a config.json.
-        ModelHandle::Onnx { dir } => Ok(ModelFolder::new(dir.clone(), serde_json::Value::Null)),
-    }
 }
 
 /// What stands between a question and a choice, as in lm-eval.
@@ -59,7 +45,9 @@ impl<'a> Samples<'a> {
         match &metric.data {
             None => Ok(None),
             Some(MetricData::Rows(data)) => self.rows(data).map(Some),
-            Some(MetricData::Dummy(input)) => Ok(Some(Rc::new(dummy(input, metric.batch_size)))),
+            Some(MetricData::Dummy(input)) => {
+                Ok(Some(Rc::new(meaningless(input.seq_len, metric.batch_size))))
+            }
         }
     }
 
@@ -73,11 +61,10 @@ impl<'a> Samples<'a> {
     }
 }
 
-/// Token ids that mean nothing.
-fn dummy(input: &DummyInput, batch_size: usize) -> Dataset {
-    let ids = vec![1; input.seq_len];
-    let labels = vec![1; input.seq_len];
-    let sample = Sample { input_ids: ids, labels, attention_mask: None, documents: None };
+/// Samples of so many token ids that mean nothing.
+pub(super) fn meaningless(tokens: usize, batch_size: usize) -> Dataset {
+    let (input_ids, labels) = (vec![1; tokens], vec![1; tokens]);
+    let sample = Sample { input_ids, labels, ..Sample::default() };
     Dataset { samples: vec![sample; batch_size], rows: batch_size }
 }
 
