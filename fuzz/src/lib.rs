@@ -71,7 +71,7 @@ pub fn configuration(data: &[u8]) {
     if let Ok(config) = RunConfig::load(&path, &LoadOptions::default(), &REGISTRY)
         && let Ok(plan) = Plan::new(&config)
     {
-        let _ = plan.check();
+        let _ = plan.check(olive_engine::Host::is_here);
     }
 }
 
