@@ -1,6 +1,7 @@
 //! What was measured of the models of a run, for people.
 
 use super::table::align;
+use crate::report::number::real;
 use olive_engine::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
 use olive_evaluate::Number;
 
@@ -66,28 +67,9 @@ fn line(evaluation: &EvaluationOutcome, goal: &GoalOutcome) -> String {
     }
 }
 
-fn number(number: Number) -> String {
+pub(crate) fn number(number: Number) -> String {
     match number {
         Number::Count(count) => count.to_string(),
         Number::Real(value) => real(value),
-    }
-}
-
-/// Six digits that tell something.
-fn real(value: f64) -> String {
-    let digits = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
-    let decimals = (5.0 - digits).clamp(0.0, 8.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_keep_six_digits() {
-        let texts = [2583.905029, 0.0123456789, 1e9, 0.0, -7.5, 99.9999999].map(real);
-        assert_eq!(texts, ["2583.91", "0.0123457", "1000000000", "0", "-7.5", "100"]);
     }
 }

@@ -25,6 +25,7 @@ mod run;
 mod run_job;
 mod sandbox;
 mod schema;
+mod search_table;
 mod session;
 mod table;
 mod validate;

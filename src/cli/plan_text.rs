@@ -3,22 +3,23 @@
 use crate::report::wrap;
 use olive_config::{
     AzureMlResource, DataConfig, DataFiles, Era, Evaluator, InputModel, Origin, ResolvedOption, ResourcePath,
-    System, SystemKind,
+    SearchedPass, System, SystemKind,
 };
 use olive_core::shown;
 use olive_engine::passes::{DataPurpose, PassConfig};
-use olive_engine::{Host, Plan, RunConfig, Step};
+use olive_engine::{Host, Plan, RunConfig, SearchSize, Step};
 use std::path::Path;
 
 /// Columns before the value of a field.
 const FIELD: usize = 10;
 
-/// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds, `columns` how
-/// wide the terminal is, if it is one.
+/// The plan of a configuration, for stdout. `states` says of every step of every flow what the cache holds, `sizes` how much
+/// there is to do in the search of each flow, `columns` how wide the terminal is, if it is one.
 pub(crate) fn render(
     config: &RunConfig,
     plan: &Plan,
     states: &[Vec<String>],
+    sizes: &[SearchSize],
     columns: Option<usize>,
 ) -> String {
     let options_in = |columns| {
@@ -35,6 +36,12 @@ pub(crate) fn render(
     let jobs: Vec<String> = plan.jobs().map(|(_, steps)| job(steps)).collect();
     if !jobs.is_empty() {
         lines.push(field("jobs", &format!("{}: {}", jobs.len(), jobs.join("; "))));
+    }
+    if let Some(search) = &config.search {
+        lines.push(field("search", &search.strategy.describe()));
+        lines.extend(sizes.iter().map(|size| field("", &size.to_string())));
+        let varied = search.passes.iter().flat_map(|pass| self::varied(pass));
+        lines.extend(varied.map(|varied| field("", &varied)));
     }
     if let Some(evaluator) = &config.engine.evaluator {
         let models = if config.engine.evaluate_input_model { "input model and result" } else { "result" };
@@ -72,6 +79,21 @@ pub(crate) fn render(
         None => line.clone(),
     });
     fitted.collect::<Vec<_>>().join("\n")
+}
+
+/// What a search varies in a pass: a line for every option.
+fn varied(pass: &SearchedPass) -> impl Iterator<Item = String> {
+    let several = pass.alternatives.len() > 1;
+    let alternatives = several.then(|| format!("{}: {} alternatives", pass.name, pass.alternatives.len()));
+    let options = pass.alternatives.iter().enumerate().flat_map(move |(number, alternative)| {
+        let options = alternative.options.iter().filter(|option| option.values.len() > 1);
+        options.map(move |option| {
+            let values: Vec<String> = option.values.iter().map(text).collect();
+            let number = if several { format!("[{number}]") } else { String::new() };
+            format!("{}{number}.{}: {}", pass.name, option.name, values.join(", "))
+        })
+    });
+    alternatives.into_iter().chain(options)
 }
 
 /// An evaluator with its values.

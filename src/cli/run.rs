@@ -4,7 +4,7 @@ use super::configuration_file::ConfigurationFile;
 use super::overwrite::Overwrite;
 use super::session::Session;
 use super::validate::{self, Strictness};
-use super::{Globals, LogFormat, environment, evaluation_table, output, report, table};
+use super::{Globals, LogFormat, environment, evaluation_table, output, report, search_table, table};
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::{Fault, Result, shown};
@@ -104,6 +104,9 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
             {
                 output::result(&format!("\n{measured}\n"))?;
             }
+            for search in outcome.flows.iter().filter_map(|flow| flow.search.as_ref()) {
+                output::result(&format!("\n{}\n", search_table::render(search)))?;
+            }
             output::result(&format!("output: {}", shown(output_dir)))?;
             if !globals.quiet {
                 output::note(&format!("try it: olive chat {}", quoted(&output_dir.display().to_string())));
@@ -116,6 +119,10 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
             let evaluations: Vec<_> = outcome.flows.iter().flat_map(|flow| &flow.evaluations).collect();
             if !evaluations.is_empty() {
                 json["evaluations"] = serde_json::to_value(evaluations).expect("plain data");
+            }
+            let searches: Vec<_> = outcome.flows.iter().filter_map(|flow| flow.search.as_ref()).collect();
+            if !searches.is_empty() {
+                json["searches"] = serde_json::to_value(searches).expect("plain data");
             }
             output::result(&json.to_string())
         }

@@ -83,6 +83,7 @@ mod tests {
             output: OutputState::Written,
             steps,
             evaluations: Vec::new(),
+            search: None,
         };
         WorkflowOutcome { output_dir: dir.to_owned(), flows: vec![flow] }
     }

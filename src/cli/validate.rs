@@ -10,7 +10,7 @@ use olive_config::LoadOptions;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Error, Result};
 use olive_engine::passes::MemoryPolicy;
-use olive_engine::{Environment, Obstacle, Plan, Prospects, REGISTRY, RunConfig, prospects};
+use olive_engine::{Environment, Obstacle, Plan, Prospects, REGISTRY, RunConfig, prospects, search_size};
 
 #[derive(Args)]
 pub(crate) struct ValidateArgs {
@@ -76,7 +76,13 @@ pub(super) fn print_plan(
         events.emit(Event::Warning { message });
     }
     let columns = wrap::columns(std::io::stdout());
-    output::result(&plan_text::render(config, plan, &plan_state::describe(&prospects), columns))?;
+    let sizes = match strictness {
+        // For them, the data is tokenised.
+        Strictness::Strict => search_size(config, environment),
+        Strictness::Lenient => Vec::new(),
+    };
+    let states = plan_state::describe(&prospects);
+    output::result(&plan_text::render(config, plan, &states, &sizes, columns))?;
     errors.into_iter().next().map_or(Ok(()), Err)
 }
 

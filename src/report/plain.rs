@@ -37,6 +37,15 @@ pub(super) fn line(event: &Event) -> Option<String> {
             "  step {step}: eval loss {loss:.4} over {tokens} tokens ({})",
             number::duration(*seconds)
         ),
+        Event::PointStarted { index, total, point } => {
+            let total = total.map_or(String::new(), |total| format!(" of {total}"));
+            format!("point {index}{total}: {point}")
+        }
+        Event::PointFinished { error: Some(error), .. } => format!("  no result: {error}"),
+        Event::PointFinished { metrics, seconds, .. } => {
+            let values = metrics.iter().map(|(name, value)| format!("{name} {}", number::real(*value)));
+            format!("  {} ({})", values.collect::<Vec<_>>().join(", "), number::duration(*seconds))
+        }
         Event::Info { message } => format!("  {message}"),
         Event::Warning { message } => format!("warning: {message}"),
         Event::Log { level, target, message } => format!("  {level} {target}: {message}"),

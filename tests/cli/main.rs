@@ -23,6 +23,7 @@ mod run;
 mod run_record;
 mod sandbox;
 mod search;
+mod search_run;
 mod secrets;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,6 +1,5 @@
 //! `search_strategy`: what is tried, in which order, and what a point is.
 
-use crate::support::binary::olive;
 use olive_config::{ExecutionOrder, LoadOptions, Sampler, Search, SearchStrategy, Targets};
 use olive_engine::passes::LoraOptions;
 use olive_engine::{REGISTRY, RunConfig};
@@ -199,6 +198,11 @@ fn what_does_not_go_together_is_told() {
             json!({"include_pass_params": false}),
             "several values for `r` of `lora`, `int4_block_size` of `builder`",
         ),
+        (
+            "/search_strategy",
+            json!({"execution_order": "pass-by-pass", "sampler": "halving"}),
+            "`halving` compares the trainings of all points",
+        ),
         ("/search_strategy", json!("joint"), "expected true, false or an object"),
         ("/passes/lora/r", json!(["two"]), "passes.lora.r[0]: expected a whole number"),
         ("/passes/lora/r", json!([]), "there is no value to try"),
@@ -243,17 +247,4 @@ fn without_a_search_a_list_is_no_number() {
     let told = read(&config).expect_err("an error");
     assert!(!told.contains("passes.lora.r"), "{told}");
     assert!(told.contains("passes.builder.int4_block_size: expected one of"), "{told}");
-}
-
-#[test]
-fn a_search_is_not_run_silently_as_something_else() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("c.json"), configuration().to_string()).expect("written");
-    std::fs::write(folder.path().join("rows.jsonl"), "{\"text\": \"a\"}\n").expect("written");
-    for verb in [&["run", "--config", "c.json"][..], &["validate", "c.json"]] {
-        let output = olive().current_dir(folder.path()).args(verb).output().expect("the program runs");
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{told}");
-        assert!(told.contains("searches are not run yet"), "{told}");
-    }
 }

@@ -21,6 +21,7 @@ pub fn run_pass(
         cancel,
         events,
         base: None,
+        pause_after: None,
         artefacts: None,
     };
     pass.run(input, out, &context)

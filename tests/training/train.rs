@@ -139,6 +139,7 @@ fn run_fit(folder: &ModelFolder, dir: &Path, sink: &Recorder, save_every: Durati
         metrics_dir: dir,
         saver: None,
         save_every,
+        pause_after: None,
         events: sink,
         cancel: &sink.cancel,
     };
@@ -223,6 +224,7 @@ fn a_last_step_that_diverges_is_noticed_after_an_interruption() -> Result<()> {
             metrics_dir: dir.path(),
             saver: None,
             save_every: Duration::from_secs(3600),
+            pause_after: None,
             events: &sink,
             cancel: &sink.cancel,
         };

@@ -6,6 +6,7 @@ use crate::findings::Findings;
 use crate::node::Node;
 use crate::read::registry::{ConfiguredPass, Registry};
 use crate::run_config::RunConfig;
+use crate::search::{PassChoice, Search};
 use crate::{json, overrides, read, yaml};
 use olive_core::error::IoContext;
 use std::path::Path;
@@ -66,6 +67,20 @@ impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
         // message has a place.
         let text = format!("{value:#}");
         RunConfig::of_tree(|findings| json::parse(&text, findings), name, options, registry)
+    }
+
+    /// The configuration of a point of the search: `choices` for some of its passes, the first values for the others.
+    ///
+    /// # Errors
+    /// As [`RunConfig::from_value`]: values that do not go together.
+    pub fn at_point(
+        &self,
+        search: &Search,
+        choices: &[PassChoice],
+        registry: &Registry<P>,
+    ) -> olive_core::Result<RunConfig<P>> {
+        let options = LoadOptions { local: self.local, ..LoadOptions::default() };
+        RunConfig::from_value(&search.document(&self.document, choices), &self.path, &options, registry)
     }
 
     fn of_tree(

@@ -22,6 +22,8 @@ pub struct RunConfig<P: ?Sized> {
     pub path: PathBuf,
     /// What the file says, with the overrides.
     pub document: serde_json::Value,
+    /// Whether every pass runs on this machine, whatever the file says.
+    pub local: bool,
     pub workflow_id: String,
     /// The workspace of what names no other; `None` if the file names none, or if that is left alone.
     pub azureml_client: Option<AzureMlClient>,

@@ -3,6 +3,7 @@
 use crate::secrets::hidden;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -79,6 +80,21 @@ pub enum Event {
         loss: f64,
         tokens: usize,
         seconds: f64,
+    },
+    /// A search tries a point: the `index`-th (from 1) of `total`, where that is known.
+    PointStarted {
+        index: usize,
+        total: Option<u64>,
+        /// The values in which points differ.
+        point: String,
+    },
+    /// A point was tried. `error` says why it gave no result.
+    PointFinished {
+        index: usize,
+        model_id: Option<String>,
+        error: Option<String>,
+        seconds: f64,
+        metrics: BTreeMap<String, f64>,
     },
     /// A `tracing` message of at least the chosen level.
     Log {

@@ -14,8 +14,14 @@ pub enum EngineError {
     Pass { pass: String, pass_type: &'static str, source: olive_core::Error },
     #[error("pass `{pass}` ({pass_type}) does not fit into memory")]
     Memory { pass: String, pass_type: &'static str, source: MemoryShortage },
-    #[error("`search_strategy` is on, and searches are not run yet")]
-    Search,
+    #[error("no point of the search gave a result: {}", fates(*.tried, *.failed, *.missed))]
+    NoCandidate { tried: usize, failed: usize, missed: usize },
+    #[error("the model of this point is on another machine, and is not measured there")]
+    NotMeasured,
+    #[error("the sampler `halving` compares trainings by rows that are held out, and `{pass}` has none")]
+    NothingHeldOut { pass: String },
+    #[error("the sampler `halving` stops trainings of this machine only, and `{pass}` is not one of them")]
+    HalvingElsewhere { pass: String },
     #[error("nothing here runs passes on {host}")]
     Host { host: String },
     #[error("`{option}` of the system `{system}` is `{}`, which is not there", shown(path))]
@@ -51,14 +57,27 @@ pub enum Absence {
     Name(String),
 }
 
+/// What became of the points of a search.
+fn fates(tried: usize, failed: usize, missed: usize) -> String {
+    format!("{failed} of {tried} failed, {missed} missed their goals")
+}
+
 impl olive_core::Fault for EngineError {
     fn hint(&self) -> Option<String> {
         match self {
             EngineError::Plan { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             EngineError::Check { source, .. } | EngineError::Pass { source, .. } => source.hint(),
             EngineError::Memory { source, .. } => source.hint(),
-            EngineError::Search => {
-                Some("turn it off with --set search_strategy=false, and give every option one value".into())
+            EngineError::NoCandidate { missed: 0, .. } => {
+                Some("the errors are in the lines above and in the run's record".into())
+            }
+            EngineError::NoCandidate { .. } => Some("lower the goals, or try other values".into()),
+            EngineError::NotMeasured => Some("run it on this machine with --local".into()),
+            EngineError::NothingHeldOut { pass } => {
+                Some(format!("give `eval_dataset_size` or `eval_data_config` in `passes.{pass}`"))
+            }
+            EngineError::HalvingElsewhere { .. } => {
+                Some("run every pass on this machine with --local, or take another sampler".into())
             }
             EngineError::Host { .. } => Some("run every pass on this machine with --local".into()),
             EngineError::HostFile { .. } => {
@@ -88,7 +107,8 @@ impl olive_core::Fault for EngineError {
         match self {
             EngineError::Plan { .. }
             | EngineError::Check { .. }
-            | EngineError::Search
+            | EngineError::NothingHeldOut { .. }
+            | EngineError::HalvingElsewhere { .. }
             | EngineError::Host { .. }
             | EngineError::HostFile { .. }
             | EngineError::InAzureMl { .. }
@@ -98,7 +118,7 @@ impl olive_core::Fault for EngineError {
             | EngineError::OverFile { .. }
             | EngineError::OutputLink { .. }
             | EngineError::OutputPlace { .. } => 2,
-            EngineError::Evaluation { .. } => 1,
+            EngineError::Evaluation { .. } | EngineError::NoCandidate { .. } | EngineError::NotMeasured => 1,
             EngineError::Pass { source, .. } => source.exit_code(),
             EngineError::Memory { source, .. } => source.exit_code(),
         }

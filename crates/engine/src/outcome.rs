@@ -1,6 +1,7 @@
 //! What became of a workflow, for reports and for the next program.
 
 use crate::evaluated::EvaluationOutcome;
+use crate::searched::SearchOutcome;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -31,6 +32,9 @@ pub struct FlowOutcome {
     /// What was measured, in the order of the models.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evaluations: Vec<EvaluationOutcome>,
+    /// The search that the result is the best of; its steps and evaluations are those of that point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub search: Option<SearchOutcome>,
 }
 
 /// What became of the folder of a flow's result.

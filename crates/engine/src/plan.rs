@@ -40,14 +40,11 @@ pub struct StepKey {
 }
 
 impl Plan {
-    /// Chains the passes of every flow of a configuration.
+    /// Chains the passes of every flow of a configuration: of one with a search, the passes of its first point.
     ///
     /// # Errors
-    /// A pass that cannot follow the one before it, or a search.
+    /// A pass that cannot follow the one before it.
     pub fn new(config: &RunConfig) -> Result<Plan> {
-        if config.search.is_some() {
-            return Err(EngineError::Search.into());
-        }
         let passes = |flow: &Vec<usize>| flow.iter().map(|&index| config.passes[index].clone()).collect();
         Plan::of(config, config.flows.iter().map(passes).collect())
     }

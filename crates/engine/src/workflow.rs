@@ -2,21 +2,20 @@
 
 use super::plan::{Flow, Step, StepKey};
 use super::{
-    EngineError, Environment, FlowInput, FlowOutcome, OutputState, Plan, WorkflowOutcome, input, memory,
-    output,
+    EngineError, Environment, FlowInput, FlowOutcome, OutputState, Plan, StepOutcome, WorkflowOutcome, output,
 };
-use crate::cache::{CacheError, KeyHasher, Store};
+use crate::cache::Store;
 use crate::evaluated::EvaluationOutcome;
 use crate::evaluation::{FlowEvaluation, documents};
-use crate::executor::{Execution, Executor, Executors, LocalExecutor};
-use crate::output::{Destination, Documents, HistoryFile, Publication};
+use crate::executor::{Executor, Executors, LocalExecutor};
+use crate::flow_runner::{FlowResult, FlowRunner, KeyedFlow};
+use crate::output::{Destination, Documents};
 use crate::passes::RunConfig;
-use crate::record::{self, JobNotes, PlanDocument, RunDocument, RunRecorder, RunState};
+use crate::record::{self, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::resources::Resources;
-use crate::stages::stages;
-use olive_config::InputModel;
+use crate::search::FlowSearch;
+use olive_config::{InputModel, Search};
 use olive_core::content::ContentHashes;
-use olive_core::device::Device;
 use olive_core::event::{self, Event, EventSink};
 use olive_core::handle::ModelHandle;
 use olive_core::{Result, shown};
@@ -64,22 +63,6 @@ struct Workflow<'a> {
     /// One for each flow.
     output_dirs: Vec<PathBuf>,
     recorder: Option<&'a RunRecorder>,
-}
-
-/// A flow that is about to run.
-struct FlowRun<'a> {
-    /// Its place in the plan.
-    number: usize,
-    keys: &'a [StepKey],
-    input: &'a FlowInput,
-    /// See [`Execution::input_here`].
-    input_here: &'a dyn Fn() -> Result<ModelHandle>,
-    /// See [`Execution::unchanged`].
-    unchanged: &'a dyn Fn() -> Result<()>,
-    contents: &'a ContentHashes,
-    device: &'a Device,
-    /// The name of the run's record.
-    record: Option<&'a str>,
 }
 
 impl Workflow<'_> {
@@ -134,24 +117,32 @@ impl Workflow<'_> {
         let elsewhere = environment.executors.iter().map(|executor| &**executor);
         let executors = Executors::new(elsewhere.chain([&local as &dyn Executor]).collect());
         let contents = ContentHashes::open(&self.config.engine.cache_dir);
-        let keys = self.keys(&input, &contents)?;
+        let runner = FlowRunner {
+            environment,
+            store: self.store,
+            device: &device,
+            contents: &contents,
+            executors: &executors,
+            input: &input,
+            input_here: &input_here,
+            output_dir: &self.config.engine.output_dir,
+            record,
+        };
+        let keys = self.keys(&runner)?;
         if let Some(recorder) = self.recorder {
             recorder.plan(&self.plan_document(Some(&keys)));
         }
-        for (flow, keys) in self.plan.flows.iter().zip(&keys) {
-            flow.check_input(input.here(), Some(keys), self.store)?;
+        let keyed: Vec<KeyedFlow> = std::iter::zip(&self.plan.flows, &keys)
+            .map(|(flow, keys)| KeyedFlow { config: self.config, flow, keys })
+            .collect();
+        if let Some(search) = &self.config.search {
+            return (0..keyed.len()).try_for_each(|number| self.search(search, number, &runner, outcome));
         }
-        for (flow, keys) in self.plan.flows.iter().zip(&keys) {
-            memory::check(flow, input.handle(), keys, self.store, environment)?;
-        }
-        let unchanged = || self.check_unchanged(&input, &contents, &keys);
-        for (number, keys) in keys.iter().enumerate() {
-            let (input_here, unchanged) = (&input_here, &unchanged);
-            let (input, contents, device) = (&input, &contents, &device);
-            let run = FlowRun { number, keys, input, input_here, unchanged, contents, device, record };
-            self.run_flow(&run, &executors, outcome)?;
-        }
-        Ok(())
+        keyed.iter().try_for_each(|keyed| runner.check(*keyed))?;
+        keyed
+            .iter()
+            .enumerate()
+            .try_for_each(|(number, keyed)| self.run_flow(number, *keyed, &runner, outcome))
     }
 
     /// Where the results of the flows go.
@@ -180,6 +171,7 @@ impl Workflow<'_> {
             output: OutputState::Pending,
             steps: Vec::new(),
             evaluations: Vec::new(),
+            search: None,
         };
         WorkflowOutcome {
             output_dir: self.config.engine.output_dir.clone(),
@@ -223,126 +215,84 @@ impl Workflow<'_> {
     }
 
     /// The keys of every flow's steps.
-    fn keys(&self, input: &FlowInput, contents: &ContentHashes) -> Result<Vec<Vec<StepKey>>> {
-        let keys = self.plan.flows.iter().map(|flow| flow.keys(input, self.environment.device, contents));
-        let keys = keys.collect::<Result<_>>()?;
-        if let Err(error) = contents.save() {
+    fn keys(&self, runner: &FlowRunner) -> Result<Vec<Vec<StepKey>>> {
+        let keys = self.plan.flows.iter().map(|flow| runner.keys(flow)).collect::<Result<_>>()?;
+        if let Err(error) = runner.contents.save() {
             // It only saves time; a cache that may be read but not written is a cache.
             tracing::debug!("content hashes are not remembered: {error}");
         }
         Ok(keys)
     }
 
-    /// Whether the model and the data are still what the keys were computed of: they may be replaced during a run, and
-    /// files may come or go.
-    fn check_unchanged(
-        &self,
-        input: &FlowInput,
-        contents: &ContentHashes,
-        keys: &[Vec<StepKey>],
-    ) -> Result<()> {
-        let changed = |path: PathBuf| Err(CacheError::InputChanged { path }.into());
-        if let Some(path) = contents.first_changed() {
-            return changed(path);
-        }
-        match self.keys(input, contents) {
-            Ok(now) if now == keys => Ok(()),
-            _ => changed(input.handle().dir().to_owned()),
+    /// Notes what became of a flow, at once: a later failure must not lose it.
+    fn note(&self, number: usize, outcome: &RefCell<WorkflowOutcome>, change: impl FnOnce(&mut FlowOutcome)) {
+        change(&mut outcome.borrow_mut().flows[number]);
+        if let Some(recorder) = self.recorder {
+            recorder.outcome(&outcome.borrow());
         }
     }
 
     /// Runs a flow and writes its result.
     fn run_flow(
         &self,
-        run: &FlowRun,
-        executors: &Executors,
+        number: usize,
+        keyed: KeyedFlow,
+        runner: &FlowRunner,
         outcome: &RefCell<WorkflowOutcome>,
     ) -> Result<()> {
-        let &FlowRun { number, keys, input, input_here, unchanged, contents, device, record } = run;
-        let change = |change: &dyn Fn(&mut FlowOutcome)| {
-            change(&mut outcome.borrow_mut().flows[number]);
-            if let Some(recorder) = self.recorder {
-                recorder.outcome(&outcome.borrow());
-            }
-        };
-        let (flow, dir) = (&self.plan.flows[number], self.output_dirs[number].as_path());
-        let name = input::hub_model(&self.config.input_model);
-        let execution = Execution {
-            config: self.config,
-            store: self.store,
-            cancel: &self.environment.cancel,
-            events: &*self.environment.events,
-            input_here,
-            unchanged,
-            on_step: &|step| change(&|flow| flow.steps.push(step.clone())),
-            jobs: record.map(|id| JobNotes::new(&self.config.engine.output_dir, id)),
-        };
-        let model = executors.run_flow(flow, keys, input, name.as_ref(), &execution)?;
+        let dir = self.output_dirs[number].as_path();
+        let on_step = |step: &StepOutcome| self.note(number, outcome, |flow| flow.steps.push(step.clone()));
+        let model = runner.run(keyed, None, &on_step)?;
         let steps = outcome.borrow().flows[number].steps.clone();
-        let publish = |documents: Documents| Publication {
-            output_dir: dir,
-            input: input.handle(),
-            name: name.as_ref(),
-            model: &model,
-            steps: &steps,
-            history: record.map_or(HistoryFile::Absent, |id| HistoryFile::Written {
-                record: record::runs_dir(&self.way_up(dir)).join(id),
-                stages: stages(&flow.steps, &steps, input.handle()),
-            }),
-            documents,
-            foreign: self.environment.foreign_files,
-            cancel: &self.environment.cancel,
-            events: &*self.environment.events,
-        };
-        let evaluation = FlowEvaluation {
-            config: self.config,
-            environment: self.environment,
-            device,
-            store: self.store,
-            contents,
-            unchanged,
-            flow,
-            input_key: &match keys.first() {
-                Some(key) => key.input.clone(),
-                None => input_key(input, contents)?,
-            },
-            keys,
-            input,
-            steps: &steps,
-        };
+        let result = FlowResult { model: &model, steps: &steps };
+        let evaluation = FlowEvaluation::new(runner, keyed, &steps)?;
+        let is_measured = evaluation.has_targets();
         let mut written = false;
-        if evaluation.has_targets() {
+        if is_measured {
             // The result is there before it is measured: what stops a measurement costs nothing else.
-            written = publish(Documents::AsTheyAre).write()?;
-            evaluation.run(|outcome| change(&|flow| flow.evaluations.push(outcome.clone())))?;
+            written = runner.publish(keyed, result, dir, Documents::AsTheyAre)?;
+            evaluation.run(|measured| self.note(number, outcome, |flow| flow.evaluations.push(measured)))?;
         }
         let evaluations: Vec<EvaluationOutcome> = outcome.borrow().flows[number].evaluations.clone();
         // Without a record, what lies beside a result is not kept either.
-        if record.is_some() || !evaluation.has_targets() {
-            written |= publish(Documents::Are(documents(&evaluations))).write()?;
+        if runner.record.is_some() || !is_measured {
+            written |= runner.publish(keyed, result, dir, Documents::Are(documents(&evaluations)))?;
         }
-        let (state, message) = if written {
-            (OutputState::Written, format!("wrote {}", shown(dir)))
-        } else {
-            (OutputState::UpToDate, format!("{} is up to date", shown(dir)))
-        };
-        change(&|flow| flow.output = state);
-        self.environment.events.emit(Event::Info { message });
+        self.close(number, outcome, written);
         Ok(())
     }
 
-    /// The way from a flow's folder to the output folder, which has the records.
-    fn way_up(&self, dir: &Path) -> PathBuf {
-        let below = dir.strip_prefix(&self.config.engine.output_dir).unwrap_or(Path::new(""));
-        below.components().map(|_| "..").collect()
+    /// Says what became of the folder of a flow's result.
+    fn close(&self, number: usize, outcome: &RefCell<WorkflowOutcome>, written: bool) {
+        let dir = shown(&self.output_dirs[number]);
+        let (state, message) = match written {
+            true => (OutputState::Written, format!("wrote {dir}")),
+            false => (OutputState::UpToDate, format!("{dir} is up to date")),
+        };
+        self.note(number, outcome, |flow| flow.output = state);
+        self.environment.events.emit(Event::Info { message });
     }
-}
 
-/// What the input model is known by in the cache.
-fn input_key(input: &FlowInput, contents: &ContentHashes) -> Result<String> {
-    let mut hasher = KeyHasher::new(contents);
-    input.feed(&mut hasher)?;
-    Ok(hasher.finish())
+    /// Searches the space of a flow's passes and writes the best results.
+    fn search(
+        &self,
+        search: &Search,
+        number: usize,
+        runner: &FlowRunner,
+        outcome: &RefCell<WorkflowOutcome>,
+    ) -> Result<()> {
+        let flow_search = FlowSearch {
+            config: self.config,
+            search,
+            number,
+            runner,
+            output_dir: &self.output_dirs[number],
+            note: &|change| self.note(number, outcome, change),
+        };
+        let written = flow_search.run()?;
+        self.close(number, outcome, written);
+        Ok(())
+    }
 }
 
 /// The input of a run: what `here` finds on this machine, unless jobs elsewhere fetch it.

@@ -40,7 +40,7 @@ pub(crate) fn lines(series: &[Series]) -> Option<PreEscaped<String>> {
     let points = || drawn.iter().flat_map(|series| &series.curve.points);
     let (x, y) = (range(points().map(|p| p.0))?, padded(range(points().map(|p| p.1))?));
     svg(|area| {
-        let mut chart = frame(area, x, y, "step")?;
+        let mut chart = frame(area, x, y, "step", "")?;
         for (index, series) in drawn.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             let line = LineSeries::new(series.curve.points.iter().copied(), colour.stroke_width(2));
@@ -64,6 +64,35 @@ pub(crate) fn lines(series: &[Series]) -> Option<PreEscaped<String>> {
     })
 }
 
+/// A point of a plane.
+pub(crate) struct Dot {
+    pub(crate) at: (f64, f64),
+    /// Drawn filled, and joined with the others of its kind.
+    pub(crate) is_marked: bool,
+}
+
+/// Points with the values of `x` and `y`; `None` where there are not two.
+pub(crate) fn plane(dots: &[Dot], x: &str, y: &str) -> Option<PreEscaped<String>> {
+    let finite = || dots.iter().filter(|dot| dot.at.0.is_finite() && dot.at.1.is_finite());
+    if finite().count() < 2 {
+        return None;
+    }
+    let (along, up) =
+        (padded(range(finite().map(|dot| dot.at.0))?), padded(range(finite().map(|dot| dot.at.1))?));
+    svg(|area| {
+        let mut chart = frame(area, along, up, x, y)?;
+        let colour = COLOURS[0];
+        let mut marked: Vec<(f64, f64)> = finite().filter(|dot| dot.is_marked).map(|dot| dot.at).collect();
+        marked.sort_by(|one, other| one.0.total_cmp(&other.0));
+        chart.draw_series(LineSeries::new(marked, colour.mix(0.4).stroke_width(1)))?;
+        chart.draw_series(finite().map(|dot| match dot.is_marked {
+            true => Circle::new(dot.at, 5, colour.filled()),
+            false => Circle::new(dot.at, 5, colour.stroke_width(1)),
+        }))?;
+        Ok(())
+    })
+}
+
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 type Chart<'a, 'b> = ChartContext<
     'a,
@@ -81,6 +110,7 @@ fn frame<'a, 'b>(
     x: (f64, f64),
     y: (f64, f64),
     along: &str,
+    up: &str,
 ) -> Result<Chart<'a, 'b>, Box<dyn std::error::Error>> {
     let mut chart = ChartBuilder::on(area)
         .margin(8)
@@ -91,6 +121,7 @@ fn frame<'a, 'b>(
     mesh.x_labels(6)
         .y_labels(5)
         .x_desc(along)
+        .y_desc(up)
         .axis_desc_style(ink(12))
         .label_style(ink(12).pos(Pos::new(HPos::Center, VPos::Top)))
         .x_label_formatter(&|value| real(*value))

@@ -10,6 +10,7 @@ mod curves;
 mod format;
 mod page;
 mod run;
+mod search;
 mod stages;
 
 pub use comparison::{Comparison, compare_page};

@@ -4,6 +4,7 @@ use crate::chart::{self, Mark, Series};
 use crate::curves::{Training, trainings};
 use crate::format::{duration, option, real, time};
 use crate::run::Run;
+use crate::search::searches;
 use crate::stages::Stages;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use olive_engine::record::RunState;
@@ -20,6 +21,7 @@ pub fn run_page(run: &Run) -> String {
     let body = html! {
         (head(run, &title))
         (stages(run))
+        (searches(run))
         @for training in trainings(&run.metrics) { (curves(&training)) }
         (warnings(run))
         (configuration(run))

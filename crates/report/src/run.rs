@@ -51,6 +51,8 @@ impl Run {
             let (Metric::Train { pass, .. } | Metric::Eval { pass, .. }) = metric;
             kept.iter().any(|(name, _)| name == pass)
         };
+        // Of a search, only the training of the best point is shown: others have the same name.
+        let heard = if run.is_search() { Vec::new() } else { heard };
         run.metrics = heard.into_iter().filter(|metric| !is_kept(metric)).collect();
         run.metrics.extend(kept.into_iter().flat_map(|(_, metrics)| metrics));
         run
@@ -64,6 +66,10 @@ impl Run {
     /// What was measured, of all flows.
     pub fn evaluations(&self) -> impl Iterator<Item = &EvaluationOutcome> {
         self.outcome.iter().flat_map(|outcome| &outcome.flows).flat_map(|flow| &flow.evaluations)
+    }
+
+    fn is_search(&self) -> bool {
+        self.outcome.iter().flat_map(|outcome| &outcome.flows).any(|flow| flow.search.is_some())
     }
 
     /// Title of pages: the name of the configuration, or of the workflow.

@@ -33,6 +33,8 @@ pub(crate) struct LoopState {
     pub first_eval: Option<f64>,
     pub standing: Standing,
     pub plateau: Plateau,
+    /// Losses of the evaluations for pauses, by the step after which the pause was asked for.
+    pub pauses: Vec<(usize, f64)>,
 }
 
 /// A folder of checkpoints, of which the newest complete one is resumed.

@@ -68,6 +68,18 @@ impl olive_core::Fault for TrainError {
     }
 }
 
+/// A training stopped where it was asked to pause; its state is saved.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("training paused after step {step}")]
+pub struct Paused {
+    /// Optimiser steps done.
+    pub step: usize,
+    /// Mean cross-entropy in nats on the evaluation data, if there is some.
+    pub loss: Option<f64>,
+}
+
+impl olive_core::Fault for Paused {}
+
 /// The name that `name` was likely meant to be.
 fn nearest<'a>(name: &str, existing: &'a [String]) -> Option<&'a String> {
     let distance = |other: &String| strsim::damerau_levenshtein(name, other);

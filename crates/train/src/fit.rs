@@ -2,6 +2,7 @@
 
 use crate::batches::BatchPlan;
 use crate::checkpoint::{Checkpoints, LoopState};
+use crate::error::Paused;
 use crate::evaluate::evaluate;
 use crate::interval::steps_between;
 use crate::metrics::{Metrics, MetricsRow};
@@ -32,6 +33,8 @@ pub struct Fit<'a> {
     pub saver: Option<&'a Saver<'a>>,
     /// Time between checkpoints; zero saves after every step. Results do not depend on it.
     pub save_every: Duration,
+    /// Stop after so many optimiser steps, unless the training is at its end: see [`Paused`].
+    pub pause_after: Option<usize>,
     pub events: &'a dyn EventSink,
     pub cancel: &'a CancelFlag,
 }
@@ -50,11 +53,15 @@ pub struct Fitted {
 /// Trains up to the last step, from the newest checkpoint on if there is one.
 ///
 /// # Errors
-/// [`Interrupted`](olive_core::error::Interrupted) after a checkpoint, a diverged run, unusable data, or a device error.
+/// [`Interrupted`](olive_core::error::Interrupted) or [`Paused`] after a checkpoint, a diverged run, unusable data, or a device
+/// error.
 pub fn fit(trainer: &mut Trainer, fit: &Fit) -> Result<Fitted> {
     let mut training = Training::resume(trainer, fit)?;
     training.evaluate_start()?;
     while !training.is_done() {
+        if let Some(after) = fit.pause_after.filter(|after| training.state.step >= *after) {
+            return Err(training.pause(after)?.into());
+        }
         training.step_or_save()?;
     }
     training.finish()
@@ -141,6 +148,26 @@ impl<'a> Training<'a> {
             self.fit.checkpoints.save(self.trainer, &self.state)?;
         }
         result
+    }
+
+    /// Saves the state for a training that goes on later, and says how good it is. That is in no file of metrics: the
+    /// result is that of a training without a pause.
+    fn pause(&mut self, after: usize) -> Result<Paused> {
+        let known = self.state.pauses.iter().find(|(step, _)| *step == after).map(|(_, loss)| *loss);
+        let loss = match self.fit.eval {
+            None => None,
+            Some(_) if known.is_some() => known,
+            Some(eval) => {
+                let batch_size = self.fit.args.per_device_eval_batch_size;
+                let (loss, _) = evaluate(&self.trainer.decoder, eval, batch_size, self.fit.cancel)?;
+                self.trainer.check_evaluation(loss)?;
+                self.state.pauses.push((after, loss));
+                Some(loss)
+            }
+        };
+        self.fit.checkpoints.save(self.trainer, &self.state)?;
+        self.fit.events.emit(Event::PhaseFinished { phase: PHASE.into() });
+        Ok(Paused { step: self.state.step, loss })
     }
 
     /// An optimiser step, and the reports, checkpoints and evaluations that are due after it.

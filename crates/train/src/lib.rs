@@ -24,7 +24,7 @@ mod trainer;
 
 pub use batches::BatchPlan;
 pub use checkpoint::Checkpoints;
-pub use error::TrainError;
+pub use error::{Paused, TrainError};
 pub use fit::{Fit, Fitted, fit};
 pub use init::{LoraShape, begin_with, fresh_adapter};
 pub use memory::{MemoryEstimate, MemoryNeed, MemoryShortage, Workload};

@@ -62,6 +62,16 @@ impl Metrics {
     /// Folder of the event files.
     pub const RUNS: &'static str = "runs";
 
+    /// Loss of the last evaluation that the metrics in `dir` have.
+    ///
+    /// # Errors
+    /// As for reading them.
+    pub fn last_evaluation(dir: &Path) -> Result<Option<f64>> {
+        let rows = Metrics::read(&dir.join(Self::NAME), usize::MAX)?;
+        let last = rows.iter().rev().find(|row| matches!(row, MetricsRow::Eval { .. }));
+        Ok(last.map(MetricsRow::loss))
+    }
+
     /// Begins the files in `dir` with the `earlier` rows, those of an interrupted run up to its checkpoint. Such a run's
     /// `metrics.jsonl` stays until all these rows are in another one.
     ///

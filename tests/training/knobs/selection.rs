@@ -49,6 +49,7 @@ fn run(dir: &Path, args: &TrainingArgs, stop: usize) -> Outcome {
             metrics_dir: dir,
             saver: Some(&saver),
             save_every: Duration::from_secs(3600),
+            pause_after: None,
             events: &recorder,
             cancel: &recorder.cancel,
         },

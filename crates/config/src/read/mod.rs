@@ -112,6 +112,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     Some(RunConfig {
         path: source.file.to_owned(),
         document: source.document,
+        local,
         workflow_id,
         azureml_client: client.and_then(ClientBlock::unchecked),
         input_model: model.input?,

@@ -72,6 +72,11 @@ fn strategy(
     let options = StrategyOptions::read(&values)?;
     warn_unused(&values, &options, findings);
     let joint = options.execution_order == ExecutionOrder::Joint;
+    if !joint && options.sampler == SamplerName::Halving {
+        let message = "`halving` compares the trainings of all points, not pass by pass";
+        let hint = "\"execution_order\": \"joint\"".to_owned();
+        values.error("sampler", message, Some(hint), findings);
+    }
     let sampler = match options.sampler {
         SamplerName::Sequential => Sampler::Sequential,
         SamplerName::Random => {

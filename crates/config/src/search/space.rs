@@ -151,7 +151,12 @@ impl Alternative {
     }
 }
 
-impl SearchSpace<'_> {
+impl<'a> SearchSpace<'a> {
+    /// The passes whose values it combines.
+    pub fn passes(&self) -> impl Iterator<Item = &'a SearchedPass> {
+        self.passes.iter().copied()
+    }
+
     /// Number of the points.
     pub fn len(&self) -> u64 {
         self.len

@@ -60,6 +60,28 @@ pub enum Sampler {
     },
 }
 
+impl SearchStrategy {
+    /// `joint, random with seed 1, at most 3 points`.
+    pub fn describe(&self) -> String {
+        let order = match self.order {
+            ExecutionOrder::Joint => "joint",
+            ExecutionOrder::PassByPass => "pass by pass",
+        };
+        let sampler = match self.sampler {
+            Sampler::Sequential => "sequential".to_owned(),
+            Sampler::Random { seed, with_replacement: false } => format!("random with seed {seed}"),
+            Sampler::Random { seed, with_replacement: true } => {
+                format!("random with seed {seed} and replacement")
+            }
+            Sampler::Tpe { seed, .. } => format!("tpe with seed {seed}"),
+            Sampler::Halving { eta, .. } => format!("halving, one in {eta} goes on"),
+        };
+        let most = [self.max_samples, self.max_iter].into_iter().flatten().min();
+        let most = most.map_or(String::new(), |most| format!(", at most {most} points"));
+        format!("{order}, {sampler}{most}")
+    }
+}
+
 impl Sampler {
     /// The order of a space with `len` points, where it does not depend on results.
     pub fn order(&self, len: u64) -> Option<PointOrder> {

@@ -126,6 +126,7 @@ impl Evaluation<'_> {
                     cancel,
                     events,
                     base: None,
+                    pause_after: None,
                     artefacts: Some(*artefacts),
                 };
                 adapter_base(&ModelFolder::open(base)?, adapter, &context)?

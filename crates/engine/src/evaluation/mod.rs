@@ -11,17 +11,13 @@ mod samples;
 
 pub use models::evaluate_models;
 
-use crate::cache::Store;
+use crate::StepOutcome;
 use crate::evaluated::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
+use crate::flow_runner::{FlowRunner, KeyedFlow};
 use crate::output::Document;
-use crate::passes::RunConfig;
-use crate::plan::{Flow, StepKey};
-use crate::{Environment, FlowInput, StepOutcome};
 use measurement::{Evaluation, Record};
 use olive_config::{Evaluator, Measures};
 use olive_core::Result;
-use olive_core::content::ContentHashes;
-use olive_core::device::Device;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelHandle;
 use olive_evaluate::MetricsDetail;
@@ -32,19 +28,11 @@ use std::time::Instant;
 
 /// The evaluations of a flow that has run.
 pub(crate) struct FlowEvaluation<'a> {
-    pub config: &'a RunConfig,
-    pub environment: &'a Environment,
-    pub device: &'a Device,
-    pub store: &'a Store,
-    pub contents: &'a ContentHashes,
-    /// See [`crate::executor::Execution::unchanged`].
-    pub unchanged: &'a dyn Fn() -> Result<()>,
-    pub flow: &'a Flow,
+    runner: &'a FlowRunner<'a>,
+    keyed: KeyedFlow<'a>,
+    steps: &'a [StepOutcome],
     /// Of the input model.
-    pub input_key: &'a str,
-    pub keys: &'a [StepKey],
-    pub input: &'a FlowInput,
-    pub steps: &'a [StepOutcome],
+    input_key: String,
 }
 
 /// A model that is to be measured.
@@ -57,7 +45,23 @@ struct Target {
     key: String,
 }
 
-impl FlowEvaluation<'_> {
+impl<'a> FlowEvaluation<'a> {
+    /// `steps` is what became of the flow's steps; without any, its input is all there is.
+    ///
+    /// # Errors
+    /// A file of the input model cannot be read.
+    pub(crate) fn new(
+        runner: &'a FlowRunner<'a>,
+        keyed: KeyedFlow<'a>,
+        steps: &'a [StepOutcome],
+    ) -> Result<FlowEvaluation<'a>> {
+        let input_key = match keyed.keys.first() {
+            Some(key) => key.input.clone(),
+            None => runner.input_key()?,
+        };
+        Ok(FlowEvaluation { runner, keyed, steps, input_key })
+    }
+
     /// Whether there is anything to measure.
     pub(crate) fn has_targets(&self) -> bool {
         !self.targets().is_empty()
@@ -67,50 +71,68 @@ impl FlowEvaluation<'_> {
     ///
     /// # Errors
     /// Data that cannot be read, a model that cannot be opened, a computation that fails, or a raised flag.
-    pub(crate) fn run(&self, mut done: impl FnMut(EvaluationOutcome)) -> Result<()> {
-        let targets = self.targets();
+    pub(crate) fn run(&self, done: impl FnMut(EvaluationOutcome)) -> Result<()> {
+        self.measure(self.targets(), done)
+    }
+
+    /// Measures the last model alone; `None` where no evaluator does, or where it is not on this machine.
+    ///
+    /// # Errors
+    /// As [`FlowEvaluation::run`].
+    pub(crate) fn result(&self) -> Result<Option<EvaluationOutcome>> {
+        let is_result = |target: &Target| target.which == EvaluatedModel::Result;
+        let mut result = None;
+        self.measure(self.targets().into_iter().filter(is_result).collect(), |outcome| {
+            result = Some(outcome);
+        })?;
+        Ok(result)
+    }
+
+    fn measure(&self, targets: Vec<Target>, mut done: impl FnMut(EvaluationOutcome)) -> Result<()> {
         if targets.is_empty() {
             return Ok(());
         }
-        let samples = Samples::new(self.tokenizer_folder()?, self.environment);
+        let samples = Samples::new(self.tokenizer_folder()?, self.runner.environment);
+        let unchanged = || self.runner.check_unchanged(self.keyed);
+        let &FlowRunner { environment, device, store, contents, .. } = self.runner;
+        let measuring = TargetEvaluation {
+            flow: self,
+            evaluation: Evaluation { environment, device, store, contents, unchanged: &unchanged },
+            samples: &samples,
+        };
         for target in targets {
-            self.environment.cancel.check()?;
-            if let Some(outcome) = self.outcome(&target, &samples)? {
+            environment.cancel.check()?;
+            if let Some(outcome) = measuring.outcome(&target)? {
                 done(outcome);
             }
         }
         Ok(())
     }
 
-    fn evaluation(&self) -> Evaluation<'_> {
-        let &FlowEvaluation { environment, device, store, contents, unchanged, .. } = self;
-        Evaluation { environment, device, store, contents, unchanged }
-    }
-
     /// The models, in the order in which the flow has them.
     fn targets(&self) -> Vec<Target> {
-        let engine = &self.config.engine;
+        let (engine, input) = (&self.keyed.config.engine, self.runner.input);
         let mut targets = Vec::new();
         if let (true, Some(evaluator)) = (engine.evaluate_input_model, &engine.evaluator) {
-            let (evaluator, key) = (Arc::clone(evaluator), self.input_key.to_owned());
-            let model = self.input.here().cloned();
+            let (evaluator, key) = (Arc::clone(evaluator), self.input_key.clone());
+            let model = input.here().cloned();
             targets.push(Target { which: EvaluatedModel::Input, evaluator, model, key });
         }
-        let mut model = self.input.handle().clone();
-        let last = self.flow.steps.len().saturating_sub(1);
-        for (index, (step, made)) in self.flow.steps.iter().zip(self.steps).enumerate() {
+        let mut model = input.handle().clone();
+        let last = self.keyed.flow.steps.len().saturating_sub(1);
+        for (index, (step, made)) in self.keyed.flow.steps.iter().zip(self.steps).enumerate() {
             model = model.made_into(step.output, made.path.clone());
             let own = step.config.evaluator.as_ref();
             let which = own.map(|evaluator| (EvaluatedModel::Pass(step.config.name.clone()), evaluator));
             let result = own.or(engine.evaluator.as_ref()).filter(|_| index == last);
             let result = result.map(|evaluator| (EvaluatedModel::Result, evaluator));
             for (which, evaluator) in which.into_iter().chain(result) {
-                let base_is_here = self.input.here().is_some() || model.base() == model.dir();
+                let base_is_here = input.here().is_some() || model.base() == model.dir();
                 targets.push(Target {
                     which,
                     evaluator: Arc::clone(evaluator),
                     model: (made.elsewhere.is_none() && base_is_here).then(|| model.clone()),
-                    key: self.keys[index].key.clone(),
+                    key: self.keyed.keys[index].key.clone(),
                 });
             }
         }
@@ -119,27 +141,37 @@ impl FlowEvaluation<'_> {
 
     /// The folder with the tokenizer of all models of the flow.
     fn tokenizer_folder(&self) -> Result<ModelFolder> {
-        let models = self.input.here().cloned().into_iter();
-        let made = self.steps.iter().rev().zip(self.flow.steps.iter().rev());
-        let made = made.filter(|(made, _)| made.elsewhere.is_none());
-        let made = made.map(|(made, step)| self.input.handle().made_into(step.output, made.path.clone()));
+        let input = self.runner.input;
+        let models = input.here().cloned().into_iter();
+        let made: Vec<_> = self.steps.iter().zip(&self.keyed.flow.steps).collect();
+        let made = made.into_iter().rev().filter(|(made, _)| made.elsewhere.is_none());
+        let made = made.map(|(made, step)| input.handle().made_into(step.output, made.path.clone()));
         let mut folders = models.chain(made).map(|model| ModelFolder::of(&model));
         folders.next().expect("a flow that was run has a model")
     }
+}
 
+/// What the evaluations of a flow's models share.
+struct TargetEvaluation<'a> {
+    flow: &'a FlowEvaluation<'a>,
+    evaluation: Evaluation<'a>,
+    samples: &'a Samples<'a>,
+}
+
+impl TargetEvaluation<'_> {
     /// What became of a target; `None` where the model is on another machine.
-    fn outcome(&self, target: &Target, samples: &Samples) -> Result<Option<EvaluationOutcome>> {
+    fn outcome(&self, target: &Target) -> Result<Option<EvaluationOutcome>> {
         let (Target { which, evaluator, model, key }, started) = (target, Instant::now());
         let Some(model) = model else {
             let message =
                 format!("the evaluator `{}` measures a model that is not on this machine", evaluator.name);
-            self.environment.events.emit(Event::Warning { message });
+            self.evaluation.environment.events.emit(Event::Warning { message });
             return Ok(None);
         };
-        let (record, cached) = self.evaluation().record(evaluator, model, key, samples)?;
+        let (record, cached) = self.evaluation.record(evaluator, model, key, self.samples)?;
         let goals = match which {
             EvaluatedModel::Input | EvaluatedModel::Named(_) => Vec::new(),
-            EvaluatedModel::Pass(_) | EvaluatedModel::Result => self.goals(evaluator, &record, samples)?,
+            EvaluatedModel::Pass(_) | EvaluatedModel::Result => self.goals(evaluator, &record)?,
         };
         Ok(Some(EvaluationOutcome {
             model: which.clone(),
@@ -154,15 +186,15 @@ impl FlowEvaluation<'_> {
     }
 
     /// What became of the goals, some of which are relative to the input model.
-    fn goals(&self, evaluator: &Evaluator, record: &Record, samples: &Samples) -> Result<Vec<GoalOutcome>> {
+    fn goals(&self, evaluator: &Evaluator, record: &Record) -> Result<Vec<GoalOutcome>> {
         let aims = || {
             let metrics = evaluator.measures.metrics().iter();
             let values = metrics.flat_map(|metric| metric.sub_types.iter().map(move |value| (metric, value)));
             values.filter_map(|(metric, value)| Some((metric.key(value), value, value.goal?)))
         };
-        let baseline = match self.input.here() {
+        let baseline = match self.flow.runner.input.here() {
             Some(model) if aims().any(|(.., goal)| goal.kind.is_relative()) => {
-                Some(self.evaluation().record(evaluator, model, self.input_key, samples)?.0)
+                Some(self.evaluation.record(evaluator, model, &self.flow.input_key, self.samples)?.0)
             }
             _ => None,
         };

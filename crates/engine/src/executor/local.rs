@@ -11,6 +11,7 @@ use olive_core::Result;
 use olive_core::device::Device;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_model::HubModel;
+use olive_train::Paused;
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -120,6 +121,7 @@ impl LocalExecutor {
             cancel: execution.cancel,
             events: execution.events,
             base: name,
+            pause_after: execution.pause_after,
             artefacts: Some(Artefacts {
                 store: execution.store,
                 input_key: &key.input,
@@ -130,7 +132,7 @@ impl LocalExecutor {
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());
         let data = passes::data_entries(&*step.pass, &execution.store.contents())?;
         step.pass.run(model, dir, &context).map_err(|error| {
-            if error.is_interruption() {
+            if error.is_interruption() || error.downcast_ref::<Paused>().is_some() {
                 return error;
             }
             EngineError::Pass { pass: step.config.name.clone(), pass_type: step.pass.name(), source: error }

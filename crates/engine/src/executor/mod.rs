@@ -89,6 +89,8 @@ pub struct Execution<'a> {
     pub on_step: &'a dyn Fn(&StepOutcome),
     /// Where jobs are noted, in the record of the run; `None` if none is kept.
     pub jobs: Option<JobNotes<'a>>,
+    /// See [`RunContext::pause_after`](crate::passes::RunContext::pause_after); jobs elsewhere do not pause.
+    pub pause_after: Option<usize>,
 }
 
 impl Execution<'_> {
@@ -280,6 +282,7 @@ mod tests {
             unchanged: &|| Ok(()),
             on_step: &|_| *steps.borrow_mut() += 1,
             jobs: None,
+            pause_after: None,
         };
         let input = FlowInput::Here(ModelHandle::Hf { dir: "input".into() });
         let name = HubModel { id: "hub/id".into(), revision: None };

@@ -138,6 +138,31 @@ pub fn record_of(output_dir: &Path) -> Option<PathBuf> {
     History::read(output_dir)?.record
 }
 
+/// Removes what runs wrote into this folder, and the folder if it is empty then.
+///
+/// # Errors
+/// A file cannot be removed, or the run is to stop while another one writes there.
+pub(crate) fn withdraw(output_dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> Result<()> {
+    let _lock = lock::take(output_dir, cancel, events)?;
+    let Some(history) = History::read(output_dir) else { return Ok(()) };
+    remove_listed(&history.files, output_dir, |_| true)?;
+    remove_if_there(&output_dir.join(HISTORY))?;
+    let _ = std::fs::remove_dir(output_dir);
+    Ok(())
+}
+
+/// Removes these files of a folder as far as they are `wanted`, and the folders that this leaves empty.
+fn remove_listed(files: &[FileEntry], output_dir: &Path, wanted: impl Fn(&FileEntry) -> bool) -> Result<()> {
+    for old in files.iter().filter(|old| wanted(old)) {
+        let Some(path) = old.below(output_dir) else { continue };
+        remove_if_there(&path)?;
+        // Others stay, as they cannot be removed.
+        let below = old.path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
+        let _ = below.into_iter().try_for_each(|folder| std::fs::remove_dir(output_dir.join(folder)));
+    }
+    Ok(())
+}
+
 /// Whether both are the same file or folder.
 fn same(a: &Path, b: &Path) -> bool {
     a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
@@ -397,20 +422,11 @@ impl Publication<'_> {
     /// Removes what an earlier run wrote and this one did not.
     fn remove_stale(&self, earlier: &[FileEntry], files: &[FileEntry]) -> Result<()> {
         let inputs = folders(self.input);
-        for old in earlier {
-            let Some(path) = old.below(self.output_dir) else { continue };
-            let is_input =
-                path.canonicalize().is_ok_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
-            if !is_input && !files.iter().any(|file| file.path == old.path) {
-                remove_if_there(&path)?;
-                // The folders that this leaves empty; others stay, as they cannot be removed.
-                let below = old.path.ancestors().skip(1).filter(|folder| !folder.as_os_str().is_empty());
-                let _ = below
-                    .into_iter()
-                    .try_for_each(|folder| std::fs::remove_dir(self.output_dir.join(folder)));
-            }
-        }
-        Ok(())
+        remove_listed(earlier, self.output_dir, |old| {
+            let path = old.below(self.output_dir).and_then(|path| path.canonicalize().ok());
+            let is_input = path.is_some_and(|path| inputs.iter().any(|dir| path.starts_with(dir)));
+            !is_input && !files.iter().any(|file| file.path == old.path)
+        })
     }
 }
 

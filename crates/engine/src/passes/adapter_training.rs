@@ -1,11 +1,11 @@
 //! Trains an adapter on a frozen base: what LoRA, QLoRA and LoftQ share.
 
-use super::lora_options::LoraOptions;
+use super::lora_options::{self, LoraOptions};
 use super::{MemoryPolicy, RunContext};
 use crate::cache::folder::remove_if_there;
 use candle_core::DType;
 use olive_arch::{Linear, Spec};
-use olive_config::{DataConfig, Targets};
+use olive_config::Targets;
 use olive_core::available::Available;
 use olive_core::device::uses_host_memory;
 use olive_core::error::IoContext;
@@ -222,6 +222,7 @@ impl<'a> AdapterTraining<'a> {
                 metrics_dir: dir,
                 saver: Some(&saver),
                 save_every: SAVE_EVERY,
+                pause_after: self.context.pause_after,
                 events: self.context.events,
                 cancel: self.context.cancel,
             },
@@ -248,16 +249,8 @@ fn datasets(
     folder: &ModelFolder,
     context: &RunContext,
 ) -> Result<(Dataset, Option<Dataset>)> {
-    let prepare = |config: &DataConfig| olive_data::prepare(config, folder, context.events, context.cancel);
-    let train = prepare(&options.train_data)?;
-    let (train, eval) = match (&options.eval_data, options.eval_dataset_size) {
-        (Some(eval), _) => (train, Some(prepare(eval)?)),
-        (None, Some(size)) => {
-            let (train, eval) = olive_data::hold_out(train, size, options.training.data_seed)?;
-            (train, Some(eval))
-        }
-        (None, None) => (train, None),
-    };
+    let training = lora_options::training(options);
+    let (train, eval) = training.datasets(folder, context.events, context.cancel)?;
     let held_out = eval.as_ref().map_or(String::new(), |e| {
         format!(", {} samples of {} tokens for evaluation", e.samples.len(), e.tokens())
     });

@@ -3,6 +3,7 @@
 use super::lora::LoraPass;
 use super::lora_options::{self, ADAPTER, DTYPE, LoraOptions, TRAINING, TrainedOn};
 use super::pass::{DataUse, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter};
+use super::training::Training;
 use crate::cache::KeyHasher;
 use olive_config::option::{BOOL, Block, TEXT, at_least};
 use olive_config::{
@@ -157,6 +158,10 @@ impl Pass for LoftqPass {
     fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
         let lora = lora_options::with_data(&self.options.lora, moved)?;
         Ok(Some(Arc::new(LoftqPass { options: LoftqOptions { lora, ..self.options.clone() } })))
+    }
+
+    fn training(&self) -> Option<Training<'_>> {
+        Some(lora_options::training(&self.options.lora))
     }
 
     fn adapter(&self) -> Option<TrainedAdapter> {

@@ -4,6 +4,7 @@ use super::adapter_training::{self, Base, Quantised};
 use super::data_key;
 use super::lora_options::{self, ADAPTER, LoraOptions, TRAINING, TrainedOn};
 use super::pass::{DataUse, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter};
+use super::training::Training;
 use crate::cache::KeyHasher;
 use olive_config::option::{Block, Kind, Opt};
 use olive_config::{
@@ -164,6 +165,10 @@ impl Pass for LoraPass {
     fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
         let options = lora_options::with_data(&self.options, moved)?;
         Ok(Some(Arc::new(LoraPass { options })))
+    }
+
+    fn training(&self) -> Option<Training<'_>> {
+        Some(lora_options::training(&self.options))
     }
 
     fn adapter(&self) -> Option<TrainedAdapter> {

@@ -1,6 +1,7 @@
 //! The options that all passes have that train an adapter.
 
 use super::pass::{DataPurpose, DataUse, MoveData};
+use super::training::{HeldOut, Training};
 use olive_config::option::DefaultValue::Json;
 use olive_config::option::{BELOW_ONE, BOOL, Kind, POSITIVE, TEXT, at_least};
 use olive_config::training::{self, EvalSize, Targets, TrainingArgs, TrainingRead};
@@ -141,6 +142,16 @@ pub(super) fn data(options: &LoraOptions) -> Vec<DataUse<'_>> {
     let train = DataUse { purpose: DataPurpose::Training, config: &options.train_data };
     let eval = options.eval_data.iter().map(|config| DataUse { purpose: DataPurpose::Evaluation, config });
     std::iter::once(train).chain(eval).collect()
+}
+
+/// The training itself.
+pub(super) fn training(options: &LoraOptions) -> Training<'_> {
+    let held_out = match (&options.eval_data, options.eval_dataset_size) {
+        (Some(data), _) => HeldOut::Data(data),
+        (None, Some(size)) => HeldOut::Share(size),
+        (None, None) => HeldOut::None,
+    };
+    Training { data: &options.train_data, held_out, args: &options.training }
 }
 
 /// The options after `moved` had each data configuration.

@@ -11,6 +11,7 @@ pub mod model_builder;
 mod pass;
 pub mod qlora;
 mod quantised_base;
+mod training;
 
 pub(crate) use data_key::{entries as data_entries, feed as feed_data};
 pub use loftq::{LoftqOptions, LoftqPass};
@@ -25,6 +26,7 @@ pub use pass::{
 };
 pub use qlora::{QloraOptions, QloraPass, QuantType};
 pub(crate) use quantised_base::of_adapter as adapter_base;
+pub use training::{HeldOut, Training, TrainingLength};
 
 /// All passes, in the order in which messages and documentation name them.
 pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&[

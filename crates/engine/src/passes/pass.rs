@@ -1,5 +1,6 @@
 //! The interface of passes, and what they may use.
 
+use super::training::Training;
 use crate::cache::{Artefacts, KeyHasher};
 use olive_config::{ConfiguredPass, DataConfig};
 use olive_core::Result;
@@ -76,6 +77,11 @@ pub trait Pass: ConfiguredPass + Send + Sync {
     /// Those of `moved`.
     fn with_data(&self, _moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
         Ok(None)
+    }
+
+    /// The training that the pass is.
+    fn training(&self) -> Option<Training<'_>> {
+        None
     }
 
     /// What passes after this one must know of the adapter that it trains.
@@ -163,6 +169,8 @@ pub struct RunContext<'a> {
     pub events: &'a dyn EventSink,
     /// The hub's name for the model that the pass works on, or for its base, if the user gave that.
     pub base: Option<&'a HubModel>,
+    /// A training that is not at its end stops after so many steps, with [`Paused`](olive_train::Paused).
+    pub pause_after: Option<usize>,
     /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
     pub artefacts: Option<Artefacts<'a>>,
 }

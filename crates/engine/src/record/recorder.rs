@@ -194,6 +194,8 @@ fn metric(event: &TimedEvent, pass: &str) -> Option<Metric> {
         | Event::PhaseStarted { .. }
         | Event::PhaseProgress { .. }
         | Event::PhaseFinished { .. }
+        | Event::PointStarted { .. }
+        | Event::PointFinished { .. }
         | Event::Log { .. }
         | Event::Info { .. }
         | Event::Warning { .. }

@@ -1,0 +1,66 @@
+//! What became of the points of a search, for people.
+
+use super::evaluation_table::number;
+use super::plan_text::text;
+use super::table::align;
+use crate::report::number::duration;
+use olive_engine::{SearchOutcome, TrialOutcome, TrialState};
+
+/// One row per point, the best first, with a line for every one that gave no result.
+pub(crate) fn render(search: &SearchOutcome) -> String {
+    let mut metrics: Vec<&str> =
+        search.objectives.iter().map(|objective| objective.metric.as_str()).collect();
+    for (name, _) in search.trials.iter().flat_map(|trial| trial.metrics.iter()) {
+        if !metrics.contains(&name) {
+            metrics.push(name);
+        }
+    }
+    let head =
+        ["rank"].into_iter().chain(search.varied.iter().map(String::as_str)).chain(metrics.iter().copied());
+    let mut rows: Vec<Vec<String>> = vec![head.chain(["time", "model"]).map(str::to_owned).collect()];
+    let mut trials: Vec<&TrialOutcome> = search.trials.iter().collect();
+    // Those without a rank last, in the order in which they were tried.
+    trials.sort_by_key(|trial| trial.rank.unwrap_or(usize::MAX));
+    for trial in &trials {
+        let values = trial.values.iter().map(|value| value.as_ref().map_or("-".into(), text));
+        let measured = metrics
+            .iter()
+            .map(|name| trial.metrics.get(name).map_or("-".into(), |found| number(found.value)));
+        let mut row = vec![rank(trial)];
+        row.extend(values.chain(measured));
+        row.push(duration(trial.seconds));
+        row.push(trial.model_id.clone().unwrap_or_else(|| "-".into()));
+        rows.push(row);
+    }
+    let mut lines =
+        vec![format!("search: {}, {} of {} points", search.strategy, trials.len(), search.points)];
+    lines.extend(align(&rows));
+    if trials.iter().any(|trial| trial.is_on_frontier) && search.objectives.len() > 1 {
+        lines.push("* no other is better in one objective and as good in the others".into());
+    }
+    lines.extend(trials.iter().filter_map(|trial| why_not(search, trial)));
+    lines.join("\n")
+}
+
+fn rank(trial: &TrialOutcome) -> String {
+    let rank = trial.rank.map_or("-".into(), |rank| rank.to_string());
+    if trial.is_on_frontier { format!("{rank} *") } else { rank }
+}
+
+/// Why a point gave no result, or none that counts.
+fn why_not(search: &SearchOutcome, trial: &TrialOutcome) -> Option<String> {
+    let fate = match &trial.state {
+        TrialState::Failed { error } => format!("failed: {error}"),
+        TrialState::StoppedEarly { step, loss } => {
+            format!("stopped after step {step} with a held-out loss of {loss:.4}")
+        }
+        TrialState::Measured if !trial.meets_goals() => {
+            let missed = trial.goals.iter().filter(|goal| !goal.met).map(|goal| goal.metric.as_str());
+            format!("goals missed: {}", missed.collect::<Vec<_>>().join(", "))
+        }
+        TrialState::Measured => return None,
+    };
+    let values = search.varied.iter().zip(&trial.values);
+    let values = values.filter_map(|(name, value)| Some(format!("{name} {}", text(value.as_ref()?))));
+    Some(format!("{}: {fate}", values.collect::<Vec<_>>().join(", ")))
+}
