@@ -19,6 +19,7 @@ mod node;
 pub mod option;
 mod origin;
 mod overrides;
+mod packaging;
 mod place;
 mod read;
 mod run_config;
@@ -45,6 +46,7 @@ pub mod canonical {
         MetricKind, MtebTasks, MultipleChoice, RowPrompt, Statistic, SubMetric, Timing,
     };
     pub use crate::origin::*;
+    pub use crate::packaging::Packaging;
     pub use crate::run_config::*;
     pub use crate::search::{
         Alternative, ChosenValue, ExecutionOrder, PassChoice, PointOrder, RandomOrder, Sampler, Search,

@@ -7,6 +7,7 @@ use crate::azureml::{AzureMlClient, AzureMlSystem, ResourcePath};
 use crate::error::Diagnostic;
 use crate::evaluators::Evaluator;
 use crate::origin::{Era, ResolvedOption};
+use crate::packaging::Packaging;
 use crate::search::Search;
 use crate::tables::EngineConfig;
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct RunConfig<P: ?Sized> {
     pub flows: Vec<Vec<usize>>,
     /// A search, if one is on; the passes then are its first point.
     pub search: Option<Search>,
+    /// Archives of the results.
+    pub packaging: Vec<Packaging>,
     pub engine: EngineConfig,
     pub warnings: Vec<Diagnostic>,
 }

@@ -5,11 +5,12 @@ use super::{
     EngineError, Environment, FlowInput, FlowOutcome, OutputState, Plan, StepOutcome, WorkflowOutcome, output,
 };
 use crate::cache::Store;
-use crate::evaluated::EvaluationOutcome;
+use crate::evaluated::{EvaluatedModel, EvaluationOutcome};
 use crate::evaluation::{FlowEvaluation, documents};
 use crate::executor::{Executor, Executors, LocalExecutor};
 use crate::flow_runner::{FlowResult, FlowRunner, KeyedFlow};
 use crate::output::{Destination, Documents};
+use crate::packaging::{Packed, archives};
 use crate::passes::RunConfig;
 use crate::record::{self, PlanDocument, RunDocument, RunRecorder, RunState};
 use crate::resources::Resources;
@@ -256,7 +257,14 @@ impl Workflow<'_> {
         let evaluations: Vec<EvaluationOutcome> = outcome.borrow().flows[number].evaluations.clone();
         // Without a record, what lies beside a result is not kept either.
         if runner.record.is_some() || !is_measured {
-            written |= runner.publish(keyed, result, dir, Documents::Are(documents(&evaluations)))?;
+            let mut beside = documents(&evaluations);
+            let evaluation =
+                evaluations.iter().find(|evaluation| evaluation.model == EvaluatedModel::Result);
+            if !steps.is_empty() {
+                let packed = Packed { keyed, result, evaluation };
+                beside.extend(archives(self.config, runner, &[packed], &evaluations)?);
+            }
+            written |= runner.publish(keyed, result, dir, Documents::Are(beside))?;
         }
         self.close(number, outcome, written);
         Ok(())

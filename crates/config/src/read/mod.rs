@@ -9,6 +9,7 @@ mod dataset;
 mod evaluators;
 mod flows;
 mod model;
+mod packaging;
 mod passes;
 pub(crate) mod registry;
 mod resource;
@@ -92,6 +93,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
     let flows = flows::read(&fields, &passes, model.kind, findings);
     let searched = Searched { passes: &passes, flows: &flows, evaluator: evaluator.as_ref() };
     let search = search::read(&fields, source.sets, &searched, model.era, findings);
+    let packaging = packaging::read(fields.found("packaging_config"), findings);
     if let Some(input) = model.kind {
         let users = flows::users(&flows, &passes.passes, input);
         let users = users.map(|pass| systems.consumer(pass.host.as_deref().or(host.as_deref())));
@@ -120,6 +122,7 @@ pub(crate) fn read<P: ConfiguredPass + ?Sized>(
         passes: passes.passes,
         flows,
         search,
+        packaging,
         engine: engine?,
         warnings: Vec::new(),
     })

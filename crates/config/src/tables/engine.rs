@@ -5,6 +5,7 @@ use crate::evaluators::Evaluator;
 use crate::option::{BOOL, Block, Kind, Special, TEXT, TEXTS};
 use crate::options;
 use crate::origin::Era;
+use crate::packaging::PACKAGINGS;
 use crate::values::Setting;
 use serde_json::json;
 use std::path::PathBuf;
@@ -43,10 +44,10 @@ options! {
                 ignored("files keep the names that ONNX Runtime and transformers look for");
             /// Measure the input model as well, if there is an evaluator here.
             pub evaluate_input_model: bool, default("true");
-            /// Plot the results of a search.
-            - "plot_pareto_frontier" = BOOL, ignored_unless("false", "nothing is plotted");
+            /// Plot the results of a search: `report.html` always does.
+            - "plot_pareto_frontier" = BOOL, quiet();
             /// Pack the result into an archive.
-            - "packaging_config" = Kind::Any, ignored("the result is a folder, ready to be copied");
+            - "packaging_config" = Kind::Special(&PACKAGINGS);
             /// Write the model only: no footprints, no history, no results of the steps before the last.
             pub no_artifacts: bool, default("false");
             /// 0 debug, 1 info, 2 warning, 3 error, 4 critical.

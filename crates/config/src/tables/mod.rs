@@ -29,6 +29,7 @@ use crate::evaluators::{
     DUMMY_DATA, EVALUATOR, GOAL, LM_EVALUATOR, METRIC, METRIC_CONFIG, MTEB_EVALUATOR, SUB_METRIC,
 };
 use crate::option::Block;
+use crate::packaging::PACKAGING;
 use crate::search::{SAMPLER_CONFIG, SEARCH};
 
 /// Blocks that the documentation has before those of the passes.
@@ -60,6 +61,7 @@ pub(crate) const BEFORE_PASSES: &[&Block] = &[
     &MTEB_EVALUATOR,
     &SEARCH,
     &SAMPLER_CONFIG,
+    &PACKAGING,
 ];
 
 /// Blocks that it has after them.

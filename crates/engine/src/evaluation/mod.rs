@@ -228,11 +228,11 @@ fn not_evaluated(evaluator: &Evaluator) -> Vec<String> {
 pub(crate) fn documents(evaluations: &[EvaluationOutcome]) -> Vec<Document> {
     let mut documents: Vec<Document> = evaluations
         .iter()
-        .map(|evaluation| Document { name: evaluation.model.file_name(), text: evaluation.metrics.to_json() })
+        .map(|evaluation| Document::text(evaluation.model.file_name(), evaluation.metrics.to_json()))
         .collect();
     if !evaluations.is_empty() {
         let text = serde_json::to_string_pretty(evaluations).expect("plain data") + "\n";
-        documents.push(Document { name: MetricsDetail::FILE.into(), text });
+        documents.push(Document::text(MetricsDetail::FILE, text));
     }
     documents
 }

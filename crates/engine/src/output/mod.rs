@@ -15,6 +15,7 @@ use crate::cache::manifest::{FileEntry, are_as_listed, list_files};
 use crate::stages::Stage;
 use history::{HISTORY, History, Ownership, UNFINISHED, write_json};
 use olive_core::cancel::CancelFlag;
+use olive_core::content::ContentHashes;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext, file, shown};
@@ -22,6 +23,7 @@ use olive_model::{HubModel, MODEL_CONFIG, adapter, adapter_config};
 use olive_onnx::ModelBuilderOptions;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Files at least this large are linked, not copied, where the file system can: weights are not edited in place, a
@@ -216,10 +218,17 @@ pub enum Documents {
     Are(Vec<Document>),
 }
 
-/// A file with a text, for the output folder.
+/// A file for the output folder that is no part of the model.
 pub struct Document {
     pub name: String,
-    pub text: String,
+    pub content: Content,
+}
+
+/// What is in a [`Document`].
+pub enum Content {
+    Text(String),
+    /// That of a file of the cache.
+    File { path: PathBuf, bytes: u64 },
 }
 
 /// What becomes of a large file that cannot be linked.
@@ -299,9 +308,7 @@ impl Publication<'_> {
     fn write_documents(&self, earlier: &History) -> Result<bool> {
         let Documents::Are(documents) = &self.documents else { return Ok(false) };
         let is_there = |document: &Document| {
-            earlier.documents.contains(&document.path())
-                && file::read(&self.output_dir.join(&document.name))
-                    .is_ok_and(|text| text == document.text.as_bytes())
+            earlier.documents.contains(&document.path()) && document.is_at(&self.output_dir.join(&document.name))
         };
         if documents.len() == earlier.documents.len() && documents.iter().all(is_there) {
             return Ok(false);
@@ -431,20 +438,50 @@ impl Publication<'_> {
 }
 
 impl Document {
+    pub(crate) fn text(name: impl Into<String>, text: String) -> Document {
+        Document { name: name.into(), content: Content::Text(text) }
+    }
+
     fn path(&self) -> PathBuf {
         PathBuf::from(&self.name)
     }
 
     fn entry(&self) -> FileEntry {
-        FileEntry::new(self.path(), self.text.len() as u64)
+        let bytes = match &self.content {
+            Content::Text(text) => text.len() as u64,
+            Content::File { bytes, .. } => *bytes,
+        };
+        FileEntry::new(self.path(), bytes)
+    }
+
+    /// Whether a file has this content.
+    fn is_at(&self, path: &Path) -> bool {
+        match &self.content {
+            Content::Text(text) => file::read(path).is_ok_and(|read| read == text.as_bytes()),
+            Content::File { path: from, .. } => same_content(from, path).unwrap_or(false),
+        }
     }
 
     /// Writes the file into `dir`.
     fn write(&self, dir: &Path) -> Result<FileEntry> {
         let path = dir.join(&self.name);
-        file::replace(&path, self.text.as_bytes()).at("write", &path)?;
+        match &self.content {
+            Content::Text(text) => file::replace(&path, text.as_bytes()).at("write", &path)?,
+            Content::File { path: from, bytes } => place(from, &path, *bytes, Unlinked::Copied)?,
+        }
         Ok(self.entry())
     }
+}
+
+/// Whether two files are one, or have the same bytes.
+fn same_content(one: &Path, other: &Path) -> Result<bool> {
+    let meta = |path: &Path| path.metadata().at("read", path);
+    let (a, b) = (meta(one)?, meta(other)?);
+    if (a.dev(), a.ino()) == (b.dev(), b.ino()) {
+        return Ok(true);
+    }
+    let contents = ContentHashes::default();
+    Ok(a.len() == b.len() && contents.file(one)? == contents.file(other)?)
 }
 
 /// Paths are relative to the folder, so that it can be moved; only a base model outside of it is named as it lies.

@@ -1,11 +1,11 @@
 //! What Olive writes beside the result of a search, and one line for each point.
 
-use super::trial::{Found, Made, model_id};
+use super::trial::{Found, Made};
 use crate::flow_runner::FlowRunner;
+use crate::model_document::{model_config, model_id};
 use crate::output::Document;
 use crate::searched::{SearchOutcome, TrialOutcome, TrialState};
 use olive_core::Result;
-use olive_core::handle::ModelHandle;
 use serde_json::{Map, Value, json};
 
 /// `footprint.json`: every model that a search made or tried to make, by its id, on one line.
@@ -27,7 +27,7 @@ pub(super) fn footprint(found: &Found, runner: &FlowRunner) -> Result<Document> 
             None => add_pruned(&mut nodes, &input, trial),
         }
     }
-    Ok(Document { name: "footprint.json".into(), text: Value::Object(nodes).to_string() })
+    Ok(Document::text("footprint.json", Value::Object(nodes).to_string()))
 }
 
 struct Node<'a> {
@@ -93,16 +93,6 @@ fn add_pruned(nodes: &mut Map<String, Value>, input: &str, trial: &TrialOutcome)
     nodes.entry(id.clone()).or_insert_with(|| node.to_json([0.0, 0.0]));
 }
 
-fn model_config(model: &ModelHandle) -> Value {
-    match model {
-        ModelHandle::Onnx { dir } => json!({"type": "onnxmodel", "config": {"model_path": dir}}),
-        ModelHandle::Hf { dir } => json!({"type": "hfmodel", "config": {"model_path": dir}}),
-        ModelHandle::HfWithAdapter { base, adapter } => {
-            json!({"type": "hfmodel", "config": {"model_path": base, "adapter_path": adapter}})
-        }
-    }
-}
-
 fn metrics(trial: &TrialOutcome, outcome: &SearchOutcome) -> Value {
     let directions =
         outcome.objectives.iter().filter(|objective| trial.metrics.get(&objective.metric).is_some());
@@ -123,7 +113,7 @@ pub(super) fn search_results(outcome: &SearchOutcome) -> Document {
         line.to_string() + "\n"
     };
     let text = outcome.trials.iter().map(line).collect();
-    Document { name: "search_results.jsonl".into(), text }
+    Document::text("search_results.jsonl", text)
 }
 
 /// `run_history.txt`: the models of all points as a table.
@@ -153,7 +143,7 @@ pub(super) fn run_history(found: &Found, runner: &FlowRunner) -> Result<Document
             parent = id;
         }
     }
-    Ok(Document { name: "run_history.txt".into(), text: grid(&rows) })
+    Ok(Document::text("run_history.txt", grid(&rows)))
 }
 
 fn one_line(trial: &TrialOutcome) -> String {

@@ -7,7 +7,9 @@ use crate::error::EngineError;
 use crate::evaluated::EvaluationOutcome;
 use crate::evaluation::documents;
 use crate::flow_runner::FlowResult;
+use crate::model_document::model_id;
 use crate::output::{self, Destination, Documents};
+use crate::packaging::{Packed, archives};
 use olive_core::event::{Event, EventSink};
 use olive_core::{Result, shown};
 use std::cell::RefCell;
@@ -27,10 +29,19 @@ impl FlowSearch<'_> {
             flow.evaluations.push(best.evaluation.clone());
             evaluations.borrow_mut().clone_from(&flow.evaluations);
         });
-        let mut beside = documents(&evaluations.into_inner());
+        let evaluations = evaluations.into_inner();
+        let mut beside = documents(&evaluations);
         beside.push(footprint(found, self.runner)?);
         beside.push(run_history(found, self.runner)?);
         beside.push(search_results(&found.outcome));
+        let packed = |made: &&'_ Made| Packed {
+            keyed: made.prepared.keyed(),
+            result: FlowResult { model: &made.model, steps: &made.steps },
+            evaluation: Some(&made.evaluation),
+        };
+        let wanted = self.search.strategy.output_model_num.unwrap_or(1);
+        let packed: Vec<Packed> = ranked.iter().take(wanted).map(packed).collect();
+        beside.extend(archives(self.config, self.runner, &packed, &evaluations)?);
         let mut written = self.publish(best, self.output_dir, Documents::Are(beside))?;
         let folders = self.candidates(&ranked);
         for (made, folder) in ranked.iter().zip(&folders) {
@@ -57,7 +68,7 @@ impl FlowSearch<'_> {
             self.runner.environment.events.emit(Event::Warning { message });
         }
         let name = |(index, made): (usize, &&Made)| {
-            let id = super::trial::model_id(&made.prepared.keys[made.prepared.keys.len() - 1].key);
+            let id = model_id(&made.prepared.keys[made.prepared.keys.len() - 1].key);
             self.output_dir.join(CANDIDATES).join(format!("{}_{id}", index + 1))
         };
         ranked.iter().take(wanted).enumerate().map(name).collect()

@@ -7,6 +7,7 @@ use crate::error::EngineError;
 use crate::evaluated::EvaluationOutcome;
 use crate::evaluation::FlowEvaluation;
 use crate::flow_runner::KeyedFlow;
+use crate::model_document::model_id;
 use crate::passes::{PassConfig, REGISTRY, RunConfig};
 use crate::plan::{Flow, Step, StepKey};
 use crate::resources::Resources;
@@ -19,9 +20,6 @@ use olive_core::{Error, Result};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
-
-/// Letters of a key that stand for a model, as many as Olive takes.
-const ID: usize = 8;
 
 /// A point whose keys are known.
 pub(super) struct Prepared {
@@ -231,11 +229,6 @@ impl TrialOutcome {
         self.model_id = ids.pop();
         self.ancestors = ids;
     }
-}
-
-/// What stands for a model in files for people.
-pub(super) fn model_id(key: &str) -> String {
-    key.chars().take(ID).collect()
 }
 
 /// `lora.r 16, lora.training_args.learning_rate 0.0002`.
