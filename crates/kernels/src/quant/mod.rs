@@ -3,7 +3,7 @@
 //! A format of model files is a type with [`WeightFormat`]: `MatMulNBits` ([`BlockFormat`]), whose blocks are quantised by
 //! the methods of [`Algorithm`]; the same blocks before `DequantizeLinear` ([`DequantizeLinearFormat`]); tables for
 //! `GatherBlockQuantized` ([`TableFormat`]). The blocks of bitsandbytes ([`nf4`]) run through a whole matrix, across its
-//! rows, and are no such format.
+//! rows, and are no such format, nor are those of GGUF files ([`ggml`]), which are only read.
 
 mod algorithm;
 mod block_format;
@@ -14,6 +14,7 @@ pub mod double_quant;
 mod eigen;
 pub mod feedback;
 pub mod float;
+pub mod ggml;
 mod k_quant;
 pub mod loftq;
 pub mod low_rank;

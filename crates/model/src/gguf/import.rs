@@ -6,12 +6,12 @@ use super::names::{Change, Target, targets};
 use super::{Found, config, refuse, tokenizer};
 use crate::safetensors_file::{Entry, Writer};
 use crate::{Conversion, SourceOptions, stored_file};
-use candle_core::quantized::GgmlDType;
 use half::{bf16, f16};
 use olive_arch::Spec;
 use olive_core::event::{Event, EventSink, Unit};
 use olive_core::{Result, error::IoContext, file};
 use olive_kernels::first_not_finite;
+use olive_kernels::quant::ggml::GgmlType;
 use rayon::prelude::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -111,8 +111,8 @@ impl Storage {
         });
         let first = matrices.next();
         match first.filter(|first| matrices.all(|dtype| dtype == *first)) {
-            Some(GgmlDType::F32) => Storage::F32,
-            Some(GgmlDType::F16) => Storage::F16,
+            Some(GgmlType::F32) => Storage::F32,
+            Some(GgmlType::F16) => Storage::F16,
             _ => Storage::Bf16,
         }
     }

@@ -7,6 +7,7 @@ mod import;
 mod names;
 mod rope;
 mod tokenizer;
+mod value;
 
 pub use file::Gguf;
 pub use import::import;
