@@ -7,10 +7,11 @@ use olive_core::device::{DeviceChoice, built_with_cuda};
 use olive_core::secrets;
 use olive_engine::cache::Store;
 use olive_engine::passes::MemoryPolicy;
-use olive_engine::{Environment, ForeignFiles, ResourceReader};
+use olive_engine::{Environment, ForeignFiles, Mlflow, ResourceReader};
 use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
 use olive_systems::azureml::{AzureMlResources, AzureMlSettings, LARGEST_FETCHED, OnInterrupt, PlainHttp};
+use olive_tracking::{MlflowSettings, TrackingError};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -105,6 +106,15 @@ pub(crate) fn resources(globals: &Globals) -> Option<Box<dyn ResourceReader>> {
     (!is_offline(globals)).then(|| Box::new(AzureMlResources::new(settings())) as Box<dyn ResourceReader>)
 }
 
+/// Where trainings are logged.
+pub(crate) fn mlflow(globals: &Globals) -> Mlflow {
+    match MlflowSettings::of(var) {
+        Ok(_) if is_offline(globals) => Mlflow::Unusable(TrackingError::Offline),
+        Ok(settings) => Mlflow::Server(settings),
+        Err(error) => Mlflow::Unusable(error),
+    }
+}
+
 /// How the hub may be used, by the variables that all its tools know.
 pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
     let home = path("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface"))).unwrap_or_default();
@@ -171,6 +181,7 @@ pub(crate) fn of_the_engine(globals: &Globals, memory: MemoryPolicy) -> Result<E
         foreign_files: ForeignFiles::default(),
         executors: Vec::new(),
         resources: resources(globals),
+        mlflow: mlflow(globals),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     })

@@ -4,6 +4,7 @@ use super::session::Session;
 use super::{Globals, environment, output};
 use clap::Args;
 use olive_core::Result;
+use olive_engine::Mlflow;
 use olive_engine::passes::MemoryPolicy;
 use olive_systems::azureml::{self, OnInterrupt};
 use olive_systems::{JobDescription, JobFolders, work};
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &RunJobArgs, globals: &Globals) -> Result<()> {
     let description = JobDescription::read(&args.description)?;
     let session = Session::start(globals, 2)?;
     let mut environment = session.environment(globals, MemoryPolicy::Refuse);
+    environment.mlflow = Mlflow::Off;
     if let Some(vault) = &args.hf_token_vault {
         let settings = environment::azure_ml(globals, None, OnInterrupt::GoesOn);
         environment.source.token = Some(azureml::hf_token(&settings, vault)?);

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 16] = [
+const CRATES: [&str; 17] = [
     "core",
     "kernels",
     "arch",
@@ -20,6 +20,7 @@ const CRATES: [&str; 16] = [
     "decoder",
     "data",
     "train",
+    "tracking",
     "onnx",
     "runtime",
     "evaluate",

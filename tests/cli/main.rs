@@ -17,6 +17,8 @@ mod evaluators;
 mod hostile_folders;
 mod job;
 mod memory;
+#[path = "../../crates/tracking/tests/server/mod.rs"]
+mod mlflow_server;
 mod output_folder;
 mod report;
 mod run;
@@ -28,4 +30,5 @@ mod secrets;
 #[path = "../support/mod.rs"]
 mod support;
 mod terminal;
+mod tracking;
 mod validate;

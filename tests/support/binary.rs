@@ -12,7 +12,7 @@ pub fn root() -> &'static Path {
 
 /// Variables of the machine that would decide what the program does. Those that say where ONNX Runtime is stay: there may be
 /// no other.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 11] = [
     "CONDA_PREFIX",
     "HF_ENDPOINT",
     "HF_HOME",
@@ -22,6 +22,7 @@ const VARIABLES: [&str; 10] = [
     "HF_TOKEN",
     "HF_TOKEN_PATH",
     "HUGGINGFACE_HUB_CACHE",
+    "MLFLOW_TRACKING_URI",
     "VIRTUAL_ENV",
 ];
 

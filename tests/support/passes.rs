@@ -23,6 +23,7 @@ pub fn run_pass(
         base: None,
         pause_after: None,
         artefacts: None,
+        log: None,
     };
     pass.run(input, out, &context)
 }

@@ -2,7 +2,9 @@
 
 use super::shared::say;
 use olive_arch::Spec;
-use olive_config::canonical::{EvalStrategy, Sampling, Saving, Scheduler, Selection, Targets, TrainingArgs};
+use olive_config::canonical::{
+    EvalStrategy, Logging, Sampling, Saving, Scheduler, Selection, Targets, TrainingArgs,
+};
 use olive_core::cancel::CancelFlag;
 use olive_data::{MicroBatch, Sample};
 use olive_model::Adapter;
@@ -58,6 +60,7 @@ pub fn arguments(change: impl FnOnce(&mut TrainingArgs)) -> TrainingArgs {
         dataloader_drop_last: false,
         saving: Saving::default(),
         selection: Selection::default(),
+        logging: Logging::default(),
     };
     change(&mut args);
     args

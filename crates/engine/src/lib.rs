@@ -24,6 +24,7 @@ mod resources;
 mod search;
 mod searched;
 mod stages;
+mod tracking;
 mod workflow;
 
 pub use environment::Environment;
@@ -40,4 +41,5 @@ pub use prospects::{Obstacle, Prospects, StepState, prospects};
 pub use resource_reader::ResourceReader;
 pub use search::{SearchSize, search_size};
 pub use searched::{Objective, SearchOutcome, TrialOutcome, TrialState};
+pub use tracking::Mlflow;
 pub use workflow::run_workflow;

@@ -192,7 +192,7 @@ impl Step {
         }
     }
 
-    fn refused(&self, source: Error) -> EngineError {
+    pub(crate) fn refused(&self, source: Error) -> EngineError {
         let (pass, pass_type) = (self.config.name.clone(), self.pass.name());
         EngineError::Check { pass, pass_type, source }
     }

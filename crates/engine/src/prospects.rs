@@ -14,6 +14,7 @@ use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use olive_data::DataError;
 use olive_model::ModelError;
+use olive_tracking::TrackingError;
 use olive_train::MemoryNeed;
 use std::path::PathBuf;
 
@@ -79,7 +80,8 @@ impl Obstacle {
 /// Whether something is not on this machine that may be on another.
 fn is_absence(error: &Error) -> bool {
     let model = matches!(error.downcast_ref(), Some(ModelError::NotFound { .. } | ModelError::Hub { .. }));
-    model || error.downcast_ref::<DataError>().is_some_and(DataError::is_absence)
+    let server = error.downcast_ref::<TrackingError>().is_some();
+    model || server || error.downcast_ref::<DataError>().is_some_and(DataError::is_absence)
 }
 
 /// Looks a plan up in the cache, and for what would stop a run before its first step, in the order of a run. Nothing is
@@ -91,6 +93,7 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
         available: Available::now(),
         obstacles: Vec::new(),
     };
+    looking.meet(environment.mlflow.check(plan));
     let store = Store::new(&config.engine.cache_dir);
     let resources = Resources { config, store: &store, environment };
     let (plan, absences) = resources.find_data(plan);

@@ -1,5 +1,6 @@
 //! `training_args`: transformers' `TrainingArguments`, as far as they change what is computed here.
 
+use super::logging::{LOGGING, Logging};
 use super::saving::{SAVING, SELECTION, Saving, Selection};
 use super::schedule::{Scheduler, SchedulerOptions};
 use super::unused::UNUSED;
@@ -98,6 +99,9 @@ options! {
             nested saving: Saving;
             /// Which state is the result.
             nested selection: Selection;
+            /// Where the log goes.
+            #[serde(skip)]
+            nested logging: Logging;
         }
     }
 }
@@ -158,7 +162,7 @@ pub static TRAINING_ARGS: Block = Block {
           those of transformers.",
     wrapper: Some("extra_args"),
     outer: &[],
-    parts: &[STEPS, COURSE, VARIANTS, SAVING, SELECTION, UNUSED],
+    parts: &[STEPS, COURSE, VARIANTS, SAVING, SELECTION, LOGGING, UNUSED],
     open: None,
 };
 

@@ -1,6 +1,7 @@
 //! `training_args`: transformers' TrainingArguments.
 
 use super::args::{EvalStrategy, Sampling, TRAINING_ARGS, TrainingArgs};
+use super::logging;
 use super::saving::SaveStrategy;
 use super::schedule::{SCHEDULER, Scheduler, SchedulerOptions};
 use crate::fields::Fields;
@@ -72,6 +73,7 @@ pub fn read(
     let lr_scheduler_kwargs = scheduler(&args, &values, lr_scheduler_type, era, findings);
     values.attach("lr_scheduler_kwargs", lr_scheduler_kwargs);
     resolve_saving(&mut values, findings);
+    logging::check(&mut values, findings);
     check_selection(&values, evaluates, eval_strategy, findings);
     if lr_scheduler_type == Scheduler::ReduceLrOnPlateau && eval_strategy == EvalStrategy::No {
         let hint = "set `eval_strategy` to `steps`, and hold data out for evaluation".to_owned();

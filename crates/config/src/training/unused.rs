@@ -46,9 +46,6 @@ pub(super) const UNUSED: &[Opt] = &[
     Opt::new("greater_is_better", Kind::Bool, "What the best state is.")
         .refused_unless("false", "the metric is a loss, of which less is better"),
     // Logs.
-    Opt::new("report_to", Kind::Any, "Services that get the log.")
-        .ignored_unless("\"none\"", "`metrics.jsonl` and TensorBoard's `runs/` are always written"),
-    Opt::new("run_name", Kind::Text, "Name in the log.").quiet(),
     Opt::new("disable_tqdm", Kind::Bool, "No progress bar.").ignored_unless("false", LOGS),
     Opt::new("log_level", Kind::Any, "Verbosity.").ignored_unless("\"passive\"", LOGS),
     Opt::new("log_level_replica", Kind::Any, "Verbosity.").quiet(),

@@ -128,6 +128,7 @@ impl Evaluation<'_> {
                     base: None,
                     pause_after: None,
                     artefacts: Some(*artefacts),
+                    log: None,
                 };
                 adapter_base(&ModelFolder::open(base)?, adapter, &context)?
             }

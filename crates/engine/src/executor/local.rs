@@ -6,6 +6,7 @@ use crate::cache::store::Unusable;
 use crate::cache::{Artefacts, CacheError, Manifest};
 use crate::passes::{self, MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
+use crate::tracking::Mlflow;
 use crate::{EngineError, Host, StepOutcome};
 use olive_core::Result;
 use olive_core::device::Device;
@@ -16,19 +17,20 @@ use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 /// Runs steps in this process.
-pub struct LocalExecutor {
+pub struct LocalExecutor<'a> {
     device: Device,
     memory: MemoryPolicy,
+    mlflow: &'a Mlflow,
 }
 
-impl LocalExecutor {
-    /// Computes on `device`; `memory` says what becomes of passes that do not fit.
-    pub fn new(device: Device, memory: MemoryPolicy) -> LocalExecutor {
-        LocalExecutor { device, memory }
+impl LocalExecutor<'_> {
+    /// Computes on `device`; `memory` says what becomes of passes that do not fit, `mlflow` where trainings are logged.
+    pub fn new(device: Device, memory: MemoryPolicy, mlflow: &Mlflow) -> LocalExecutor<'_> {
+        LocalExecutor { device, memory, mlflow }
     }
 }
 
-impl Executor for LocalExecutor {
+impl Executor for LocalExecutor<'_> {
     fn reaches(&self, host: &Host) -> bool {
         host.is_here()
     }
@@ -105,7 +107,7 @@ fn previous<'a>(chain: &Chain<'a>, index: usize) -> Option<(&'a Step, &'a StepKe
     Some((&chain.steps[before], &chain.keys[before]))
 }
 
-impl LocalExecutor {
+impl LocalExecutor<'_> {
     fn run_step(
         &self,
         step: &Step,
@@ -127,6 +129,7 @@ impl LocalExecutor {
                 input_key: &key.input,
                 unchanged: execution.unchanged,
             }),
+            log: self.mlflow.log_of(step),
         };
         let clock = Instant::now();
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());

@@ -228,7 +228,10 @@ pub struct Document {
 pub enum Content {
     Text(String),
     /// That of a file of the cache.
-    File { path: PathBuf, bytes: u64 },
+    File {
+        path: PathBuf,
+        bytes: u64,
+    },
 }
 
 /// What becomes of a large file that cannot be linked.
@@ -308,7 +311,8 @@ impl Publication<'_> {
     fn write_documents(&self, earlier: &History) -> Result<bool> {
         let Documents::Are(documents) = &self.documents else { return Ok(false) };
         let is_there = |document: &Document| {
-            earlier.documents.contains(&document.path()) && document.is_at(&self.output_dir.join(&document.name))
+            earlier.documents.contains(&document.path())
+                && document.is_at(&self.output_dir.join(&document.name))
         };
         if documents.len() == earlier.documents.len() && documents.iter().all(is_there) {
             return Ok(false);

@@ -1,6 +1,7 @@
 //! Trains an adapter on a frozen base: what LoRA, QLoRA and LoftQ share.
 
 use super::lora_options::{self, LoraOptions};
+use super::training_log::LoggedEvents;
 use super::{MemoryPolicy, RunContext};
 use crate::cache::folder::remove_if_there;
 use candle_core::DType;
@@ -205,13 +206,15 @@ impl<'a> AdapterTraining<'a> {
     /// Trains up to the last step.
     fn fit(&self, trainer: &mut Trainer, config: &AdapterConfig, dir: &Path) -> Result<()> {
         let args = &self.options.training;
-        let checkpoints = Checkpoints::open(dir.join(Checkpoints::NAME))?;
+        let state = dir.join(Checkpoints::NAME);
+        let checkpoints = Checkpoints::open(state.clone())?;
         let saver = Saver {
             saving: &args.saving,
             config,
             dir: args.saving.output_dir.clone().unwrap_or_else(|| dir.join(SAVED)),
             keeps_best: args.selection.load_best_model_at_end,
         };
+        let events = LoggedEvents::start(self.context.log.as_ref(), &state, self.context.events);
         let fitted = olive_train::fit(
             trainer,
             &Fit {
@@ -223,10 +226,11 @@ impl<'a> AdapterTraining<'a> {
                 saver: Some(&saver),
                 save_every: SAVE_EVERY,
                 pause_after: self.context.pause_after,
-                events: self.context.events,
+                events: &events,
                 cancel: self.context.cancel,
             },
         );
+        events.finish(fitted.as_ref().err());
         // The state of a training that diverged must not look like something to go on from, nor its adapters like results.
         if fitted.as_ref().is_err_and(has_diverged) {
             checkpoints.clear()?;

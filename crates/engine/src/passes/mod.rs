@@ -12,6 +12,7 @@ mod pass;
 pub mod qlora;
 mod quantised_base;
 mod training;
+mod training_log;
 
 pub(crate) use data_key::{entries as data_entries, feed as feed_data};
 pub use loftq::{LoftqOptions, LoftqPass};
@@ -27,6 +28,7 @@ pub use pass::{
 pub use qlora::{QloraOptions, QloraPass, QuantType};
 pub(crate) use quantised_base::of_adapter as adapter_base;
 pub use training::{HeldOut, Training, TrainingLength};
+pub use training_log::TrainingLog;
 
 /// All passes, in the order in which messages and documentation name them.
 pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&[

@@ -1,6 +1,7 @@
 //! The interface of passes, and what they may use.
 
 use super::training::Training;
+use super::training_log::TrainingLog;
 use crate::cache::{Artefacts, KeyHasher};
 use olive_config::{ConfiguredPass, DataConfig};
 use olive_core::Result;
@@ -173,6 +174,8 @@ pub struct RunContext<'a> {
     pub pause_after: Option<usize>,
     /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
     pub artefacts: Option<Artefacts<'a>>,
+    /// Where the training is logged, beside its own files.
+    pub log: Option<TrainingLog<'a>>,
 }
 
 /// The options of a pass with its type, as manifests have them.
