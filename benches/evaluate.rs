@@ -152,6 +152,7 @@ fn samples(
         random_retries: 10,
         loss_on: Default::default(),
         response_template: None,
+        chat: Default::default(),
     };
     let config = DataConfig { name: "rows".into(), load, pre_process };
     Ok(olive_data::prepare(&config, folder, &(), &CancelFlag::default())?)

@@ -4,7 +4,7 @@ use crate::support::binary::root;
 use crate::support::shared::shared;
 use olive_config::{
     AzureMlPlace, DataFiles, Era, EvalSize, EvalStrategy, InputModel, LoadOptions, LossOn, Origin, Ramp,
-    Sampling, SaveStrategy, Scheduler, Strategy, SystemKind, Targets, TextSource,
+    Sampling, SaveStrategy, Scheduler, Strategy, SystemKind, Targets, TextColumn, TextSource,
 };
 use olive_engine::passes::{LoraOptions, QloraOptions};
 use olive_engine::{REGISTRY, RunConfig};
@@ -136,7 +136,7 @@ fn a_block_without_a_sign_follows_the_model() {
         (text.max_seq_len, text.strategy, text.joiner.as_deref()),
         (1024, Strategy::Join, Some("\n\n"))
     );
-    assert_eq!(text.source, TextSource::Columns(vec!["text".into()]));
+    assert_eq!(text.source, TextSource::Undescribed(TextColumn));
     assert_eq!(lora(&new).lora_dropout, 0.05);
     assert_eq!(lora(&new).training.max_steps, None);
 
@@ -559,7 +559,7 @@ fn the_knobs_of_training_are_read() {
     assert!(selection.load_best_model_at_end);
     assert_eq!(selection.early_stopping_patience, Some(3));
     let pre = &lora.train_data.pre_process;
-    assert_eq!((pre.loss_on, pre.strategy), (LossOn::Completion, Strategy::Pack));
+    assert_eq!((pre.loss_on, pre.strategy), (Some(LossOn::Completion), Strategy::Pack));
     assert_eq!(pre.response_template.as_deref(), Some("A:"));
 
     let plain = load(&modern("", ""), &[]);
@@ -589,7 +589,7 @@ fn knobs_that_contradict_each_other_are_refused() {
         let error = training(args);
         assert!(error.contains(part), "{args}: {error}");
     }
-    let error = refused("", r#""loss_on": "completion""#);
+    let error = refused("", r#""loss_on": "completion", "text_cols": ["a"]"#);
     assert!(error.contains("where a completion begins"), "{error}");
 }
 

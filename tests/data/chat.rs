@@ -3,7 +3,7 @@
 use super::setup::{fixture_json, ids, prepare, toy_model, write};
 use crate::support::rows::{load, options};
 use crate::support::shared::shared;
-use olive_config::canonical::{Era, LossOn, Strategy, TextGeneration, TextSource};
+use olive_config::canonical::{Era, Strategy, TextGeneration, TextSource};
 use olive_data::{ChatTemplate, GenerationPrompt, Message, SpecialTokens, Value};
 use olive_model::ModelFolder;
 use serde_json::json;
@@ -254,11 +254,10 @@ fn messages_with_the_names_of_sharegpt_have_roles_and_contents_too() {
         |turns: serde_json::Value| write(dir.path(), "rows.jsonl", json!({"messages": turns}).to_string());
     let usual = "{% for m in messages %}{{ {'user': '3', 'assistant': '4', 'system': '5'}[m.role] }} {{ m.content }} {% endfor %}";
     let own = "{% for m in messages %}{{ {'human': '3', 'gpt': '4', 'system': '5'}[m['from']] }} {{ m['value'] }} {% endfor %}";
-    let prepared = |source: &str, turns: serde_json::Value, loss_on: LossOn| {
+    let prepared = |source: &str, turns: serde_json::Value| {
         let source = TextSource::ChatTemplate { source: Some(source.into()), message_col: "messages".into() };
         let options = TextGeneration {
             source,
-            loss_on,
             pad_to_max_len: false,
             ..options(Era::New, Strategy::LineByLine, 16, "")
         };
@@ -266,11 +265,9 @@ fn messages_with_the_names_of_sharegpt_have_roles_and_contents_too() {
     };
     let share_gpt = json!([{"from": "system", "value": "9"}, {"from": "human", "value": "10"}, {"from": "gpt", "value": "11"}]);
     let same = json!([{"role": "system", "content": "9"}, {"role": "user", "content": "10"}, {"role": "assistant", "content": "11"}]);
-    let want = prepared(usual, same, LossOn::All).unwrap();
+    let want = prepared(usual, same).unwrap();
     assert_eq!(ids(&want), [[5, 9, 3, 10, 4, 11]]);
     for source in [usual, own] {
-        assert_eq!(ids(&prepared(source, share_gpt.clone(), LossOn::All).unwrap()), ids(&want));
+        assert_eq!(ids(&prepared(source, share_gpt.clone()).unwrap()), ids(&want));
     }
-    let learnt = prepared(own, share_gpt, LossOn::Completion).unwrap();
-    assert_eq!(learnt.samples[0].labels, [-100, -100, -100, -100, 4, 11]);
 }

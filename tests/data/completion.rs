@@ -5,7 +5,7 @@ use crate::support::binary::root;
 use crate::support::events::Recorder;
 use crate::support::quickstart::base_model;
 use crate::support::rows::{load, options};
-use olive_config::canonical::{Era, LoadDataset, LossOn, Strategy, TextGeneration, TextSource};
+use olive_config::canonical::{ChatSource, Era, LoadDataset, LossOn, Strategy, TextGeneration, TextSource};
 use olive_data::{Dataset, IGNORED};
 use olive_model::ModelFolder;
 use std::path::Path;
@@ -78,7 +78,7 @@ fn labels(dataset: &Dataset) -> Vec<Vec<i32>> {
 fn after(marker: &str, strategy: Strategy, length: usize) -> TextGeneration {
     let response_template = Some(marker.to_owned());
     TextGeneration {
-        loss_on: LossOn::Completion,
+        loss_on: Some(LossOn::Completion),
         response_template,
         ..options(Era::New, strategy, length, "{t}")
     }
@@ -134,9 +134,9 @@ fn what_follows_the_last_marker_counts() {
 fn what_the_assistant_says_counts_in_every_turn() {
     let dir = tempfile::tempdir().unwrap();
     let model = toy_model(dir.path());
-    // 90 begins a user's turn, 91 an assistant's, 92 ends both, 93 ends a conversation.
+    // 90 begins a user's turn, 91 an assistant's, 92 ends both, and the end of text ends a conversation.
     let template = "{% for m in messages %}{{ '91 ' if m.role == 'assistant' else '90 ' }}{{ m.content }} 92 \
-                    {% endfor %}{{ '91 ' if add_generation_prompt else '93' }}";
+                    {% endfor %}{{ '91 ' if add_generation_prompt else eos_token }}";
     let message = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
     let talk = [
         message("user", "10 11"),
@@ -144,25 +144,40 @@ fn what_the_assistant_says_counts_in_every_turn() {
         message("user", "13"),
         message("assistant", "14 15"),
     ];
-    let row = serde_json::json!({ "messages": talk }).to_string() + "\n";
-    let source = |text: &str| TextGeneration {
-        loss_on: LossOn::Completion,
-        source: TextSource::ChatTemplate { source: Some(text.into()), message_col: "messages".into() },
+    let row = serde_json::json!({ "talk": talk }).to_string() + "\n";
+    let source = |text: &str, loss_on: Option<LossOn>| TextGeneration {
+        loss_on,
+        source: TextSource::Chat(ChatSource {
+            template: Some(text.into()),
+            message_col: Some("talk".into()),
+            ..ChatSource::default()
+        }),
         ..options(Era::New, Strategy::LineByLine, 40, "")
     };
     let load = || load("json", &[&write(dir.path(), "talk.jsonl", &row)]);
-    let data = prepare(load(), source(template), &model).unwrap();
-    assert_eq!(ids(&data), [[90, 10, 11, 92, 91, 12, 92, 90, 13, 92, 91, 14, 15, 92, 93]]);
-    assert_eq!(labels(&data), [[X, X, X, X, X, 12, 92, X, X, X, X, 14, 15, 92, 93]]);
+    // All answers, unless something else is said.
+    for loss_on in [None, Some(LossOn::Assistant), Some(LossOn::Completion)] {
+        let data = prepare(load(), source(template, loss_on), &model).unwrap();
+        assert_eq!(ids(&data), [[90, 10, 11, 92, 91, 12, 92, 90, 13, 92, 91, 14, 15, 92, 2]]);
+        assert_eq!(labels(&data), [[X, X, X, X, X, 12, 92, X, X, X, X, 14, 15, 92, 2]]);
+    }
+    let data = prepare(load(), source(template, Some(LossOn::Last)), &model).unwrap();
+    assert_eq!(labels(&data), [[X, X, X, X, X, X, X, X, X, X, X, 14, 15, 92, 2]]);
 
-    // A template that drops earlier answers cannot be followed turn by turn.
+    // A template that drops earlier answers cannot be followed turn by turn, but the last one is as it is asked for.
     let drops = "{% for m in messages %}{% if m.role == 'user' or loop.last %}{{ m.content }} {% endif %}\
                  {% endfor %}{{ '91' if add_generation_prompt }}";
-    let error = complaint(prepare(load(), source(drops), &model));
-    assert!(error.contains("turn 2") && error.contains("response_template"), "{error}");
-    let marked = TextGeneration { response_template: Some("13".into()), ..source(template) };
+    let error = complaint(prepare(load(), source(drops, None), &model));
+    assert!(
+        error.contains("talk.jsonl`, line 1")
+            && error.contains("message 2")
+            && error.contains("loss_on: last"),
+        "{error}"
+    );
+    let marked =
+        TextGeneration { response_template: Some("13".into()), ..source(drops, Some(LossOn::Completion)) };
     let data = prepare(load(), marked, &model).unwrap();
-    assert_eq!(labels(&data)[0][8..], [X, 92, 91, 14, 15, 92, 93]);
+    assert_eq!(labels(&data), [[X, X, X, 14, 15]]);
 }
 
 #[test]
@@ -174,7 +189,7 @@ fn a_real_tokenizer_cuts_at_the_marker() {
     // With the space after the colon, which belongs to the answer's first token.
     for marker in ["Answer:", "Answer: "] {
         let complete = TextGeneration {
-            loss_on: LossOn::Completion,
+            loss_on: Some(LossOn::Completion),
             response_template: Some(marker.into()),
             ..options(Era::New, Strategy::LineByLine, 256, template)
         };

@@ -1,6 +1,8 @@
 //! From files to token blocks, as a data configuration asks for.
 
 mod chat;
+mod chat_goldens;
+mod chat_setup;
 mod completion;
 mod files;
 mod format;

@@ -37,5 +37,6 @@ pub fn options(era: Era, strategy: Strategy, length: usize, template: &str) -> T
         random_retries: 10,
         loss_on: Default::default(),
         response_template: None,
+        chat: Default::default(),
     }
 }

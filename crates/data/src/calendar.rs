@@ -1,7 +1,7 @@
 //! Calendar dates and `strftime`, in UTC.
 
 use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use std::time::SystemTime;
 
 /// `2024-02-29`, the day `days` after 1970-01-01.
@@ -17,6 +17,11 @@ pub(super) const LONGEST_CODE: usize = 32;
 /// `strftime` of this moment in UTC.
 pub(super) fn strftime_now(format: &str) -> String {
     strftime(format, SystemTime::now().into())
+}
+
+/// `strftime` of noon of a day.
+pub(super) fn strftime_on(format: &str, day: NaiveDate) -> String {
+    strftime(format, day.and_time(NaiveTime::from_hms_opt(12, 0, 0).unwrap_or_default()).and_utc())
 }
 
 fn strftime(format: &str, moment: DateTime<Utc>) -> String {

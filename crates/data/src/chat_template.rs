@@ -10,12 +10,14 @@ use crate::jinja_value::{from_jinja, to_jinja};
 use crate::python_text;
 use crate::special_tokens::SpecialTokens;
 use crate::value::Value;
+use chrono::NaiveDate;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, ValueKind};
+use minijinja::value::{Kwargs, ValueKind, merge_maps};
 use minijinja::{Environment, ErrorKind, State, context, escape_formatter};
 use olive_core::Result;
 use olive_model::ModelFolder;
 use regex::Regex;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
@@ -40,16 +42,32 @@ pub enum GenerationPrompt {
     Omit,
 }
 
+/// What a template gets beside the messages.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Beside<'a> {
+    /// Schemas of the tools that there are.
+    pub tools: &'a [Value],
+    /// Variables by name; the first of a name is taken.
+    pub variables: &'a [(String, Value)],
+}
+
 /// A template, compiled, with the special tokens that it may insert.
 #[derive(Debug)]
 pub struct ChatTemplate {
     /// Where it stands, if that is a file.
     file: Option<PathBuf>,
     environment: Arc<Environment<'static>>,
+    /// The same with signs where its `generation` marks are, if it has any.
+    marking: Option<Arc<Environment<'static>>>,
     tokens: minijinja::Value,
+    /// Whether it asks what day it is.
+    pub asks_the_date: bool,
 }
 
 const NAME: &str = "chat";
+
+/// Signs around what stands between marks: characters that no text has, as Unicode keeps them for programs.
+const SIGNS: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
 
 /// Marks what an assistant says, for training on answers only; it prints nothing.
 static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
@@ -78,33 +96,38 @@ impl ChatTemplate {
         tokens: &SpecialTokens,
     ) -> std::result::Result<ChatTemplate, DataError> {
         let fail = |e: minijinja::Error| DataError::ChatTemplate { file: file.clone(), reason: describe(&e) };
-        let source = GENERATION.replace_all(source, |c: &regex::Captures<'_>| {
-            let tag = if c.get(2).is_some() { "endif" } else { "if true" };
-            format!("{{%{} {tag} {}%}}", &c[1], &c[3])
-        });
-        let door = Door::new();
-        let source = door.open(&source);
-        let mut environment = Environment::new();
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        environment.set_syntax(syntax.map_err(fail)?);
-        jinja_limits::set(&mut environment);
-        environment.set_formatter(|out, state, value| match value.kind() {
-            ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
-            _ => out.write_str(&python_text::str(&from_jinja(state, value)?)).map_err(minijinja::Error::from),
-        });
-        environment.add_function("raise_exception", |message: String| {
-            Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-        });
-        environment.add_function("strftime_now", |state: &State<'_, '_>, format: &str| {
-            jinja_limits::charge(state, format.len().saturating_mul(calendar::LONGEST_CODE))?;
-            Ok::<_, minijinja::Error>(calendar::strftime_now(format))
-        });
-        environment.add_filter("tojson", tojson);
-        jinja_tests::add(&mut environment);
-        door.add_to(&mut environment);
-        let environment = jinja_limits::add_template(&environment, NAME, source).map_err(fail)?;
-        let tokens = minijinja::Value::from_pairs(tokens.named().iter().cloned());
-        Ok(ChatTemplate { file, environment: Arc::new(environment), tokens })
+        let with_tags = |tags: [&str; 2]| {
+            let source = GENERATION.replace_all(source, |c: &regex::Captures<'_>| {
+                let tag = tags[usize::from(c.get(2).is_some())];
+                format!("{{%{} {tag} {}%}}", &c[1], &c[3])
+            });
+            environment(&source).map(Arc::new).map_err(fail)
+        };
+        let marking = GENERATION.is_match(source).then(|| with_tags(["filter generation", "endfilter"]));
+        Ok(ChatTemplate {
+            environment: with_tags(["if true", "endif"])?,
+            marking: marking.transpose()?,
+            tokens: minijinja::Value::from_pairs(tokens.named().iter().cloned()),
+            asks_the_date: source.contains(NOW),
+            file,
+        })
+    }
+
+    /// The same template, for which today is this day.
+    #[must_use]
+    pub fn on(mut self, day: NaiveDate) -> ChatTemplate {
+        for environment in [Some(&mut self.environment), self.marking.as_mut()].into_iter().flatten() {
+            let mut other = Environment::clone(environment);
+            add_clock(&mut other, move |format| calendar::strftime_on(format, day));
+            *environment = Arc::new(other);
+        }
+        self.asks_the_date = false;
+        self
+    }
+
+    /// Whether the template marks what the assistant says.
+    pub fn has_marks(&self) -> bool {
+        self.marking.is_some()
     }
 
     /// The text of a conversation.
@@ -129,8 +152,39 @@ impl ChatTemplate {
         messages: &Value,
         prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
+        self.render_with(messages, Beside::default(), prompt)
+    }
+
+    /// Like [`ChatTemplate::render_value`], with tools and variables.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_with(
+        &self,
+        messages: &Value,
+        beside: Beside<'_>,
+        prompt: GenerationPrompt,
+    ) -> std::result::Result<String, DataError> {
         let messages = conversation::prepared(messages);
-        self.render_jinja(to_jinja(&messages), messages.text_length(), prompt)
+        let given = messages.text_length() + beside.text_length();
+        self.run(&self.environment, self.context(to_jinja(&messages), beside, prompt), given)
+    }
+
+    /// The text of a conversation, and the bytes of it that the template marks as what the assistant says. `None`: the
+    /// template has no marks, or what stands between them cannot be told, as the messages hold the signs themselves.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`].
+    pub fn render_marked(
+        &self,
+        messages: &Value,
+        beside: Beside<'_>,
+    ) -> std::result::Result<Option<(String, Vec<Range<usize>>)>, DataError> {
+        let Some(marking) = &self.marking else { return Ok(None) };
+        let messages = conversation::prepared(messages);
+        let given = messages.text_length() + beside.text_length();
+        let context = self.context(to_jinja(&messages), beside, GenerationPrompt::Omit);
+        Ok(marked_ranges(&self.run(marking, context, given)?))
     }
 
     fn render_jinja(
@@ -139,18 +193,107 @@ impl ChatTemplate {
         given: usize,
         prompt: GenerationPrompt,
     ) -> std::result::Result<String, DataError> {
+        self.run(&self.environment, self.context(messages, Beside::default(), prompt), given)
+    }
+
+    fn context(
+        &self,
+        messages: minijinja::Value,
+        beside: Beside<'_>,
+        prompt: GenerationPrompt,
+    ) -> minijinja::Value {
+        let tools = match beside.tools {
+            [] => minijinja::Value::from(()),
+            tools => tools.iter().map(to_jinja).collect(),
+        };
+        let documents = minijinja::Value::from(());
+        let add_generation_prompt = prompt == GenerationPrompt::Add;
+        // Of a name that is there twice the last one would be taken.
+        let variables = beside.variables.iter().rev().map(|(name, value)| (name.as_str(), to_jinja(value)));
+        let variables = minijinja::Value::from_pairs(variables);
+        let own = context! { messages, add_generation_prompt, tools, documents };
+        merge_maps([own, variables, self.tokens.clone()])
+    }
+
+    fn run(
+        &self,
+        environment: &Arc<Environment<'static>>,
+        context: minijinja::Value,
+        given: usize,
+    ) -> std::result::Result<String, DataError> {
         let fail = |e: minijinja::Error| DataError::Render {
             file: self.file.clone(),
             location: None,
             reason: describe(&e),
         };
-        let none = minijinja::Value::from(());
-        let add_generation_prompt = prompt == GenerationPrompt::Add;
-        let context = context! {
-            messages, add_generation_prompt, tools => none.clone(), documents => none, ..self.tokens.clone()
-        };
-        jinja_limits::render(&self.environment, NAME, context, given).map_err(fail)
+        jinja_limits::render(environment, NAME, context, given).map_err(fail)
     }
+}
+
+impl Beside<'_> {
+    fn text_length(&self) -> usize {
+        let tools: usize = self.tools.iter().map(Value::text_length).sum();
+        tools + self.variables.iter().map(|(name, value)| name.len() + value.text_length()).sum::<usize>()
+    }
+}
+
+/// A template, compiled as transformers would.
+fn environment(source: &str) -> std::result::Result<Environment<'static>, minijinja::Error> {
+    let door = Door::new();
+    let source = door.open(source);
+    let mut environment = Environment::new();
+    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+    jinja_limits::set(&mut environment);
+    environment.set_formatter(|out, state, value| match value.kind() {
+        ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
+        _ => out.write_str(&python_text::str(&from_jinja(state, value)?)).map_err(minijinja::Error::from),
+    });
+    environment.add_function("raise_exception", |message: String| {
+        Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+    });
+    add_clock(&mut environment, calendar::strftime_now);
+    environment.add_filter("tojson", tojson);
+    environment.add_filter("generation", |state: &State<'_, '_>, text: &str| {
+        jinja_limits::charge(state, text.len())?;
+        Ok::<_, minijinja::Error>(format!("{}{text}{}", SIGNS[0], SIGNS[1]))
+    });
+    jinja_tests::add(&mut environment);
+    door.add_to(&mut environment);
+    jinja_limits::add_template(&environment, NAME, source)
+}
+
+/// The function of templates that asks what day it is.
+const NOW: &str = "strftime_now";
+
+fn add_clock(environment: &mut Environment<'static>, clock: impl Fn(&str) -> String + Send + Sync + 'static) {
+    environment.add_function(NOW, move |state: &State<'_, '_>, format: &str| {
+        jinja_limits::charge(state, format.len().saturating_mul(calendar::LONGEST_CODE))?;
+        Ok::<_, minijinja::Error>(clock(format))
+    });
+}
+
+/// A text without its signs, and what stood between them.
+fn marked_ranges(marked: &str) -> Option<(String, Vec<Range<usize>>)> {
+    let mut text = String::with_capacity(marked.len());
+    let mut ranges: Vec<Range<usize>> = Vec::new();
+    let mut opened = None;
+    for part in marked.split_inclusive(SIGNS) {
+        let plain = part.trim_end_matches(SIGNS);
+        text.push_str(plain);
+        match (part.chars().next_back().filter(|sign| SIGNS.contains(sign)), opened) {
+            (None, None) => {}
+            (Some(sign), None) if sign == SIGNS[0] => opened = Some(text.len()),
+            (Some(sign), Some(start)) if sign == SIGNS[1] => {
+                opened = None;
+                match ranges.last_mut() {
+                    Some(before) if before.end == start => before.end = text.len(),
+                    _ => ranges.push(start..text.len()),
+                }
+            }
+            _ => return None,
+        }
+    }
+    opened.is_none().then_some((text, ranges))
 }
 
 /// More of a message is not read by anybody.

@@ -1,15 +1,16 @@
 //! Texts that become tokens, batch by batch, in parallel.
 
+use crate::chat::Counted;
 use crate::error::DataError;
 use crate::rows::Rows;
 use crate::strategy::Token;
-use crate::texts::Text;
-use olive_config::canonical::LossOn;
+use crate::texts::{Framing, Text};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
 use rayon::prelude::*;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tokenizers::{Encoding, Tokenizer};
 
 /// The texts of a dataset, and what is needed to turn them into tokens.
@@ -21,6 +22,8 @@ pub(super) struct Corpus<'a> {
     pub vocabulary: Option<usize>,
     /// After every row of the joining strategies.
     pub joiner: Vec<Token>,
+    /// Answers whose first letter is in a token of the prompt, among the texts that were looked at.
+    pub straddling: AtomicUsize,
     pub events: &'a dyn EventSink,
     pub cancel: &'a CancelFlag,
 }
@@ -69,8 +72,9 @@ impl Corpus<'_> {
         let encode = |text: &Text| -> Result<Vec<Token>> {
             // One text can take long: patterns of tokenizers are tried in many ways.
             self.cancel.check()?;
-            let tokens = tokens_of(self.tokenizer, text)
+            let (tokens, straddling) = tokens_of(self.tokenizer, text)
                 .map_err(|reason| DataError::Tokenise { location: self.rows.location(text.row), reason })?;
+            self.straddling.fetch_add(straddling, Ordering::Relaxed);
             self.check_vocabulary(text, &tokens)?;
             Ok(tokens)
         };
@@ -93,26 +97,36 @@ impl Corpus<'_> {
     }
 }
 
-/// The tokens of what stands between joined rows: these count where all tokens of a text do.
-pub(crate) fn joiner(
-    tokenizer: &Tokenizer,
-    text: &str,
-    loss_on: LossOn,
-) -> std::result::Result<Vec<Token>, String> {
-    Ok(tokens(&encode(tokenizer, text)?, loss_on))
+/// What the tokens of the text between joined rows count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum JoinerLoss {
+    /// As those of the rows do.
+    Counts,
+    Ignored,
 }
 
-/// The tokens of a text as it is: special tokens only where their texts stand in it.
-fn tokens_of(tokenizer: &Tokenizer, text: &Text) -> std::result::Result<Vec<Token>, String> {
-    let Some(completions) = &text.completions else {
-        return Ok(tokens(&encode(tokenizer, &text.text)?, LossOn::All));
-    };
-    let encoding = tokenizer.encode(text.text.as_str(), false).map_err(|e| e.to_string())?;
-    let places = encoding.get_ids().iter().zip(encoding.get_offsets());
-    // A token that begins before the completion counts if it reaches into it; one that reaches past its end does not.
-    let counts =
-        |start: usize, end: usize| completions.iter().any(|c| end > c.start && end <= c.end && start < c.end);
-    Ok(places.map(|(&id, &(start, end))| Token { id, counts: counts(start, end) }).collect())
+/// The tokens of what stands between joined rows.
+pub(super) fn joiner(
+    tokenizer: &Tokenizer,
+    text: &str,
+    loss: JoinerLoss,
+) -> std::result::Result<Vec<Token>, String> {
+    let weight = if loss == JoinerLoss::Counts { 1.0 } else { 0.0 };
+    Ok(tokens(&encode(tokenizer, text)?, weight))
+}
+
+/// The tokens of a text, and how many spans that count begin inside one. Special tokens are only where their texts stand in
+/// it, unless the tokenizer is to add its own.
+fn tokens_of(tokenizer: &Tokenizer, text: &Text) -> std::result::Result<(Vec<Token>, usize), String> {
+    let add_special = text.framing == Framing::ByTokenizer;
+    if text.counted == Counted::All && !add_special {
+        return Ok((tokens(&encode(tokenizer, &text.text)?, 1.0), 0));
+    }
+    let encoding = tokenizer.encode(text.text.as_str(), add_special).map_err(|e| e.to_string())?;
+    let places = || encoding.get_offsets().iter().map(|&(start, end)| Range { start, end });
+    let token = |(&id, place)| Token { id, weight: text.counted.weight(place) };
+    let straddling = places().filter(|place| text.counted.begins_inside(place.clone())).count();
+    Ok((encoding.get_ids().iter().zip(places()).map(token).collect(), straddling))
 }
 
 /// A text as it is, without special tokens around it.
@@ -120,7 +134,6 @@ fn encode(tokenizer: &Tokenizer, text: &str) -> std::result::Result<Encoding, St
     tokenizer.encode_fast(text, false).map_err(|e| e.to_string())
 }
 
-fn tokens(encoding: &Encoding, loss_on: LossOn) -> Vec<Token> {
-    let counts = loss_on == LossOn::All;
-    encoding.get_ids().iter().map(|&id| Token { id, counts }).collect()
+fn tokens(encoding: &Encoding, weight: f32) -> Vec<Token> {
+    encoding.get_ids().iter().map(|&id| Token { id, weight }).collect()
 }

@@ -1,5 +1,6 @@
 //! Faults of data, with the file, the row and the column where they are known.
 
+use crate::row_fault::RowFault;
 use olive_config::READERS;
 use olive_core::shown;
 use std::fmt;
@@ -125,8 +126,16 @@ pub enum DataError {
     NoChatTemplate { dir: PathBuf },
     #[error("{location}: the text cannot be tokenised: {reason}")]
     Tokenise { location: Location, reason: String },
-    #[error("what the assistant says in turn {turn} cannot be told from the rest of the text")]
-    Turns { turn: usize },
+    #[error("{location}: no conversation is found in the columns {}", list(known))]
+    NoFormat { location: Location, known: Vec<String> },
+    #[error("{location}: the columns fit more than one format, `{}` and `{}`", formats[0], formats[1])]
+    SeveralFormats { location: Location, formats: [&'static str; 2] },
+    #[error("{location}: the format `{format}` needs {columns}; there is {}", list(known))]
+    FormatColumns { location: Location, format: &'static str, columns: &'static str, known: Vec<String> },
+    #[error("{location}: {fault}{}", of_all(*bad, *rows))]
+    BadRow { location: Location, fault: RowFault, bad: usize, rows: usize },
+    #[error("`template_date` is `{date}`, which is no day of the calendar")]
+    TemplateDate { date: String },
     #[error("{0}")]
     Options(&'static str, &'static str),
     #[error("`{option}` is {value}, and there is no memory for that many")]
@@ -219,9 +228,15 @@ impl olive_core::Fault for DataError {
             DataError::NoChatTemplate { .. } => {
                 "give the template itself in `chat_template`, or use `text_template`".into()
             }
-            DataError::Turns { .. } => "the chat template changes earlier turns once later ones follow; give the text that \
-                 begins an answer in `response_template`"
+            DataError::NoFormat { .. } => "conversations stand in `messages` or `conversations`, in `instruction` and `output`, or in \
+                 `prompt` and `completion`; `message_col` names another column of messages"
                 .into(),
+            DataError::SeveralFormats { .. } => {
+                "say which one in `format`; rows of different formats belong into different data configs".into()
+            }
+            DataError::FormatColumns { .. } => "`message_col` names another column of messages".into(),
+            DataError::BadRow { fault, .. } => format!("{}; `bad_rows: skip` leaves such rows out", fault.hint()),
+            DataError::TemplateDate { .. } => "give it as year, month and day: `2026-03-07`".into(),
             DataError::Options(_, hint) => (*hint).into(),
             DataError::NoRoom { option, .. } => format!("lower `{option}`"),
             DataError::TooFewTokens { tokens, .. } => format!(
@@ -277,6 +292,14 @@ fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
         .min_by_key(|(distance, _)| *distance)
         .filter(|(d, _)| *d <= length / 2)
         .map(|(_, k)| k)
+}
+
+/// How many more rows are like this one.
+fn of_all(bad: usize, rows: usize) -> String {
+    match bad {
+        0 | 1 => String::new(),
+        bad => format!(" ({bad} of {rows} rows cannot be trained on exactly)"),
+    }
 }
 
 /// The file that is to blame, before what is wrong with it.

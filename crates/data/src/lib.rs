@@ -4,7 +4,9 @@
 //! [`hold_out()`] keeps some of them for evaluation; [`MicroBatch`] lays some of them end to end for a step.
 
 mod calendar;
+pub mod chat;
 pub mod chat_template;
+mod chat_texts;
 mod completion;
 mod conversation;
 mod corpus;
@@ -27,6 +29,7 @@ mod prompts;
 pub mod python_text;
 mod readers;
 mod room;
+mod row_fault;
 mod rows;
 mod sample;
 mod search;
@@ -38,14 +41,16 @@ mod texts;
 mod value;
 mod value_reader;
 
-pub use chat_template::{ChatTemplate, GenerationPrompt, Message};
+pub use chat_template::{Beside, ChatTemplate, GenerationPrompt, Message};
+pub use chat_texts::ChatFacts;
 pub use error::{DataError, Location, Numbering};
 pub use files::{inputs, used_of};
 pub use hold_out::hold_out;
 pub use micro_batch::MicroBatch;
-pub use prepare::{check, check_columns, check_model, prepare};
+pub use prepare::{check, check_model, check_rows, prepare, row_format};
 pub use prompts::{AnswerRow, ChoiceRow, answer_rows, choice_rows};
 pub use readers::RowReader;
+pub use row_fault::RowFault;
 pub use rows::{Rows, load_rows};
 pub use sample::{Dataset, IGNORED, Sample};
 pub use special_tokens::SpecialTokens;

@@ -5,6 +5,7 @@ use crate::strategy::{Sampler, Token};
 use olive_config::canonical::{PaddingSide, TextGeneration};
 use olive_core::Result;
 use olive_core::python_random::PythonRandom;
+use std::ops::Range;
 
 /// How rows are brought to the block length.
 pub(super) struct Truncation {
@@ -12,19 +13,55 @@ pub(super) struct Truncation {
     pub side: PaddingSide,
     /// Rows below the block length make no sample.
     pub drop_short: bool,
+    /// Rows of which nothing counts make no sample.
+    pub drop_mute: bool,
 }
 
 impl Truncation {
-    /// Cuts a row to at most `length` tokens; true if it has that many.
-    pub(super) fn cut(&self, ids: &mut Vec<Token>, length: usize) -> bool {
-        if ids.len() > length {
-            match self.side {
-                PaddingSide::Right => ids.truncate(length),
-                PaddingSide::Left => drop(ids.drain(..ids.len() - length)),
-            }
+    /// Cuts a row to at most `length` tokens.
+    pub(super) fn cut(&self, row: &mut Vec<Token>, length: usize) -> CutRow {
+        let cut = CutRow { tokens: row.len(), ..CutRow::default() };
+        if row.len() <= length {
+            return cut;
         }
-        ids.len() == length
+        let answers = answers(row);
+        match self.side {
+            PaddingSide::Right => row.truncate(length),
+            PaddingSide::Left => drop(row.drain(..row.len() - length)),
+        }
+        // Cut in the middle, an answer is not whole any more; of those that are left, only one can be.
+        let left = answers_within(row, &answers, self.side, cut.tokens);
+        CutRow { answers_cut: answers.len() - left, ..cut }
     }
+}
+
+/// What a row was before it was cut.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CutRow {
+    pub tokens: usize,
+    /// Answers that were lost, or lost a part.
+    pub answers_cut: usize,
+}
+
+/// Where what counts stands: runs of tokens.
+fn answers(row: &[Token]) -> Vec<Range<usize>> {
+    let mut answers: Vec<Range<usize>> = Vec::new();
+    for place in (0..row.len()).filter(|place| row[*place].counts()) {
+        match answers.last_mut() {
+            Some(last) if last.end == place => last.end += 1,
+            _ => answers.push(place..place + 1),
+        }
+    }
+    answers
+}
+
+/// How many of the answers of a row that had `whole` tokens are all there after it was cut.
+fn answers_within(left: &[Token], answers: &[Range<usize>], side: PaddingSide, whole: usize) -> usize {
+    let kept = match side {
+        PaddingSide::Right => 0..left.len(),
+        PaddingSide::Left => whole - left.len()..whole,
+    };
+    answers.iter().filter(|answer| answer.start >= kept.start && answer.end <= kept.end).count()
 }
 
 /// Lengths of the rows, for messages.
@@ -38,17 +75,25 @@ pub(super) struct RowLengths {
     pub cut: usize,
     /// Rows without a single token, which make no sample.
     pub empty: usize,
+    /// Rows of which nothing counts, where these make no sample.
+    pub mute: usize,
+    /// Answers that were lost, or lost a part, where rows were cut.
+    pub answers_cut: usize,
 }
 
 impl RowLengths {
-    /// Counts a row that had `whole` tokens, of which these are left.
-    pub(super) fn count(&mut self, whole: usize, left: &[Token]) {
+    /// Counts a row of which these tokens are left.
+    pub(super) fn count(&mut self, before: CutRow, left: &[Token]) {
         self.rows += 1;
-        self.longest = self.longest.max(whole);
-        // The first label is never predicted.
-        let counts = left.iter().skip(1).any(|token| token.counts);
-        self.cut += usize::from(whole > left.len() && counts);
+        self.longest = self.longest.max(before.tokens);
+        self.cut += usize::from(before.tokens > left.len() && has_labels(left));
+        self.answers_cut += before.answers_cut;
     }
+}
+
+/// Whether anything is learned from these tokens: the first label is never predicted.
+pub(super) fn has_labels(row: &[Token]) -> bool {
+    row.iter().skip(1).any(|token| token.counts())
 }
 
 /// Every row in turn.
@@ -65,10 +110,9 @@ pub(super) fn in_order(
             if sampler.is_full() {
                 break;
             }
-            let tokens = ids.len();
-            let fills_block = truncation.cut(&mut ids, length);
-            lengths.count(tokens, &ids);
-            if fills_block || !truncation.drop_short {
+            let before = truncation.cut(&mut ids, length);
+            lengths.count(before, &ids);
+            if ids.len() == length || !truncation.drop_short {
                 lengths.empty += usize::from(!sampler.push_row(&ids)?);
             }
         }
@@ -89,17 +133,17 @@ pub(super) fn at_random(
 ) -> Result<RowLengths> {
     let length = sampler.length();
     let mut rows = corpus.all(options.processing_batch_size)?;
-    let whole: Vec<usize> = rows.iter().map(Vec::len).collect();
-    let fills_block: Vec<bool> = rows.iter_mut().map(|ids| truncation.cut(ids, length)).collect();
-    let mut lengths = RowLengths { longest: whole.iter().copied().max().unwrap_or(0), ..Default::default() };
+    let before: Vec<CutRow> = rows.iter_mut().map(|ids| truncation.cut(ids, length)).collect();
+    let longest = before.iter().map(|row| row.tokens).max().unwrap_or(0);
+    let mut lengths = RowLengths { longest, ..Default::default() };
     let tries = if truncation.drop_short { options.random_retries } else { 1 };
     sampler.reserve(samples)?;
     for _ in 0..samples {
         corpus.cancel.check()?;
         for attempt in 1..=tries {
             let row = random.below(rows.len() as u64) as usize;
-            if fills_block[row] || attempt == tries {
-                lengths.count(whole[row], &rows[row]);
+            if rows[row].len() == length || attempt == tries {
+                lengths.count(before[row], &rows[row]);
                 lengths.empty += usize::from(!sampler.push_row(&rows[row])?);
                 break;
             }

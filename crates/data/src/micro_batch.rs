@@ -6,13 +6,17 @@ use olive_decoder::Tokens;
 use std::ops::Range;
 
 /// What goes through the decoder at once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct MicroBatch {
     pub tokens: Tokens,
     /// What each position should predict; [`IGNORED`] does not count.
     pub targets: Vec<i32>,
+    /// Factor on the loss of each target, where not all are 1.
+    pub weights: Option<Vec<f32>>,
     /// Targets that count.
     pub labels: usize,
+    /// Sum of the weights of the targets that count.
+    pub weight: f64,
     /// Tokens of the samples, padding not counted.
     pub real_tokens: usize,
     /// Numbers of the samples in their dataset, for messages.
@@ -28,6 +32,9 @@ impl MicroBatch {
         let mut batch = MicroBatch::default();
         for (row, sample) in samples {
             batch.rows.push(row);
+            if sample.weights.is_some() && batch.weights.is_none() {
+                batch.weights = Some(vec![1.0; batch.targets.len()]);
+            }
             for document in sample.document_ranges() {
                 batch.add(sample, document);
             }
@@ -45,7 +52,16 @@ impl MicroBatch {
         for (j, position) in kept.iter().enumerate().take(last + 1) {
             self.tokens.ids.push(sample.input_ids[*position]);
             self.targets.push(next(j));
-            self.labels += usize::from(next(j) != IGNORED);
+            let counts = next(j) != IGNORED;
+            let weight = match (&sample.weights, kept.get(j + 1)) {
+                (Some(weights), Some(next)) => weights[*next],
+                _ => 1.0,
+            };
+            if let Some(weights) = &mut self.weights {
+                weights.push(weight);
+            }
+            self.labels += usize::from(counts);
+            self.weight += if counts { f64::from(weight) } else { 0.0 };
         }
         self.tokens.lengths.push(last + 1);
     }
@@ -61,7 +77,7 @@ mod tests {
             input_ids: vec![0, 0, 5, 6, 7, 0],
             labels: vec![-100, -100, 5, 6, 7, -100],
             attention_mask: Some(vec![0, 0, 1, 1, 1, 0]),
-            documents: None,
+            ..Sample::default()
         };
         let prompt =
             Sample { input_ids: vec![1, 2, 3, 4], labels: vec![-100, -100, 3, -100], ..Sample::default() };
@@ -73,5 +89,11 @@ mod tests {
         assert_eq!((batch.labels, batch.real_tokens), (3, 8));
         assert_eq!(batch.tokens.sequence_length, 6);
         assert_eq!(batch.rows, [4, 8, 2]);
+        assert_eq!((batch.weights, batch.weight), (None, 3.0));
+
+        let halved = Sample { weights: Some(vec![0.0, 0.0, 0.5, 0.0]), ..prompt };
+        let batch = MicroBatch::new([(0, &padded), (1, &halved)]);
+        assert_eq!(batch.weights, Some(vec![1.0, 1.0, 0.0, 0.5]));
+        assert_eq!((batch.labels, batch.weight), (3, 2.5));
     }
 }

@@ -1,7 +1,7 @@
 //! The strategy `pack`: whole rows side by side in blocks, of which each sees itself only.
 
 use crate::corpus::Corpus;
-use crate::lines::{RowLengths, Truncation};
+use crate::lines::{RowLengths, Truncation, has_labels};
 use crate::strategy::{Sampler, Token};
 use olive_core::Result;
 use std::collections::BTreeMap;
@@ -21,11 +21,14 @@ pub(super) fn pack(
     let mut open: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     corpus.for_batches(batch, |rows| {
         for mut row in rows {
-            let tokens = row.len();
-            truncation.cut(&mut row, length);
-            lengths.count(tokens, &row);
+            let before = truncation.cut(&mut row, length);
+            lengths.count(before, &row);
             if row.is_empty() {
                 lengths.empty += 1;
+                continue;
+            }
+            if truncation.drop_mute && !has_labels(&row) {
+                lengths.mute += 1;
                 continue;
             }
             let tightest = open.range(row.len()..).next().map(|(room, _)| *room);

@@ -1,6 +1,8 @@
 //! A data configuration to a dataset.
 
-use crate::corpus::{self, Corpus};
+use crate::chat::looks_like_chat;
+use crate::chat_texts::{self, ChatFacts, ChatInput};
+use crate::corpus::{self, Corpus, JoinerLoss};
 use crate::error::DataError;
 use crate::files::inputs;
 use crate::joining;
@@ -11,14 +13,19 @@ use crate::sample::{Dataset, IGNORED, Sample};
 use crate::special_tokens::SpecialTokens;
 use crate::strategy::Sampler;
 use crate::template::Template;
-use crate::texts;
+use crate::texts::{self, PlainSource, Text};
 use olive_arch::MOST_POSITIONS;
-use olive_config::canonical::{DataConfig, Era, LossOn, Strategy, TextGeneration, TextSource};
+use olive_config::canonical::{
+    AnswersBy, ChatSource, DataConfig, Era, LossOn, Strategy, TextColumn, TextGeneration, TextSource,
+};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
 use olive_core::python_random::PythonRandom;
 use olive_core::{Error, Result};
 use olive_model::ModelFolder;
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokenizers::Tokenizer;
 
 /// Reads the rows of `config`, makes their texts, tokenises these with the tokenizer of `model` and cuts samples.
 ///
@@ -107,22 +114,76 @@ pub fn check(options: &TextGeneration) -> std::result::Result<(), DataError> {
     if let TextSource::Template(text) = &options.source {
         Template::parse(text)?;
     }
+    chat_texts::template_date(options)?;
     Ok(())
 }
 
-/// Whether the rows have the columns that the options name. Files that are not there are not looked for.
+/// What rows are, once their columns are known.
+enum RowSource<'o> {
+    Plain(PlainSource<'o>),
+    Chat(Cow<'o, ChatSource>),
+}
+
+impl RowSource<'_> {
+    fn of<'o>(source: &'o TextSource, rows: &Rows) -> RowSource<'o> {
+        RowSource::Plain(match source {
+            TextSource::Chat(chat) => return RowSource::Chat(Cow::Borrowed(chat)),
+            TextSource::Undescribed(_)
+                if rows.column(TextColumn::NAME).is_none() && looks_like_chat(rows) =>
+            {
+                return RowSource::Chat(Cow::Owned(ChatSource::default()));
+            }
+            TextSource::Undescribed(_) => PlainSource::TextColumn,
+            TextSource::ChatTemplate { source, message_col } => {
+                PlainSource::ChatTemplate { source: source.as_deref(), message_col }
+            }
+            TextSource::Template(text) => PlainSource::Template(text),
+            TextSource::Columns(names) => PlainSource::Columns(names),
+        })
+    }
+}
+
+/// Whether the rows have the columns that the options name, and where they are conversations, whether all can be trained on
+/// exactly. Without a model it is not looked at what its template makes of them. Files that are not there are not looked for.
 ///
 /// # Errors
-/// [`DataError::MissingColumn`], or a file that cannot be read.
-pub fn check_columns(config: &DataConfig) -> Result<()> {
+/// [`DataError::MissingColumn`], [`DataError::BadRow`], or a file that cannot be read.
+pub fn check_rows(config: &DataConfig, model: Option<&ModelFolder>) -> Result<()> {
     if inputs(&config.load).is_err() {
         return Ok(());
     }
     let rows = load_rows(&config.load)?;
-    for (column, wanted_by) in texts::columns(&config.pre_process.source)? {
-        rows.require(&column, wanted_by)?;
+    let options = &config.pre_process;
+    match RowSource::of(&options.source, &rows) {
+        RowSource::Plain(source) => {
+            for (column, wanted_by) in source.columns()? {
+                rows.require(&column, wanted_by)?;
+            }
+            Ok(())
+        }
+        RowSource::Chat(source) => match model {
+            None => chat_texts::check_without_model(&rows, &source, options),
+            Some(model) => {
+                let (tokenizer, tokens) = (model.tokenizer()?, SpecialTokens::from_folder(model)?);
+                let (source, tokenizer, tokens) = (&*source, &tokenizer, &tokens);
+                let cancel = &CancelFlag::default();
+                ChatInput { rows: &rows, source, options, tokens, tokenizer, model, cancel }.texts().map(drop)
+            }
+        },
     }
-    Ok(())
+}
+
+/// The format that rows are in, if they are conversations. `None` also where files are not there or fit no format.
+pub fn row_format(config: &DataConfig) -> Option<&'static str> {
+    let is_chat = matches!(config.pre_process.source, TextSource::Chat(_) | TextSource::Undescribed(_));
+    if !is_chat || inputs(&config.load).is_err() {
+        return None;
+    }
+    let rows = load_rows(&config.load).ok()?;
+    match RowSource::of(&config.pre_process.source, &rows) {
+        RowSource::Plain(_) => None,
+        RowSource::Chat(source) => Some(chat_texts::format(&rows, &source).ok()?.name()),
+    }
 }
 
 /// Whether the model can make tokens of texts: its tokenizer, its chat template if that is asked for, what it pads with.
@@ -148,6 +209,84 @@ fn check_padding(options: &TextGeneration, pad_id: Option<u32>, model: &ModelFol
     Ok(())
 }
 
+/// The texts of rows, and what was found out about conversations.
+struct Made {
+    texts: Vec<Text>,
+    chat: Option<ChatFacts>,
+}
+
+/// Makes texts of rows, and tells what is odd about them.
+fn make_texts(
+    rows: &Rows,
+    options: &TextGeneration,
+    (model, tokenizer, tokens): (&ModelFolder, &Tokenizer, &SpecialTokens),
+    events: &dyn EventSink,
+    cancel: &CancelFlag,
+) -> Result<Made> {
+    match RowSource::of(&options.source, rows) {
+        RowSource::Chat(source) => {
+            let source = &*source;
+            let made = ChatInput { rows, source, options, tokens, tokenizer, model, cancel }.texts()?;
+            if let Some((row, fault)) = made.bad.first() {
+                let (bad, location) = (made.bad.len(), rows.location(*row));
+                let message =
+                    format!("{bad} of {} rows are left out; the first is {location}: {fault}", rows.len());
+                warn(events, message);
+            }
+            warn_of_chat(&made.facts, options, events);
+            Ok(Made { texts: made.texts, chat: Some(made.facts) })
+        }
+        RowSource::Plain(source) => {
+            let texts = texts::texts(rows, &source, options, tokens, model, cancel)?;
+            let left_out = rows.len() - texts.len();
+            if left_out > 0 && !texts.is_empty() {
+                warn(
+                    events,
+                    format!("{left_out} of {} rows have an empty text and are left out", rows.len()),
+                );
+            }
+            let doubly_marked = texts::doubly_marked(&texts, tokens);
+            if options.add_special_tokens && doubly_marked > 0 {
+                let (bos, eos) = (tokens.bos.as_deref().unwrap_or(""), tokens.eos.as_deref().unwrap_or(""));
+                let message = format!(
+                    "{doubly_marked} of {} texts begin with `{bos}` or end with `{eos}` already, and `add_special_tokens` puts \
+                     these around every text once more: set it to false, or leave them out of the text",
+                    texts.len()
+                );
+                warn(events, message);
+            }
+            if matches!(options.source, TextSource::Undescribed(_)) && looks_like_chat(rows) {
+                let message = "the column `text` is trained on; the conversations beside it are not, unless `format` says so";
+                warn(events, message.into());
+            }
+            Ok(Made { texts, chat: None })
+        }
+    }
+}
+
+/// What is odd about conversations.
+fn warn_of_chat(facts: &ChatFacts, options: &TextGeneration, events: &dyn EventSink) {
+    if facts.found.ignores_text {
+        warn(events, "the column `text` is not used: the rows are conversations".into());
+    }
+    if facts.saying_marks > 0 {
+        let rows = facts.saying_marks;
+        warn(
+            events,
+            format!("in {rows} rows somebody says the text of a special token, which becomes that token"),
+        );
+    }
+    if facts.depends_on_the_day {
+        let message = "the chat template prints today's date: give `template_date`, so that rows are the same every day";
+        warn(events, message.into());
+    }
+    if !matches!(options.strategy, Strategy::Pack | Strategy::LineByLine | Strategy::LineByLineRandom) {
+        let message = "conversations are joined and cut anywhere, so that answers lose their questions: `strategy: pack` keeps \
+                       them whole";
+        warn(events, message.into());
+    }
+}
+
 fn prepare_rows(
     rows: &Rows,
     options: &TextGeneration,
@@ -157,27 +296,15 @@ fn prepare_rows(
 ) -> Result<Dataset> {
     let tokenizer = model.tokenizer()?;
     let tokens = SpecialTokens::from_folder(model)?;
-    let texts = texts::texts(rows, options, &tokens, model, cancel)?;
+    let Made { texts, chat } = make_texts(rows, options, (model, &tokenizer, &tokens), events, cancel)?;
     if texts.is_empty() {
         return Err(DataError::AllEmpty { rows: rows.len() }.into());
     }
-    let left_out = rows.len() - texts.len();
-    if left_out > 0 {
-        warn(events, format!("{left_out} of {} rows have an empty text and are left out", rows.len()));
-    }
-    let doubly_marked = texts::doubly_marked(&texts, &tokens);
-    if options.add_special_tokens && doubly_marked > 0 {
-        let (bos, eos) = (tokens.bos.as_deref().unwrap_or(""), tokens.eos.as_deref().unwrap_or(""));
-        let message = format!(
-            "{doubly_marked} of {} texts begin with `{bos}` or end with `{eos}` already, and `add_special_tokens` puts these \
-             around every text once more: set it to false, or leave them out of the text",
-            texts.len()
-        );
-        warn(events, message);
-    }
     let joiner = match &options.joiner {
         Some(text) => {
-            corpus::joiner(&tokenizer, text, options.loss_on).map_err(|e| tokenizer_error(model, &e))?
+            let counts = chat.is_none() && matches!(options.loss_on, None | Some(LossOn::All));
+            let loss = if counts { JoinerLoss::Counts } else { JoinerLoss::Ignored };
+            corpus::joiner(&tokenizer, text, loss).map_err(|e| tokenizer_error(model, &e))?
         }
         None => Vec::new(),
     };
@@ -188,7 +315,9 @@ fn prepare_rows(
     let vocabulary = [&model.config["vocab_size"], &model.config["text_config"]["vocab_size"]]
         .into_iter()
         .find_map(|size| usize::try_from(size.as_u64()?).ok());
-    let corpus = Corpus { rows, texts: &texts, tokenizer: &tokenizer, vocabulary, joiner, events, cancel };
+    let straddling = AtomicUsize::new(0);
+    let corpus =
+        Corpus { rows, texts: &texts, tokenizer: &tokenizer, vocabulary, joiner, straddling, events, cancel };
     let mut samples = Vec::new();
     let mut sampler = Sampler {
         samples: &mut samples,
@@ -199,9 +328,39 @@ fn prepare_rows(
         use_attention_mask: options.use_attention_mask,
         padding,
     };
-    cut(&corpus, &mut sampler, options, &tokens)?;
-    let samples = with_labels(samples, options, events)?;
-    Ok(Dataset { samples, rows: rows.len() })
+    cut(&corpus, &mut sampler, options, &tokens, chat.as_ref())?;
+    let straddling = corpus.straddling.load(Ordering::Relaxed);
+    let masked = chat.is_some() || matches!(options.loss_on, Some(LossOn::Completion));
+    let samples = with_labels(samples, options, masked, events)?;
+    let dataset = Dataset { samples, rows: rows.len() };
+    if let Some(facts) = chat {
+        if straddling > 0 {
+            let message = "answers begin inside a token of their prompt, which is not learned";
+            warn(events, format!("{straddling} {message}"));
+        }
+        events.emit(Event::Info { message: describe(&facts, &dataset, texts.len()) });
+    }
+    Ok(dataset)
+}
+
+/// `messages, 1204 rows, loss on assistant (38 % of the tokens)`.
+fn describe(facts: &ChatFacts, dataset: &Dataset, rows: usize) -> String {
+    let real = |sample: &Sample| {
+        sample
+            .attention_mask
+            .as_ref()
+            .map_or(sample.labels.len(), |mask| mask.iter().filter(|real| **real != 0).count())
+    };
+    let tokens: usize = dataset.samples.iter().map(real).sum();
+    let labels =
+        dataset.samples.iter().flat_map(|sample| &sample.labels).filter(|label| **label != IGNORED).count();
+    let by = match facts.answers_by {
+        Some(AnswersBy::Marks) => " by the template's marks",
+        Some(AnswersBy::Prefix) | None => "",
+    };
+    let share = 100.0 * labels as f64 / tokens.max(1) as f64;
+    let (format, loss_on) = (facts.found.format.name(), facts.loss_on.name());
+    format!("{format}, {rows} rows, loss on {loss_on}{by} ({share:.0} % of the tokens)")
 }
 
 /// Where only completions count, leaves out the samples without one.
@@ -211,6 +370,7 @@ fn prepare_rows(
 fn with_labels(
     mut samples: Vec<Sample>,
     options: &TextGeneration,
+    masked: bool,
     events: &dyn EventSink,
 ) -> Result<Vec<Sample>> {
     let all = samples.len();
@@ -219,7 +379,7 @@ fn with_labels(
     }
     // The first label of a sample is never predicted.
     let counts = |sample: &Sample| sample.labels.iter().skip(1).any(|&label| label != IGNORED);
-    if options.loss_on == LossOn::Completion {
+    if masked {
         samples.retain(counts);
         let mute = all - samples.len();
         if mute > 0 && mute < all {
@@ -239,12 +399,17 @@ fn cut(
     sampler: &mut Sampler<'_>,
     options: &TextGeneration,
     tokens: &SpecialTokens,
+    chat: Option<&ChatFacts>,
 ) -> Result<()> {
     let (rows, block) = (corpus.rows.len(), options.max_seq_len);
     let batch = options.processing_batch_size;
     let samples = options.max_samples.unwrap_or(0);
     let mut random = PythonRandom::new(options.random_seed.unwrap_or(0));
-    let truncation = Truncation { side: tokens.truncation_side, drop_short: options.drop_short_sequences };
+    let truncation = Truncation {
+        side: tokens.truncation_side,
+        drop_short: options.drop_short_sequences,
+        drop_mute: chat.is_some(),
+    };
     let joined = |tokens: usize, sampler: &Sampler<'_>| match &sampler.samples[..] {
         [] => Err(DataError::TooFewTokens { rows, tokens, block }.into()),
         [_, ..] => Ok(()),
@@ -266,25 +431,42 @@ fn cut(
             lines::at_random(corpus, sampler, &truncation, samples, &mut random, options)?
         }
     };
-    warn_of_lengths(&lengths, options, corpus.events);
+    warn_of_lengths(&lengths, options, chat, corpus.events);
     match (sampler.samples.is_empty(), lengths.longest) {
         (false, _) => Ok(()),
+        (true, 1..) if lengths.mute > 0 => Err(DataError::NoLabels { samples: rows }.into()),
         (true, 0) => Err(DataError::AllEmpty { rows }.into()),
         (true, longest) => Err(DataError::AllShort { rows, block, longest }.into()),
     }
 }
 
 /// What was lost of rows that are empty or too long.
-fn warn_of_lengths(lengths: &RowLengths, options: &TextGeneration, events: &dyn EventSink) {
-    let RowLengths { rows, longest, cut, empty } = *lengths;
+fn warn_of_lengths(
+    lengths: &RowLengths,
+    options: &TextGeneration,
+    chat: Option<&ChatFacts>,
+    events: &dyn EventSink,
+) {
+    let RowLengths { rows, longest, cut, empty, mute, answers_cut } = *lengths;
     if empty > 0 {
         warn(events, format!("{empty} samples have not a single token and are left out"));
+    }
+    if mute > 0 {
+        warn(
+            events,
+            format!("{mute} of {rows} rows have no answer, or none within `max_seq_len`, and are left out"),
+        );
     }
     if cut > 0 {
         let what = if options.strategy == Strategy::Pack { "rows" } else { "samples" };
         let limit = options.max_seq_len;
-        let lost =
-            format!("longer than `max_seq_len` ({limit}) and are cut; the longest has {longest} tokens");
+        let answers = match chat {
+            Some(_) => format!(" ({answers_cut} answers lose their end, or are lost)"),
+            None => String::new(),
+        };
+        let lost = format!(
+            "longer than `max_seq_len` ({limit}) and are cut{answers}; the longest has {longest} tokens"
+        );
         warn(events, format!("{cut} of {rows} {what} are {lost}"));
     }
 }

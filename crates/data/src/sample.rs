@@ -6,11 +6,13 @@ use std::ops::Range;
 pub const IGNORED: i32 = -100;
 
 /// One block of tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Sample {
     pub input_ids: Vec<u32>,
     /// Not shifted: the model predicts `labels[i + 1]` from position `i`. [`IGNORED`] does not count.
     pub labels: Vec<i32>,
+    /// Factor on the loss of each label. `None`: 1 for all that count.
+    pub weights: Option<Vec<f32>>,
     /// 1 for real tokens, 0 for padding. `None`: every position is real.
     pub attention_mask: Option<Vec<u8>>,
     /// Lengths of the documents that lie in it one after the other and do not see one another. `None`: it is one.
@@ -31,7 +33,7 @@ impl Sample {
 }
 
 /// What a data configuration yields.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Dataset {
     pub samples: Vec<Sample>,
     /// Rows read, after slicing and filtering.

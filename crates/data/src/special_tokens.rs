@@ -4,6 +4,7 @@ use olive_config::canonical::PaddingSide;
 use olive_core::Result;
 use olive_model::ModelFolder;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use tokenizers::Tokenizer;
 
 /// Texts of special tokens, and on which side the tokenizer pads and cuts.
@@ -63,6 +64,15 @@ impl SpecialTokens {
     /// By name, for chat templates.
     pub(crate) fn named(&self) -> &[(String, String)] {
         &self.named
+    }
+
+    /// Texts of all special tokens, of the files and of the tokenizer itself, in order.
+    pub(crate) fn marks(&self, tokenizer: &Tokenizer) -> Vec<String> {
+        let added = tokenizer.get_added_tokens_decoder();
+        let added = added.into_values().filter(|token| token.special).map(|token| token.content);
+        let named = self.named.iter().map(|(_, text)| text.clone());
+        let marks: BTreeSet<String> = named.chain(added).filter(|text| !text.is_empty()).collect();
+        marks.into_iter().collect()
     }
 
     /// The id to pad with: that of the padding token, or else of the end of text.

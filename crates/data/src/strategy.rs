@@ -3,20 +3,62 @@
 use crate::error::DataError;
 use crate::sample::{IGNORED, Sample};
 use olive_config::canonical::{Era, PaddingSide};
+use std::collections::TryReserveError;
 
 /// A token of a text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Token {
     pub id: u32,
-    /// Whether it counts in the loss.
-    pub counts: bool,
+    /// Factor on its loss; 0: it does not count.
+    pub weight: f32,
 }
 
 impl Token {
+    /// Whether it counts in the loss.
+    pub(super) fn counts(self) -> bool {
+        self.weight > 0.0
+    }
+
     /// Labels are not shifted.
     fn label(self) -> i32 {
         // Vocabularies are far below 2^31.
-        if self.counts { i32::try_from(self.id).unwrap_or(IGNORED) } else { IGNORED }
+        if self.counts() { i32::try_from(self.id).unwrap_or(IGNORED) } else { IGNORED }
+    }
+}
+
+/// What of a list of tokens makes a sample.
+#[derive(Default)]
+struct Draft {
+    ids: Vec<u32>,
+    labels: Vec<i32>,
+    weights: Vec<f32>,
+    mask: Vec<u8>,
+}
+
+impl Draft {
+    fn of<'t>(tokens: impl Iterator<Item = &'t Token> + Clone) -> Draft {
+        let ids: Vec<u32> = tokens.clone().map(|token| token.id).collect();
+        let mask = vec![1; ids.len()];
+        let labels = tokens.clone().map(|token| token.label()).collect();
+        // Nearly all samples have no weights between.
+        let is_plain = tokens.clone().all(|token| token.weight == 0.0 || token.weight == 1.0);
+        let weights = if is_plain { Vec::new() } else { tokens.map(|token| token.weight).collect() };
+        Draft { ids, labels, weights, mask }
+    }
+
+    /// Adds so many tokens that say nothing, from a place on.
+    fn pad(&mut self, at: usize, missing: usize, pad: u32) -> Result<(), TryReserveError> {
+        self.ids.try_reserve_exact(missing)?;
+        self.labels.try_reserve_exact(missing)?;
+        self.mask.try_reserve_exact(missing)?;
+        self.ids.splice(at..at, std::iter::repeat_n(pad, missing));
+        self.labels.splice(at..at, std::iter::repeat_n(IGNORED, missing));
+        self.mask.splice(at..at, std::iter::repeat_n(0, missing));
+        if !self.weights.is_empty() {
+            self.weights.try_reserve_exact(missing)?;
+            self.weights.splice(at..at, std::iter::repeat_n(0.0, missing));
+        }
+        Ok(())
     }
 }
 
@@ -44,10 +86,9 @@ impl Sampler<'_> {
 
     /// A block without padding, whose first `context` tokens do not count.
     pub(super) fn push(&mut self, tokens: &[Token], context: usize) {
-        let mut labels: Vec<i32> = tokens.iter().map(|token| token.label()).collect();
-        labels[..context].fill(IGNORED);
-        let ids = tokens.iter().map(|token| token.id).collect();
-        self.finish(ids, labels, vec![1; tokens.len()], None);
+        let mut draft = Draft::of(tokens.iter());
+        draft.labels[..context].fill(IGNORED);
+        self.finish(draft, None);
     }
 
     /// Sets room for so many samples aside: a number that only a configuration states may be any.
@@ -64,43 +105,29 @@ impl Sampler<'_> {
     /// # Errors
     /// [`DataError::NoRoom`]: the padding does not fit into memory.
     pub(super) fn push_row(&mut self, tokens: &[Token]) -> Result<bool, DataError> {
-        let mut ids: Vec<u32> = tokens.iter().map(|token| token.id).collect();
-        let mut labels: Vec<i32> = tokens.iter().map(|token| token.label()).collect();
-        let mut mask = vec![1; ids.len()];
+        let mut draft = Draft::of(tokens.iter());
         if let (Some(side), Some(pad)) = (self.padding, self.pad_id) {
-            let missing = self.length.saturating_sub(ids.len());
-            ids.try_reserve_exact(missing)
-                .and_then(|()| labels.try_reserve_exact(missing))
-                .and_then(|()| mask.try_reserve_exact(missing))
+            let missing = self.length.saturating_sub(draft.ids.len());
+            let at = if side == PaddingSide::Left { 0 } else { draft.ids.len() };
+            draft
+                .pad(at, missing, pad)
                 .map_err(|_| DataError::NoRoom { option: "max_seq_len", value: self.length })?;
-            let at = if side == PaddingSide::Left { 0 } else { ids.len() };
-            ids.splice(at..at, std::iter::repeat_n(pad, missing));
-            labels.splice(at..at, std::iter::repeat_n(IGNORED, missing));
-            mask.splice(at..at, std::iter::repeat_n(0, missing));
         }
-        if ids.is_empty() {
+        if draft.ids.is_empty() {
             return Ok(false);
         }
-        self.finish(ids, labels, mask, None);
+        self.finish(draft, None);
         Ok(true)
     }
 
     /// A block of whole rows.
     pub(super) fn push_documents(&mut self, documents: &[Vec<Token>]) {
-        let tokens = || documents.iter().flatten();
-        let ids: Vec<u32> = tokens().map(|token| token.id).collect();
-        let labels = tokens().map(|token| token.label()).collect();
-        let mask = vec![1; ids.len()];
-        self.finish(ids, labels, mask, Some(documents.iter().map(Vec::len).collect()));
+        let lengths = documents.iter().map(Vec::len).collect();
+        self.finish(Draft::of(documents.iter().flatten()), Some(lengths));
     }
 
-    fn finish(
-        &mut self,
-        input_ids: Vec<u32>,
-        mut labels: Vec<i32>,
-        mut mask: Vec<u8>,
-        documents: Option<Vec<usize>>,
-    ) {
+    fn finish(&mut self, draft: Draft, documents: Option<Vec<usize>>) {
+        let Draft { ids: input_ids, mut labels, weights, mut mask } = draft;
         if self.era == Era::Old && self.use_attention_mask {
             // Olive 0.6 knows padding by its id only, so that where it pads with the end of text it masks that, too.
             for ((&id, mask), label) in input_ids.iter().zip(&mut mask).zip(&mut labels) {
@@ -110,6 +137,7 @@ impl Sampler<'_> {
             }
         }
         let attention_mask = self.use_attention_mask.then_some(mask);
-        self.samples.push(Sample { input_ids, labels, attention_mask, documents });
+        let weights = Some(weights).filter(|weights| !weights.is_empty());
+        self.samples.push(Sample { input_ids, labels, weights, attention_mask, documents });
     }
 }

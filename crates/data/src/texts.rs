@@ -1,39 +1,49 @@
 //! The text of every row, by chat template, text template or columns.
 
+use crate::chat::Counted;
 use crate::chat_template::{ChatTemplate, GenerationPrompt};
 use crate::completion;
-use crate::conversation;
 use crate::error::DataError;
 use crate::rows::Rows;
 use crate::special_tokens::SpecialTokens;
 use crate::template::Template;
 use crate::value::Value;
-use olive_config::canonical::{Era, LossOn, TextGeneration, TextSource};
+use olive_config::canonical::{Era, LossOn, TextColumn, TextGeneration};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_model::ModelFolder;
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A text and the row it was made of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Text {
     pub row: usize,
     pub text: String,
-    /// Bytes that count in the loss; `None`: all.
-    pub completions: Option<Vec<Range<usize>>>,
+    /// What of it counts in the loss.
+    pub counted: Counted,
+    pub framing: Framing,
+}
+
+/// What stands around a text when it becomes tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Nothing.
+    AsItIs,
+    /// The special tokens that the tokenizer puts around every text.
+    ByTokenizer,
 }
 
 /// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, texts that are empty even then are left out.
 pub(super) fn texts(
     rows: &Rows,
+    source: &PlainSource<'_>,
     options: &TextGeneration,
     tokens: &SpecialTokens,
     model: &ModelFolder,
     cancel: &CancelFlag,
 ) -> Result<Vec<Text>> {
-    let source = CompiledSource::new(rows, &options.source, tokens, model)?;
+    let source = CompiledSource::new(rows, source, tokens, model)?;
     // A chat template inserts what it needs itself.
     let add = options.add_special_tokens && !matches!(source, CompiledSource::Chat { .. });
     let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
@@ -42,12 +52,17 @@ pub(super) fn texts(
         if options.era != Era::Old && text.is_empty() {
             return Ok(None);
         }
-        let completions = match (options.loss_on, &options.response_template) {
-            (LossOn::All, _) => None,
-            (LossOn::Completion, Some(marker)) => Some(completion::after(&text, marker)),
-            (LossOn::Completion, None) => Some(source.completions(rows, row, &text)?),
+        let counted = match (options.loss_on, &options.response_template) {
+            (None | Some(LossOn::All), _) => Counted::All,
+            (Some(LossOn::Completion), Some(marker)) => Counted::Reaching(completion::after(&text, marker)),
+            (Some(LossOn::Completion | LossOn::Assistant | LossOn::Last), _) => {
+                return Err(DataError::Options(
+                    "what counts in the loss is not said",
+                    "give `response_template`, or `format` for conversations",
+                ));
+            }
         };
-        Ok(Some(Text { row, text, completions }))
+        Ok(Some(Text { row, text, counted, framing: Framing::AsItIs }))
     };
     // Rows before one that fails are still looked at, so that the error is the first row's, whichever thread is faster.
     let failed = AtomicUsize::new(usize::MAX);
@@ -79,20 +94,39 @@ pub(super) fn doubly_marked(texts: &[Text], tokens: &SpecialTokens) -> usize {
     texts.iter().filter(doubly).count()
 }
 
-/// The columns that texts are made of, and who needs them.
-///
-/// # Errors
-/// [`DataError::Template`].
-pub(super) fn columns(source: &TextSource) -> std::result::Result<Vec<(String, &'static str)>, DataError> {
-    let (names, wanted_by) = match source {
-        TextSource::ChatTemplate { message_col, .. } => (vec![message_col.clone()], "the chat template"),
-        TextSource::Template(text) => {
-            let template = Template::parse(text)?;
-            (template.columns().into_iter().map(str::to_owned).collect(), "the text template")
-        }
-        TextSource::Columns(names) => (names.clone(), "`text_cols`"),
-    };
-    Ok(names.into_iter().map(|name| (name, wanted_by)).collect())
+/// A source of texts that are not conversations.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PlainSource<'o> {
+    /// Messages as they are: Olive's own chat option.
+    ChatTemplate {
+        source: Option<&'o str>,
+        message_col: &'o str,
+    },
+    Template(&'o str),
+    Columns(&'o [String]),
+    /// The one column that is taken where nothing is said.
+    TextColumn,
+}
+
+impl PlainSource<'_> {
+    /// The columns that texts are made of, and who needs them.
+    ///
+    /// # Errors
+    /// [`DataError::Template`].
+    pub(super) fn columns(&self) -> std::result::Result<Vec<(String, &'static str)>, DataError> {
+        let (names, wanted_by) = match self {
+            PlainSource::ChatTemplate { message_col, .. } => {
+                (vec![(*message_col).to_owned()], "the chat template")
+            }
+            PlainSource::Template(text) => {
+                let template = Template::parse(text)?;
+                (template.columns().into_iter().map(str::to_owned).collect(), "the text template")
+            }
+            PlainSource::Columns(names) => (names.to_vec(), "`text_cols`"),
+            PlainSource::TextColumn => (vec![TextColumn::NAME.to_owned()], "`text_cols`"),
+        };
+        Ok(names.into_iter().map(|name| (name, wanted_by)).collect())
+    }
 }
 
 /// The chat template of this source, or the tokenizer's own.
@@ -114,7 +148,7 @@ fn surround(text: String, tokens: &SpecialTokens) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// A [`TextSource`] whose template is parsed and whose columns are found.
+/// A [`PlainSource`] whose template is parsed and whose columns are found.
 enum CompiledSource {
     Chat { template: Box<ChatTemplate>, column: usize },
     Template { template: Template, places: Vec<(String, usize)> },
@@ -124,17 +158,21 @@ enum CompiledSource {
 impl CompiledSource {
     fn new(
         rows: &Rows,
-        source: &TextSource,
+        source: &PlainSource<'_>,
         tokens: &SpecialTokens,
         model: &ModelFolder,
     ) -> Result<CompiledSource> {
+        let columns = |names: &mut dyn Iterator<Item = &str>| -> std::result::Result<_, DataError> {
+            let places = names.map(|name| rows.require(name, "`text_cols`"));
+            Ok(CompiledSource::Columns(places.collect::<std::result::Result<_, _>>()?))
+        };
         Ok(match source {
-            TextSource::ChatTemplate { source, message_col } => {
-                let template = chat_template(source.as_deref(), tokens, model)?;
+            PlainSource::ChatTemplate { source, message_col } => {
+                let template = chat_template(*source, tokens, model)?;
                 let column = rows.require(message_col, "the chat template")?;
                 CompiledSource::Chat { template: Box::new(template), column }
             }
-            TextSource::Template(text) => {
+            PlainSource::Template(text) => {
                 let template = Template::parse(text)?;
                 let places = template
                     .columns()
@@ -143,32 +181,9 @@ impl CompiledSource {
                     .collect::<std::result::Result<_, DataError>>()?;
                 CompiledSource::Template { template, places }
             }
-            TextSource::Columns(names) => CompiledSource::Columns(
-                names
-                    .iter()
-                    .map(|n| rows.require(n, "`text_cols`"))
-                    .collect::<std::result::Result<_, _>>()?,
-            ),
+            PlainSource::Columns(names) => columns(&mut names.iter().map(String::as_str))?,
+            PlainSource::TextColumn => columns(&mut std::iter::once(TextColumn::NAME))?,
         })
-    }
-
-    /// Byte ranges of `text` that count in the loss where no `response_template` tells: what the assistant says.
-    fn completions(
-        &self,
-        rows: &Rows,
-        row: usize,
-        text: &str,
-    ) -> std::result::Result<Vec<Range<usize>>, DataError> {
-        let CompiledSource::Chat { template, column } = self else {
-            return Err(DataError::Options(
-                "`loss_on` is `completion`, and where it begins is not said",
-                "give `response_template`, or use `chat_template`",
-            ));
-        };
-        let Value::List(messages) = conversation::prepared(&rows.values(row)[*column]) else {
-            return Ok(Vec::new());
-        };
-        completion::assistant(template, &messages, text)
     }
 
     fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {

@@ -48,7 +48,7 @@ fn no_token_of_padding_is_computed() {
         ids.splice(at..at, std::iter::repeat_n(0, missing));
         labels.splice(at..at, std::iter::repeat_n(-100, missing));
         mask.splice(at..at, std::iter::repeat_n(0, missing));
-        Sample { input_ids: ids, labels, attention_mask: Some(mask), documents: None }
+        Sample { input_ids: ids, labels, attention_mask: Some(mask), ..Sample::default() }
     };
     let mut trainer = Trajectory::of_fixtures("rslora").trainer(plain_options());
     let plain = MicroBatch::new(documents.iter().enumerate());

@@ -1,11 +1,12 @@
 //! How rows become token blocks.
 
+use super::chat::{ChatOptions, ChatSource};
 use crate::option::DefaultValue::{Json, Null, Required};
 use crate::option::{Kind, Opt, Special, TEXT, TEXTS, at_least};
 use crate::origin::Era;
 use crate::values::Setting;
 use crate::{choice, options};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::json;
 
 options! {
@@ -57,12 +58,23 @@ options! {
             pub random_seed: Option<u64> = at_least(0);
             /// How often a random draw is repeated.
             pub random_retries: usize = at_least(0), default("10");
-            /// Which tokens count in the loss: all, or those after `response_template`, or in a chat the assistant's.
-            pub loss_on: LossOn, default("\"all\"");
+            /// Which tokens count in the loss: all; the completion, which begins after `response_template` or is a column; in
+            /// conversations all answers of the assistant, or the last one. Null is the completion of such a column, all
+            /// answers of other conversations, and all of any other text.
+            #[serde(serialize_with = "or_all")]
+            pub loss_on: Option<LossOn>;
             /// Text after whose last occurrence the completion begins.
             pub response_template: Option<String> => some_text;
+            /// Rows that are conversations.
+            #[serde(flatten)]
+            nested chat: ChatOptions;
         }
     }
+}
+
+/// Nothing said is, as far as the options tell, all.
+fn or_all<S: Serializer>(loss_on: &Option<LossOn>, serializer: S) -> Result<S::Ok, S::Error> {
+    loss_on.unwrap_or(LossOn::All).serialize(serializer)
 }
 
 /// An empty text is none.
@@ -105,18 +117,33 @@ static CHAT_TEMPLATE: Special =
     Special::unchecked("true or a text", || json!({"type": ["boolean", "string", "null"]}));
 
 /// Which tokens of a row count in the loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LossOn {
-    #[default]
     All,
-    /// What follows the last `response_template`, or what the assistant says in a chat.
+    /// What follows the last `response_template`, or the prompt of rows with a prompt and a completion.
     Completion,
+    /// Every answer of the assistant.
+    Assistant,
+    /// The last message, which is the assistant's.
+    Last,
 }
 
-choice!(LossOn: "all", "completion");
+choice!(LossOn: "all", "completion", "assistant", "last");
 
-/// How the text of a row is made, in Olive's order of precedence.
+impl LossOn {
+    /// As configurations have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LossOn::All => "all",
+            LossOn::Completion => "completion",
+            LossOn::Assistant => "assistant",
+            LossOn::Last => "last",
+        }
+    }
+}
+
+/// How the text of a row is made. The first three are Olive's, in its order of precedence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TextSource {
@@ -126,6 +153,25 @@ pub enum TextSource {
     Template(String),
     /// Values joined with one space.
     Columns(Vec<String>),
+    /// Nothing is said: the column `text`, and of rows without it their conversations.
+    #[serde(rename = "columns")]
+    Undescribed(TextColumn),
+    /// Conversations, checked and masked.
+    Chat(ChatSource),
+}
+
+/// The column that Olive takes where nothing is said. In keys it is like the list of this one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TextColumn;
+
+impl TextColumn {
+    pub const NAME: &str = "text";
+}
+
+impl Serialize for TextColumn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        [TextColumn::NAME].serialize(serializer)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]

@@ -1,7 +1,7 @@
 //! `pre_process_data_config`: how rows become token blocks.
 
 use super::data::{Components, RowUse};
-use crate::data::{LossOn, Strategy, TextGeneration, TextSource};
+use crate::data::{ChatSource, LossOn, RowFormat, Strategy, TextColumn, TextGeneration, TextSource};
 use crate::findings::Findings;
 use crate::origin::Era;
 use crate::values::Values;
@@ -29,21 +29,15 @@ impl Components<'_> {
             RowUse::Text => self.source(values, era, findings),
             RowUse::Columns => Some(TextSource::Columns(Vec::new())),
         };
+        if matches!(source, Some(TextSource::Chat(_))) && !values.given("strategy") {
+            // A conversation that is cut anywhere has answers without their questions.
+            values.set("strategy", "pack".into());
+        }
         let strategy: Strategy = values.choice("strategy").unwrap_or(Strategy::Join);
         let by_line = matches!(strategy, Strategy::LineByLine | Strategy::LineByLineRandom);
         let packs = strategy == Strategy::Pack;
-        let loss_on: LossOn = values.choice("loss_on").unwrap_or_default();
-        let response_template =
-            values.text("response_template").filter(|text| !text.is_empty()).map(str::to_owned);
-        let chat = matches!(source, Some(TextSource::ChatTemplate { .. }));
-        if rows == RowUse::Text && loss_on == LossOn::Completion && response_template.is_none() && !chat {
-            let message = "where a completion begins is not said";
-            let hint = "give `response_template`, for example \"### Answer:\", or use `chat_template`";
-            values.error("loss_on", message, Some(hint.into()), findings);
-        }
-        if loss_on == LossOn::All && response_template.is_some() {
-            let message = "`response_template` is not used: `loss_on` is `all`";
-            values.warn("response_template", message, findings);
+        if rows == RowUse::Text {
+            check_loss(values, source.as_ref(), findings);
         }
         let random = matches!(strategy, Strategy::LineByLineRandom | Strategy::JoinRandom);
         check_padding(values, by_line, findings);
@@ -63,6 +57,14 @@ impl Components<'_> {
         }
         if !matches!(source, Some(TextSource::ChatTemplate { .. })) {
             values.hide(&["message_col"]);
+        }
+        if !matches!(source, Some(TextSource::Chat(_) | TextSource::Undescribed(_))) {
+            values.hide(&["bad_rows"]);
+            let given = ["answers_by", "bad_rows", "chat_template_kwargs", "template_date"];
+            for name in given.into_iter().filter(|name| values.given(name)) {
+                let message = format!("`{name}` is not used: it is an option of conversations, see `format`");
+                values.warn(name, message, findings);
+            }
         }
         values.attach("text_template", source?);
         Some(TextGeneration { era, ..TextGeneration::read(values)? })
@@ -113,19 +115,35 @@ impl Components<'_> {
     }
 
     fn source(&self, values: &mut Values, era: Era, findings: &mut Findings) -> Option<TextSource> {
-        let message_col = values.text("message_col").unwrap_or_default().to_owned();
-        match &values.get("chat_template").json {
-            serde_json::Value::Null | serde_json::Value::Bool(false) => {}
-            serde_json::Value::Bool(true) => {
-                return Some(TextSource::ChatTemplate { source: None, message_col });
-            }
-            serde_json::Value::String(source) => {
-                return Some(TextSource::ChatTemplate { source: Some(source.clone()), message_col });
-            }
+        let chat = chat_asked_for(values);
+        let template = match &values.get("chat_template").json {
+            serde_json::Value::Null | serde_json::Value::Bool(false) => None,
+            serde_json::Value::Bool(true) => Some(None),
+            serde_json::Value::String(source) => Some(Some(source.clone())),
             _ => {
                 values.error("chat_template", "expected true or a Jinja template", None, findings);
                 return None;
             }
+        };
+        let message_col = values.text("message_col").unwrap_or_default().to_owned();
+        match (template, chat) {
+            (Some(source), None) => return Some(TextSource::ChatTemplate { source, message_col }),
+            (Some(template), Some(ChatAsked::ByFormat(format))) => {
+                let message_col = values.given("message_col").then_some(message_col);
+                return Some(TextSource::Chat(ChatSource { format, template, message_col }));
+            }
+            (Some(template), Some(ChatAsked::ByLoss)) => {
+                let (format, message_col) = (RowFormat::Messages, Some(message_col));
+                return Some(TextSource::Chat(ChatSource { format, template, message_col }));
+            }
+            (None, _) => {}
+        }
+        if let Some(ChatAsked::ByFormat(format)) = chat {
+            for name in ["text_template", "text_cols"].into_iter().filter(|name| values.given(name)) {
+                let message = format!("`{name}` is not used: `format` says that rows are conversations");
+                values.warn(name, message, findings);
+            }
+            return Some(self.conversations(values, format));
         }
         if let Some(template) = values.text("text_template").map(str::to_owned) {
             if template.trim().is_empty() {
@@ -138,6 +156,10 @@ impl Components<'_> {
             return Some(TextSource::Template(template));
         }
         match values.texts("text_cols") {
+            Some(_) if !values.given("text_cols") && chat.is_some() => {
+                Some(self.conversations(values, RowFormat::Auto))
+            }
+            Some(_) if !values.given("text_cols") => Some(TextSource::Undescribed(TextColumn)),
             Some(columns) if !columns.is_empty() => Some(TextSource::Columns(columns)),
             _ => {
                 if era == Era::Old && self.pre.lacks("text_cols") && self.pre.lacks("text_template") {
@@ -150,6 +172,61 @@ impl Components<'_> {
                 None
             }
         }
+    }
+
+    /// Conversations with the tokenizer's own template.
+    fn conversations(&self, values: &mut Values, format: RowFormat) -> TextSource {
+        if !values.given("text_cols") {
+            values.set("text_cols", serde_json::Value::Null);
+        }
+        let message_col = values.given("message_col").then(|| values.text("message_col")).flatten();
+        TextSource::Chat(ChatSource { format, template: None, message_col: message_col.map(str::to_owned) })
+    }
+}
+
+/// What says that rows are conversations.
+#[derive(Clone, Copy)]
+enum ChatAsked {
+    ByFormat(RowFormat),
+    /// There is something that only conversations have.
+    ByLoss,
+}
+
+fn chat_asked_for(values: &Values) -> Option<ChatAsked> {
+    let loss_on = values.choice("loss_on");
+    let marked = values.text("response_template").is_some_and(|text| !text.is_empty());
+    match (values.choice("format"), loss_on) {
+        (Some(format), _) => Some(ChatAsked::ByFormat(format)),
+        (None, Some(LossOn::Assistant | LossOn::Last)) => Some(ChatAsked::ByLoss),
+        (None, Some(LossOn::Completion)) if !marked => Some(ChatAsked::ByLoss),
+        (None, _) => None,
+    }
+}
+
+/// Whether it can be told what counts.
+fn check_loss(values: &Values, source: Option<&TextSource>, findings: &mut Findings) {
+    let loss_on: Option<LossOn> = values.choice("loss_on");
+    let marked = values.text("response_template").is_some_and(|text| !text.is_empty());
+    let plain = matches!(source, Some(TextSource::Template(_) | TextSource::Columns(_)));
+    match loss_on {
+        Some(LossOn::Completion) if !marked && plain => {
+            let message = "where a completion begins is not said";
+            let hint =
+                "give `response_template`, for example \"### Answer:\", or use `format` for conversations";
+            values.error("loss_on", message, Some(hint.into()), findings);
+        }
+        Some(LossOn::Assistant | LossOn::Last) if plain => {
+            let message = "only conversations have an assistant, and these rows are plain texts";
+            let hint =
+                "leave `text_template` and `text_cols` out; `format` says what the conversations look like";
+            values.error("loss_on", message, Some(hint.into()), findings);
+        }
+        Some(LossOn::Completion) => {}
+        Some(LossOn::All | LossOn::Assistant | LossOn::Last) | None if marked => {
+            let message = "`response_template` is not used: `loss_on` is not `completion`";
+            values.warn("response_template", message, findings);
+        }
+        Some(LossOn::All | LossOn::Assistant | LossOn::Last) | None => {}
     }
 }
 

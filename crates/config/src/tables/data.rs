@@ -1,6 +1,6 @@
 //! `data_configs`: which rows, and how they become token blocks.
 
-use crate::data::{BLOCKS, LENGTH, LOAD, READER, READER_UNUSED, SOURCE, STRATEGY, UNUSED};
+use crate::data::{BLOCKS, CHAT, LENGTH, LOAD, READER, READER_UNUSED, SOURCE, STRATEGY, UNUSED};
 use crate::option::{BOOL, Block, Kind, Opt, Special, at_least};
 use crate::options;
 use crate::origin::Era;
@@ -70,10 +70,10 @@ pub(crate) static LOAD_DATASET: Block = Block {
 pub(crate) static PRE_PROCESS: Block = Block {
     name: "pre_process_data_config",
     doc: "How the text of a row is made, and how texts become blocks of tokens. The text comes from `chat_template`, \
-          else `text_template`, else `text_cols`.",
+          else `text_template`, else `text_cols`; conversations are rendered by a chat template.",
     wrapper: Some("params"),
     outer: COMPONENT_TYPE,
-    parts: &[SOURCE, LENGTH, STRATEGY, BLOCKS, UNUSED],
+    parts: &[SOURCE, LENGTH, STRATEGY, BLOCKS, CHAT, UNUSED],
     open: None,
 };
 

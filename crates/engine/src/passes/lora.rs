@@ -119,17 +119,17 @@ impl Pass for LoraPass {
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        if let Some(model) = model {
-            let folder = ModelFolder::open(model.base())?;
+        let folder = model.map(|model| ModelFolder::open(model.base())).transpose()?;
+        if let Some(folder) = &folder {
             let spec = folder.spec()?;
             targets::select(&spec, self.options.target_modules.as_ref())?;
             targets::select_whole(&spec, self.options.modules_to_save.as_deref().unwrap_or_default())?;
             self.data()
                 .iter()
-                .try_for_each(|data| olive_data::check_model(&data.config.pre_process, &folder))?;
+                .try_for_each(|data| olive_data::check_model(&data.config.pre_process, folder))?;
             folder.checkpoint()?;
         }
-        self.data().iter().try_for_each(|data| olive_data::check_columns(data.config))
+        self.data().iter().try_for_each(|data| olive_data::check_rows(data.config, folder.as_ref()))
     }
 
     fn uses_device(&self) -> bool {

@@ -78,8 +78,9 @@ impl Pass for ModelBuilderPass {
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        if let Some(model) = model {
-            let folder = ModelFolder::open(model.base())?.with_layers(self.options.num_hidden_layers)?;
+        let layers = self.options.num_hidden_layers;
+        let folder = model.map(|model| ModelFolder::open(model.base())?.with_layers(layers)).transpose()?;
+        if let Some((model, folder)) = model.zip(folder.as_ref()) {
             if model.kind() != ModelKind::Onnx && !self.options.metadata_only {
                 folder.checkpoint()?;
             }
@@ -87,7 +88,7 @@ impl Pass for ModelBuilderPass {
                 AdapterConfig::open(adapter)?;
             }
             if let Some(data) = &self.options.calibration {
-                olive_data::check_model(&data.pre_process, &folder)?;
+                olive_data::check_model(&data.pre_process, folder)?;
             }
             if let (ModelHandle::HfWithAdapter { adapter, .. }, Adapters::Separate) =
                 (model, self.options.adapters)
@@ -96,7 +97,8 @@ impl Pass for ModelBuilderPass {
                 olive_onnx::check_adapter(&within(&Adapter::open(adapter)?, spec.num_layers()), &spec)?;
             }
         }
-        self.options.calibration.as_ref().map_or(Ok(()), olive_data::check_columns)
+        let data = self.options.calibration.as_ref();
+        data.map_or(Ok(()), |data| olive_data::check_rows(data, folder.as_ref()))
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
