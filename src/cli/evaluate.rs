@@ -1,7 +1,7 @@
 //! `olive evaluate`.
 
 use super::answering::Notes;
-use super::{Globals, environment, evaluation_table, output};
+use super::{Globals, data, environment, evaluation_table, output};
 use clap::Args;
 use olive_config::{Evaluator, LoadOptions};
 use olive_core::event_hub::EventListener;
@@ -139,10 +139,10 @@ impl EvaluateArgs {
         if let Some(most) = self.max_samples {
             texts["max_samples"] = most.into();
         }
-        let data = json!({
+        let rows = json!({
             "name": "data",
             "type": "HuggingfaceContainer",
-            "load_dataset_config": {"data_name": loader(file), "data_files": file, "split": "train"},
+            "load_dataset_config": {"data_name": data::loader(file), "data_files": file, "split": "train"},
             "pre_process_data_config": texts,
         });
         let values =
@@ -162,23 +162,11 @@ impl EvaluateArgs {
         }
         json!({
             "input_model": {"type": "HfModel", "model_path": self.models[0]},
-            "data_configs": [data],
+            "data_configs": [rows],
             "evaluators": {"data": {"metrics": metrics}},
             "evaluator": "data",
             "passes": {},
         })
-    }
-}
-
-/// The loader of a file, by its name.
-fn loader(file: &Path) -> &'static str {
-    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-    let has = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.contains(suffix));
-    match () {
-        () if has(&[".csv", ".tsv"]) => "csv",
-        () if has(&[".parquet"]) => "parquet",
-        () if has(&[".txt"]) => "text",
-        () => "json",
     }
 }
 

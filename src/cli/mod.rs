@@ -8,6 +8,8 @@ mod cache;
 mod chat;
 mod chat_input;
 mod configuration_file;
+mod data;
+mod data_text;
 mod doctor;
 mod environment;
 mod evaluate;
@@ -91,6 +93,8 @@ enum Verb {
     RunJob(run_job::RunJobArgs),
     /// Check a configuration and print the plan, without running anything.
     Validate(validate::ValidateArgs),
+    /// Show what will be trained on: rows, tokens, lengths, and samples with what counts in the loss.
+    Data(data::DataArgs),
     /// Answer one prompt with a model: a folder, a folder with an adapter, or an ONNX folder.
     Generate(generate::GenerateArgs),
     /// Talk with a model.
@@ -135,6 +139,7 @@ impl Cli {
             Verb::Run(args) => run::run(args, globals),
             Verb::RunJob(args) => run_job::run(args, globals),
             Verb::Validate(args) => validate::run(args, globals),
+            Verb::Data(args) => data::run(args, globals),
             Verb::Generate(args) => generate::run(args, globals),
             Verb::Chat(args) => chat::run(args, globals),
             Verb::Benchmark(args) => benchmark::run(args, globals),

@@ -22,6 +22,34 @@ pub(crate) fn piece(text: &str) -> olive_core::Result<()> {
     olive_core::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
 }
 
+/// Whether a part of a text stands out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Emphasis {
+    None,
+    /// A model learns to say it.
+    Learned,
+}
+
+/// A text whose parts stand out: in colour on a terminal, between signs elsewhere and where `NO_COLOR` is set.
+pub(crate) fn emphasised<'t>(parts: impl Iterator<Item = (Emphasis, &'t str)>) -> olive_core::Result<()> {
+    const COLOUR: [&str; 2] = ["\x1b[32m", "\x1b[0m"];
+    const SIGNS: [&str; 2] = ["⟦", "⟧"];
+    let mut out = std::io::stdout().lock();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let [begin, end] = if out.is_terminal() && !plain { COLOUR } else { SIGNS };
+    let mut text = String::new();
+    for (emphasis, part) in parts {
+        let part = hidden(part);
+        let part = visible(&part);
+        match emphasis {
+            Emphasis::None => text.push_str(&part),
+            Emphasis::Learned => text.extend([begin, &part, end]),
+        }
+    }
+    let written = writeln!(out, "{text}");
+    olive_core::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
+}
+
 /// An error message and what to do about it.
 pub(crate) fn error(text: &str, hint: Option<&str>) {
     note(&wrap::for_stderr(&format!("error: {}", with_hint(text, hint))));

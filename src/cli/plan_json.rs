@@ -1,6 +1,7 @@
 //! What a configuration comes to, for programs; `docs/runs.md` lists the fields.
 
 use olive_config::{Era, Evaluator, Origin, ResolvedOption};
+use olive_engine::passes::DataUse;
 use olive_engine::{Plan, Prospects, RunConfig, Step, StepState};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -78,7 +79,11 @@ fn step(step: &Step, state: &StepState) -> Value {
 
 fn data(step: &Step) -> Vec<Value> {
     let used = step.pass.data();
-    used.iter().map(|used| json!({"name": used.config.name, "purpose": used.purpose.name()})).collect()
+    let entry = |used: &DataUse<'_>| {
+        let format = olive_data::row_format(used.config);
+        json!({"name": used.config.name, "purpose": used.purpose.name(), "format": format})
+    };
+    used.iter().map(entry).collect()
 }
 
 fn option(option: &ResolvedOption) -> Value {

@@ -192,7 +192,8 @@ fn data(config: &DataConfig) -> String {
             format!(" from {description} ({kind}, cannot be read yet)")
         }
     };
-    format!("{}: {} [{}]{files}", config.name, load.data_name, load.split)
+    let format = olive_data::row_format(config).map(|format| format!(", conversations as {format}"));
+    format!("{}: {} [{}]{files}{}", config.name, load.data_name, load.split, format.unwrap_or_default())
 }
 
 /// A table of name, value and origin, within so many columns if there are few. Defaults that are null say nothing and are

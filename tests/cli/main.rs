@@ -11,6 +11,7 @@ mod azure_transfers;
 mod cache;
 mod cache_key;
 mod config;
+mod data;
 mod doctor;
 mod evaluation;
 mod evaluators;

@@ -166,7 +166,10 @@ fn the_json_document_has_plan_warnings_and_errors_whatever_comes_of_it() {
     assert_eq!(option(0, "r"), (8.into(), "file".into(), 15.into()));
     assert_eq!(option(2, "precision"), ("fp32".into(), "command_line".into(), serde_json::Value::Null));
     assert_eq!(option(0, "alpha").1, "default_since_0.7");
-    assert_eq!(steps[0]["data"], serde_json::json!([{"name": "rows", "purpose": "training"}]));
+    assert_eq!(
+        steps[0]["data"],
+        serde_json::json!([{"name": "rows", "purpose": "training", "format": null}])
+    );
 
     let slips = SOUND.replace("\"r\": 8", "\"lora_dropout\": 2").replace("max_steps", "max_stesp");
     let (code, broken) = document(&slips, &[]);

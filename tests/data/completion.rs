@@ -174,8 +174,11 @@ fn what_the_assistant_says_counts_in_every_turn() {
             && error.contains("loss_on: last"),
         "{error}"
     );
-    let marked =
-        TextGeneration { response_template: Some("13".into()), ..source(drops, Some(LossOn::Completion)) };
+    let marked = TextGeneration {
+        response_template: Some("13".into()),
+        source: TextSource::ChatTemplate { source: Some(drops.into()), message_col: "talk".into() },
+        ..source(drops, Some(LossOn::Completion))
+    };
     let data = prepare(load(), marked, &model).unwrap();
     assert_eq!(labels(&data), [[X, X, X, 14, 15]]);
 }

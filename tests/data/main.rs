@@ -2,6 +2,8 @@
 
 mod chat;
 mod chat_goldens;
+mod chat_loss;
+mod chat_rows;
 mod chat_setup;
 mod completion;
 mod files;

@@ -6,16 +6,14 @@ use crate::completion;
 use crate::error::DataError;
 use crate::row_fault::RowFault;
 use crate::rows::Rows;
-use crate::special_tokens::SpecialTokens;
+use crate::text_model::TextModel;
 use crate::texts::{Framing, Text, chat_template};
 use crate::value::Value;
 use chrono::NaiveDate;
 use olive_config::canonical::{AnswersBy, BadRows, ChatSource, LossOn, RowFormat, TextGeneration};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
-use olive_model::ModelFolder;
 use rayon::prelude::*;
-use tokenizers::Tokenizer;
 
 /// What became of the rows.
 #[derive(Debug)]
@@ -44,9 +42,7 @@ pub(super) struct ChatInput<'a> {
     pub rows: &'a Rows,
     pub source: &'a ChatSource,
     pub options: &'a TextGeneration,
-    pub tokens: &'a SpecialTokens,
-    pub tokenizer: &'a Tokenizer,
-    pub model: &'a ModelFolder,
+    pub model: &'a TextModel<'a>,
     pub cancel: &'a CancelFlag,
 }
 
@@ -73,7 +69,7 @@ impl ChatInput<'_> {
         let variables = &self.options.chat.template_variables;
         let variables: Vec<_> =
             variables.iter().map(|(name, value)| (name.clone(), Value::from(value))).collect();
-        let marks = self.tokens.marks(self.tokenizer);
+        let marks = self.model.special.marks(&self.model.tokenizer);
         let rendering = Rendering {
             answers: template.as_ref().map(|template| Answers {
                 template,
@@ -125,15 +121,16 @@ impl ChatInput<'_> {
 
     /// The template; texts with a completion need none.
     fn template(&self, format: RowFormat) -> Result<Option<ChatTemplate>> {
-        let template = match chat_template(self.source.template.as_deref(), self.tokens, self.model) {
-            Err(error)
-                if format == RowFormat::PromptCompletion
-                    && matches!(error.downcast_ref(), Some(DataError::NoChatTemplate { .. })) =>
-            {
-                return Ok(None);
-            }
-            template => template?,
-        };
+        let template =
+            match chat_template(self.source.template.as_deref(), &self.model.special, self.model.folder) {
+                Err(error)
+                    if format == RowFormat::PromptCompletion
+                        && matches!(error.downcast_ref(), Some(DataError::NoChatTemplate { .. })) =>
+                {
+                    return Ok(None);
+                }
+                template => template?,
+            };
         Ok(Some(match template_date(self.options)? {
             None => template,
             Some(day) => template.on(day),
@@ -250,7 +247,7 @@ impl Rendering<'_> {
         let mut text = prompt + completion;
         let framing =
             if self.input.options.add_special_tokens { Framing::ByTokenizer } else { Framing::AsItIs };
-        if let Some(eos) = self.input.tokens.eos.as_deref().filter(|_| framing == Framing::ByTokenizer)
+        if let Some(eos) = self.input.model.special.eos.as_deref().filter(|_| framing == Framing::ByTokenizer)
             && !text.ends_with(eos)
         {
             text.push_str(eos);

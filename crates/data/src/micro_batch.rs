@@ -2,7 +2,7 @@
 //! depends.
 
 use crate::sample::{IGNORED, Sample};
-use olive_decoder::Tokens;
+use olive_decoder::{LossTargets, Tokens};
 use std::ops::Range;
 
 /// What goes through the decoder at once.
@@ -40,6 +40,11 @@ impl MicroBatch {
             }
         }
         batch
+    }
+
+    /// What each position should predict, and how much it counts.
+    pub fn loss_targets(&self) -> LossTargets<'_> {
+        LossTargets { labels: &self.targets, weights: self.weights.as_deref() }
     }
 
     fn add(&mut self, sample: &Sample, document: Range<usize>) {

@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use olive_core::Result;
 use olive_kernels::linear::InputGradient;
 use olive_kernels::lm_loss::{LmLoss, head_gradient, lm_loss};
-use olive_kernels::{noise, rms_norm};
+use olive_kernels::{LossTargets, noise, rms_norm};
 
 /// A layer between forward and backward.
 enum Kept {
@@ -21,11 +21,11 @@ enum Kept {
 }
 
 impl Decoder {
-    /// Sum of the cross-entropies of `targets`, one per id; negative ones do not count.
+    /// Sum of the cross-entropies of `targets`, one per id.
     ///
     /// # Errors
     /// No target that counts, an id outside the vocabulary, or a device error.
-    pub fn loss(&self, tokens: &Tokens, targets: &[i32]) -> Result<LmLoss> {
+    pub fn loss<'t>(&self, tokens: &Tokens, targets: impl Into<LossTargets<'t>>) -> Result<LmLoss> {
         let context = ForwardContext::of_tokens(self, tokens, None)?;
         let mut hidden = self.embed(&tokens.ids)?;
         for index in 0..self.spec.num_layers() {
@@ -38,14 +38,15 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`Decoder::loss`].
-    pub fn loss_and_gradients(
+    pub fn loss_and_gradients<'t>(
         &self,
         tokens: &Tokens,
-        targets: &[i32],
+        targets: impl Into<LossTargets<'t>>,
         factor: f64,
         mode: TrainingMode,
         gradients: &mut LoraGradients,
     ) -> Result<LmLoss> {
+        let targets = targets.into();
         let context = ForwardContext::of_tokens(self, tokens, mode.dropout)?;
         let mut hidden = self.embed(&tokens.ids)?;
         if let Some(key) = mode.noise {

@@ -30,6 +30,7 @@ pub use ignored_settings::ignored_settings;
 pub use language_model::{Feed, LanguageModel};
 pub use layerwise::HiddenStates;
 pub use lora::{LoraGradients, LoraModule};
+pub use olive_kernels::LossTargets;
 pub use sampling::{Sampler, SamplingOptions};
 pub use scoring::{Scored, ScoringModel};
 pub use text_stream::TextStream;

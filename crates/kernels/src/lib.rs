@@ -43,5 +43,5 @@ pub use gemm::{Decode, Orientation, Stored, matmul, rate as gemm_rate};
 pub use glu::Activation;
 pub use host::activation_type;
 pub use linear::{LinearGradients, Lora};
-pub use lm_loss::{Head, LmLoss, Logits};
+pub use lm_loss::{Head, LmLoss, Logits, LossTargets};
 pub use rotary::{RotaryPairs, RotaryTables};

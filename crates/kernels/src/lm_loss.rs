@@ -21,10 +21,58 @@ pub struct Head<'a> {
     pub softcap: Option<f64>,
 }
 
+/// What rows should predict, and how much each of them counts.
+#[derive(Debug, Clone, Copy)]
+pub struct LossTargets<'a> {
+    /// One per row; negative ones do not count and cost nothing.
+    pub labels: &'a [i32],
+    /// Factors on the losses, one per row. `None`: 1 for all.
+    pub weights: Option<&'a [f32]>,
+}
+
+impl<'a> From<&'a [i32]> for LossTargets<'a> {
+    fn from(labels: &'a [i32]) -> LossTargets<'a> {
+        LossTargets { labels, weights: None }
+    }
+}
+
+impl<'a> From<&'a Vec<i32>> for LossTargets<'a> {
+    fn from(labels: &'a Vec<i32>) -> LossTargets<'a> {
+        LossTargets { labels, weights: None }
+    }
+}
+
+impl LossTargets<'_> {
+    /// The numbers of the rows that count.
+    fn counted(&self) -> Vec<u32> {
+        (0..self.labels.len() as u32).filter(|row| counts(self.labels[*row as usize])).collect()
+    }
+
+    /// Those of some rows, all of which count.
+    fn of(&self, rows: &[u32]) -> RowTargets {
+        RowTargets {
+            labels: rows.iter().map(|row| self.labels[*row as usize] as u32).collect(),
+            weights: self.weights.map(|all| rows.iter().map(|row| all[*row as usize]).collect()),
+        }
+    }
+}
+
+/// Targets of rows that all count.
+struct RowTargets {
+    labels: Vec<u32>,
+    weights: Option<Vec<f32>>,
+}
+
+impl RowTargets {
+    fn weight(&self, row: usize) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| f64::from(weights[row]))
+    }
+}
+
 /// Masked cross-entropy of some rows.
 #[derive(Debug)]
 pub struct LmLoss {
-    /// Sum over the rows that count.
+    /// Sum over the rows that count, each with its weight.
     pub sum: f64,
     /// Rows that count.
     pub count: usize,
@@ -46,21 +94,26 @@ pub fn chunk_rows(rows: usize, vocab: usize) -> usize {
     rows.div_ceil(rows.div_ceil(most).max(1))
 }
 
-/// Cross-entropy of `softmax(head(hidden))` against `targets`, one per row of `hidden` `[rows, hidden]`; negative
-/// targets do not count and cost nothing. `factor` asks for the gradient of `factor · sum`.
+/// Cross-entropy of `softmax(head(hidden))` against `targets`, one per row of `hidden` `[rows, hidden]`. `factor` asks for
+/// the gradient of `factor · sum`.
 ///
 /// # Errors
 /// No target that counts, one outside the vocabulary, shapes that do not fit, or a device error.
 #[tracing::instrument(name = "lm_loss", level = "trace", skip_all)]
-pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>) -> Result<LmLoss> {
+pub fn lm_loss<'t>(
+    hidden: &Tensor,
+    targets: impl Into<LossTargets<'t>>,
+    head: Head,
+    factor: Option<f64>,
+) -> Result<LmLoss> {
+    let targets = targets.into();
     let (rows, width) = hidden.dims2()?;
     let vocab = head.weight.out_features;
-    let counted: Vec<u32> = (0..rows as u32).filter(|row| counts(targets[*row as usize])).collect();
+    let counted = targets.counted();
     if counted.is_empty() {
         return Err(invalid(format!("none of the {rows} positions has a label, so there is no loss")));
     }
-    let labels: Vec<u32> = counted.iter().map(|row| targets[*row as usize] as u32).collect();
-    if let Some(label) = labels.iter().find(|label| **label as usize >= vocab) {
+    if let Some(label) = targets.of(&counted).labels.iter().find(|label| **label as usize >= vocab) {
         return Err(invalid(format!("label {label} is outside the vocabulary of {vocab}")));
     }
     let index = Tensor::new(counted.as_slice(), hidden.device())?;
@@ -75,11 +128,11 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
     while start < counted.len() {
         let len = chunk_rows.min(counted.len() - start);
         let part = kept.narrow(0, start, len)?;
-        let labels = &labels[start..start + len];
+        let targets = targets.of(&counted[start..start + len]);
         let (loss, gradient) = if head.weight.on_host() {
-            chunk_on_host(&part, labels, head, factor, &mut logits)?
+            chunk_on_host(&part, &targets, head, factor, &mut logits)?
         } else {
-            plain_chunk(&part, labels, head, factor)?
+            plain_chunk(&part, &targets, head, factor)?
         };
         sum += loss;
         gradients.extend(gradient);
@@ -105,14 +158,13 @@ pub fn lm_loss(hidden: &Tensor, targets: &[i32], head: Head, factor: Option<f64>
 /// # Errors
 /// As [`lm_loss`].
 #[tracing::instrument(name = "lm_loss::head_gradient", level = "trace", skip_all)]
-pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) -> Result<Tensor> {
+pub fn head_gradient(hidden: &Tensor, targets: LossTargets<'_>, head: Head, factor: f64) -> Result<Tensor> {
     let vocab = head.weight.out_features;
-    let counted: Vec<u32> = (0..targets.len() as u32).filter(|row| counts(targets[*row as usize])).collect();
+    let counted = targets.counted();
     let mut total: Option<Tensor> = None;
     for rows in counted.chunks(chunk_rows(counted.len(), vocab).max(1)) {
-        let labels: Vec<u32> = rows.iter().map(|row| targets[*row as usize] as u32).collect();
         let kept = hidden.contiguous()?.index_select(&Tensor::new(rows, hidden.device())?, 0)?;
-        let d_raw = raw_gradient(&kept, &labels, head, factor)?.1;
+        let d_raw = raw_gradient(&kept, &targets.of(rows), head, factor)?.1;
         let part = d_raw.t()?.matmul(&kept.to_dtype(d_raw.dtype())?)?;
         total = Some(match total {
             None => part,
@@ -124,7 +176,7 @@ pub fn head_gradient(hidden: &Tensor, targets: &[i32], head: Head, factor: f64) 
 
 fn chunk_on_host(
     hidden: &Tensor,
-    labels: &[u32],
+    targets: &RowTargets,
     head: Head,
     factor: Option<f64>,
     logits: &mut Vec<f32>,
@@ -137,12 +189,16 @@ fn chunk_on_host(
     let cap = head.softcap.map(|cap| cap as f32);
     let losses: Vec<f64> = logits
         .par_chunks_mut(vocab)
-        .zip(labels)
-        .map(|(row, label)| {
-            simd_by(
+        .zip(&targets.labels)
+        .enumerate()
+        .map(|(place, (row, label))| {
+            let weight = targets.weight(place);
+            let factor = factor.map(|factor| factor * weight);
+            let loss = simd_by(
                 #[inline(always)]
                 |by| row_loss(row, *label as usize, multiplier, cap, factor, by),
-            )
+            );
+            loss * weight
         })
         .collect();
     let gradient = match factor {
@@ -281,28 +337,33 @@ fn finish_logits(mut logits: Tensor, head: Head) -> Result<Tensor> {
 
 fn plain_chunk(
     hidden: &Tensor,
-    labels: &[u32],
+    targets: &RowTargets,
     head: Head,
     factor: Option<f64>,
 ) -> Result<(f64, Option<Tensor>)> {
     let Some(factor) = factor else {
-        return Ok((raw_loss(hidden, labels, head)?.1, None));
+        return Ok((raw_loss(hidden, targets, head)?.1, None));
     };
-    let (sum, d_raw) = raw_gradient(hidden, labels, head, factor)?;
+    let (sum, d_raw) = raw_gradient(hidden, targets, head, factor)?;
     Ok((sum, Some(frozen_linear::backward(&d_raw.to_dtype(hidden.dtype())?, head.weight)?)))
 }
 
 /// Logits before multiplier and cap, and the loss.
-fn raw_loss(hidden: &Tensor, labels: &[u32], head: Head) -> Result<(Tensor, f64)> {
+fn raw_loss(hidden: &Tensor, targets: &RowTargets, head: Head) -> Result<(Tensor, f64)> {
     let raw = frozen_linear::forward(hidden, head.weight)?.to_dtype(DType::F32)?;
-    let sum = f64::from(loss_of(&raw, labels, head)?.to_scalar::<f32>()?);
+    let sum = f64::from(loss_of(&raw, targets, head)?.to_scalar::<f32>()?);
     Ok((raw, sum))
 }
 
-fn loss_of(raw: &Tensor, labels: &[u32], head: Head) -> Result<Tensor> {
+fn loss_of(raw: &Tensor, targets: &RowTargets, head: Head) -> Result<Tensor> {
     let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
-    let places = places_of(labels, raw)?;
-    Ok(log_probabilities.flatten_all()?.index_select(&places, 0)?.neg()?.sum_all()?)
+    let places = places_of(&targets.labels, raw)?;
+    let losses = log_probabilities.flatten_all()?.index_select(&places, 0)?.neg()?;
+    let weighted = match &targets.weights {
+        None => losses,
+        Some(weights) => (losses * Tensor::new(weights.as_slice(), raw.device())?)?,
+    };
+    Ok(weighted.sum_all()?)
 }
 
 /// Where the labels stand among the values of `raw`, `[rows, vocab]`.
@@ -313,15 +374,18 @@ fn places_of(labels: &[u32], raw: &Tensor) -> Result<Tensor> {
 }
 
 /// The loss, and the gradient of `factor · loss` with respect to the raw logits.
-fn raw_gradient(hidden: &Tensor, labels: &[u32], head: Head, factor: f64) -> Result<(f64, Tensor)> {
-    let (raw, sum) = raw_loss(hidden, labels, head)?;
+fn raw_gradient(hidden: &Tensor, targets: &RowTargets, head: Head, factor: f64) -> Result<(f64, Tensor)> {
+    let (raw, sum) = raw_loss(hidden, targets, head)?;
     let logits = finish_logits(raw, head)?;
     let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?;
-    let places = places_of(labels, &logits)?;
-    let ones = Tensor::ones(labels.len(), DType::F32, logits.device())?;
+    let places = places_of(&targets.labels, &logits)?;
+    let ones = Tensor::ones(targets.labels.len(), DType::F32, logits.device())?;
     let surplus =
         probabilities.flatten_all()?.index_add(&places, &ones.neg()?, 0)?.reshape(logits.shape())?;
     let mut d_raw = (surplus * (factor * head.multiplier.unwrap_or(1.0)))?;
+    if let Some(weights) = &targets.weights {
+        d_raw = d_raw.broadcast_mul(&Tensor::new(weights.as_slice(), d_raw.device())?.unsqueeze(1)?)?;
+    }
     if let Some(cap) = head.softcap {
         d_raw = (d_raw * (logits / cap)?.sqr()?.affine(-1.0, 1.0)?)?;
     }
@@ -371,27 +435,32 @@ mod tests {
         let weight = weight(70_001, 24, DType::BF16, 1)?;
         let hidden = (random(&[300, 24], 2)? * 3.0)?;
         let cases = [(None, None, false), (Some(0.7), None, true), (Some(1.3), Some(4.0), true)];
-        for (multiplier, softcap, masked) in cases {
+        let weights: Vec<f32> = (0..300).map(|i| 0.25 * (1 + i % 7) as f32).collect();
+        let weightings = [None, Some(weights.as_slice())];
+        for ((multiplier, softcap, masked), weights) in
+            cases.into_iter().flat_map(|case| weightings.map(|w| (case, w)))
+        {
             let head = Head { weight: &weight, multiplier, softcap };
             let target = |i: i32| if masked && i % 3 == 0 { -100 } else { i * 461 % 70_001 };
             let targets: Vec<i32> = (0..300).map(target).collect();
-            let got = lm_loss(&hidden, &targets, head, Some(0.01))?;
-            let counted: Vec<u32> = (0..300).filter(|i| targets[*i as usize] >= 0).collect();
-            let labels: Vec<u32> = counted.iter().map(|i| targets[*i as usize] as u32).collect();
+            let targets = LossTargets { labels: &targets, weights };
+            let got = lm_loss(&hidden, targets, head, Some(0.01))?;
+            let counted = targets.counted();
+            let rows = targets.of(&counted);
             let index = Tensor::new(counted.as_slice(), hidden.device())?;
             let kept = hidden.index_select(&index, 0)?;
-            let (sum, gradient) = plain_chunk(&kept, &labels, head, Some(0.01))?;
-            let (raw, seed) = (raw_loss(&kept, &labels, head)?.0, Tensor::new(0.01_f32, hidden.device())?);
-            let [d_raw] = vjp([&raw], &seed, |[raw]| loss_of(raw, &labels, head))?;
-            assert_close(&raw_gradient(&kept, &labels, head, 0.01)?.1, &d_raw, 1e-5);
+            let (sum, gradient) = plain_chunk(&kept, &rows, head, Some(0.01))?;
+            let (raw, seed) = (raw_loss(&kept, &rows, head)?.0, Tensor::new(0.01_f32, hidden.device())?);
+            let [d_raw] = vjp([&raw], &seed, |[raw]| loss_of(raw, &rows, head))?;
+            assert_close(&raw_gradient(&kept, &rows, head, 0.01)?.1, &d_raw, 1e-5);
             assert!((got.sum / sum - 1.0).abs() < 1e-6, "{} not {sum}", got.sum);
             assert_eq!(got.count, counted.len());
             let want = hidden.zeros_like()?.index_add(&index, &gradient.expect("a gradient"), 0)?;
             assert_close(&got.d_hidden.expect("a gradient"), &want, 1e-5);
-            assert_eq!(lm_loss(&hidden, &targets, head, None)?.sum, got.sum);
+            assert_eq!(lm_loss(&hidden, targets, head, None)?.sum, got.sum);
         }
         let head = Head { weight: &weight, multiplier: None, softcap: None };
-        assert!(lm_loss(&hidden, &[-100; 300], head, None).is_err(), "no label, no loss");
+        assert!(lm_loss(&hidden, &vec![-100; 300], head, None).is_err(), "no label, no loss");
         Ok(())
     }
 }

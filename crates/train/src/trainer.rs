@@ -38,7 +38,7 @@ pub struct Trainer {
 /// What happened in one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// Mean cross-entropy over the labels of the step.
+    /// Mean cross-entropy over the labels of the step, by their weights.
     pub loss: f64,
     /// Euclidean norm of all gradients, before clipping.
     pub grad_norm: f64,
@@ -78,8 +78,8 @@ impl Trainer {
         self.optimiser.steps
     }
 
-    /// Mean loss over all labels of the micro-batches, and its gradients: every token weighs the same, however the batch is
-    /// cut.
+    /// Mean loss over all labels of the micro-batches, and its gradients: a token weighs as its sample says, however the
+    /// batch is cut.
     ///
     /// # Errors
     /// No label that counts, a raised `cancel`, or a device error.
@@ -88,7 +88,7 @@ impl Trainer {
         if labels == 0 {
             return Err(TrainError::NoLabels { rows: rows(batches) }.into());
         }
-        let factor = 1.0 / labels as f64;
+        let factor = 1.0 / batches.iter().map(|b| b.weight).sum::<f64>();
         let mut gradients = LoraGradients::new(self.decoder.lora().len());
         let mut sum = 0.0;
         for (index, batch) in batches.iter().enumerate().filter(|(_, b)| b.labels > 0) {
@@ -106,7 +106,7 @@ impl Trainer {
             let mode = TrainingMode { checkpointing, dropout, noise };
             let loss = self.decoder.loss_and_gradients(
                 &batch.tokens,
-                &batch.targets,
+                batch.loss_targets(),
                 factor,
                 mode,
                 &mut gradients,
@@ -144,8 +144,8 @@ impl Trainer {
     pub(crate) fn check_last_step(&self, batches: &[MicroBatch], cancel: &CancelFlag) -> Result<()> {
         for batch in batches.iter().filter(|b| b.labels > 0).take(1) {
             cancel.check()?;
-            let loss = self.decoder.loss(&batch.tokens, &batch.targets)?;
-            let mean = loss.sum / loss.count as f64;
+            let loss = self.decoder.loss(&batch.tokens, batch.loss_targets())?;
+            let mean = loss.sum / batch.weight;
             if !self.is_sane(mean) {
                 let (step, what, value) = (self.steps(), "the loss after it", mean);
                 return Err(TrainError::Diverged { step, rows: batch.rows.clone(), what, value }.into());
