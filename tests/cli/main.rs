@@ -21,6 +21,7 @@ mod memory;
 #[path = "../../crates/tracking/tests/server/mod.rs"]
 mod mlflow_server;
 mod output_folder;
+mod packaging;
 mod report;
 mod run;
 mod run_record;

@@ -13,7 +13,7 @@ pub struct Packaging {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum PackagingType {
+pub enum PackagingType {
     Zipfile,
     Dockerfile,
     AzureMLModels,
@@ -41,7 +41,7 @@ pub(crate) static PACKAGINGS: Special =
 
 options! {
     /// What a file says of an archive.
-    pub(crate) struct PackagingOptions {
+    pub struct PackagingOptions {
         ARCHIVE {
             /// What is made of the results.
             pub r#type as "type": PackagingType, default("\"Zipfile\"");

@@ -34,13 +34,8 @@ impl FlowSearch<'_> {
         beside.push(footprint(found, self.runner)?);
         beside.push(run_history(found, self.runner)?);
         beside.push(search_results(&found.outcome));
-        let packed = |made: &&'_ Made| Packed {
-            keyed: made.prepared.keyed(),
-            result: FlowResult { model: &made.model, steps: &made.steps },
-            evaluation: Some(&made.evaluation),
-        };
         let wanted = self.search.strategy.output_model_num.unwrap_or(1);
-        let packed: Vec<Packed> = ranked.iter().take(wanted).map(packed).collect();
+        let packed: Vec<Packed> = ranked.iter().take(wanted).map(|made| packed(made)).collect();
         beside.extend(archives(self.config, self.runner, &packed, &evaluations)?);
         let mut written = self.publish(best, self.output_dir, Documents::Are(beside))?;
         let folders = self.candidates(&ranked);
@@ -102,6 +97,14 @@ impl FlowSearch<'_> {
         // Fails where something is left.
         let _ = std::fs::remove_dir(&all);
         Ok(())
+    }
+}
+
+fn packed(made: &Made) -> Packed<'_> {
+    Packed {
+        keyed: made.prepared.keyed(),
+        result: FlowResult { model: &made.model, steps: &made.steps },
+        evaluation: Some(&made.evaluation),
     }
 }
 
