@@ -8,10 +8,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const SIZE: (u32, u32) = (520, 260);
 
-/// Colours of curves, which can be told apart on light and dark pages, and by those who see no red or no green.
+/// Colours of curves, which stand out from light and dark pages by 3 to 1 and can be told apart there, and by those who see no red or no green.
 const COLOURS: [RGBColor; 4] = [
     RGBColor(0x2b, 0x7b, 0xba),
-    RGBColor(0xe0, 0x7b, 0x00),
+    RGBColor(0xd6, 0x74, 0x00),
     RGBColor(0x2a, 0x9d, 0x6f),
     RGBColor(0xb0, 0x4d, 0x9e),
 ];

@@ -12,6 +12,7 @@ mod page;
 mod run;
 mod search;
 mod stages;
+mod visible;
 
 pub use comparison::{Comparison, compare_page};
 pub use page::run_page;

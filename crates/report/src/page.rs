@@ -6,6 +6,7 @@ use crate::format::{duration, option, real, time};
 use crate::run::Run;
 use crate::search::searches;
 use crate::stages::Stages;
+use crate::visible::visible;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use olive_engine::record::RunState;
 use olive_engine::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
@@ -45,7 +46,7 @@ pub(crate) fn document(title: &str, body: &Markup) -> String {
             body { main { (body) } }
         }
     };
-    page.into_string()
+    visible(&page.into_string()).into_owned()
 }
 
 pub(crate) fn state(run: &Run) -> &'static str {
