@@ -163,7 +163,7 @@ impl EvaluateArgs {
         json!({
             "input_model": {"type": "HfModel", "model_path": self.models[0]},
             "data_configs": [rows],
-            "evaluators": {"data": {"metrics": metrics}},
+            "evaluators": {"data": {"metrics": metrics, "answers": 0}},
             "evaluator": "data",
             "passes": {},
         })

@@ -1,6 +1,6 @@
 //! Evaluators of a run, and `olive evaluate`.
 
-use crate::support::binary::{olive, root, text};
+use crate::support::binary::{greedy, olive, root, succeed, text};
 use crate::support::quickstart::{Quickstart, base_model};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,9 @@ fn read(path: &Path) -> Value {
 fn values(names: &[(&str, i64)]) -> Value {
     names.iter().map(|(name, priority)| json!({"name": name, "priority": priority})).collect()
 }
+
+/// A question and its answer, as the quickstart's model knows them.
+const TURN: &str = "<|user|>\n{Question}<|end|>\n<|assistant|>\n{Best Answer}<|end|>";
 
 /// Perplexity on some rows of the quickstart's data, and bytes.
 fn evaluator(rows: usize) -> Value {
@@ -130,6 +133,58 @@ fn every_stage_is_measured_on_the_same_tokens_and_written_as_olive_writes_it() {
     for row in ["input ", "lora ", "merge_adapter_weights ", "result "] {
         assert!(table.lines().any(|line| line.starts_with(row)), "{table}");
     }
+}
+
+#[test]
+fn every_stage_answers_the_same_prompts_and_the_page_shows_them_side_by_side() {
+    let mut project =
+        Project::new(&["lora", "merge_adapter_weights", "builder"], &json!({"e": evaluator(4)}));
+    project.config["engine"]["evaluator"] = "e".into();
+    project.config["passes"]["lora"]["evaluator"] = "e".into();
+    let evaluator = &mut project.config["evaluators"]["e"];
+    evaluator["answers"] = 2.into();
+    // As the model was trained.
+    let texts = &mut evaluator["metrics"][0]["data_config"]["pre_process_data_config"];
+    texts["text_template"] = TURN.into();
+    project.table(&[]);
+    let detail = project.document("metrics_detail.json");
+    let answers = |model: usize, field: &str| -> Vec<String> {
+        let answers = detail[model]["detail"]["answers"].as_array().unwrap().iter();
+        answers.map(|answer| answer[field].as_str().unwrap().to_owned()).collect()
+    };
+    let rows = std::fs::read_to_string(root().join("datasets/olive-qa.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().take(2).map(|row| serde_json::from_str(row).unwrap()).collect();
+    for model in 0..3 {
+        for (row, (prompt, expected)) in
+            rows.iter().zip(answers(model, "prompt").iter().zip(answers(model, "expected")))
+        {
+            let question = row["Question"].as_str().unwrap();
+            assert_eq!(*prompt, format!("<s> <|user|>\n{question}<|end|>\n<|assistant|>\n"));
+            assert_eq!(expected, row["Best Answer"].as_str().unwrap());
+        }
+    }
+    assert_ne!(answers(0, "answer"), answers(1, "answer"), "the training changed something");
+    // What the program says to the same text: its tokenizer adds no token.
+    let said = succeed(&mut greedy(&project.quickstart.output(), &answers(2, "prompt")[0], 48));
+    let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!(said["text"], answers(2, "answer")[0].as_str());
+
+    let page = std::fs::read_to_string(project.quickstart.output().join("report.html")).unwrap();
+    assert!(page.contains("<h2>Answers</h2>") && page.matches("<th>expected</th>").count() == 2);
+    for name in ["input model", "lora", "builder"] {
+        assert_eq!(page.matches(&format!("<tr><th>{name}</th><td class=\"said\"")).count(), 2, "{name}");
+    }
+    // Without them, what was measured is another artefact.
+    project.config["evaluators"]["e"]["answers"] = 0.into();
+    project.table(&[]);
+    let detail = project.document("metrics_detail.json");
+    assert!(
+        detail
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|e| e["cached"] == false && e["detail"].get("answers").is_none())
+    );
 }
 
 #[test]

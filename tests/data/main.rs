@@ -16,3 +16,4 @@ mod setup;
 mod strategies;
 #[path = "../support/mod.rs"]
 mod support;
+mod text_prompts;

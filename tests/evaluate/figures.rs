@@ -140,9 +140,15 @@ fn details_say_on_what_and_where() {
     let write = |subject: &Subject| {
         let metrics = [("ppl".to_owned(), detail)].into();
         let (machine, versions) = (Machine::of(subject), Versions::of(Some(subject)));
-        MetricsDetail { metrics, machine: Some(machine), versions, evaluator: "abc".into() }
-            .write(&path)
-            .unwrap();
+        MetricsDetail {
+            metrics,
+            answers: Vec::new(),
+            machine: Some(machine),
+            versions,
+            evaluator: "abc".into(),
+        }
+        .write(&path)
+        .unwrap();
     };
     let exported = dir.path().join("onnx");
     int4(&model, &exported);

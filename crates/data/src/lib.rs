@@ -3,6 +3,7 @@
 //! [`load_rows`] reads files into [`Rows`]; [`prepare`] makes texts of rows, tokens of texts and [`Sample`]s of tokens;
 //! [`hold_out()`] keeps some of them for evaluation; [`MicroBatch`] lays some of them end to end for a step.
 
+mod answer_row;
 mod calendar;
 pub mod chat;
 pub mod chat_template;
@@ -42,10 +43,12 @@ mod strategy;
 mod survey;
 pub mod template;
 mod text_model;
+mod text_prompts;
 mod texts;
 mod value;
 mod value_reader;
 
+pub use answer_row::AnswerRow;
 pub use chat_template::{Beside, ChatTemplate, GenerationPrompt, Message};
 pub use chat_texts::ChatFacts;
 pub use checks::{check, check_model, check_rows, row_format};
@@ -54,13 +57,14 @@ pub use files::{inputs, used_of};
 pub use hold_out::hold_out;
 pub use micro_batch::MicroBatch;
 pub use prepare::prepare;
-pub use prompts::{AnswerRow, ChoiceRow, answer_rows, choice_rows};
+pub use prompts::{ChoiceRow, answer_rows, choice_rows};
 pub use readers::RowReader;
 pub use row_fault::RowFault;
 pub use rows::{Rows, load_rows};
 pub use sample::{Dataset, IGNORED, Sample};
 pub use special_tokens::SpecialTokens;
 pub use survey::{Piece, Survey, survey};
+pub use text_prompts::text_prompts;
 pub use value::Value;
 
 /// Part of the cache keys of passes that learn from data. To be raised when the same files, options and tokenizer give

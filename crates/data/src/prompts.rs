@@ -1,5 +1,6 @@
 //! Rows as prompts with right answers: questions with choices, and texts to be continued.
 
+use crate::answer_row::AnswerRow;
 use crate::error::{DataError, Location};
 use crate::prepare::rows_of;
 use crate::python_text;
@@ -16,13 +17,6 @@ pub struct ChoiceRow {
     pub choices: Vec<String>,
     /// From 0.
     pub answer: usize,
-}
-
-/// A prompt and the answer to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnswerRow {
-    pub prompt: String,
-    pub answer: String,
 }
 
 /// The questions of a data configuration, of which only the rows and `max_samples` are used.

@@ -4,6 +4,7 @@ use crate::error::{DataError, Location};
 use crate::format_spec::format_value;
 use crate::python_text;
 use crate::value::Value;
+use std::ops::Range;
 
 /// A template, parsed once.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,25 @@ impl Template {
         location: &dyn Fn() -> Location,
     ) -> Result<String, DataError> {
         format_parts(&self.parts, column, location)
+    }
+
+    /// Where what the last field becomes stands in the text, in bytes; `None`: there are not two fields.
+    ///
+    /// # Errors
+    /// As [`Template::format`].
+    pub(crate) fn last_field<'v>(
+        &self,
+        column: &dyn Fn(&str) -> Result<&'v Value, DataError>,
+        location: &dyn Fn() -> Location,
+    ) -> Result<Option<Range<usize>>, DataError> {
+        let is_field = |part: &Part| matches!(part, Part::Field(_));
+        let fields = self.parts.iter().filter(|part| is_field(part)).count();
+        let Some(last) = self.parts.iter().rposition(is_field).filter(|_| fields > 1) else {
+            return Ok(None);
+        };
+        let start = format_parts(&self.parts[..last], column, location)?.len();
+        let length = format_parts(&self.parts[last..=last], column, location)?.len();
+        Ok(Some(start..start + length))
     }
 }
 

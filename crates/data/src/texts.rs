@@ -1,18 +1,22 @@
 //! The text of every row, by chat template, text template or columns.
 
+use crate::answer_row::AnswerRow;
 use crate::chat::Counted;
 use crate::chat_template::{ChatTemplate, GenerationPrompt};
 use crate::completion;
 use crate::error::DataError;
+use crate::python_text;
 use crate::rows::Rows;
 use crate::special_tokens::SpecialTokens;
 use crate::template::Template;
+use crate::text_model::TextModel;
 use crate::value::Value;
 use olive_config::canonical::{Era, LossOn, TextColumn, TextGeneration};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_model::ModelFolder;
 use rayon::prelude::*;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A text and the row it was made of.
@@ -79,6 +83,35 @@ pub(super) fn texts(
     let texts: Vec<_> = (0..rows.len()).into_par_iter().filter_map(text).collect();
     cancel.check()?;
     Ok(texts.into_iter().collect::<std::result::Result<_, _>>()?)
+}
+
+/// The texts of some rows as prompts with their answers, until there are `most`: what comes before the last part that
+/// `response_template` marks, with the special token that begins texts, and that part. Without it, the last field of a text
+/// template is taken for the answer, or the last of several columns.
+pub(super) fn prompts(
+    rows: &Rows,
+    source: &PlainSource<'_>,
+    options: &TextGeneration,
+    model: &TextModel<'_>,
+    most: usize,
+) -> Result<Vec<AnswerRow>> {
+    let source = CompiledSource::new(rows, source, &model.special, model.folder)?;
+    let bos = model.special.bos.as_deref().filter(|_| options.add_special_tokens);
+    let mut prompts = Vec::new();
+    for row in 0..rows.len() {
+        if prompts.len() == most {
+            break;
+        }
+        let text = source.text(rows, row)?;
+        let answer = match &options.response_template {
+            Some(marker) => completion::after(&text, marker).pop(),
+            None => source.answer(rows, row, &text)?,
+        };
+        let Some(answer) = answer else { continue };
+        let prompt: Vec<&str> = bos.into_iter().chain([&text[..answer.start]]).collect();
+        prompts.extend(AnswerRow { prompt: prompt.join(" "), answer: text[answer].to_owned() }.with_both());
+    }
+    Ok(prompts)
 }
 
 /// How many of the texts have one of the special tokens around them twice, as their rows bring it themselves.
@@ -148,6 +181,20 @@ fn surround(text: String, tokens: &SpecialTokens) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
+/// The value of a column that a template names, whose place is perhaps known.
+fn value<'v>(
+    rows: &'v Rows,
+    row: usize,
+    places: &[(String, usize)],
+    name: &str,
+) -> std::result::Result<&'v Value, DataError> {
+    let place = match places.iter().find(|(known, _)| known == name) {
+        Some(&(_, place)) => place,
+        None => rows.require(name, "the text template")?,
+    };
+    Ok(&rows.values(row)[place])
+}
+
 /// A [`PlainSource`] whose template is parsed and whose columns are found.
 enum CompiledSource {
     Chat { template: Box<ChatTemplate>, column: usize },
@@ -186,6 +233,30 @@ impl CompiledSource {
         })
     }
 
+    /// Bytes of `text`, which is that of this row, that answer what stands before them, as far as the source tells.
+    fn answer(
+        &self,
+        rows: &Rows,
+        row: usize,
+        text: &str,
+    ) -> std::result::Result<Option<Range<usize>>, DataError> {
+        match self {
+            CompiledSource::Chat { .. } => Ok(None),
+            CompiledSource::Template { template, places } => {
+                let column = |name: &str| value(rows, row, places, name);
+                template.last_field(&column, &|| rows.location(row))
+            }
+            CompiledSource::Columns(places) => Ok(match &places[..] {
+                [_, .., last] => {
+                    // With the space before it, which is part of its first token.
+                    let length = python_text::str(&rows.values(row)[*last]).len() + 1;
+                    Some(text.len().saturating_sub(length)..text.len())
+                }
+                _ => None,
+            }),
+        }
+    }
+
     fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {
         let values = rows.values(row);
         let wrong = |column: usize, expected| DataError::ColumnType {
@@ -207,10 +278,7 @@ impl CompiledSource {
                 })
             }
             CompiledSource::Template { template, places } => {
-                let column = |name: &str| match places.iter().find(|(n, _)| n == name) {
-                    Some(&(_, place)) => Ok(&values[place]),
-                    None => rows.require(name, "the text template").map(|place| &values[place]),
-                };
+                let column = |name: &str| value(rows, row, places, name);
                 template.format(&column, &|| rows.location(row))
             }
             CompiledSource::Columns(places) => {

@@ -1,6 +1,6 @@
 //! What Olive's `metrics.json` does not say: on what was measured, and where.
 
-use super::{MemorySource, Subject};
+use super::{Answer, MemorySource, Subject};
 use olive_core::{Result, error::IoContext, file};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,6 +11,9 @@ use std::path::Path;
 pub struct MetricsDetail {
     /// By the names of the metrics.
     pub metrics: BTreeMap<String, MetricDetail>,
+    /// What the model says to some prompts of the data.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
     /// Hash of the evaluator and its data.
     pub evaluator: String,
     /// `None`: nothing had to be computed.

@@ -3,9 +3,10 @@
 //!
 //! A [`Subject`] is an opened model. [`losses()`] gives the negative log-likelihood of the labels of a dataset,
 //! [`multiple_choice()`] the share of questions whose answer the model finds most likely, [`exact_match()`] the share that
-//! it answers word by word, [`latency()`] and [`speed()`] how long it takes, [`size_on_disk()`] and [`PeakMemory`] how much
+//! it answers word by word, [`answers()`] what it says for people to read, [`latency()`] and [`speed()`] how long it takes, [`size_on_disk()`] and [`PeakMemory`] how much
 //! room. What they give goes into [`Metrics`], which are written as Olive writes them.
 
+mod answers;
 mod detail;
 mod error;
 mod exact_match;
@@ -19,6 +20,7 @@ mod speed;
 mod subject;
 mod work;
 
+pub use answers::{Answer, answers};
 pub use detail::{Machine, MetricDetail, MetricsDetail, Versions};
 pub use error::{EvaluateError, Item};
 pub use exact_match::{Exercise, LetterCase, Matches, exact_match};

@@ -4,6 +4,7 @@
 //! [`run_page()`] shows one run, [`compare_page()`] several side by side. All text of models, data and file names passes
 //! maud, which escapes it; charts are SVG in the page.
 
+mod answers;
 mod chart;
 mod comparison;
 mod curves;

@@ -1,5 +1,6 @@
 //! The page of a run.
 
+use crate::answers::answers;
 use crate::chart::{self, Mark, Series};
 use crate::curves::{Training, trainings};
 use crate::format::{duration, option, real, time};
@@ -23,6 +24,7 @@ pub fn run_page(run: &Run) -> String {
         (head(run, &title))
         (stages(run))
         (searches(run))
+        (answers(&Stages::of(run).rows))
         @for training in trainings(&run.metrics) { (curves(&training)) }
         (warnings(run))
         (configuration(run))

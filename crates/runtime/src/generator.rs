@@ -43,6 +43,8 @@ struct Defaults {
 pub enum Prompt<'a> {
     /// Text that is continued as it stands.
     Raw(&'a str),
+    /// The same, with no special tokens but those that the text spells out.
+    Marked(&'a str),
     /// A conversation that the model's chat template writes down; an answer of the assistant follows.
     Chat(&'a [Message]),
 }
@@ -161,6 +163,7 @@ impl Generator {
     pub fn encode(&self, prompt: Prompt<'_>) -> Result<Vec<u32>> {
         let (text, special) = match prompt {
             Prompt::Raw(text) => (text.to_owned(), SpecialTokens::Added),
+            Prompt::Marked(text) => (text.to_owned(), SpecialTokens::InText),
             Prompt::Chat(messages) => match &self.template {
                 Some(template) => (template.render(messages, GenerationPrompt::Add)?, SpecialTokens::InText),
                 None => (plain(messages), SpecialTokens::Added),
@@ -231,7 +234,7 @@ impl Generator {
         let limits =
             Limits { max_new_tokens, context_length: self.context_length(), stop: self.stop.clone() };
         let mut stream = match prompt {
-            Prompt::Raw(_) => TextStream::after(&self.tokenizer, &prompt_ids),
+            Prompt::Raw(_) | Prompt::Marked(_) => TextStream::after(&self.tokenizer, &prompt_ids),
             Prompt::Chat(_) => TextStream::new(&self.tokenizer),
         };
         let mut text = String::new();

@@ -3,7 +3,7 @@
 use super::evaluator_type::WHICH;
 use super::metric::{METRIC, Metric};
 use super::tasks::{LmTasks, MtebTasks};
-use crate::option::{Block, Kind, Opt, Special};
+use crate::option::{Block, Kind, Opt, Special, at_least};
 use crate::statement::OptionValue;
 use crate::values::Setting;
 use serde::Serialize;
@@ -17,6 +17,9 @@ pub struct Evaluator {
     #[serde(skip)]
     pub name: String,
     pub measures: Measures,
+    /// How many prompts of its data are answered, for people to read.
+    #[serde(skip)]
+    pub answers: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -60,7 +63,15 @@ pub(crate) static EVALUATOR: Block = Block {
           every form is measured on the same tokens.",
     wrapper: Some("type_args"),
     outer: WHICH,
-    parts: &[&[Opt::new("metrics", Kind::Blocks(&METRIC), "What is measured.")]],
+    parts: &[&[
+        Opt::new("metrics", Kind::Blocks(&METRIC), "What is measured."),
+        Opt::new(
+            "answers",
+            at_least(0),
+            "How many prompts of the data each model answers, for people to read side by side; 0 for none.",
+        )
+        .default("3"),
+    ]],
     open: None,
 };
 

@@ -1,5 +1,6 @@
 //! One evaluator on one model, from the cache where it was measured before.
 
+use super::answers::answers_of;
 use super::measure::Measuring;
 use super::samples::Samples;
 use crate::cache::artefacts::Derived;
@@ -20,7 +21,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 /// Raised whenever the same model, evaluator and data give other values than before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The file of an artefact.
 const FILE: &str = "evaluation.json";
@@ -47,6 +48,7 @@ pub(super) struct Record {
 #[derive(Serialize)]
 struct Dependencies<'a> {
     measures: &'a Measures,
+    answers: usize,
     /// Hash of the data's content.
     data: String,
     program: &'static str,
@@ -66,6 +68,7 @@ impl Evaluation<'_> {
         let measures = without_places(&evaluator.measures, &mut hasher)?;
         let options = Dependencies {
             measures: &measures,
+            answers: evaluator.answers,
             data: hasher.finish(),
             program: env!("CARGO_PKG_VERSION"),
             device: self.environment.device.family(),
@@ -107,6 +110,7 @@ impl Evaluation<'_> {
         let measuring = Measuring { handle: model, subject: &open, samples, events, cancel };
         let measured = measuring.all(evaluator.measures.metrics())?;
         let detail = MetricsDetail {
+            answers: answers_of(evaluator, samples, &open, events, cancel)?,
             metrics: measured.details,
             evaluator: hash.to_owned(),
             machine: subject.get().map(|subject| Machine::of(subject)),

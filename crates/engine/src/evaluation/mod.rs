@@ -4,6 +4,7 @@
 //! What was measured is an artefact of the cache, known by the content of the model, the evaluator, the data and the
 //! version of this program.
 
+mod answers;
 mod measure;
 mod measurement;
 mod models;

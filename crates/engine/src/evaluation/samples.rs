@@ -1,13 +1,14 @@
 //! The samples of metrics, made once for all models that are measured on them.
 
 use crate::Environment;
-use olive_config::{DataConfig, Generation, Measure, Metric, MetricData, MultipleChoice};
+use olive_config::{DataConfig, Generation, Measure, Metric, MetricData, MetricKind, MultipleChoice};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
-use olive_data::{Dataset, IGNORED, Sample, answer_rows, choice_rows, prepare};
+use olive_data::{AnswerRow, Dataset, IGNORED, Sample, answer_rows, choice_rows, prepare, text_prompts};
 use olive_evaluate::{Exercise, Question};
 use olive_model::ModelFolder;
+use olive_runtime::SpecialTokens;
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -17,6 +18,21 @@ pub(super) struct Samples<'a> {
     events: &'a dyn EventSink,
     cancel: &'a CancelFlag,
     made: RefCell<Vec<(DataConfig, Rc<Dataset>)>>,
+    prompts: RefCell<Vec<FoundPrompts>>,
+}
+
+/// What was found for the data of some metrics.
+struct FoundPrompts {
+    metrics: Vec<Metric>,
+    most: usize,
+    prompts: Option<Rc<Prompts>>,
+}
+
+/// Prompts with the answers of the data.
+pub(super) struct Prompts {
+    pub exercises: Vec<Exercise>,
+    /// Whether the prompts spell their special tokens out.
+    pub special: SpecialTokens,
 }
 
 /// What stands between a question and a choice, as in lm-eval.
@@ -25,7 +41,7 @@ const DELIMITER: &str = " ";
 impl<'a> Samples<'a> {
     pub(super) fn new(folder: ModelFolder, environment: &'a Environment) -> Samples<'a> {
         let (events, cancel) = (&*environment.events, &environment.cancel);
-        Samples { folder, events, cancel, made: RefCell::default() }
+        Samples { folder, events, cancel, made: RefCell::default(), prompts: RefCell::default() }
     }
 
     /// Whether both have the same `tokenizer.json`.
@@ -49,6 +65,45 @@ impl<'a> Samples<'a> {
                 Ok(Some(Rc::new(meaningless(input.seq_len, metric.batch_size))))
             }
         }
+    }
+
+    /// The first `most` prompts of the first metric whose data has some.
+    ///
+    /// # Errors
+    /// As [`text_prompts`] and [`answer_rows`].
+    pub(super) fn prompts(&self, metrics: &[Metric], most: usize) -> Result<Option<Rc<Prompts>>> {
+        let is_same = |found: &&FoundPrompts| found.metrics == metrics && found.most == most;
+        if let Some(found) = self.prompts.borrow().iter().find(is_same) {
+            return Ok(found.prompts.clone());
+        }
+        let mut prompts = None;
+        for metric in metrics.iter().filter(|_| most > 0) {
+            prompts = self.prompts_of(metric, most)?.filter(|found| !found.exercises.is_empty()).map(Rc::new);
+            if prompts.is_some() {
+                break;
+            }
+        }
+        let found = FoundPrompts { metrics: metrics.to_vec(), most, prompts: prompts.clone() };
+        self.prompts.borrow_mut().push(found);
+        Ok(prompts)
+    }
+
+    /// `None`: its data are no texts with answers.
+    fn prompts_of(&self, metric: &Metric, most: usize) -> Result<Option<Prompts>> {
+        let Some(MetricData::Rows(data)) = &metric.data else { return Ok(None) };
+        Ok(match &metric.kind {
+            MetricKind::Accuracy => {
+                let rows = text_prompts(data, &self.folder, most)?;
+                let exercises = rows.into_iter().map(exercise).collect();
+                Some(Prompts { exercises, special: SpecialTokens::InText })
+            }
+            MetricKind::Generation(columns) => {
+                let mut exercises = exercises(data, columns)?;
+                exercises.truncate(most);
+                Some(Prompts { exercises, special: SpecialTokens::Added })
+            }
+            _ => None,
+        })
     }
 
     fn rows(&self, data: &DataConfig) -> Result<Rc<Dataset>> {
@@ -111,5 +166,9 @@ pub(super) fn questions(data: &DataConfig, columns: &MultipleChoice) -> Result<V
 /// As [`answer_rows`].
 pub(super) fn exercises(data: &DataConfig, columns: &Generation) -> Result<Vec<Exercise>> {
     let rows = answer_rows(data, columns)?.into_iter();
-    Ok(rows.map(|row| Exercise { prompt: row.prompt, answer: row.answer }).collect())
+    Ok(rows.map(exercise).collect())
+}
+
+fn exercise(row: AnswerRow) -> Exercise {
+    Exercise { prompt: row.prompt, answer: row.answer }
 }

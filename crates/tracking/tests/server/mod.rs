@@ -1,4 +1,5 @@
 //! A tracking server in memory: the part of MLflow's REST API that a training uses, with what can go wrong.
+#![allow(dead_code, reason = "every program of tests uses its own part of this")]
 
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

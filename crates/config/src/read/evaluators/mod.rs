@@ -119,13 +119,16 @@ fn evaluator(
         findings.error(node.at, path, message, None);
         return None;
     }
-    let measures = match evaluator_type(node, path, findings)? {
-        EvaluatorType::Metrics => Measures::Metrics(metrics(node, path, context, findings)?),
-        EvaluatorType::LmTasks => Measures::LmTasks(tasks::lm(node, path, context, findings)?),
-        EvaluatorType::Mteb => Measures::Mteb(tasks::mteb(node, path, findings)?),
+    let (measures, answers) = match evaluator_type(node, path, findings)? {
+        EvaluatorType::Metrics => {
+            let (metrics, answers) = metrics(node, path, context, findings)?;
+            (Measures::Metrics(metrics), answers)
+        }
+        EvaluatorType::LmTasks => (Measures::LmTasks(tasks::lm(node, path, context, findings)?), 0),
+        EvaluatorType::Mteb => (Measures::Mteb(tasks::mteb(node, path, findings)?), 0),
     };
     let name = node.get("name").and_then(Node::as_text).unwrap_or(key).to_owned();
-    Some(Evaluator { name, measures })
+    Some(Evaluator { name, measures, answers })
 }
 
 /// The type, which may be left out.
@@ -157,14 +160,15 @@ fn evaluator_type(node: &Node, path: &str, findings: &mut Findings) -> Option<Ev
     None
 }
 
+/// The metrics, and how many prompts are answered.
 fn metrics(
     node: &Node,
     path: &str,
     context: EvaluatorContext<'_>,
     findings: &mut Findings,
-) -> Option<Vec<Metric>> {
+) -> Option<(Vec<Metric>, usize)> {
     let fields = Fields::open(node, path, &EVALUATOR, findings);
-    fields.resolve(Era::New, findings);
+    let answers = fields.resolve(Era::New, findings).usize("answers");
     let Some(found) = fields.found("metrics") else {
         if fields.lacks("metrics") {
             let hint = "\"metrics\": [{\"name\": \"size\", \"type\": \"size_on_disk\", \"sub_types\": [{\"name\": \"bytes\"}]}]";
@@ -178,5 +182,5 @@ fn metrics(
     let read: Vec<_> = items
         .map(|(index, item)| metric::read(item, &format!("{}[{index}]", found.path), context, findings))
         .collect();
-    ranks::check(read, found, findings)
+    Some((ranks::check(read, found, findings)?, answers))
 }
