@@ -1,7 +1,7 @@
 //! Charts as SVG.
 
 use crate::curves::Curve;
-use crate::format::real;
+use crate::format::{bytes, real};
 use maud::PreEscaped;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -40,7 +40,7 @@ pub(crate) fn lines(series: &[Series]) -> Option<PreEscaped<String>> {
     let points = || drawn.iter().flat_map(|series| &series.curve.points);
     let (x, y) = (range(points().map(|p| p.0))?, padded(range(points().map(|p| p.1))?));
     svg(|area| {
-        let mut chart = frame(area, x, y, "step", "")?;
+        let mut chart = frame(area, &Axis { title: "step", range: x }, &Axis { title: "", range: y })?;
         for (index, series) in drawn.iter().enumerate() {
             let colour = COLOURS[index % COLOURS.len()];
             let line = LineSeries::new(series.curve.points.iter().copied(), colour.stroke_width(2));
@@ -77,10 +77,11 @@ pub(crate) fn plane(dots: &[Dot], x: &str, y: &str) -> Option<PreEscaped<String>
     if finite().count() < 2 {
         return None;
     }
-    let (along, up) =
-        (padded(range(finite().map(|dot| dot.at.0))?), padded(range(finite().map(|dot| dot.at.1))?));
+    let axis = |title, range| Axis { title, range };
+    let along = axis(x, padded(range(finite().map(|dot| dot.at.0))?));
+    let up = axis(y, padded(range(finite().map(|dot| dot.at.1))?));
     svg(|area| {
-        let mut chart = frame(area, along, up, x, y)?;
+        let mut chart = frame(area, &along, &up)?;
         let colour = COLOURS[0];
         let mut marked: Vec<(f64, f64)> = finite().filter(|dot| dot.is_marked).map(|dot| dot.at).collect();
         marked.sort_by(|one, other| one.0.total_cmp(&other.0));
@@ -91,6 +92,17 @@ pub(crate) fn plane(dots: &[Dot], x: &str, y: &str) -> Option<PreEscaped<String>
         }))?;
         Ok(())
     })
+}
+
+struct Axis<'a> {
+    title: &'a str,
+    range: (f64, f64),
+}
+
+impl Axis<'_> {
+    fn label(&self, value: f64) -> String {
+        if self.title.ends_with("bytes") { bytes(value as u64) } else { real(value) }
+    }
 }
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
@@ -107,25 +119,23 @@ fn ink(size: u32) -> TextStyle<'static> {
 
 fn frame<'a, 'b>(
     area: &'a Area<'b>,
-    x: (f64, f64),
-    y: (f64, f64),
-    along: &str,
-    up: &str,
+    along: &Axis,
+    up: &Axis,
 ) -> Result<Chart<'a, 'b>, Box<dyn std::error::Error>> {
     let mut chart = ChartBuilder::on(area)
         .margin(8)
         .x_label_area_size(34)
         .y_label_area_size(58)
-        .build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+        .build_cartesian_2d(along.range.0..along.range.1, up.range.0..up.range.1)?;
     let mut mesh = chart.configure_mesh();
     mesh.x_labels(6)
         .y_labels(5)
-        .x_desc(along)
-        .y_desc(up)
+        .x_desc(along.title)
+        .y_desc(up.title)
         .axis_desc_style(ink(12))
         .label_style(ink(12).pos(Pos::new(HPos::Center, VPos::Top)))
-        .x_label_formatter(&|value| real(*value))
-        .y_label_formatter(&|value| real(*value))
+        .x_label_formatter(&|value| along.label(*value))
+        .y_label_formatter(&|value| up.label(*value))
         .axis_style(INK.mix(0.5))
         .bold_line_style(INK.mix(0.12))
         .light_line_style(TRANSPARENT);

@@ -28,7 +28,7 @@ fn section(search: &SearchOutcome) -> Markup {
                 span { (duration(search.trials.iter().map(|trial| trial.seconds).sum())) }
             }
             @if let Some(plot) = frontier(search) {
-                div.charts { figure { figcaption { (caption(&search.objectives)) } (plot) } }
+                div.charts.one { figure { figcaption { (caption(&search.objectives)) } (plot) } }
             }
             div.scroll {
                 table {
