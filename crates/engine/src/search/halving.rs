@@ -115,7 +115,10 @@ impl FlowSearch<'_> {
         points.sort_by_key(|point| point.index);
         for point in points {
             self.runner.environment.cancel.check()?;
-            trials.attempt(&point, self.passes().len())?;
+            let place = trials.attempt(&point, self.passes().len())?;
+            if self.ends_with(trials, place) {
+                break;
+            }
         }
         Ok(())
     }

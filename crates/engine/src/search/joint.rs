@@ -41,22 +41,25 @@ pub(super) fn most(strategy: &SearchStrategy, len: u64) -> u64 {
 impl FlowSearch<'_> {
     /// Tries the points of the whole space, up to the limits of the strategy.
     pub(super) fn try_all(&self, trials: &Trials) -> Result<()> {
-        let strategy = &self.search.strategy;
         let space = self.space(self.passes());
-        let most = most(strategy, space.len());
+        let most = most(&self.search.strategy, space.len());
         trials.expect(most);
         self.try_space(trials, &space, most, |index| {
             let place =
                 trials.attempt(&space.point(index).expect("a number of the space"), self.passes().len())?;
-            let trial = trials.get(place);
-            let goal_met = strategy.stop_when_goals_met
-                && trial.state == TrialState::Measured
-                && !trial.goals.is_empty()
-                && trial.meets_goals();
-            let out_of_time = strategy.max_time.is_some_and(|most| trials.seconds() >= most);
-            Ok(Tried { place, is_last: goal_met || out_of_time })
+            Ok(Tried { place, is_last: self.ends_with(trials, place) })
         })
         .map(drop)
+    }
+
+    /// Whether the strategy ends the search after this trial.
+    pub(super) fn ends_with(&self, trials: &Trials, place: usize) -> bool {
+        let (strategy, trial) = (&self.search.strategy, trials.get(place));
+        let goal_met = strategy.stop_when_goals_met
+            && trial.state == TrialState::Measured
+            && !trial.goals.is_empty()
+            && trial.meets_goals();
+        goal_met || strategy.max_time.is_some_and(|most| trials.seconds() >= most)
     }
 
     /// The space of these passes.
