@@ -127,6 +127,7 @@ fn frame<'a, 'b>(
         .x_label_area_size(34)
         .y_label_area_size(58)
         .build_cartesian_2d(along.range.0..along.range.1, up.range.0..up.range.1)?;
+    let (along_label, up_label) = (|value: &f64| along.label(*value), |value: &f64| up.label(*value));
     let mut mesh = chart.configure_mesh();
     mesh.x_labels(6)
         .y_labels(5)
@@ -134,8 +135,8 @@ fn frame<'a, 'b>(
         .y_desc(up.title)
         .axis_desc_style(ink(12))
         .label_style(ink(12).pos(Pos::new(HPos::Center, VPos::Top)))
-        .x_label_formatter(&|value| along.label(*value))
-        .y_label_formatter(&|value| up.label(*value))
+        .x_label_formatter(&along_label)
+        .y_label_formatter(&up_label)
         .axis_style(INK.mix(0.5))
         .bold_line_style(INK.mix(0.12))
         .light_line_style(TRANSPARENT);
