@@ -119,7 +119,7 @@ impl Sampler {
     fn draw(&mut self, logits: Vec<f32>, temperature: f64) -> Result<u32> {
         let vocab = logits.len();
         let logits = (Tensor::from_vec(logits, vocab, &Device::Cpu)? / temperature)?; // [vocab]
-        let probabilities: Vec<f32> = candle_nn::ops::softmax_last_dim(&logits)?.to_vec1()?;
+        let probabilities: Vec<f32> = olive_kernels::softmax(&logits)?.to_vec1()?;
         let mut candidates: Vec<usize> = (0..vocab).collect();
         let top_k = self.top_k.filter(|k| *k < vocab);
         if let Some(k) = top_k {

@@ -31,6 +31,7 @@ pub mod quant;
 pub mod residual;
 pub mod rms_norm;
 pub mod rotary;
+mod softmax;
 pub(crate) mod vector;
 
 pub use attention::{AttentionSpec, Segments};
@@ -45,3 +46,4 @@ pub use host::activation_type;
 pub use linear::{LinearGradients, Lora};
 pub use lm_loss::{Head, LmLoss, Logits, LossTargets};
 pub use rotary::{RotaryPairs, RotaryTables};
+pub use softmax::softmax;

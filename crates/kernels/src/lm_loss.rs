@@ -4,6 +4,7 @@ use super::error::invalid;
 use super::frozen_linear::{self, FrozenWeight};
 use super::gemm::MatRef;
 use super::host::{HostRows, matrix};
+use super::softmax::{log_softmax, softmax};
 use super::vector::{Arithmetic, exp, max, simd_by, sum};
 use candle_core::{D, DType, Tensor};
 use half::{bf16, f16};
@@ -356,7 +357,7 @@ fn raw_loss(hidden: &Tensor, targets: &RowTargets, head: Head) -> Result<(Tensor
 }
 
 fn loss_of(raw: &Tensor, targets: &RowTargets, head: Head) -> Result<Tensor> {
-    let log_probabilities = candle_nn::ops::log_softmax(&finish_logits(raw.clone(), head)?, D::Minus1)?;
+    let log_probabilities = log_softmax(&finish_logits(raw.clone(), head)?)?;
     let places = places_of(&targets.labels, raw)?;
     let losses = log_probabilities.flatten_all()?.index_select(&places, 0)?.neg()?;
     let weighted = match &targets.weights {
@@ -377,7 +378,7 @@ fn places_of(labels: &[u32], raw: &Tensor) -> Result<Tensor> {
 fn raw_gradient(hidden: &Tensor, targets: &RowTargets, head: Head, factor: f64) -> Result<(f64, Tensor)> {
     let (raw, sum) = raw_loss(hidden, targets, head)?;
     let logits = finish_logits(raw, head)?;
-    let probabilities = candle_nn::ops::softmax(&logits, D::Minus1)?;
+    let probabilities = softmax(&logits)?;
     let places = places_of(&targets.labels, &logits)?;
     let ones = Tensor::ones(targets.labels.len(), DType::F32, logits.device())?;
     let surplus =

@@ -2,6 +2,7 @@
 
 use super::segments::{Segment, Segments};
 use super::spec::AttentionSpec;
+use crate::softmax::softmax;
 use candle_core::{D, DType, Tensor};
 use olive_core::Result;
 
@@ -94,7 +95,7 @@ impl<'a> Document<'a> {
             row[self.segment.visible(query, self.spec.window)].fill(0.0);
         }
         let mask = Tensor::from_vec(mask, (queries, keys), scores.device())?;
-        Ok(candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?)
+        Ok(softmax(&scores.broadcast_add(&mask)?)?)
     }
 
     /// The sum over the heads that share keys and values: `[kv_heads, keys, head_dim]`.
