@@ -12,6 +12,7 @@ use super::ModelError;
 use super::stored_file::{read_json, refuse_pointer};
 use olive_core::{Result, contain::contain, error::IoContext, file};
 use parts::Ends;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tokenizers::{PostProcessorWrapper, Tokenizer};
@@ -78,9 +79,11 @@ pub(crate) fn open(dir: &Path) -> Result<Tokenizer> {
             let read = contain(|| Tokenizer::from_bytes(text)).map_err(&unusable)?;
             read.map_err(|e| unusable(e.to_string()))?
         }
-        Form::Vocabulary => from_value(vocabulary::read(dir, &config)).map_err(unusable)?,
+        Form::Vocabulary => {
+            vocabulary::read(dir, &config).and_then(|file| from_text(&file)).map_err(unusable)?
+        }
         Form::SentencePiece(path) => {
-            from_value(sentence_piece::read(&read(path)?, &config)).map_err(unusable)?
+            sentence_piece::read(&read(path)?, &config).and_then(|file| from_text(&file)).map_err(unusable)?
         }
     };
     tokenizer.with_padding(None);
@@ -123,8 +126,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-fn from_value(file: Found<Value>) -> Found<Tokenizer> {
-    serde_json::from_value(file?).map_err(|e| e.to_string())
+/// A part of a tokenizer, by way of its text: the library's reader of texts is there anyway, and one of values would be more of the
+/// program. Places in a text that nobody has are left out of what is wrong.
+fn from_text<T: DeserializeOwned>(part: &Value) -> Found<T> {
+    serde_json::from_slice(part.to_string().as_bytes()).map_err(|error| {
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        let message = error.to_string();
+        message.strip_suffix(&place).unwrap_or(&message).to_owned()
+    })
 }
 
 /// Puts begin and end around texts as `add_bos_token` and `add_eos_token` say.
@@ -134,8 +143,6 @@ fn surround(tokenizer: &mut Tokenizer, config: &Value) -> Found<()> {
         Some((text, tokenizer.token_to_id(text)? as usize))
     };
     let ends = Ends { bos: end("add_bos_token", "bos_token"), eos: end("add_eos_token", "eos_token") };
-    let processor: PostProcessorWrapper =
-        serde_json::from_value(ends.post_processor()).map_err(|e| e.to_string())?;
-    tokenizer.with_post_processor(Some(processor));
+    tokenizer.with_post_processor(Some(from_text::<PostProcessorWrapper>(&ends.post_processor())?));
     Ok(())
 }
