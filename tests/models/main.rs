@@ -11,6 +11,7 @@ mod gguf;
 mod hub;
 mod model_builder;
 mod nf4;
+mod normal_forms;
 mod not_finite;
 #[cfg(target_os = "linux")]
 mod ort_library;
