@@ -1,5 +1,6 @@
-//! Lets the linker fold functions that are the same, which makes the program 2 % smaller. Only Rust's own linker, which it
-//! uses on this target unless another one is named, is known to do it: zig's, of portable builds, refuses.
+//! Lets the linker fold functions that are the same, and texts that are the end of another one, which makes the program 2.5 %
+//! smaller. Only Rust's own linker, which it uses on this target unless another one is named, is known to do it: zig's, of
+//! portable builds, refuses.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,7 +13,7 @@ fn main() {
     let is_named = std::env::var_os("RUSTC_LINKER").is_some();
     let folds = target == "x86_64-unknown-linux-gnu" && !is_named && has_own_linker(&target);
     if folds && variable("PROFILE") == "release" {
-        println!("cargo:rustc-link-arg-bins=-Wl,--icf=all");
+        println!("cargo:rustc-link-arg-bins=-Wl,--icf=all,-O2");
     }
 }
 
