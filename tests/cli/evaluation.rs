@@ -256,6 +256,34 @@ fn the_plan_says_what_will_be_measured() {
     assert_eq!(plan["flows"][0]["steps"][0]["evaluator"]["values"][0], "ppl-perplexity");
 }
 
+/// The container that Olive measures the writing of a token with.
+#[test]
+fn tokens_that_mean_nothing_are_timed_after_their_past() {
+    let dummy = |past: usize| {
+        json!({"name": "token", "type": "TransformersTokenDummyDataContainer",
+            "load_dataset_config": {"model_name": "any", "past_seq_len": past}})
+    };
+    let metric = |past: usize| {
+        json!({"name": "write", "type": "latency", "data_config": dummy(past), "sub_types": values(&[("avg", 1)]),
+            "user_config": {"io_bind": false}})
+    };
+    let mut project = Project::new(&["builder"], &json!({"e": {"metrics": [metric(8)]}}));
+    project.config["engine"]["evaluator"] = "e".into();
+    project.table(&[]);
+    for file in ["input_model_metrics.json", "metrics.json"] {
+        assert!(project.document(file)["write-avg"]["value"].as_f64().unwrap() > 0.0, "{file}");
+    }
+    // More than the model's context holds.
+    project.config["evaluators"]["e"]["metrics"] = json!([metric(2040)]);
+    let output = project.run(&[]);
+    assert!(
+        !output.status.success()
+            && text(&output.stderr).contains("2040 tokens in the cache and 1 after them"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
 #[test]
 fn tasks_of_other_programs_do_not_stop_a_run() {
     let mut project = Project::new(

@@ -5,11 +5,12 @@ use crate::support::models::{family, read_json};
 use crate::support::passes::{build, with_adapter};
 use crate::support::quickstart::base_model;
 use crate::support::training::{adapter, sample};
+use olive_config::Statistic;
 use olive_core::cancel::CancelFlag;
 use olive_core::handle::ModelHandle;
 use olive_evaluate::{
-    EvaluateError, Machine, MetricDetail, MetricValue, Metrics, MetricsDetail, Number, PeakMemory,
-    Repetition, Statistic, Subject, Versions, Work, latency, size_on_disk, speed,
+    DummyTokens, EvaluateError, Machine, MetricDetail, MetricValue, Metrics, MetricsDetail, Number,
+    PeakMemory, Repetition, Subject, Versions, Work, dummy_latency, latency, size_on_disk, speed,
 };
 use olive_model::ModelFolder;
 use olive_onnx::{ModelBuilderOptions, Precision};
@@ -41,6 +42,30 @@ fn latencies_are_those_of_the_runs_that_count() {
         let error = latency(&subject, &data, 2, none, work).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(EvaluateError::NoRepetition)), "{error}");
         assert!(latency(&subject, &data, 3, repetition, work).is_err(), "too long for the context");
+    }
+}
+
+/// One token after those of the cache has a time, though no label.
+#[test]
+fn tokens_after_a_past_have_times() {
+    let (temp, cancel) = (tempfile::tempdir().unwrap(), CancelFlag::default());
+    let work = Work { name: "times", events: &(), cancel: &cancel };
+    let model = family("mistral").dir;
+    int4(&model, &temp.path().join("onnx"));
+    for subject in [float(&model), onnx(&temp.path().join("onnx"))] {
+        let repetition = Repetition { warm_up: 1, repeat: 3, sleep: Duration::ZERO };
+        let of = |past, tokens| dummy_latency(&subject, DummyTokens { past, tokens }, 2, repetition, work);
+        for (past, tokens) in [(8, 1), (0, 1), (3, 5)] {
+            assert!(of(past, tokens).unwrap().milliseconds(Statistic::Min) > 0.0);
+        }
+        let context = subject.model().context_length();
+        assert!(of(context - 1, 1).is_ok(), "the past of a run is that of the run before");
+        let error = of(context, 1).unwrap_err();
+        let told = error.downcast_ref();
+        assert!(
+            matches!(told, Some(EvaluateError::DummyTooLong { past, tokens: 1, .. }) if *past == context),
+            "{error}"
+        );
     }
 }
 

@@ -29,6 +29,10 @@ pub enum EvaluateError {
     NoLabels { samples: usize },
     #[error("{item} {index} has {tokens} tokens, and the model's context holds {context}")]
     TooLong { item: Item, index: usize, tokens: usize, context: usize },
+    #[error(
+        "{past} tokens in the cache and {tokens} after them are more than the {context} that the model's context holds"
+    )]
+    DummyTooLong { past: usize, tokens: usize, context: usize },
     #[error("the loss of {item} {index} is {value}: the model's logits are not numbers")]
     NotANumber { item: Item, index: usize, value: f64 },
     #[error("{item} {index} has no text before the answer")]
@@ -50,6 +54,7 @@ impl olive_core::Fault for EvaluateError {
             EvaluateError::NoLabels { .. } => {
                 "look at the data of the metric: samples of one token have no label, nor have those whose completion is cut off"
             }
+            EvaluateError::DummyTooLong { .. } => "lower `past_seq_len` or `seq_len` of the metric's data",
             EvaluateError::TooLong { item: Item::Sample, .. } => "lower `max_seq_len` of the metric's data",
             EvaluateError::TooLong { .. } => "shorten this row, or leave it out",
             EvaluateError::NotANumber { .. } => {

@@ -2,9 +2,10 @@
 
 use super::losses::{Pass, check_lengths};
 use super::{EvaluateError, Subject, Work};
+use olive_config::Statistic;
 use olive_core::Result;
 use olive_data::Dataset;
-use serde::{Deserialize, Serialize};
+use olive_decoder::{LanguageModel, Scored, ScoringModel};
 use std::time::{Duration, Instant};
 
 /// How often the batch is computed.
@@ -23,21 +24,6 @@ impl Default for Repetition {
     fn default() -> Repetition {
         Repetition { warm_up: 10, repeat: 20, sleep: Duration::ZERO }
     }
-}
-
-/// What is told of many measurements, by Olive's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Statistic {
-    Avg,
-    Max,
-    Min,
-    P50,
-    P75,
-    P90,
-    P95,
-    P99,
-    P999,
 }
 
 /// Times of the runs that count.
@@ -70,18 +56,10 @@ impl Latencies {
         rounded(self.batch_size as f64 / self.milliseconds(of_times) * 1e3)
     }
 
-    /// In seconds. Percentiles lie between two measurements as far as their rank does (numpy's `linear`).
+    /// In seconds. Quantiles lie between two measurements as far as their rank does (numpy's `linear`).
     fn statistic(&self, statistic: Statistic) -> f64 {
-        let share = match statistic {
-            Statistic::Avg => return self.seconds.iter().sum::<f64>() / self.seconds.len() as f64,
-            Statistic::Min => 0.0,
-            Statistic::P50 => 0.5,
-            Statistic::P75 => 0.75,
-            Statistic::P90 => 0.9,
-            Statistic::P95 => 0.95,
-            Statistic::P99 => 0.99,
-            Statistic::P999 => 0.999,
-            Statistic::Max => 1.0,
+        let Some(share) = statistic.quantile() else {
+            return self.seconds.iter().sum::<f64>() / self.seconds.len() as f64;
         };
         let mut sorted = self.seconds.clone();
         sorted.sort_by(f64::total_cmp);
@@ -94,6 +72,15 @@ impl Latencies {
 
 fn rounded(value: f64) -> f64 {
     (value * 1e5).round() / 1e5
+}
+
+/// Tokens that mean nothing, after others that the cache holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DummyTokens {
+    /// Tokens in the cache.
+    pub past: usize,
+    /// Tokens of the forward pass.
+    pub tokens: usize,
 }
 
 /// Computes the first `batch_size` samples again and again, as [`super::losses()`] does.
@@ -110,16 +97,66 @@ pub fn latency(
     let batch = &dataset.samples[..batch_size.min(dataset.samples.len())];
     check_lengths(batch, subject.model().context_length())?;
     let mut pass = Pass::new(subject)?;
+    repeated(batch_size, repetition, work, || {
+        let start = Instant::now();
+        match pass.loss(batch, work.cancel)? {
+            (_, 0) => Err(EvaluateError::NoLabels { samples: batch.len() }.into()),
+            _ => Ok(start.elapsed()),
+        }
+    })
+}
+
+/// Computes the logits of tokens that follow others, for `batch_size` sequences one after the other. What is before them is
+/// brought into the cache while no time is taken.
+///
+/// # Errors
+/// More tokens than the model's context holds, no run that counts, a raised flag, or a failed computation.
+pub fn dummy_latency(
+    subject: &Subject,
+    input: DummyTokens,
+    batch_size: usize,
+    repetition: Repetition,
+    work: Work<'_>,
+) -> Result<Latencies> {
+    /// Which vocabularies of two tokens and more have.
+    const TOKEN: u32 = 1;
+    let (model, DummyTokens { past, tokens }) = (subject.model(), input);
+    let (length, context) = (past.saturating_add(tokens), model.context_length());
+    if length > context {
+        return Err(EvaluateError::DummyTooLong { past, tokens, context }.into());
+    }
+    let mut sequence = model.new_sequence()?;
+    model.reserve(&mut sequence, length)?;
+    let (before, tokens, targets) = (vec![TOKEN; past], vec![TOKEN; tokens], vec![TOKEN as i32; tokens]);
+    let scored = Scored { tokens: &tokens, targets: &targets, sequence_length: length };
+    repeated(batch_size, repetition, work, || {
+        let mut taken = Duration::ZERO;
+        for _ in 0..batch_size {
+            let kept = model.truncate(&mut sequence, past)?;
+            if kept < past {
+                model.feed(&mut sequence, &before[kept..])?;
+            }
+            let start = Instant::now();
+            model.score(&mut sequence, scored, work.cancel)?;
+            taken += start.elapsed();
+        }
+        Ok(taken)
+    })
+}
+
+/// Runs something as often as it is wanted, and keeps the times that it gives.
+fn repeated(
+    batch_size: usize,
+    repetition: Repetition,
+    work: Work<'_>,
+    mut batch: impl FnMut() -> Result<Duration>,
+) -> Result<Latencies> {
     let Repetition { warm_up, repeat, sleep } = repetition;
     let mut seconds = Vec::with_capacity(repeat);
     work.phase(warm_up + repeat, |run| {
-        let start = Instant::now();
-        let (_, labels) = pass.loss(batch, work.cancel)?;
-        if labels == 0 {
-            return Err(EvaluateError::NoLabels { samples: batch.len() }.into());
-        }
+        let taken = batch()?;
         if run >= warm_up {
-            seconds.push(start.elapsed().as_secs_f64());
+            seconds.push(taken.as_secs_f64());
         }
         std::thread::sleep(sleep);
         Ok(run + 1)

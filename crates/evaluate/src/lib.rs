@@ -24,7 +24,7 @@ pub use answers::{Answer, answers};
 pub use detail::{Machine, MetricDetail, MetricsDetail, Versions};
 pub use error::{EvaluateError, Item};
 pub use exact_match::{Exercise, LetterCase, Matches, exact_match};
-pub use latency::{Latencies, Repetition, Statistic, latency};
+pub use latency::{DummyTokens, Latencies, Repetition, dummy_latency, latency};
 pub use losses::{TokenLosses, losses};
 pub use memory::{MemorySource, PeakMemory};
 pub use metrics::{MetricValue, Metrics, Number};

@@ -77,17 +77,19 @@ impl Statistic {
         }
     }
 
-    /// The percentile in per cent, for those that are one.
-    pub fn percentile(self) -> Option<f64> {
-        match self {
-            Statistic::Avg | Statistic::Max | Statistic::Min => None,
-            Statistic::P50 => Some(50.0),
-            Statistic::P75 => Some(75.0),
-            Statistic::P90 => Some(90.0),
-            Statistic::P95 => Some(95.0),
-            Statistic::P99 => Some(99.0),
-            Statistic::P999 => Some(99.9),
-        }
+    /// The quantile that it is, between 0 and 1; `None`: it is the mean.
+    pub fn quantile(self) -> Option<f64> {
+        Some(match self {
+            Statistic::Avg => return None,
+            Statistic::Min => 0.0,
+            Statistic::P50 => 0.5,
+            Statistic::P75 => 0.75,
+            Statistic::P90 => 0.9,
+            Statistic::P95 => 0.95,
+            Statistic::P99 => 0.99,
+            Statistic::P999 => 0.999,
+            Statistic::Max => 1.0,
+        })
     }
 }
 

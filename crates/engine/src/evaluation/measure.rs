@@ -1,14 +1,14 @@
 //! The metrics of an evaluator, measured on one model.
 
 use super::samples::{Samples, exercises, ignored_label, meaningless, questions, without_label};
-use olive_config::{Generation, Measure, Metric, MetricData, MetricKind, MultipleChoice, Statistic, Timing};
+use olive_config::{Generation, Measure, Metric, MetricData, MetricKind, MultipleChoice, Timing};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
 use olive_core::handle::ModelHandle;
 use olive_evaluate::{
-    Latencies, LetterCase, MetricDetail, MetricValue, Metrics, Number, PeakMemory, Repetition, Speed,
-    Subject, Work, exact_match, latency, losses, multiple_choice, size_on_disk, speed,
+    DummyTokens, Latencies, LetterCase, MetricDetail, MetricValue, Metrics, Number, PeakMemory, Repetition,
+    Speed, Subject, Work, dummy_latency, exact_match, latency, losses, multiple_choice, size_on_disk, speed,
 };
 use olive_runtime::SpecialTokens;
 use olive_runtime::benchmark::Workload;
@@ -101,9 +101,7 @@ impl Measuring<'_> {
         let dataset = self.samples.dataset(metric)?;
         let of_batches = |measure| matches!(measure, Measure::Latency(_) | Measure::Throughput(_));
         if measures().any(of_batches) {
-            let batch = dataset.clone().unwrap_or_else(|| Rc::new(meaningless(PROMPT, metric.batch_size)));
-            let repetition = repetition(&metric.timing);
-            let found = latency(&subject, &batch, metric.batch_size, repetition, self.work(metric))?;
+            let found = self.batches(&subject, metric, repetition(&metric.timing))?;
             values.set(|measure| statistic(&found, measure));
         }
         if !measures().all(of_batches) {
@@ -121,14 +119,26 @@ impl Measuring<'_> {
         Ok(())
     }
 
+    /// Times of one batch: of rows, or of tokens that mean nothing.
+    fn batches(&self, subject: &Subject, metric: &Metric, repetition: Repetition) -> Result<Latencies> {
+        let (size, work) = (metric.batch_size, self.work(metric));
+        if let Some(MetricData::Dummy(input)) = metric.data {
+            let input = DummyTokens { past: input.past_seq_len, tokens: input.seq_len };
+            return dummy_latency(subject, input, size, repetition, work);
+        }
+        let rows = self.samples.dataset(metric)?.unwrap_or_else(|| Rc::new(meaningless(PROMPT, size)));
+        latency(subject, &rows, size, repetition, work)
+    }
+
     fn memory(&self, metric: &Metric, values: &mut Values) -> Result<()> {
         let subject = (self.subject)()?;
-        let dataset = self.samples.dataset(metric)?;
+        // Made before memory is looked at, and kept.
+        self.samples.dataset(metric)?;
         let peak = PeakMemory::begin();
-        match dataset {
-            Some(dataset) => {
+        match metric.data {
+            Some(_) => {
                 let once = Repetition { warm_up: 0, repeat: 1, sleep: Duration::ZERO };
-                latency(&subject, &dataset, metric.batch_size, once, self.work(metric))?;
+                self.batches(&subject, metric, once)?;
             }
             None => {
                 let workload = Workload { prompt_tokens: PROMPT, new_tokens: ANSWER, repeat: 1 };
@@ -198,8 +208,8 @@ fn repetition(timing: &Timing) -> Repetition {
 
 fn statistic(found: &Latencies, measure: Measure) -> Option<Number> {
     match measure {
-        Measure::Latency(statistic) => Some(Number::Real(found.milliseconds(named(statistic)))),
-        Measure::Throughput(statistic) => Some(Number::Real(found.throughput(named(statistic)))),
+        Measure::Latency(statistic) => Some(Number::Real(found.milliseconds(statistic))),
+        Measure::Throughput(statistic) => Some(Number::Real(found.throughput(statistic))),
         _ => None,
     }
 }
@@ -213,20 +223,4 @@ fn of_tokens(found: &Speed, measure: Measure) -> Option<Number> {
         _ => return None,
     };
     Some(Number::Real(value))
-}
-
-/// The same statistic, as the measuring crate names it.
-fn named(statistic: Statistic) -> olive_evaluate::Statistic {
-    use olive_evaluate::Statistic as To;
-    match statistic {
-        Statistic::Avg => To::Avg,
-        Statistic::Max => To::Max,
-        Statistic::Min => To::Min,
-        Statistic::P50 => To::P50,
-        Statistic::P75 => To::P75,
-        Statistic::P90 => To::P90,
-        Statistic::P95 => To::P95,
-        Statistic::P99 => To::P99,
-        Statistic::P999 => To::P999,
-    }
 }
