@@ -398,6 +398,24 @@ fn files_are_given_by_path_pattern_list_and_split() {
 }
 
 #[test]
+fn wildcards_tell_capital_letters_from_small_ones() {
+    let dir = folder(&["a.jsonl", "B.jsonl", "c.JSONL"]);
+    let found = |pattern: &str| printed(&rows(&load("json", &[dir.path().join(pattern).to_str().unwrap()])));
+    assert_eq!(found("[a-c].jsonl"), ["a.jsonl"]);
+    assert_eq!(found("?.JSONL"), ["c.JSONL"]);
+    assert_eq!(found("[A-Z]*"), ["B.jsonl"]);
+}
+
+#[test]
+fn records_of_runs_are_no_data() {
+    let dir = folder(&["out/.olive/runs/1/metrics.jsonl", "out/rows.jsonl"]);
+    let found = |pattern: &str| data::load_rows(&load("json", &[dir.path().join(pattern).to_str().unwrap()]));
+    let error = complaint(found("out/.olive/runs/*/*.jsonl"));
+    assert!(error.contains("out/.olive/runs/*/*.jsonl") && error.contains("records of runs"), "{error}");
+    assert_eq!(printed(&found("**/*.jsonl").unwrap()), ["out/rows.jsonl"]);
+}
+
+#[test]
 fn names_of_files_need_not_be_utf8() {
     let dir = folder(&["a.jsonl"]);
     let name = OsStr::from_bytes(b"b\xff\n.jsonl");

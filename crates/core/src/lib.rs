@@ -16,6 +16,9 @@ pub mod python_random;
 pub mod secrets;
 mod shown;
 
+/// Folder in an output folder for what is not part of the result: the records of its runs.
+pub const RECORDS: &str = ".olive";
+
 pub use error::{Error, Fault, Result};
 pub use inner_path::InnerPath;
 pub use shown::shown;

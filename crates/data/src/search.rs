@@ -1,11 +1,11 @@
 //! Looks for data files in folders.
 //!
 //! Links to folders are followed, but not back into a folder that holds them. Names need not be UTF-8: to a pattern, what is
-//! not UTF-8 is an unknown character. Wildcards take no notice of case.
+//! not UTF-8 is an unknown character.
 
 use crate::error::DataError;
-use glob::{MatchOptions, Pattern};
-use olive_core::{Result, error::IoContext, file, shown};
+use glob::Pattern;
+use olive_core::{RECORDS, Result, error::IoContext, file, shown};
 use std::collections::{BTreeSet, HashSet};
 use std::fs::DirEntry;
 use std::io;
@@ -42,6 +42,10 @@ pub(crate) fn files_matching(pattern: &str, base: Option<&Path>) -> Result<Vec<P
         let part = Part::parse(part).map_err(|e| bad(e.msg))?;
         match (&part, parts.last()) {
             (Part::Folders, Some(Part::Folders)) => continue,
+            // Those of a run with this data would change while it goes on.
+            (Part::Name(name), _) if name == RECORDS => {
+                return Err(bad("`.olive` holds records of runs, which are no data").into());
+            }
             // It would find the same files again from every folder.
             (Part::Name(name), _) if name == ".." && has_wildcards => {
                 return Err(bad("`..` cannot follow a wildcard").into());
@@ -198,7 +202,7 @@ impl Search {
         for entry in folder.entries().unwrap_or_default() {
             match part {
                 Part::Folders => self.add_entry(entry, parts)?,
-                Part::Names(pattern) if pattern.matches_with(&entry.name, MatchOptions::default()) => {
+                Part::Names(pattern) if pattern.matches(&entry.name) => {
                     self.add_entry(entry, rest)?;
                 }
                 Part::Names(_) | Part::Name(_) => {}

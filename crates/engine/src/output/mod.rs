@@ -76,7 +76,7 @@ impl Destination<'_> {
     pub fn check_files(&self) -> Result<()> {
         place::check(self.output_dir, self.cache_dir, self.home)?;
         let folders =
-            [self.target(), self.output_dir.join(record::FOLDER), record::runs_dir(self.output_dir)];
+            [self.target(), self.output_dir.join(olive_core::RECORDS), record::runs_dir(self.output_dir)];
         if let Some(link) =
             folders.into_iter().find(|folder| folder != self.output_dir && folder.is_symlink())
         {
@@ -517,7 +517,7 @@ fn absolute(dir: &Path) -> String {
 fn placements(model: &ModelHandle, below: &str, unlinked: Unlinked) -> Result<Vec<Placement>> {
     let mut files = list_files(model.dir())?;
     // An input model may lie in an output folder of ours, with its records.
-    files.retain(|file| !file.path.starts_with(record::FOLDER));
+    files.retain(|file| !file.path.starts_with(olive_core::RECORDS));
     let placement = |file: FileEntry| Placement {
         from: model.dir().join(&file.path),
         entry: FileEntry::new(Path::new(below).join(&file.path), file.bytes),

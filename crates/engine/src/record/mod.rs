@@ -28,13 +28,11 @@ pub use prune::NEWEST;
 pub use recorder::RunRecorder;
 
 use crate::WorkflowOutcome;
-use olive_core::{Result, error::IoContext, file};
+use olive_core::{RECORDS, Result, error::IoContext, file};
 use serde::de::DeserializeOwned;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-/// Folder in the output folder for what is not part of the result.
-pub const FOLDER: &str = ".olive";
 const RUN: &str = "run.json";
 const PLAN: &str = "plan.json";
 const EVENTS: &str = "events.jsonl";
@@ -43,7 +41,7 @@ const OUTCOME: &str = "outcome.json";
 
 /// The folder of an output folder's records.
 pub fn runs_dir(output_dir: &Path) -> PathBuf {
-    output_dir.join(FOLDER).join("runs")
+    output_dir.join(RECORDS).join("runs")
 }
 
 /// A record on disk, of this program or of an earlier one, of a run that goes on or ended.
