@@ -1,9 +1,9 @@
 //! What became of the points of a search, for people.
 
-use super::evaluation_table::number;
 use super::plan_text::text;
 use super::table::align;
 use crate::report::number::duration;
+use olive_report::value_text;
 use olive_engine::{SearchOutcome, TrialOutcome, TrialState};
 
 /// One row per point, the best first, with a line for every one that gave no result.
@@ -25,7 +25,7 @@ pub(crate) fn render(search: &SearchOutcome) -> String {
         let values = trial.values.iter().map(|value| value.as_ref().map_or("-".into(), text));
         let measured = metrics
             .iter()
-            .map(|name| trial.metrics.get(name).map_or("-".into(), |found| number(found.value)));
+            .map(|name| trial.metrics.get(name).map_or("-".into(), |found| value_text(name, found.value)));
         let mut row = vec![rank(trial)];
         row.extend(values.chain(measured));
         row.push(duration(trial.seconds));

@@ -4,8 +4,8 @@ use crate::curves::{Training, trainings};
 use crate::format::{duration, number, option, real, time};
 use crate::page;
 use crate::run::Run;
+use crate::words::model_name;
 use maud::html;
-use olive_engine::EvaluatedModel;
 use std::collections::BTreeMap;
 
 /// A table with one column per run.
@@ -78,11 +78,7 @@ fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 /// What was measured of a run's models, by model and value.
 fn measured(run: &Run) -> BTreeMap<String, String> {
     let values = run.evaluations().flat_map(|evaluation| {
-        let model = match &evaluation.model {
-            EvaluatedModel::Input => "input model",
-            EvaluatedModel::Result => "result",
-            EvaluatedModel::Pass(name) | EvaluatedModel::Named(name) => name,
-        };
+        let model = model_name(&evaluation.model);
         evaluation
             .metrics
             .iter()

@@ -18,8 +18,8 @@ pub(crate) fn real(value: f64) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
-/// A measured value; bytes where its name says so.
-pub(crate) fn number(name: &str, number: Number) -> String {
+/// The value that was measured under this name; bytes where the name says so.
+pub fn number(name: &str, number: Number) -> String {
     match number {
         Number::Count(count) if name.ends_with("bytes") => bytes(count),
         Number::Count(count) => count.to_string(),

@@ -14,10 +14,13 @@ mod run;
 mod search;
 mod stages;
 mod visible;
+mod words;
 
 pub use comparison::{Comparison, compare_page};
+pub use format::number as value_text;
 pub use page::run_page;
 pub use run::Run;
+pub use words::{goal_text, model_name, not_evaluated_text};
 
 /// Whether a file is a page that this program wrote, and may therefore be written again.
 pub fn is_page(path: &std::path::Path) -> bool {

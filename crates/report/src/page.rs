@@ -8,9 +8,9 @@ use crate::run::Run;
 use crate::search::searches;
 use crate::stages::Stages;
 use crate::visible::visible;
+use crate::words::{goal_text, not_evaluated_text};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use olive_engine::record::RunState;
-use olive_engine::{EvaluatedModel, EvaluationOutcome, GoalOutcome};
 
 /// Tells pages of this program from those of others.
 pub(crate) const GENERATOR: &str = "olive report";
@@ -114,35 +114,15 @@ fn stages(run: &Run) -> Markup {
 }
 
 fn goals(run: &Run) -> Markup {
-    let of_model = |evaluation: &EvaluationOutcome| match &evaluation.model {
-        EvaluatedModel::Input => "input model".to_owned(),
-        EvaluatedModel::Result => "result".to_owned(),
-        EvaluatedModel::Pass(name) | EvaluatedModel::Named(name) => name.clone(),
-    };
-    let goals = run.evaluations().flat_map(|e| e.goals.iter().map(move |goal| (of_model(e), goal)));
-    let missing = run.evaluations().filter(|evaluation| !evaluation.not_evaluated.is_empty());
+    let goals = run.evaluations().flat_map(|e| e.goals.iter().map(move |goal| (&e.model, goal)));
+    let missing = run.evaluations().filter_map(not_evaluated_text);
     let items: Vec<Markup> = goals
-        .map(|(model, goal)| html! { li class=(if goal.met { "met" } else { "missed" }) { (goal_text(&model, goal)) } })
-        .chain(missing.map(|evaluation| {
-            html! { li.missed { (of_model(evaluation)) ": not evaluated: " (evaluation.not_evaluated.join(", ")) } }
-        }))
+        .map(|(model, goal)| html! { li class=(if goal.met { "met" } else { "missed" }) { (goal_text(model, goal)) } })
+        .chain(missing.map(|text| html! { li.missed { (text) } }))
         .collect();
     html! {
         @if !items.is_empty() { ul.goals { @for item in items { (item) } } }
     }
-}
-
-fn goal_text(model: &str, goal: &GoalOutcome) -> String {
-    let limit = goal
-        .limit
-        .map_or_else(|| "no limit is known".into(), |limit| format!("the limit is {}", real(limit)));
-    let value = goal.value.map_or_else(|| "it was not measured".into(), real);
-    let fate = match goal.missed_by() {
-        Some(by) => format!("missed by {}", real(by)),
-        None if goal.met => "met".into(),
-        None => "missed".into(),
-    };
-    format!("{model}: goal for {} {fate}: {value}; {limit}", goal.metric)
 }
 
 fn curves(training: &Training) -> Markup {

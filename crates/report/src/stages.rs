@@ -2,6 +2,7 @@
 
 use crate::format::{bytes, duration, number};
 use crate::run::Run;
+use crate::words::model_name;
 use olive_engine::{EvaluatedModel, EvaluationOutcome, StepOutcome};
 
 /// Rows of a table: the input model and what each step made.
@@ -23,7 +24,11 @@ impl<'a> Stages<'a> {
         for flow in run.outcome.iter().flat_map(|outcome| &outcome.flows) {
             let measured = |model: &EvaluatedModel| flow.evaluations.iter().find(|e| e.model == *model);
             if let Some(evaluation) = measured(&EvaluatedModel::Input) {
-                rows.push(Stage { name: "input model".into(), step: None, evaluation: Some(evaluation) });
+                rows.push(Stage {
+                    name: model_name(&EvaluatedModel::Input).into(),
+                    step: None,
+                    evaluation: Some(evaluation),
+                });
             }
             let last = flow.steps.len().saturating_sub(1);
             for (index, step) in flow.steps.iter().enumerate() {
