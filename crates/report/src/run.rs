@@ -3,6 +3,7 @@
 use olive_core::{Result, file};
 use olive_engine::record::{Metric, PlanDocument, RunRecord};
 use olive_engine::{EvaluationOutcome, StepOutcome, WorkflowOutcome};
+use olive_train::metrics::{Metrics, MetricsRow};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -92,37 +93,25 @@ impl Run {
 
 /// What the training of a step left in its artefact, if it is one.
 fn kept(step: &StepOutcome) -> Vec<Metric> {
-    let text = file::read(&step.path.join("metrics.jsonl")).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let rows = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let metric = |row: Value| {
-        let number = |name: &str| row[name].as_f64().unwrap_or(f64::NAN);
-        let whole = |name: &str| usize::try_from(row[name].as_u64()?).ok();
-        let (time, pass, loss) = (0.0, step.pass.clone(), number("loss"));
-        Some(match row["kind"].as_str()? {
-            "train" => Metric::Train {
-                time,
-                pass,
-                loss,
-                step: whole("step")?,
-                total_steps: 0,
-                epoch: number("epoch"),
-                learning_rate: number("learning_rate"),
-                grad_norm: number("grad_norm"),
-                tokens_per_second: number("tokens") / number("seconds"),
-            },
-            "eval" => Metric::Eval {
-                time,
-                pass,
-                loss,
-                step: whole("step")?,
-                tokens: whole("tokens")?,
-                seconds: number("seconds"),
-            },
-            _ => return None,
-        })
+    let text = file::read(&step.path.join(Metrics::NAME)).unwrap_or_default();
+    let (time, pass) = (0.0, || step.pass.clone());
+    let metric = |row| match row {
+        MetricsRow::Train { step, epoch, loss, learning_rate, grad_norm, tokens, seconds } => Metric::Train {
+            time,
+            pass: pass(),
+            step,
+            total_steps: 0,
+            epoch,
+            loss,
+            learning_rate,
+            grad_norm,
+            tokens_per_second: tokens as f64 / seconds,
+        },
+        MetricsRow::Eval { step, loss, tokens, seconds } => {
+            Metric::Eval { time, pass: pass(), step, loss, tokens, seconds }
+        }
     };
-    rows.filter_map(metric).collect()
+    MetricsRow::all(&String::from_utf8_lossy(&text)).map(metric).collect()
 }
 
 fn flatten(name: &str, value: &Value, into: &mut Vec<(String, Value)>) {

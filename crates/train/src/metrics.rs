@@ -2,7 +2,7 @@
 
 use crate::tensorboard::EventFile;
 use olive_core::{Result, error::IoContext};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,25 +10,43 @@ use std::path::{Path, PathBuf};
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub(crate) enum MetricsRow {
+pub enum MetricsRow {
     Train {
+        /// Optimiser steps so far.
         step: usize,
         epoch: f64,
+        #[serde(deserialize_with = "finite_or_nan")]
         loss: f64,
         learning_rate: f64,
+        #[serde(deserialize_with = "finite_or_nan")]
         grad_norm: f64,
+        /// Of this step.
         tokens: usize,
         seconds: f64,
     },
     Eval {
         step: usize,
+        #[serde(deserialize_with = "finite_or_nan")]
         loss: f64,
         tokens: usize,
         seconds: f64,
     },
 }
 
+/// JSON has no infinities and no NaN: they are written as null.
+///
+/// # Errors
+/// Neither a number nor null.
+pub fn finite_or_nan<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    Option::deserialize(value).map(|number| number.unwrap_or(f64::NAN))
+}
+
 impl MetricsRow {
+    /// The rows of a file's text; a line that a crash left incomplete is skipped.
+    pub fn all(text: &str) -> impl Iterator<Item = MetricsRow> {
+        text.lines().filter_map(|line| serde_json::from_str(line).ok())
+    }
+
     fn step(&self) -> usize {
         match self {
             MetricsRow::Train { step, .. } | MetricsRow::Eval { step, .. } => *step,
@@ -115,13 +133,31 @@ impl Metrics {
         }
     }
 
-    /// Rows of a file up to step `last`; a line that a crash left incomplete is skipped.
+    /// Rows of a file up to step `last`.
     ///
     /// # Errors
     /// The file cannot be read.
     pub(crate) fn read(path: &Path, last: usize) -> Result<Vec<MetricsRow>> {
         let text = std::fs::read_to_string(path).at("read", path)?;
-        let records = text.lines().filter_map(|line| serde_json::from_str::<MetricsRow>(line).ok());
-        Ok(records.filter(|record| record.step() <= last).collect())
+        Ok(MetricsRow::all(&text).filter(|row| row.step() <= last).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_read_as_they_were_written() {
+        let train = |step, loss, grad_norm| {
+            let (epoch, learning_rate, tokens, seconds) = (0.5, 1e-4, 64, 0.25);
+            MetricsRow::Train { step, epoch, loss, learning_rate, grad_norm, tokens, seconds }
+        };
+        let eval = MetricsRow::Eval { step: 2, loss: 1.5, tokens: 9, seconds: 0.1 };
+        let text = train(1, 2.5, 1.0).line() + &train(2, 2.0, f64::INFINITY).line() + &eval.line();
+        let rows: Vec<MetricsRow> = MetricsRow::all(&(text + "{\"kind\": \"train\", \"st")).collect();
+        assert_eq!((&rows[0], &rows[2], rows.len()), (&train(1, 2.5, 1.0), &eval, 3));
+        let MetricsRow::Train { loss, grad_norm, .. } = rows[1] else { panic!("{:?}", rows[1]) };
+        assert!(loss == 2.0 && grad_norm.is_nan());
     }
 }

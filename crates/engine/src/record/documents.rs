@@ -151,12 +151,12 @@ pub enum Metric {
         step: usize,
         total_steps: usize,
         epoch: f64,
-        #[serde(deserialize_with = "finite_or_nan")]
+        #[serde(deserialize_with = "olive_train::metrics::finite_or_nan")]
         loss: f64,
         learning_rate: f64,
-        #[serde(deserialize_with = "finite_or_nan")]
+        #[serde(deserialize_with = "olive_train::metrics::finite_or_nan")]
         grad_norm: f64,
-        #[serde(deserialize_with = "finite_or_nan")]
+        #[serde(deserialize_with = "olive_train::metrics::finite_or_nan")]
         tokens_per_second: f64,
     },
     /// The held-out rows after `step` optimiser steps.
@@ -164,14 +164,9 @@ pub enum Metric {
         time: f64,
         pass: String,
         step: usize,
-        #[serde(deserialize_with = "finite_or_nan")]
+        #[serde(deserialize_with = "olive_train::metrics::finite_or_nan")]
         loss: f64,
         tokens: usize,
         seconds: f64,
     },
-}
-
-/// JSON has no infinities and no NaN: they are written as null.
-fn finite_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
