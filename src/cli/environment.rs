@@ -7,11 +7,12 @@ use olive_core::device::{DeviceChoice, built_with_cuda};
 use olive_core::secrets;
 use olive_engine::cache::Store;
 use olive_engine::passes::MemoryPolicy;
-use olive_engine::{Environment, ForeignFiles, Mlflow, ResourceReader};
+use olive_engine::{Environment, ForeignFiles, Mlflow, ResourceReader, Tracking};
 use olive_model::{Conversions, SourceOptions};
 use olive_runtime::{LibrarySearch, Programs, RuntimeError, Wheel};
 use olive_systems::azureml::{AzureMlResources, AzureMlSettings, LARGEST_FETCHED, OnInterrupt, PlainHttp};
 use olive_tracking::{MlflowSettings, TrackingError};
+use olive_train::wandb::WandbSettings;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -107,12 +108,13 @@ pub(crate) fn resources(globals: &Globals) -> Option<Box<dyn ResourceReader>> {
 }
 
 /// Where trainings are logged.
-pub(crate) fn mlflow(globals: &Globals) -> Mlflow {
-    match MlflowSettings::of(var) {
+pub(crate) fn tracking(globals: &Globals) -> Tracking {
+    let mlflow = match MlflowSettings::of(var) {
         Ok(_) if is_offline(globals) => Mlflow::Unusable(TrackingError::Offline),
         Ok(settings) => Mlflow::Server(settings),
         Err(error) => Mlflow::Unusable(error),
-    }
+    };
+    Tracking { mlflow, wandb: WandbSettings::of(var) }
 }
 
 /// How the hub may be used, by the variables that all its tools know.
@@ -181,7 +183,7 @@ pub(crate) fn of_the_engine(globals: &Globals, memory: MemoryPolicy) -> Result<E
         foreign_files: ForeignFiles::default(),
         executors: Vec::new(),
         resources: resources(globals),
-        mlflow: mlflow(globals),
+        tracking: tracking(globals),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     })

@@ -41,7 +41,7 @@ pub(crate) fn run(args: &RunJobArgs, globals: &Globals) -> Result<()> {
     let description = JobDescription::read(&args.description)?;
     let session = Session::start(globals, 2)?;
     let mut environment = session.environment(globals, MemoryPolicy::Refuse);
-    environment.mlflow = Mlflow::Off;
+    environment.tracking.mlflow = Mlflow::Off;
     if let Some(vault) = &args.hf_token_vault {
         let settings = environment::azure_ml(globals, None, OnInterrupt::GoesOn);
         environment.source.token = Some(azureml::hf_token(&settings, vault)?);

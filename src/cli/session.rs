@@ -70,7 +70,7 @@ impl Session {
             foreign_files: ForeignFiles::default(),
             executors: Vec::new(),
             resources: environment::resources(globals),
-            mlflow: environment::mlflow(globals),
+            tracking: environment::tracking(globals),
             cancel: self.cancel.clone(),
             events: self.events.clone(),
         }

@@ -163,7 +163,7 @@ fn a_plan_made_of_values_runs_without_the_command_line() {
         foreign_files: Default::default(),
         executors: Vec::new(),
         resources: None,
-        mlflow: Default::default(),
+        tracking: Default::default(),
         cancel: CancelFlag::default(),
         events: Arc::default(),
     };

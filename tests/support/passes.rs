@@ -23,7 +23,7 @@ pub fn run_pass(
         base: None,
         pause_after: None,
         artefacts: None,
-        log: None,
+        log: Default::default(),
     };
     pass.run(input, out, &context)
 }

@@ -4,7 +4,7 @@ use crate::executor::Executor;
 use crate::output::ForeignFiles;
 use crate::passes::MemoryPolicy;
 use crate::resource_reader::ResourceReader;
-use crate::tracking::Mlflow;
+use crate::tracking::Tracking;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::DeviceChoice;
 use olive_core::event_hub::EventHub;
@@ -36,7 +36,7 @@ pub struct Environment {
     /// Brings models and data here that lie in Azure ML; `None` where the network is not to be used.
     pub resources: Option<Box<dyn ResourceReader>>,
     /// Where trainings are logged that ask for it.
-    pub mlflow: Mlflow,
+    pub tracking: Tracking,
     /// Where the workflow says what it does.
     pub events: Arc<EventHub>,
 }

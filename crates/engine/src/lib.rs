@@ -41,5 +41,5 @@ pub use prospects::{Obstacle, Prospects, StepState, prospects};
 pub use resource_reader::ResourceReader;
 pub use search::{SearchSize, search_size};
 pub use searched::{Objective, SearchOutcome, TrialOutcome, TrialState};
-pub use tracking::Mlflow;
+pub use tracking::{Mlflow, Tracking};
 pub use workflow::run_workflow;

@@ -93,7 +93,7 @@ pub fn prospects(config: &RunConfig, plan: &Plan, environment: &Environment) -> 
         available: Available::now(),
         obstacles: Vec::new(),
     };
-    looking.meet(environment.mlflow.check(plan));
+    looking.meet(environment.tracking.mlflow.check(plan));
     let store = Store::new(&config.engine.cache_dir);
     let resources = Resources { config, store: &store, environment };
     let (plan, absences) = resources.find_data(plan);

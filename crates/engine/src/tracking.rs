@@ -1,13 +1,21 @@
-//! Whether trainings are logged to MLflow, which `report_to` asks for and the environment makes possible.
+//! Where trainings are logged: what `report_to` asks for, as far as the environment makes it possible.
 
-use crate::passes::TrainingLog;
+use crate::passes::{MlflowLog, TrainingLog};
 use crate::plan::{Plan, Step};
-use olive_config::training::Wanted;
+use olive_config::training::{Logging, Wanted};
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
 use olive_core::secrets::{hidden, is_secret};
 use olive_tracking::{MlflowSettings, TrackingError};
+use olive_train::wandb::{WandbRun, WandbSettings};
 use serde_json::Value;
+
+/// What the environment says of services that log trainings.
+#[derive(Debug, Clone, Default)]
+pub struct Tracking {
+    pub mlflow: Mlflow,
+    pub wandb: WandbSettings,
+}
 
 /// What the environment says of MLflow.
 #[derive(Debug, Clone, Default)]
@@ -49,48 +57,67 @@ impl Mlflow {
             events.emit(Event::Warning { message: format!("nothing is logged to MLflow: {reason}") });
         }
     }
+}
 
-    /// How the training of a step is logged, if it is one and it is.
-    pub(crate) fn log_of(&self, step: &Step) -> Option<TrainingLog<'_>> {
-        let Mlflow::Server(mlflow) = self else { return None };
-        let logging = step.pass.training().map(|training| &training.args.logging)?;
-        if logging.mlflow == Wanted::No {
-            return None;
-        }
-        let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Some(TrainingLog {
-            mlflow,
-            name: logging.run_name.clone(),
-            params: params(step),
-            tags: vec![
-                tag("mlflow.source.name", "olive"),
-                tag("mlflow.source.type", "LOCAL"),
-                tag("olive.version", env!("CARGO_PKG_VERSION")),
-                tag("olive.pass", &step.config.name),
-                tag("olive.pass_type", step.pass.name()),
-            ],
-        })
+impl Tracking {
+    /// How the training of a step is logged, if it is one.
+    pub(crate) fn log_of(&self, step: &Step) -> TrainingLog<'_> {
+        let Some(Logging { report_to, run_name }) = step.pass.training().map(|training| &training.args.logging) else {
+            return TrainingLog::default();
+        };
+        let mlflow = match &self.mlflow {
+            Mlflow::Server(settings) if report_to.mlflow != Wanted::No => {
+                Some(mlflow_log(settings, step, run_name))
+            }
+            Mlflow::Server(_) | Mlflow::Unusable(_) | Mlflow::Off => None,
+        };
+        let wandb = report_to.wandb.then(|| WandbRun {
+            settings: self.wandb.clone(),
+            name: run_name.clone(),
+            config: options(step).map(|(name, value)| (name, without_secrets(value))).collect(),
+        });
+        TrainingLog { mlflow, wandb }
+    }
+}
+
+fn mlflow_log<'a>(settings: &'a MlflowSettings, step: &Step, name: &Option<String>) -> MlflowLog<'a> {
+    let tag = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let param = |(name, value): (String, &Value)| (name, hidden(&as_python_has_it(value)).into_owned());
+    MlflowLog {
+        settings,
+        name: name.clone(),
+        params: options(step).map(param).collect(),
+        tags: vec![
+            tag("mlflow.source.name", "olive"),
+            tag("mlflow.source.type", "LOCAL"),
+            tag("olive.version", env!("CARGO_PKG_VERSION")),
+            tag("olive.pass", &step.config.name),
+            tag("olive.pass_type", step.pass.name()),
+        ],
     }
 }
 
 fn steps(plan: &Plan, wanted: Wanted) -> impl Iterator<Item = &Step> {
     let steps = plan.flows.iter().flat_map(|flow| &flow.steps);
     steps.filter(move |step| {
-        step.pass.training().is_some_and(|training| training.args.logging.mlflow == wanted)
+        step.pass.training().is_some_and(|training| training.args.logging.report_to.mlflow == wanted)
     })
 }
 
-/// The options of the step by the names that transformers and PEFT have for them, with values in Python's spelling, so that
-/// MLflow shows runs of both side by side.
-fn params(step: &Step) -> Vec<(String, String)> {
-    let resolved = step.config.resolved.iter();
-    let named = resolved.map(|option| {
+/// The options of the step by the names that transformers and PEFT have for them.
+fn options(step: &Step) -> impl Iterator<Item = (String, &Value)> {
+    let named = step.config.resolved.iter().map(|option| {
         let name = option.name.strip_prefix("training_args.").unwrap_or(&option.name);
-        (name.to_owned(), hidden(&as_python_has_it(&option.value)).into_owned())
+        (name.to_owned(), &option.value)
     });
-    named.filter(|(name, _)| !is_secret(name)).collect()
+    named.filter(|(name, _)| !is_secret(name))
 }
 
+fn without_secrets(value: &Value) -> Value {
+    value.as_str().map_or_else(|| value.clone(), |text| hidden(text).into_owned().into())
+}
+
+/// In Python's spelling, so that MLflow shows runs of transformers and these side by side.
 fn as_python_has_it(value: &Value) -> String {
     match value {
         Value::Null => "None".into(),

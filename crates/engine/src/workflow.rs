@@ -33,13 +33,13 @@ use std::sync::Arc;
 /// Whatever stops a step or keeps its result from being written; what was finished stays in the cache.
 pub fn run_workflow(config: &RunConfig, plan: &Plan, environment: &Environment) -> Result<WorkflowOutcome> {
     plan.check(|host| environment.executors.iter().any(|executor| executor.reaches(host)))?;
-    environment.mlflow.check(plan)?;
+    environment.tracking.mlflow.check(plan)?;
     let recorder = (!config.engine.no_artifacts).then(Arc::<RunRecorder>::default);
     let attached = recorder.clone().map(|recorder| environment.events.attach(recorder));
     for warning in &config.warnings {
         environment.events.emit(Event::Warning { message: warning.render(&config.path) });
     }
-    environment.mlflow.warn(plan, &*environment.events);
+    environment.tracking.mlflow.warn(plan, &*environment.events);
     let workflow = Workflow {
         config,
         plan,
@@ -116,7 +116,7 @@ impl Workflow<'_> {
         let input = flow_input(&self.config.input_model, self.plan, input_here)?;
         self.check_output_dirs(&input)?;
         let device = environment.device.open()?;
-        let local = LocalExecutor::new(device.clone(), environment.memory, &environment.mlflow);
+        let local = LocalExecutor::new(device.clone(), environment.memory, &environment.tracking);
         let elsewhere = environment.executors.iter().map(|executor| &**executor);
         let executors = Executors::new(elsewhere.chain([&local as &dyn Executor]).collect());
         let contents = ContentHashes::open(&self.config.engine.cache_dir);

@@ -11,6 +11,7 @@ use crate::saving::{FinishedStep, Saver};
 use crate::schedule::Schedule;
 use crate::selection::Best;
 use crate::trainer::{StepReport, Trainer};
+use crate::wandb::WandbRun;
 use olive_config::canonical::{EvalStrategy, Scheduler, TrainingArgs};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
@@ -29,6 +30,8 @@ pub struct Fit<'a> {
     pub checkpoints: &'a Checkpoints,
     /// Folder of the metrics. A training that goes on finds there what it wrote before.
     pub metrics_dir: &'a Path,
+    /// An offline run of Weights & Biases beside the metrics; `None` writes none.
+    pub wandb: Option<&'a WandbRun>,
     /// Writes adapters during the training; `None` writes none.
     pub saver: Option<&'a Saver<'a>>,
     /// Time between checkpoints; zero saves after every step. Results do not depend on it.
@@ -94,7 +97,7 @@ impl<'a> Training<'a> {
         let total_steps = plan.total_steps(args);
         let schedule = Schedule::new(args, total_steps);
         let state = fit.checkpoints.restore(trainer)?.unwrap_or_default();
-        let (metrics, earlier) = open_metrics(fit.metrics_dir, state.step)?;
+        let (metrics, earlier) = open_metrics(fit, state.step)?;
         if state.step > 0 {
             fit.info(format!("going on after step {} of {total_steps}", state.step));
         }
@@ -327,6 +330,7 @@ impl<'a> Training<'a> {
 
     /// Puts the best state in place of the last one, if that was asked for.
     fn finish(self) -> Result<Fitted> {
+        self.metrics.finish()?;
         self.fit.events.emit(Event::PhaseFinished { phase: PHASE.into() });
         let (steps, standing) = (self.state.step, self.state.standing);
         if standing.stopped && steps < self.total_steps {
@@ -352,9 +356,10 @@ impl Fit<'_> {
     }
 }
 
-/// Opens the metrics files in `dir` with the rows of an interrupted run up to step `step`; gives these rows as well.
-fn open_metrics(dir: &Path, step: usize) -> Result<(Metrics, Vec<MetricsRow>)> {
+/// Opens the metrics files with the rows of an interrupted run up to step `step`; gives these rows as well.
+fn open_metrics(fit: &Fit, step: usize) -> Result<(Metrics, Vec<MetricsRow>)> {
+    let dir = fit.metrics_dir;
     let path = dir.join(Metrics::NAME);
     let earlier = if step > 0 && path.is_file() { Metrics::read(&path, step)? } else { Vec::new() };
-    Ok((Metrics::create(dir, &earlier)?, earlier))
+    Ok((Metrics::create(dir, &earlier, fit.wandb)?, earlier))
 }

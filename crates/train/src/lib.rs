@@ -21,6 +21,7 @@ pub mod selection;
 pub mod targets;
 pub mod tensorboard;
 mod trainer;
+pub mod wandb;
 
 pub use batches::BatchPlan;
 pub use checkpoint::Checkpoints;

@@ -1,6 +1,8 @@
-//! `metrics.jsonl`: one line per optimiser step and per evaluation; the same numbers in `runs/` for TensorBoard.
+//! `metrics.jsonl`: one line per optimiser step and per evaluation; the same numbers in `runs/` for TensorBoard and, where that is
+//! asked for, in `wandb/` for Weights & Biases.
 
 use crate::tensorboard::EventFile;
+use crate::wandb::{OfflineRun, WandbRun};
 use olive_core::{Result, error::IoContext};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::fs::File;
@@ -53,6 +55,19 @@ impl MetricsRow {
         }
     }
 
+    /// The numbers that are drawn, by the names that transformers has for them.
+    fn scalars(&self) -> Vec<(&'static str, f64)> {
+        match *self {
+            MetricsRow::Train { epoch, loss, learning_rate, grad_norm, .. } => vec![
+                ("train/loss", loss),
+                ("train/learning_rate", learning_rate),
+                ("train/grad_norm", grad_norm),
+                ("train/epoch", epoch),
+            ],
+            MetricsRow::Eval { loss, .. } => vec![("eval/loss", loss)],
+        }
+    }
+
     fn line(&self) -> String {
         serde_json::to_string(self).expect("plain data") + "\n"
     }
@@ -73,6 +88,7 @@ pub struct Metrics {
     path: PathBuf,
     file: File,
     board: EventFile,
+    wandb: Option<OfflineRun>,
 }
 
 impl Metrics {
@@ -95,7 +111,7 @@ impl Metrics {
     ///
     /// # Errors
     /// The files cannot be written.
-    pub(crate) fn create(dir: &Path, earlier: &[MetricsRow]) -> Result<Metrics> {
+    pub(crate) fn create(dir: &Path, earlier: &[MetricsRow], wandb: Option<&WandbRun>) -> Result<Metrics> {
         let (path, runs) = (dir.join(Self::NAME), dir.join(Self::RUNS));
         let partial = path.with_extension("partial");
         let mut file = File::create(&partial).at("create", &partial)?;
@@ -105,7 +121,8 @@ impl Metrics {
         if runs.is_dir() {
             std::fs::remove_dir_all(&runs).at("remove", &runs)?;
         }
-        let mut metrics = Metrics { path, file, board: EventFile::create(&runs)? };
+        let wandb = wandb.map(|run| OfflineRun::create(dir, run)).transpose()?;
+        let mut metrics = Metrics { path, file, board: EventFile::create(&runs)?, wandb };
         earlier.iter().try_for_each(|row| metrics.draw(row))?;
         Ok(metrics)
     }
@@ -117,20 +134,19 @@ impl Metrics {
         self.draw(row)
     }
 
-    /// Writes the row for TensorBoard.
+    /// Closes the files of a training that came to its end.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.wandb.map_or(Ok(()), OfflineRun::finish)
+    }
+
+    /// Writes the row for those who draw it.
     fn draw(&mut self, row: &MetricsRow) -> Result<()> {
-        match row {
-            MetricsRow::Train { step, epoch, loss, learning_rate, grad_norm, .. } => self.board.scalars(
-                *step,
-                &[
-                    ("train/loss", *loss),
-                    ("train/learning_rate", *learning_rate),
-                    ("train/grad_norm", *grad_norm),
-                    ("train/epoch", *epoch),
-                ],
-            ),
-            MetricsRow::Eval { step, loss, .. } => self.board.scalars(*step, &[("eval/loss", *loss)]),
-        }
+        let (step, scalars) = (row.step(), row.scalars());
+        self.board.scalars(step, &scalars)?;
+        self.wandb.as_mut().map_or(Ok(()), |run| run.log(step, &scalars))
     }
 
     /// Rows of a file up to step `last`.

@@ -47,6 +47,7 @@ fn run(dir: &Path, args: &TrainingArgs, stop: usize) -> Outcome {
             args,
             checkpoints: &checkpoints,
             metrics_dir: dir,
+            wandb: None,
             saver: Some(&saver),
             save_every: Duration::from_secs(3600),
             pause_after: None,

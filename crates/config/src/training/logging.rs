@@ -12,16 +12,24 @@ options! {
     #[derive(Debug, Clone, PartialEq, Default)]
     pub struct Logging {
         LOGGING {
-            /// Services that get the log: `mlflow`, or `all`, which is MLflow where `MLFLOW_TRACKING_URI` names a server.
-            /// `metrics.jsonl` and TensorBoard's `runs/` are always written.
-            pub mlflow as "report_to": Wanted;
-            /// Name of the run in MLflow, which makes one up without it.
+            /// Services that get the log: `mlflow`, `wandb` (files that `wandb sync` uploads), or `all`, which is both, MLflow where
+            /// `MLFLOW_TRACKING_URI` names a server. `metrics.jsonl` and TensorBoard's `runs/` are always written.
+            pub report_to: ReportTo;
+            /// Name of the run there, which makes one up without it.
             pub run_name: Option<String> = TEXT;
         }
     }
 }
 
-/// Whether a service is to get the log.
+/// Which services get the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReportTo {
+    pub mlflow: Wanted,
+    /// Weights & Biases, in files.
+    pub wandb: bool,
+}
+
+/// Whether a server is to get the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wanted {
     #[default]
@@ -32,21 +40,22 @@ pub enum Wanted {
 }
 
 const MLFLOW: &str = "mlflow";
+const WANDB: &str = "wandb";
 const ALL: &str = "all";
 /// Words that ask for nothing that is not always done.
 const ALWAYS: [&str; 2] = ["tensorboard", "none"];
-const THERE: &str = "`mlflow` and `tensorboard`";
 
-impl OptionValue for Wanted {
+impl OptionValue for ReportTo {
     const KIND: Kind = Kind::Texts;
 
-    fn read(setting: &Setting) -> Option<Wanted> {
+    fn read(setting: &Setting) -> Option<ReportTo> {
         let names = |name: &str| services(setting).any(|service| service == name);
-        Some(match (names(MLFLOW), names(ALL)) {
+        let mlflow = match (names(MLFLOW), names(ALL)) {
             (true, _) => Wanted::Yes,
             (false, true) => Wanted::IfThere,
             (false, false) => Wanted::No,
-        })
+        };
+        Some(ReportTo { mlflow, wandb: names(WANDB) || names(ALL) })
     }
 }
 
@@ -56,20 +65,10 @@ fn services(setting: &Setting) -> impl Iterator<Item = &str> {
 
 /// Says which services are not there. transformers fails as well where the package of one is missing.
 pub(super) fn check(values: &mut Values, findings: &mut Findings) {
-    for service in services(values.get("report_to")) {
-        match service {
-            MLFLOW | ALL => {}
-            always if ALWAYS.contains(&always) => {}
-            "wandb" => {
-                let hint = format!("give {THERE}, whose files W&B imports: `wandb sync --sync-tensorboard`");
-                let message = "there is no client of Weights & Biases here";
-                values.refuse("report_to", message, hint, findings);
-            }
-            other => {
-                let message = format!("nothing is logged to `{other}`: there are {THERE}");
-                values.warn("report_to", message, findings);
-            }
-        }
+    let known = |service: &&str| [MLFLOW, WANDB, ALL].contains(service) || ALWAYS.contains(service);
+    for other in services(values.get("report_to")).filter(|service| !known(service)) {
+        let there = "there are `mlflow`, `wandb` and `tensorboard`";
+        values.warn("report_to", format!("nothing is logged to `{other}`: {there}"), findings);
     }
     values.hide(&["report_to", "run_name"]);
 }

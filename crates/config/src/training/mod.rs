@@ -9,7 +9,7 @@ mod targets;
 mod unused;
 
 pub use args::{EvalStrategy, Sampling, TRAINING_ARGS, TrainingArgs};
-pub use logging::{Logging, Wanted};
+pub use logging::{Logging, ReportTo, Wanted};
 pub use read::{TrainingRead, read};
 pub use saving::{SaveStrategy, Saving, Selection};
 pub use schedule::{Ramp, Scheduler, SchedulerOptions};

@@ -5,7 +5,7 @@ use super::measure::Measuring;
 use super::samples::Samples;
 use crate::cache::artefacts::Derived;
 use crate::cache::{Artefacts, KeyHasher, Store};
-use crate::passes::{RunContext, adapter_base, feed_data};
+use crate::passes::{RunContext, TrainingLog, adapter_base, feed_data};
 use crate::{EngineError, Environment};
 use olive_config::{Evaluator, Measures, MetricData};
 use olive_core::content::ContentHashes;
@@ -132,7 +132,7 @@ impl Evaluation<'_> {
                     base: None,
                     pause_after: None,
                     artefacts: Some(*artefacts),
-                    log: None,
+                    log: TrainingLog::default(),
                 };
                 adapter_base(&ModelFolder::open(base)?, adapter, &context)?
             }

@@ -6,7 +6,7 @@ use crate::cache::store::Unusable;
 use crate::cache::{Artefacts, CacheError, Manifest};
 use crate::passes::{self, MemoryPolicy, RunContext};
 use crate::plan::{Step, StepKey};
-use crate::tracking::Mlflow;
+use crate::tracking::Tracking;
 use crate::{EngineError, Host, StepOutcome};
 use olive_core::Result;
 use olive_core::device::Device;
@@ -20,13 +20,13 @@ use std::time::{Instant, SystemTime};
 pub struct LocalExecutor<'a> {
     device: Device,
     memory: MemoryPolicy,
-    mlflow: &'a Mlflow,
+    tracking: &'a Tracking,
 }
 
 impl LocalExecutor<'_> {
-    /// Computes on `device`; `memory` says what becomes of passes that do not fit, `mlflow` where trainings are logged.
-    pub fn new(device: Device, memory: MemoryPolicy, mlflow: &Mlflow) -> LocalExecutor<'_> {
-        LocalExecutor { device, memory, mlflow }
+    /// Computes on `device`; `memory` says what becomes of passes that do not fit, `tracking` where trainings are logged.
+    pub fn new(device: Device, memory: MemoryPolicy, tracking: &Tracking) -> LocalExecutor<'_> {
+        LocalExecutor { device, memory, tracking }
     }
 }
 
@@ -129,7 +129,7 @@ impl LocalExecutor<'_> {
                 input_key: &key.input,
                 unchanged: execution.unchanged,
             }),
-            log: self.mlflow.log_of(step),
+            log: self.tracking.log_of(step),
         };
         let clock = Instant::now();
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |t| t.as_secs());

@@ -22,6 +22,7 @@ use olive_model::{Adapter, AdapterConfig, Checkpoint, ModelFolder, QuantisedBase
 use olive_train::metrics::Metrics;
 use olive_train::{
     Checkpoints, Fit, LoraShape, MemoryNeed, Saver, TrainError, Trainer, TrainerOptions, Workload, targets,
+    wandb,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -214,7 +215,7 @@ impl<'a> AdapterTraining<'a> {
             dir: args.saving.output_dir.clone().unwrap_or_else(|| dir.join(SAVED)),
             keeps_best: args.selection.load_best_model_at_end,
         };
-        let events = LoggedEvents::start(self.context.log.as_ref(), &state, self.context.events);
+        let events = LoggedEvents::start(self.context.log.mlflow.as_ref(), &state, self.context.events);
         let fitted = olive_train::fit(
             trainer,
             &Fit {
@@ -223,6 +224,7 @@ impl<'a> AdapterTraining<'a> {
                 args,
                 checkpoints: &checkpoints,
                 metrics_dir: dir,
+                wandb: self.context.log.wandb.as_ref(),
                 saver: Some(&saver),
                 save_every: SAVE_EVERY,
                 pause_after: self.context.pause_after,
@@ -234,7 +236,7 @@ impl<'a> AdapterTraining<'a> {
         // The state of a training that diverged must not look like something to go on from, nor its adapters like results.
         if fitted.as_ref().is_err_and(has_diverged) {
             checkpoints.clear()?;
-            let written = [Metrics::NAME, Metrics::RUNS, SAVED].map(|name| dir.join(name));
+            let written = [Metrics::NAME, Metrics::RUNS, wandb::FOLDER, SAVED].map(|name| dir.join(name));
             written.iter().try_for_each(|path| remove_if_there(path))?;
             // Damaged weights are no divergence.
             trainer.decoder.check_weights()?;

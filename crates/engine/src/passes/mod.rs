@@ -28,7 +28,7 @@ pub use pass::{
 pub use qlora::{QloraOptions, QloraPass, QuantType};
 pub(crate) use quantised_base::of_adapter as adapter_base;
 pub use training::{HeldOut, Training, TrainingLength};
-pub use training_log::TrainingLog;
+pub use training_log::{MlflowLog, TrainingLog};
 
 /// All passes, in the order in which messages and documentation name them.
 pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&[

@@ -175,7 +175,7 @@ pub struct RunContext<'a> {
     /// The cache, for what is worth keeping beside the result; without it such things are made in memory.
     pub artefacts: Option<Artefacts<'a>>,
     /// Where the training is logged, beside its own files.
-    pub log: Option<TrainingLog<'a>>,
+    pub log: TrainingLog<'a>,
 }
 
 /// The options of a pass with its type, as manifests have them.

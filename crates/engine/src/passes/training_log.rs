@@ -4,13 +4,21 @@ use olive_core::Error;
 use olive_core::event::{Event, EventSink};
 use olive_tracking::{MlflowSettings, RunLog, RunStart, Status};
 use olive_train::Paused;
+use olive_train::wandb::WandbRun;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// Where a training is logged, and as what.
+#[derive(Default)]
 pub struct TrainingLog<'a> {
-    pub mlflow: &'a MlflowSettings,
+    pub mlflow: Option<MlflowLog<'a>>,
+    pub wandb: Option<WandbRun>,
+}
+
+/// The run of a training on a server of MLflow.
+pub struct MlflowLog<'a> {
+    pub settings: &'a MlflowSettings,
     /// Name of the run.
     pub name: Option<String>,
     /// Options with their values, as transformers names them.
@@ -38,7 +46,7 @@ struct Course {
 impl<'a> LoggedEvents<'a> {
     /// Begins the run, or goes on with the one of which a file in `state` tells, the folder that the training goes on from.
     pub(super) fn start(
-        log: Option<&TrainingLog>,
+        log: Option<&MlflowLog>,
         state: &Path,
         events: &'a dyn EventSink,
     ) -> LoggedEvents<'a> {
@@ -46,7 +54,7 @@ impl<'a> LoggedEvents<'a> {
         let run = log.map(|log| {
             let (name, params, tags) = (log.name.clone(), log.params.clone(), log.tags.clone());
             let note = state.join("mlflow.json");
-            RunLog::start(log.mlflow.clone(), RunStart { name, params, tags, note })
+            RunLog::start(log.settings.clone(), RunStart { name, params, tags, note })
         });
         let run = run.and_then(|run| match run {
             Ok(run) => Some(run),
