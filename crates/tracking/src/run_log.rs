@@ -60,9 +60,14 @@ impl RunLog {
             newest: BTreeMap::new(),
             tell,
             warned: false,
+            refused: false,
         };
         worker.accept(note.unsent);
-        let work = move || runtime.block_on(worker.work(received));
+        let work = move || {
+            runtime.block_on(worker.work(received));
+            // Not waiting for what a request that was given up still asks the system, a name for example.
+            runtime.shutdown_background();
+        };
         let worker = std::thread::Builder::new().name("mlflow".into()).spawn(work).map_err(connection)?;
         Ok(RunLog { rows, told: Mutex::new(told), worker })
     }
@@ -110,7 +115,9 @@ struct Worker {
     /// The last step of each value that was sent or is pending.
     newest: BTreeMap<String, usize>,
     tell: mpsc::Sender<Event>,
+    /// Whether it was told that the server fails, and that it refuses values.
     warned: bool,
+    refused: bool,
 }
 
 impl Worker {
@@ -173,11 +180,12 @@ impl Worker {
             let batch = self.pending.len().min(METRICS);
             match run.log(&self.client, &self.pending[..batch]).await {
                 Err(failure) if !failure.is_final() => return Err(failure),
-                Err(failure) => self.tell(warning(format!(
-                    "MLflow at {} does not take {batch} values: {failure}",
-                    self.address
-                ))),
-                Ok(()) => {}
+                Err(failure) if !self.refused => {
+                    let what = "does not take some values, which are left out";
+                    self.tell(warning(format!("MLflow at {} {what}: {failure}", self.address)));
+                    self.refused = true;
+                }
+                Err(_) | Ok(()) => {}
             }
             self.pending.drain(..batch);
         }

@@ -116,6 +116,27 @@ fn what_is_refused_for_good_does_not_keep_the_rest() {
 }
 
 #[test]
+fn a_run_that_is_deleted_meanwhile_is_told_once() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let run = begin(&server, folder.path(), &[]);
+    let sent = |server: &Server, batches| server.until(|server| server.batches().len() >= batches);
+    // Two batches of parameters and one of tags.
+    sent(&server, 3);
+    server.delete("run1");
+    for (step, batches) in [(1, 4), (2, 5)] {
+        log(&run, step..=step);
+        sent(&server, batches);
+    }
+    let told = run.finish(Status::Finished);
+    let warned = warnings(&told);
+    assert_eq!(warned.len(), 1, "{warned:?}");
+    assert!(
+        warned[0].contains("does not take some values") && warned[0].contains("it was deleted"),
+        "{warned:?}"
+    );
+}
+
+#[test]
 fn a_training_that_goes_on_is_the_same_run_without_a_step_twice() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
     let run = begin(&server, folder.path(), &[]);

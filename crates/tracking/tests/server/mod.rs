@@ -211,6 +211,9 @@ impl State {
                 run.status = body["status"].as_str().unwrap().to_owned();
                 (200, json!({}))
             }
+            "runs/log-batch" if self.runs[body["run_id"].as_str().unwrap()].deleted => {
+                (400, json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "it was deleted"}))
+            }
             "runs/log-batch" if refuses_parameters && body["params"].is_array() => {
                 (400, json!({"error_code": "INVALID_PARAMETER_VALUE", "message": "it has others"}))
             }
