@@ -154,7 +154,7 @@ fn samples(
         response_template: None,
         chat: Default::default(),
     };
-    let config = DataConfig { name: "rows".into(), load, pre_process };
+    let config = DataConfig { name: "rows".into(), load, pre_process, mix: Vec::new() };
     Ok(olive_data::prepare(&config, folder, &(), &CancelFlag::default())?)
 }
 

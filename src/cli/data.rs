@@ -1,12 +1,13 @@
 //! `olive data`.
 
-use super::{Globals, data_text, environment, output, problem, session};
+use super::data_text::{self, Surveyed};
+use super::{Globals, environment, output, problem, session};
 use clap::Args;
 use olive_config::{DataConfig, LoadOptions};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Fault, Result};
-use olive_data::{Survey, survey};
+use olive_data::survey;
 use olive_engine::{REGISTRY, RunConfig, input};
 use olive_model::{ModelFolder, resolve};
 use serde_json::{Value, json};
@@ -33,15 +34,6 @@ pub(crate) struct DataArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-}
-
-/// A dataset, and what it is used for.
-pub(super) struct Surveyed {
-    pub(super) config: DataConfig,
-    pub(super) purpose: &'static str,
-    pub(super) survey: Survey,
-    /// What is odd about it.
-    pub(super) warnings: Vec<String>,
 }
 
 pub(crate) fn run(args: &DataArgs, globals: &Globals) -> Result<()> {

@@ -1,10 +1,19 @@
 //! A survey of data for people.
 
-use super::data::Surveyed;
 use super::output::{self, Emphasis};
 use crate::report::wrap;
+use olive_config::DataConfig;
 use olive_core::Result;
-use olive_data::Piece;
+use olive_data::{Piece, Survey};
+
+/// A dataset, and what it is used for.
+pub(super) struct Surveyed {
+    pub(super) config: DataConfig,
+    pub(super) purpose: &'static str,
+    pub(super) survey: Survey,
+    /// What is odd about it.
+    pub(super) warnings: Vec<String>,
+}
 
 /// Rows of some lengths.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,17 +23,19 @@ pub(super) struct Bin {
     pub(super) rows: usize,
 }
 
-/// At most so many bins, of a width that people count in.
+/// At most so many bins, of a width that people count in, from the shortest to the longest.
 pub(super) fn bins(lengths: &[usize]) -> Vec<Bin> {
     const MOST: usize = 12;
-    let Some(longest) = lengths.iter().max() else { return Vec::new() };
-    let widths = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.saturating_pow(power)));
-    let width = widths.into_iter().find(|width| longest / width < MOST).unwrap_or(usize::MAX);
+    let (Some(shortest), Some(longest)) = (lengths.iter().min(), lengths.iter().max()) else {
+        return Vec::new();
+    };
+    let mut widths = (0..).flat_map(|power| [1, 2, 5].map(|digit| digit * 10_usize.saturating_pow(power)));
+    let width = widths.find(|width| longest / width - shortest / width < MOST).unwrap_or(usize::MAX);
     let bin = |index: usize| {
         let (from, below) = (index * width, (index + 1) * width);
         Bin { from, below, rows: lengths.iter().filter(|length| (from..below).contains(*length)).count() }
     };
-    (0..=longest / width).map(bin).collect()
+    (shortest / width..=longest / width).map(bin).collect()
 }
 
 /// The length that this share of the rows does not exceed.
@@ -99,7 +110,10 @@ fn facts(one: &Surveyed) -> Vec<String> {
 fn histogram(bins: &[Bin], columns: usize) -> Vec<String> {
     const LEAST: usize = 10;
     let most = bins.iter().map(|bin| bin.rows).max().unwrap_or(0).max(1);
-    let label = |bin: &Bin| format!("{}–{}", bin.from, bin.below - 1);
+    let label = |bin: &Bin| match bin.below - 1 {
+        last if last == bin.from => last.to_string(),
+        last => format!("{}–{last}", bin.from),
+    };
     let width = bins.iter().map(|bin| label(bin).chars().count()).max().unwrap_or(0);
     let room = columns.saturating_sub(width + 16).clamp(LEAST, 60);
     let bar = |rows: usize| {
@@ -122,6 +136,7 @@ mod tests {
         assert_eq!(found.iter().map(|bin| bin.rows).sum::<usize>(), 5);
         let wide = bins(&[1, 1999]);
         assert_eq!((wide.len(), wide[9].from, wide[9].below), (10, 1800, 2000));
+        assert_eq!(bins(&[830]), [Bin { from: 830, below: 831, rows: 1 }]);
         assert!(bins(&[]).is_empty());
         assert_eq!((quantile(&[5, 1, 9], 0.5), quantile(&[], 0.5)), (Some(5), None));
         let lines = histogram(&found, 40);

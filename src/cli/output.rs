@@ -35,8 +35,7 @@ pub(crate) fn emphasised<'t>(parts: impl Iterator<Item = (Emphasis, &'t str)>) -
     const COLOUR: [&str; 2] = ["\x1b[32m", "\x1b[0m"];
     const SIGNS: [&str; 2] = ["⟦", "⟧"];
     let mut out = std::io::stdout().lock();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let [begin, end] = if out.is_terminal() && !plain { COLOUR } else { SIGNS };
+    let [begin, end] = if out.is_terminal() && has_colours() { COLOUR } else { SIGNS };
     let mut text = String::new();
     for (emphasis, part) in parts {
         let part = hidden(part);
@@ -48,6 +47,12 @@ pub(crate) fn emphasised<'t>(parts: impl Iterator<Item = (Emphasis, &'t str)>) -
     }
     let written = writeln!(out, "{text}");
     olive_core::error::IoContext::at(written, "write", std::path::Path::new("stdout"))
+}
+
+/// Whether the terminal has colours, and they are wanted.
+fn has_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !unwanted && std::env::var_os("TERM").is_some_and(|terminal| terminal != "dumb")
 }
 
 /// An error message and what to do about it.

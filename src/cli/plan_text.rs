@@ -193,7 +193,9 @@ fn data(config: &DataConfig) -> String {
         }
     };
     let format = olive_data::row_format(config).map(|format| format!(", conversations as {format}"));
-    format!("{}: {} [{}]{files}{}", config.name, load.data_name, load.split, format.unwrap_or_default())
+    let mixed = config.mix.iter().map(|part| format!(", mixed with {} × {}", part.config.name, part.weight));
+    let more: String = format.into_iter().chain(mixed).collect();
+    format!("{}: {} [{}]{files}{more}", config.name, load.data_name, load.split)
 }
 
 /// A table of name, value and origin, within so many columns if there are few. Defaults that are null say nothing and are

@@ -64,6 +64,27 @@ fn what_will_be_learned_is_shown() {
     assert!(text(&output.stderr).contains("--model"), "{}", text(&output.stderr));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_counts_has_a_colour_on_a_terminal_that_wants_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), &[row("Is the kettle warm?", "Yes.")]);
+    let olive = assert_cmd::cargo::cargo_bin("olive");
+    let command =
+        format!("'{}' data '{}' --model '{}'", olive.display(), file.display(), base_model().display());
+    let told = |terminal: &str, no_color: &str| {
+        let mut script = std::process::Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).stdin(std::process::Stdio::null());
+        script.env("TERM", terminal).env("NO_COLOR", no_color);
+        text(&script.output().expect("`script` starts").stdout)
+    };
+    let coloured = told("xterm", "");
+    assert!(coloured.contains("\u{1b}[32mYes.") && !coloured.contains('⟦'), "{coloured}");
+    for plain in [told("dumb", ""), told("xterm", "1")] {
+        assert!(plain.contains("⟦Yes.") && !plain.contains("\u{1b}[32m"), "{plain}");
+    }
+}
+
 #[test]
 fn plans_name_the_format_and_bad_rows_stop_a_run_before_it_starts() {
     let quickstart = Quickstart::new(1);
@@ -107,4 +128,42 @@ fn plans_name_the_format_and_bad_rows_stop_a_run_before_it_starts() {
         told.contains("2 of 8 rows are left out") && told.contains("messages, 6 rows, loss on assistant"),
         "{told}"
     );
+}
+
+#[test]
+fn a_mix_is_planned_and_what_is_in_it_counts_in_keys() {
+    let quickstart = Quickstart::new(1);
+    let rows: Vec<Value> = (0..8).map(|i| row(&format!("Is it {i}?"), &format!("It is {i}."))).collect();
+    let talk = write(quickstart.dir.path(), &rows);
+    let plain = quickstart.dir.path().join("plain.jsonl");
+    std::fs::write(&plain, "{\"text\": \"The path goes past the mill.\"}\n".repeat(4)).unwrap();
+    let mut passes = Quickstart::configuration(&["lora"])["passes"].clone();
+    passes["lora"]["config"]["training_args"]["max_steps"] = 1.into();
+    let run = |weight: f64, arguments: &[&str]| {
+        let data = |name: &str, file: &Path, options: Value| {
+            json!({
+                "name": name, "type": "HuggingfaceContainer",
+                "load_dataset_config": {"data_name": "json", "data_files": file, "split": "train"},
+                "pre_process_data_config": options,
+            })
+        };
+        let mut first =
+            data("dataset_default_train", &talk, json!({"format": "messages", "max_seq_len": 64}));
+        first["mix"] = json!([{"data_config": "plain", "weight": weight}]);
+        let options = json!({"strategy": "line-by-line", "max_seq_len": 64, "text_cols": ["text"]});
+        let configs = json!([first, data("plain", &plain, options)]);
+        let set = [format!("passes={passes}"), format!("data_configs={configs}")];
+        let output = quickstart.run(&set.each_ref().map(String::as_str)).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let plan = run(0.5, &["--dry-run"]);
+    assert!(plan.contains(", conversations as messages, mixed with plain × 0.5"), "{plan}");
+    let is_cached =
+        |table: String| table.lines().any(|line| line.starts_with("lora ") && line.contains(" cached "));
+    assert!(!is_cached(run(0.5, &[])));
+    assert!(is_cached(run(0.5, &[])));
+    assert!(!is_cached(run(2.0, &[])), "another weight is another training");
+    std::fs::write(&plain, "{\"text\": \"The path goes over the bridge.\"}\n".repeat(4)).unwrap();
+    assert!(!is_cached(run(0.5, &[])), "what is mixed in is part of the key");
 }

@@ -10,6 +10,7 @@ mod azure_project;
 mod azure_transfers;
 mod cache;
 mod cache_key;
+mod chat_config;
 mod config;
 mod data;
 mod doctor;

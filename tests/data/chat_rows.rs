@@ -4,9 +4,10 @@ use super::setup::{complaint, ids, prepare_with, toy_model, write};
 use crate::support::events::Recorder;
 use crate::support::rows::{load, options};
 use olive_config::canonical::{
-    AnswersBy, BadRows, ChatOptions, ChatSource, Era, LossOn, RowFormat, Strategy, TextColumn,
-    TextGeneration, TextSource,
+    AnswersBy, BadRows, ChatOptions, ChatSource, DataConfig, Era, LossOn, MixedData, RowFormat, Strategy,
+    TextColumn, TextGeneration, TextSource,
 };
+use olive_core::cancel::CancelFlag;
 use olive_data::{Dataset, IGNORED, MicroBatch};
 use olive_model::ModelFolder;
 use serde_json::{Value, json};
@@ -360,4 +361,28 @@ fn text_of_special_tokens_in_messages_is_counted() {
     let joined = TextGeneration { strategy: Strategy::Join, max_seq_len: 6, ..chat(None) };
     let (_, warnings) = talk.with(&[said("10", "11")], joined);
     assert!(warnings[0].contains("`strategy: pack` keeps them whole"), "{warnings:?}");
+}
+
+#[test]
+fn data_of_other_formats_is_mixed_in_by_weight() {
+    let talk = Talk::new();
+    let part = |name: &str, rows: &[Value], options: TextGeneration| {
+        let lines: String = rows.iter().map(|row| row.to_string() + "\n").collect();
+        let file = write(talk.dir.path(), &format!("{name}.jsonl"), lines);
+        DataConfig { name: name.into(), load: load("json", &[&file]), pre_process: options, mix: Vec::new() }
+    };
+    let alpaca = part(
+        "alpaca",
+        &[json!({"instruction": "20", "output": "21"}), json!({"instruction": "22", "output": "23"})],
+        chat(None),
+    );
+    let texts = TextGeneration { source: TextSource::Template("{t}".into()), ..chat(None) };
+    let plain = part("plain", &[json!({"t": "30 31"})], texts);
+    let mix = vec![MixedData { config: alpaca, weight: 0.5 }, MixedData { config: plain, weight: 2.0 }];
+    let mixed = DataConfig { mix, ..part("talk", &[said("10", "11")], chat(None)) };
+    let dataset = olive_data::prepare(&mixed, &talk.model, &(), &CancelFlag::default()).unwrap();
+    let ids = ids(&dataset);
+    assert_eq!((ids.len(), &ids[0], dataset.rows), (4, &vec![91, 10, 92, 90, 11, 92], 4));
+    assert!(ids[1] == [91, 20, 92, 90, 21, 92] || ids[1] == [91, 22, 92, 90, 23, 92], "{ids:?}");
+    assert_eq!(ids[2..], [[30, 31], [30, 31]]);
 }

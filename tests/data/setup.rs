@@ -72,7 +72,7 @@ pub(crate) fn prepare_with(
     model: &ModelFolder,
     events: &dyn EventSink,
 ) -> olive_core::Result<Dataset> {
-    let config = DataConfig { name: "my_data".into(), load, pre_process: options };
+    let config = DataConfig { name: "my_data".into(), load, pre_process: options, mix: Vec::new() };
     data::prepare(&config, model, events, &CancelFlag::default())
 }
 

@@ -234,6 +234,7 @@ fn cancelling_stops() {
         name: "d".into(),
         load: rows(bench.dir.path(), &["10 11"]),
         pre_process: with(Era::New, Strategy::Join, 2),
+        mix: Vec::new(),
     };
     let result = data::prepare(&config, &bench.model, &(), &cancel);
     assert!(result.as_ref().is_err_and(olive_core::Error::is_interruption), "{result:?}");

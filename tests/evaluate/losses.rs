@@ -96,7 +96,7 @@ fn perplexity_is_that_of_olive() {
     options.add_special_tokens = true;
     let mut load = rows::load("json", &[file.to_str().unwrap()]);
     load.split = "train[:20]".into();
-    let config = DataConfig { name: "d".into(), load, pre_process: options };
+    let config = DataConfig { name: "d".into(), load, pre_process: options, mix: Vec::new() };
     let folder = ModelFolder::open(&base_model()).unwrap();
     let dataset = olive_data::prepare(&config, &folder, &(), &CancelFlag::default()).unwrap();
 

@@ -445,7 +445,12 @@ fn text_data(dir: &Path, max_seq_len: usize) -> DataConfig {
         use_attention_mask: false,
         ..options(Era::New, Strategy::Join, max_seq_len, "")
     };
-    DataConfig { name: "text".into(), load: load("text", &[file.to_str().expect("UTF-8")]), pre_process }
+    DataConfig {
+        name: "text".into(),
+        load: load("text", &[file.to_str().expect("UTF-8")]),
+        pre_process,
+        mix: Vec::new(),
+    }
 }
 
 fn lora(dir: &Path) -> LoraOptions {

@@ -3,23 +3,20 @@
 use crate::calendar;
 use crate::conversation;
 use crate::error::DataError;
+use crate::jinja_environment::{NAME, NOW, add_clock, compiled};
 use crate::jinja_limits;
-use crate::jinja_namespace::Door;
-use crate::jinja_tests;
-use crate::jinja_value::{from_jinja, to_jinja};
-use crate::python_text;
+use crate::jinja_marks::{self, Marks};
+use crate::jinja_value::to_jinja;
 use crate::special_tokens::SpecialTokens;
 use crate::value::Value;
 use chrono::NaiveDate;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, ValueKind, merge_maps};
-use minijinja::{Environment, ErrorKind, State, context, escape_formatter};
+use minijinja::value::merge_maps;
+use minijinja::{Environment, ErrorKind, context};
 use olive_core::Result;
 use olive_model::ModelFolder;
-use regex::Regex;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,16 +61,6 @@ pub struct ChatTemplate {
     pub asks_the_date: bool,
 }
 
-const NAME: &str = "chat";
-
-/// Signs around what stands between marks: characters that no text has, as Unicode keeps them for programs.
-const SIGNS: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
-
-/// Marks what an assistant says, for training on answers only; it prints nothing.
-static GENERATION: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("the pattern is constant")
-});
-
 impl ChatTemplate {
     /// The template of a model folder: see [`ModelFolder::chat_template`].
     ///
@@ -96,17 +83,10 @@ impl ChatTemplate {
         tokens: &SpecialTokens,
     ) -> std::result::Result<ChatTemplate, DataError> {
         let fail = |e: minijinja::Error| DataError::ChatTemplate { file: file.clone(), reason: describe(&e) };
-        let with_tags = |tags: [&str; 2]| {
-            let source = GENERATION.replace_all(source, |c: &regex::Captures<'_>| {
-                let tag = tags[usize::from(c.get(2).is_some())];
-                format!("{{%{} {tag} {}%}}", &c[1], &c[3])
-            });
-            environment(&source).map(Arc::new).map_err(fail)
-        };
-        let marking = GENERATION.is_match(source).then(|| with_tags(["filter generation", "endfilter"]));
+        let with = |marks| compiled(&jinja_marks::replaced(source, marks)).map(Arc::new).map_err(fail);
         Ok(ChatTemplate {
-            environment: with_tags(["if true", "endif"])?,
-            marking: marking.transpose()?,
+            environment: with(Marks::Silent)?,
+            marking: jinja_marks::are_in(source).then(|| with(Marks::Signs)).transpose()?,
             tokens: minijinja::Value::from_pairs(tokens.named().iter().cloned()),
             asks_the_date: source.contains(NOW),
             file,
@@ -184,7 +164,7 @@ impl ChatTemplate {
         let messages = conversation::prepared(messages);
         let given = messages.text_length() + beside.text_length();
         let context = self.context(to_jinja(&messages), beside, GenerationPrompt::Omit);
-        Ok(marked_ranges(&self.run(marking, context, given)?))
+        Ok(jinja_marks::ranges(&self.run(marking, context, given)?))
     }
 
     fn render_jinja(
@@ -237,65 +217,6 @@ impl Beside<'_> {
     }
 }
 
-/// A template, compiled as transformers would.
-fn environment(source: &str) -> std::result::Result<Environment<'static>, minijinja::Error> {
-    let door = Door::new();
-    let source = door.open(source);
-    let mut environment = Environment::new();
-    environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
-    jinja_limits::set(&mut environment);
-    environment.set_formatter(|out, state, value| match value.kind() {
-        ValueKind::Undefined | ValueKind::String => escape_formatter(out, state, value),
-        _ => out.write_str(&python_text::str(&from_jinja(state, value)?)).map_err(minijinja::Error::from),
-    });
-    environment.add_function("raise_exception", |message: String| {
-        Err::<String, _>(minijinja::Error::new(ErrorKind::InvalidOperation, message))
-    });
-    add_clock(&mut environment, calendar::strftime_now);
-    environment.add_filter("tojson", tojson);
-    environment.add_filter("generation", |state: &State<'_, '_>, text: &str| {
-        jinja_limits::charge(state, text.len())?;
-        Ok::<_, minijinja::Error>(format!("{}{text}{}", SIGNS[0], SIGNS[1]))
-    });
-    jinja_tests::add(&mut environment);
-    door.add_to(&mut environment);
-    jinja_limits::add_template(&environment, NAME, source)
-}
-
-/// The function of templates that asks what day it is.
-const NOW: &str = "strftime_now";
-
-fn add_clock(environment: &mut Environment<'static>, clock: impl Fn(&str) -> String + Send + Sync + 'static) {
-    environment.add_function(NOW, move |state: &State<'_, '_>, format: &str| {
-        jinja_limits::charge(state, format.len().saturating_mul(calendar::LONGEST_CODE))?;
-        Ok::<_, minijinja::Error>(clock(format))
-    });
-}
-
-/// A text without its signs, and what stood between them.
-fn marked_ranges(marked: &str) -> Option<(String, Vec<Range<usize>>)> {
-    let mut text = String::with_capacity(marked.len());
-    let mut ranges: Vec<Range<usize>> = Vec::new();
-    let mut opened = None;
-    for part in marked.split_inclusive(SIGNS) {
-        let plain = part.trim_end_matches(SIGNS);
-        text.push_str(plain);
-        match (part.chars().next_back().filter(|sign| SIGNS.contains(sign)), opened) {
-            (None, None) => {}
-            (Some(sign), None) if sign == SIGNS[0] => opened = Some(text.len()),
-            (Some(sign), Some(start)) if sign == SIGNS[1] => {
-                opened = None;
-                match ranges.last_mut() {
-                    Some(before) if before.end == start => before.end = text.len(),
-                    _ => ranges.push(start..text.len()),
-                }
-            }
-            _ => return None,
-        }
-    }
-    opened.is_none().then_some((text, ranges))
-}
-
 /// More of a message is not read by anybody.
 const MAX_REASON: usize = 1000;
 
@@ -310,24 +231,4 @@ fn describe(error: &minijinja::Error) -> String {
         (ErrorKind::InvalidOperation, _) | (_, None) => detail,
         (_, Some(line)) => format!("{detail} (line {line} of the template)"),
     }
-}
-
-/// `json.dumps` with text as it is: jinja2's own filter escapes HTML, the one of chat templates does not.
-fn tojson(
-    state: &State<'_, '_>,
-    value: &minijinja::Value,
-    options: Kwargs,
-) -> std::result::Result<String, minijinja::Error> {
-    let mut layout = python_text::JsonLayout::new(options.get::<Option<usize>>("indent")?);
-    if let Some(separators) = options.get::<Option<Vec<String>>>("separators")?
-        && let [item, key] = &separators[..]
-    {
-        (layout.item_separator, layout.key_separator) = (item.clone(), key.clone());
-    }
-    layout.ensure_ascii = options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false);
-    layout.sort_keys = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
-    options.assert_all_used()?;
-    let value = from_jinja(state, value)?;
-    jinja_limits::charge(state, layout.space(&value))?;
-    Ok(python_text::json_dumps(&value, &layout))
 }

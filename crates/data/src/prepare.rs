@@ -6,6 +6,7 @@ use crate::corpus::{self, Corpus, JoinerLoss};
 use crate::error::DataError;
 use crate::joining;
 use crate::lines::{self, RowLengths, Truncation};
+use crate::mixing;
 use crate::packing;
 use crate::row_texts::{RowTexts, warn};
 use crate::rows::{Rows, load_rows};
@@ -13,7 +14,7 @@ use crate::sample::{Dataset, IGNORED, Sample};
 use crate::special_tokens::SpecialTokens;
 use crate::strategy::Sampler;
 use crate::text_model::{TextModel, tokenizer_error};
-use olive_config::canonical::{AnswersBy, DataConfig, LossOn, Strategy, TextGeneration};
+use olive_config::canonical::{AnswersBy, DataConfig, LossOn, MixedData, Strategy, TextGeneration};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink};
@@ -21,7 +22,8 @@ use olive_core::python_random::PythonRandom;
 use olive_model::ModelFolder;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Reads the rows of `config`, makes their texts, tokenises these with the tokenizer of `model` and cuts samples.
+/// Reads the rows of `config`, makes their texts, tokenises these with the tokenizer of `model` and cuts samples; then the
+/// same for what is mixed into it.
 ///
 /// # Errors
 /// What is wrong with the options, the files, a row or the amount of data; see [`DataError`].
@@ -31,10 +33,26 @@ pub fn prepare(
     events: &dyn EventSink,
     cancel: &CancelFlag,
 ) -> Result<Dataset> {
-    check(&config.pre_process)?;
-    let rows = rows_of(config)?;
+    let model = TextModel::open(model)?;
+    let mut dataset = prepare_part(config, &model, events, cancel)?;
+    for MixedData { config, weight } in &config.mix {
+        mixing::add(&mut dataset, prepare_part(config, &model, events, cancel)?, *weight);
+    }
+    Ok(dataset)
+}
+
+fn prepare_part(
+    config: &DataConfig,
+    model: &TextModel<'_>,
+    events: &dyn EventSink,
+    cancel: &CancelFlag,
+) -> Result<Dataset> {
+    let options = &config.pre_process;
+    check(options)?;
+    let rows = &rows_of(config)?;
     cancel.check()?;
-    prepare_rows(&rows, &config.pre_process, model, events, cancel)
+    let texts = &RowTexts::of(rows, options, model, events, cancel)?;
+    Preparation { rows, options, model, texts, events, cancel }.dataset()
 }
 
 /// The rows of `config`, which errors name.
@@ -51,18 +69,6 @@ pub(crate) fn rows_of(config: &DataConfig) -> Result<Rows> {
         }
         _ => error,
     })
-}
-
-fn prepare_rows(
-    rows: &Rows,
-    options: &TextGeneration,
-    model: &ModelFolder,
-    events: &dyn EventSink,
-    cancel: &CancelFlag,
-) -> Result<Dataset> {
-    let model = TextModel::open(model)?;
-    let texts = RowTexts::of(rows, options, &model, events, cancel)?;
-    Preparation { rows, options, model: &model, texts: &texts, events, cancel }.dataset()
 }
 
 /// Texts that become samples.

@@ -9,9 +9,8 @@ fn packed(documents: &[Sample]) -> Sample {
     Sample {
         input_ids: documents.iter().flat_map(|d| d.input_ids.clone()).collect(),
         labels: documents.iter().flat_map(|d| d.labels.clone()).collect(),
-        attention_mask: None,
-        weights: None,
         documents: Some(documents.iter().map(|d| d.input_ids.len()).collect()),
+        ..Sample::default()
     }
 }
 

@@ -8,7 +8,7 @@ mod text_generation;
 
 pub(crate) use chat::CHAT;
 pub use chat::{AnswersBy, BadRows, ChatOptions, ChatSource, RowFormat};
-pub use config::DataConfig;
+pub use config::{DataConfig, MixedData};
 pub(crate) use load_dataset::LOAD;
 pub use load_dataset::{DataFiles, DataPlace, DataPlaces, LoadDataset};
 pub use reader_options::{AsciiChar, Header, ReaderOptions, SampleBy, SkipRows};

@@ -120,7 +120,11 @@ impl<'n> DataConfigs<'n> {
         consumer: Consumer<'_>,
         findings: &mut Findings,
     ) -> Option<Resolved> {
-        self.with(found, findings, |shape, findings| shape.resolve(self, RowUse::Text, consumer, findings))
+        self.with(found, findings, |shape, findings| {
+            let mix = shape.mixed(self, consumer, findings);
+            let (config, resolved) = shape.resolve(self, RowUse::Text, consumer, findings)?;
+            Some((DataConfig { mix: mix?, ..config }, resolved))
+        })
     }
 
     /// The same for a metric.
@@ -131,7 +135,13 @@ impl<'n> DataConfigs<'n> {
         consumer: Consumer<'_>,
         findings: &mut Findings,
     ) -> Option<Evaluated> {
-        self.with(found, findings, |shape, findings| shape.evaluated(self, rows, consumer, findings))
+        self.with(found, findings, |shape, findings| {
+            if let Some(mix) = shape.top.found("mix") {
+                let hint = "give every part a metric of its own".to_owned();
+                findings.error(mix.at, &mix.path, "metrics are not measured on a mix", Some(hint));
+            }
+            shape.evaluated(self, rows, consumer, findings)
+        })
     }
 
     /// Reads whatever an option refers to.
@@ -141,7 +151,19 @@ impl<'n> DataConfigs<'n> {
         findings: &mut Findings,
         read: impl FnOnce(&Components<'_>, &mut Findings) -> Option<T>,
     ) -> Option<T> {
-        match &found.node.value {
+        self.read_at(found.node, &found.path, found.opt.name, findings, read)
+    }
+
+    /// Reads whatever a value refers to; `unnamed` is the name of a data config in place that gives none.
+    pub(super) fn read_at<T>(
+        &self,
+        node: &Node,
+        path: &str,
+        unnamed: &str,
+        findings: &mut Findings,
+        read: impl FnOnce(&Components<'_>, &mut Findings) -> Option<T>,
+    ) -> Option<T> {
+        match &node.value {
             NodeValue::Text(name) => {
                 let names = || self.entries.iter().map(|entry| entry.name.as_str());
                 let Some(shape) = self.entries.iter().find(|entry| entry.name == *name) else {
@@ -153,19 +175,19 @@ impl<'n> DataConfigs<'n> {
                         |near| format!("did you mean `{near}`?"),
                     );
                     let message = format!("there is no data config `{name}`");
-                    findings.error(found.node.at, &found.path, message, Some(hint));
+                    findings.error(node.at, path, message, Some(hint));
                     return None;
                 };
                 self.used.borrow_mut().insert(name.clone());
                 read(shape, findings)
             }
             NodeValue::Object(_) => {
-                let name = found.node.get("name").and_then(Node::as_text).unwrap_or(found.opt.name);
-                read(&Components::read(name, found.node, found.path.clone(), findings), findings)
+                let name = node.get("name").and_then(Node::as_text).unwrap_or(unnamed);
+                read(&Components::read(name, node, path.to_owned(), findings), findings)
             }
             _ => {
-                let message = format!("expected the name of a data config, found {}", found.node.describe());
-                findings.error(found.node.at, &found.path, message, None);
+                let message = format!("expected the name of a data config, found {}", node.describe());
+                findings.error(node.at, path, message, None);
                 None
             }
         }
@@ -295,7 +317,8 @@ impl<'n> Components<'n> {
         }
         let mut resolved = load_values.resolved("");
         resolved.extend(pre_values.resolved(""));
-        Some((DataConfig { name: self.name.clone(), load: load?, pre_process: pre? }, resolved))
+        let (name, mix) = (self.name.clone(), Vec::new());
+        Some((DataConfig { name, load: load?, pre_process: pre?, mix }, resolved))
     }
 
     fn container(&self, findings: &mut Findings) {

@@ -8,6 +8,7 @@ mod data;
 mod dataset;
 mod evaluators;
 mod flows;
+mod mix;
 mod model;
 mod packaging;
 mod passes;

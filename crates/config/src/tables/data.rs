@@ -21,6 +21,12 @@ pub(crate) static DATA_CONFIG: Block = Block {
             Kind::Block(&POST_PROCESS),
             "What evaluators take of the model's outputs.",
         ),
+        Opt::new(
+            "mix",
+            Kind::Special(&MIX),
+            "Other data that is trained on together with this: a list of objects with `data_config`, a name or a data config, \
+             and `weight`, how often each of its samples is taken (1; a fraction is so many of them).",
+        ),
         Opt::new("dataloader_config", Kind::Block(&DATALOADER), "Batches of evaluators."),
         Opt::new(
             "params_config",
@@ -110,6 +116,20 @@ options! {
         }
     }
 }
+
+/// Data configs with weights.
+static MIX: Special = Special::unchecked("a list of objects", || {
+    let part = json!({
+        "type": "object",
+        "properties": {
+            "data_config": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/data_config"}]},
+            "weight": {"type": "number", "exclusiveMinimum": 0},
+        },
+        "required": ["data_config"],
+        "additionalProperties": false,
+    });
+    json!({"type": ["array", "null"], "items": part})
+});
 
 /// Datasets by name.
 pub(crate) static DATA_CONFIGS: Special = Special::unchecked("a list", || {

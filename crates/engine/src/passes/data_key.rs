@@ -16,6 +16,7 @@ use olive_core::content::ContentHashes;
 /// A file that cannot be found or read.
 pub(crate) fn feed(name: &str, data: &mut DataConfig, hasher: &mut KeyHasher) -> Result<()> {
     hasher.field("data_version", &olive_data::VERSION);
+    data.mix.iter_mut().try_for_each(|part| feed(name, &mut part.config, hasher))?;
     if data.load.azureml().next().is_some() {
         return feed_addresses(name, &data.load, hasher);
     }

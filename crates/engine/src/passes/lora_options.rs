@@ -139,9 +139,10 @@ fn resolve_targets(
 
 /// The data of the training.
 pub(super) fn data(options: &LoraOptions) -> Vec<DataUse<'_>> {
-    let train = DataUse { purpose: DataPurpose::Training, config: &options.train_data };
-    let eval = options.eval_data.iter().map(|config| DataUse { purpose: DataPurpose::Evaluation, config });
-    std::iter::once(train).chain(eval).collect()
+    let of = |purpose: DataPurpose| move |config| DataUse { purpose, config };
+    let train = options.train_data.parts().map(of(DataPurpose::Training));
+    let eval = options.eval_data.iter().flat_map(DataConfig::parts).map(of(DataPurpose::Evaluation));
+    train.chain(eval).collect()
 }
 
 /// The training itself.
@@ -160,8 +161,8 @@ pub(super) fn training(options: &LoraOptions) -> Training<'_> {
 /// Those of `moved`.
 pub(super) fn with_data(options: &LoraOptions, moved: &mut MoveData) -> Result<LoraOptions> {
     let mut options = options.clone();
-    moved(&mut options.train_data)?;
-    options.eval_data.as_mut().map_or(Ok(()), moved)?;
+    options.train_data.each_part(&mut *moved)?;
+    options.eval_data.as_mut().map_or(Ok(()), |data| data.each_part(moved))?;
     Ok(options)
 }
 

@@ -70,7 +70,7 @@ impl Pass for ModelBuilderPass {
 
     fn check(&self) -> Result<()> {
         BuildOptions::new(&self.options)?;
-        if let Some(data) = &self.options.calibration {
+        for DataUse { config: data, .. } in self.data() {
             olive_data::check(&data.pre_process)?;
             olive_data::inputs(&data.load)?;
         }
@@ -87,8 +87,8 @@ impl Pass for ModelBuilderPass {
             if let ModelHandle::HfWithAdapter { adapter, .. } = model {
                 AdapterConfig::open(adapter)?;
             }
-            if let Some(data) = &self.options.calibration {
-                olive_data::check_model(&data.pre_process, folder)?;
+            for data in self.data() {
+                olive_data::check_model(&data.config.pre_process, folder)?;
             }
             if let (ModelHandle::HfWithAdapter { adapter, .. }, Adapters::Separate) =
                 (model, self.options.adapters)
@@ -97,8 +97,7 @@ impl Pass for ModelBuilderPass {
                 olive_onnx::check_adapter(&within(&Adapter::open(adapter)?, spec.num_layers()), &spec)?;
             }
         }
-        let data = self.options.calibration.as_ref();
-        data.map_or(Ok(()), |data| olive_data::check_rows(data, folder.as_ref()))
+        self.data().iter().try_for_each(|data| olive_data::check_rows(data.config, folder.as_ref()))
     }
 
     fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
@@ -174,7 +173,7 @@ impl Pass for ModelBuilderPass {
     }
 
     fn data(&self) -> Vec<DataUse<'_>> {
-        let calibration = self.options.calibration.iter();
+        let calibration = self.options.calibration.iter().flat_map(DataConfig::parts);
         calibration.map(|config| DataUse { purpose: DataPurpose::Calibration, config }).collect()
     }
 
