@@ -3,8 +3,8 @@
 use super::plan_text::text;
 use super::table::align;
 use crate::report::number::duration;
-use olive_report::value_text;
 use olive_engine::{SearchOutcome, TrialOutcome, TrialState};
+use olive_report::value_text;
 
 /// One row per point, the best first, with a line for every one that gave no result.
 pub(crate) fn render(search: &SearchOutcome) -> String {

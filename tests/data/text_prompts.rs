@@ -16,7 +16,7 @@ fn prompts(
     let lines: String = rows.iter().map(|row| row.to_string() + "\n").collect();
     let load = load("json", &[&write(dir, "rows.jsonl", lines)]);
     let model = toy_model(dir);
-    let config = DataConfig { name: "data".into(), load, pre_process: options };
+    let config = DataConfig { name: "data".into(), load, pre_process: options, mix: Default::default() };
     Ok(text_prompts(&config, &model, most)?.into_iter().map(|row| (row.prompt, row.answer)).collect())
 }
 

@@ -14,9 +14,8 @@ use crate::flow_runner::{FlowResult, FlowRunner, KeyedFlow};
 use crate::model_document::{model_config, model_id};
 use crate::output::{Content, Document};
 use crate::passes::RunConfig;
-use crate::record;
 use olive_config::Packaging;
-use olive_core::{Result, error::IoContext, file};
+use olive_core::{RECORDS, Result, error::IoContext, file};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -155,7 +154,7 @@ fn write(
         let dir = packed.result.model.dir();
         for FileEntry { path: below, bytes, .. } in list_files(dir)? {
             let name = format!("{folder}/{}", below.display());
-            if below.starts_with(record::FOLDER) || taken(&name) {
+            if below.starts_with(RECORDS) || taken(&name) {
                 continue;
             }
             runner.environment.cancel.check()?;

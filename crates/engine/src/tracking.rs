@@ -62,7 +62,9 @@ impl Mlflow {
 impl Tracking {
     /// How the training of a step is logged, if it is one.
     pub(crate) fn log_of(&self, step: &Step) -> TrainingLog<'_> {
-        let Some(Logging { report_to, run_name }) = step.pass.training().map(|training| &training.args.logging) else {
+        let Some(Logging { report_to, run_name }) =
+            step.pass.training().map(|training| &training.args.logging)
+        else {
             return TrainingLog::default();
         };
         let mlflow = match &self.mlflow {
