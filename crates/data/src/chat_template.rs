@@ -5,6 +5,7 @@ use crate::conversation;
 use crate::error::DataError;
 use crate::jinja_environment::{NAME, NOW, add_clock, compiled};
 use crate::jinja_limits;
+pub use crate::jinja_marks::MarkedText;
 use crate::jinja_marks::{self, Marks};
 use crate::jinja_value::to_jinja;
 use crate::special_tokens::SpecialTokens;
@@ -14,7 +15,6 @@ use minijinja::value::merge_maps;
 use minijinja::{Environment, ErrorKind, context};
 use olive_core::Result;
 use olive_model::ModelFolder;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -150,8 +150,8 @@ impl ChatTemplate {
         self.run(&self.environment, self.context(to_jinja(&messages), beside, prompt), given)
     }
 
-    /// The text of a conversation, and the bytes of it that the template marks as what the assistant says. `None`: the
-    /// template has no marks, or what stands between them cannot be told, as the messages hold the signs themselves.
+    /// The text of a conversation, and what of it the template marks as said by the assistant. `None`: the template has no
+    /// marks, or what stands between them cannot be told, as the messages hold the signs themselves.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
@@ -159,7 +159,7 @@ impl ChatTemplate {
         &self,
         messages: &Value,
         beside: Beside<'_>,
-    ) -> std::result::Result<Option<(String, Vec<Range<usize>>)>, DataError> {
+    ) -> std::result::Result<Option<MarkedText>, DataError> {
         let Some(marking) = &self.marking else { return Ok(None) };
         let messages = conversation::prepared(messages);
         let given = messages.text_length() + beside.text_length();

@@ -255,7 +255,7 @@ impl Rendering<'_> {
         let counted = match self.loss_on {
             LossOn::All => Counted::All,
             LossOn::Completion | LossOn::Assistant | LossOn::Last => {
-                Counted::with_weights(vec![asked..text.len()], &[])
+                Counted::with_weights(std::iter::once(asked..text.len()), &[])
             }
         };
         Text { row, text, counted, framing }

@@ -45,8 +45,16 @@ pub(super) fn between_signs(text: &str) -> String {
     format!("{}{text}{}", SIGNS[0], SIGNS[1])
 }
 
+/// A text without its signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarkedText {
+    pub text: String,
+    /// Bytes of it that stood between signs, in order; those that touch are one.
+    pub ranges: Vec<Range<usize>>,
+}
+
 /// A text without its signs, and what stood between them. `None`: they do not pair, as the text has some of its own.
-pub(super) fn ranges(marked: &str) -> Option<(String, Vec<Range<usize>>)> {
+pub(super) fn ranges(marked: &str) -> Option<MarkedText> {
     let mut text = String::with_capacity(marked.len());
     let mut ranges: Vec<Range<usize>> = Vec::new();
     let mut opened = None;
@@ -66,7 +74,7 @@ pub(super) fn ranges(marked: &str) -> Option<(String, Vec<Range<usize>>)> {
             _ => return None,
         }
     }
-    opened.is_none().then_some((text, ranges))
+    opened.is_none().then_some(MarkedText { text, ranges })
 }
 
 #[cfg(test)]
@@ -76,8 +84,8 @@ mod tests {
     #[test]
     fn signs_are_taken_out_and_ranges_that_touch_are_one() {
         let marked = format!("a{}c{}{}", between_signs("b"), between_signs("d"), between_signs("e"));
-        assert_eq!(ranges(&marked), Some(("abcde".into(), vec![1..2, 3..5])));
-        assert_eq!(ranges(&between_signs("")), Some((String::new(), std::iter::once(0..0).collect())));
+        assert_eq!(ranges(&marked), Some(MarkedText { text: "abcde".into(), ranges: vec![1..2, 3..5] }));
+        assert_eq!(ranges(&between_signs("")).map(|marked| marked.ranges.len()), Some(1));
         for own in [format!("{}a", SIGNS[0]), format!("a{}", SIGNS[1]), between_signs(&between_signs("a"))] {
             assert_eq!(ranges(&own), None, "{own:?}");
         }

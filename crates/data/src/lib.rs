@@ -52,7 +52,7 @@ mod value;
 mod value_reader;
 
 pub use answer_row::AnswerRow;
-pub use chat_template::{Beside, ChatTemplate, GenerationPrompt, Message};
+pub use chat_template::{Beside, ChatTemplate, GenerationPrompt, MarkedText, Message};
 pub use chat_texts::ChatFacts;
 pub use checks::{check, check_model, check_rows, row_format};
 pub use error::{DataError, Location, Numbering};

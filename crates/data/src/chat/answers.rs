@@ -3,7 +3,7 @@
 use super::conversation::Conversation;
 use super::presence;
 use super::spans::{Counted, Span};
-use crate::chat_template::{Beside, ChatTemplate, GenerationPrompt};
+use crate::chat_template::{Beside, ChatTemplate, GenerationPrompt, MarkedText};
 use crate::error::DataError;
 use crate::row_fault::RowFault;
 use olive_config::canonical::{AnswersBy, LossOn};
@@ -48,7 +48,7 @@ impl Answers<'_> {
                 let answer = (place, rendering.answer(place, &text)?);
                 presence::check(conversation, &text, std::slice::from_ref(&answer))?;
                 let weighted = rendering.weighted(std::slice::from_ref(&answer));
-                Ok((text, Counted::with_weights(vec![answer.1], &weighted)))
+                Ok((text, Counted::with_weights([answer.1], &weighted)))
             }
         }
     }
@@ -121,7 +121,7 @@ impl Rendering<'_> {
                     .collect::<Result<_, RowFault>>()?;
                 presence::check(self.conversation, &text, &answers)?;
                 let weighted = self.weighted(&answers);
-                let ranges = answers.into_iter().map(|(_, bytes)| bytes).collect();
+                let ranges = answers.into_iter().map(|(_, bytes)| bytes);
                 Ok((text, Counted::with_weights(ranges, &weighted)))
             }
         }
@@ -133,7 +133,7 @@ impl Rendering<'_> {
         let marked = self.answers.template.render_marked(&messages, self.beside).map_err(refused)?;
         let places: Vec<usize> = self.conversation.answers().collect();
         let unmatched = |found: usize| RowFault::Marks { found, answers: places.len() };
-        let (text, ranges) = marked.ok_or_else(|| unmatched(0))?;
+        let MarkedText { text, ranges } = marked.ok_or_else(|| unmatched(0))?;
         if ranges.len() != places.len() {
             return Err(unmatched(ranges.len()));
         }
@@ -153,7 +153,7 @@ impl Rendering<'_> {
         let everything: Vec<Answer> =
             self.conversation.answers().map(|place| (place, 0..text.len())).collect();
         presence::check(self.conversation, &text, &everything)?;
-        let whole = std::iter::once(start..text.len()).collect();
+        let whole = std::iter::once(start..text.len());
         let counted = Counted::with_weights(whole, &self.weighted(&answers));
         Ok((text, counted))
     }

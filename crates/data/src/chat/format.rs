@@ -144,8 +144,8 @@ fn list_format(rows: &Rows, column: usize) -> Result<RowFormat, DataError> {
 
 /// Whether rows without a column `text` have those of conversations.
 pub(crate) fn looks_like_chat(rows: &Rows) -> bool {
-    let has = |name: &&str| rows.column(name).is_some();
-    LISTS.iter().any(|name| has(name)) || has(&"instruction") || (has(&"prompt") && has(&"completion"))
+    let has = |name: &str| rows.column(name).is_some();
+    LISTS.iter().any(|name| has(name)) || has("instruction") || (has("prompt") && has("completion"))
 }
 
 /// A column's value; `None` also where it is null.

@@ -24,8 +24,8 @@ pub enum Counted {
 
 impl Counted {
     /// `base` in which other spans have weights of their own. Both are in order; spans of weight 0 do not count.
-    pub(crate) fn with_weights(base: Vec<Range<usize>>, weighted: &[Span]) -> Counted {
-        let mut spans = Vec::with_capacity(base.len() + weighted.len());
+    pub(crate) fn with_weights(base: impl IntoIterator<Item = Range<usize>>, weighted: &[Span]) -> Counted {
+        let mut spans = Vec::new();
         for range in base {
             let mut start = range.start;
             for span in weighted {
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn weights_are_cut_out_of_what_counts() {
         let half = [Span { bytes: 4..6, weight: 0.5 }, Span { bytes: 8..9, weight: 0.0 }];
-        let counted = Counted::with_weights(std::iter::once(2..10).collect(), &half);
+        let counted = Counted::with_weights(std::iter::once(2..10), &half);
         let weights: Vec<f32> = (0..11).map(|at| counted.weight(at..at + 1)).collect();
         assert_eq!(weights, [0.0, 0.0, 1.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.0, 1.0, 0.0]);
         assert_eq!((counted.weight(1..4), counted.weight(9..12), counted.weight(3..3)), (0.0, 1.0, 0.0));
