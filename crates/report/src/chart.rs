@@ -1,7 +1,7 @@
 //! Charts as SVG.
 
 use crate::curves::Curve;
-use crate::format::{bytes, real};
+use crate::format::{exact_bytes, real};
 use maud::PreEscaped;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -101,7 +101,7 @@ struct Axis<'a> {
 
 impl Axis<'_> {
     fn label(&self, value: f64) -> String {
-        if self.title.ends_with("bytes") { bytes(value as u64) } else { real(value) }
+        if self.title.ends_with("bytes") { exact_bytes(value) } else { real(value) }
     }
 }
 

@@ -35,6 +35,13 @@ pub(crate) fn bytes(count: u64) -> String {
     }
 }
 
+/// With the digits that tell neighbours on an axis apart: `1.74 MB`.
+pub(crate) fn exact_bytes(count: f64) -> String {
+    let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| count >= *unit).unwrap_or((1.0, "B"));
+    format!("{} {name}", real(count / unit))
+}
+
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s >= 3600.0 => format!("{} h {:02} min", (s / 3600.0) as u64, (s / 60.0) as u64 % 60),
@@ -64,6 +71,7 @@ mod tests {
         let texts = [2583.905, 0.000_1, 1.5e-9, 3.0, 0.0, 1e15].map(real);
         assert_eq!(texts, ["2583.91", "0.0001", "1.500e-9", "3", "0", "1.000e15"]);
         assert_eq!((bytes(999), bytes(2_634_834)), ("999 B".to_owned(), "2.6 MB".to_owned()));
+        assert_eq!([1_740_000.0, 2e9, 12.0].map(exact_bytes), ["1.74 MB", "2 GB", "12 B"]);
         assert_eq!(number("size-bytes", Number::Count(1_500)), "1.5 kB");
         let times = [0.012, 12.5, 75.0, 3_725.0].map(duration);
         assert_eq!(times, ["12 ms", "12.5 s", "1 min 15 s", "1 h 02 min"]);

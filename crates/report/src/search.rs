@@ -16,6 +16,7 @@ pub(crate) fn searches(run: &Run) -> Markup {
 
 fn section(search: &SearchOutcome) -> Markup {
     let metrics = metrics(search);
+    let tells_fates = search.trials.iter().any(|trial| !fate(trial).is_empty());
     let mut trials: Vec<&TrialOutcome> = search.trials.iter().collect();
     // Those without a rank last, in the order in which they were tried.
     trials.sort_by_key(|trial| trial.rank.unwrap_or(usize::MAX));
@@ -31,13 +32,14 @@ fn section(search: &SearchOutcome) -> Markup {
                 div.charts.one { figure { figcaption { (caption(&search.objectives)) } (plot) } }
             }
             div.scroll {
-                table {
+                table.points {
                     thead {
                         tr {
                             th { "rank" }
-                            @for name in &search.varied { th { (name) } }
-                            @for name in &metrics { th { (name) } }
-                            th { "time" } th.text { "model" } th.text { "" }
+                            @for name in &search.varied { th { (breakable(name)) } }
+                            @for name in &metrics { th { (breakable(name)) } }
+                            th { "time" } th.text { "model" }
+                            @if tells_fates { th.text { "" } }
                         }
                     }
                     tbody { @for trial in trials { (row(search, &metrics, trial)) } }
@@ -45,6 +47,12 @@ fn section(search: &SearchOutcome) -> Markup {
             }
         }
     }
+}
+
+/// A name that may go on in the next line after a dot or a dash.
+fn breakable(name: &str) -> Markup {
+    let parts = name.split_inclusive(['.', '-', '_']);
+    html! { @for part in parts { (part) wbr; } }
 }
 
 /// Names of what was measured, objectives first.
@@ -69,7 +77,8 @@ fn row(search: &SearchOutcome, metrics: &[&str], trial: &TrialOutcome) -> Markup
             }
             td { (duration(trial.seconds)) }
             td.text { (trial.model_id.as_deref().unwrap_or("–")) }
-            td.fate.missed { (fate(trial)) }
+            @let fate = fate(trial);
+            @if !fate.is_empty() { td.fate.missed { (fate) } }
         }
     }
 }
