@@ -40,7 +40,7 @@ pub(crate) fn render(
     if let Some(search) = &config.search {
         lines.push(field("search", &search.strategy.describe()));
         lines.extend(sizes.iter().map(|size| field("", &size.to_string())));
-        let varied = search.passes.iter().flat_map(|pass| self::varied(pass));
+        let varied = search.passes.iter().flat_map(self::varied);
         lines.extend(varied.map(|varied| field("", &varied)));
     }
     if let Some(evaluator) = &config.engine.evaluator {

@@ -1,10 +1,14 @@
-//! Names of run records: `20261129T204501Z-1a2b3c4d`, the start in UTC and a part that tells runs of one second apart.
+//! Names of run records: `20261129T204501Z-1a2b3c4d`, the start in UTC and a part that tells runs of one second apart: the
+//! fraction of the second in 2⁻²⁰, so that names sort by time, and three digits that are anything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 const TIME: usize = "20261129T204501Z".len();
 const SHORT: usize = 8;
+/// Digits of the fraction of a second.
+const FRACTION: usize = 5;
+const FRACTION_BITS: u32 = 4 * FRACTION as u32;
 
 /// A name that no other run has, of this process or of another one.
 pub(super) fn fresh() -> String {
@@ -16,7 +20,9 @@ pub(super) fn fresh() -> String {
     {
         hasher.update(&part.to_le_bytes());
     }
-    format!("{}-{}", utc(since.as_secs()), &hasher.finalize().to_hex()[..SHORT])
+    let fraction = (u64::from(since.subsec_nanos()) << FRACTION_BITS) / 1_000_000_000;
+    let rest = &hasher.finalize().to_hex()[..SHORT - FRACTION];
+    format!("{}-{fraction:0FRACTION$x}{rest}", utc(since.as_secs()))
 }
 
 /// Whether a folder of this name is a record of ours.
@@ -82,6 +88,8 @@ mod tests {
     fn names_differ_and_are_recognised() {
         let (one, two) = (fresh(), fresh());
         assert_ne!(one, two);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(fresh() > two, "names sort by time, also within a second");
         assert!(is_id(&one) && is_id(&two));
         for other in
             ["", "notes", "20261129T204501Z", "20261129T204501Z-1a2b3c4", "20261129T204501Z-1a2b3c4x"]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 /// Gives the points one after the other.
 pub(super) enum Proposals<'a> {
-    Fixed(PointOrder),
+    Fixed(Box<PointOrder>),
     Estimated(Box<Tpe<'a>>),
 }
 
@@ -18,7 +18,7 @@ impl<'a> Proposals<'a> {
     pub(super) fn new(strategy: &SearchStrategy, space: SearchSpace<'a>) -> Proposals<'a> {
         let Sampler::Tpe { seed, multivariate, group } = strategy.sampler else {
             let order = strategy.sampler.order(space.len());
-            return Proposals::Fixed(order.expect("only the estimate depends on results"));
+            return Proposals::Fixed(Box::new(order.expect("only the estimate depends on results")));
         };
         Proposals::Estimated(Box::new(Tpe::new(space, seed, multivariate, group)))
     }

@@ -30,6 +30,9 @@ use std::cell::RefCell;
 use std::path::Path;
 use trial::Trials;
 
+/// Takes a change of what has become of a flow.
+pub(crate) type Note<'a> = dyn Fn(&mut dyn FnMut(&mut FlowOutcome)) + 'a;
+
 /// The search of one flow.
 pub(crate) struct FlowSearch<'a> {
     /// The configuration, whose passes are the first point.
@@ -40,8 +43,7 @@ pub(crate) struct FlowSearch<'a> {
     pub runner: &'a FlowRunner<'a>,
     /// Where the best result goes.
     pub output_dir: &'a Path,
-    /// Takes a change of what has become of the flow.
-    pub note: &'a dyn Fn(&mut dyn FnMut(&mut FlowOutcome)),
+    pub note: &'a Note<'a>,
 }
 
 impl FlowSearch<'_> {
