@@ -15,8 +15,7 @@ pub(crate) fn render(search: &SearchOutcome) -> String {
             metrics.push(name);
         }
     }
-    let head =
-        ["rank"].into_iter().chain(search.varied.iter().map(String::as_str)).chain(metrics.iter().copied());
+    let head = ["rank"].into_iter().chain(short(&search.varied)).chain(metrics.iter().copied());
     let mut rows: Vec<Vec<String>> = vec![head.chain(["time", "model"]).map(str::to_owned).collect()];
     let mut trials: Vec<&TrialOutcome> = search.trials.iter().collect();
     // Those without a rank last, in the order in which they were tried.
@@ -42,6 +41,15 @@ pub(crate) fn render(search: &SearchOutcome) -> String {
     lines.join("\n")
 }
 
+/// The last part of every name, where it tells them apart: `learning_rate`.
+fn short(varied: &[String]) -> Vec<&str> {
+    let last: Vec<&str> = varied.iter().map(|name| name.rsplit('.').next().unwrap_or(name)).collect();
+    let is_clear = |name: &&str| last.iter().filter(|other| *other == name).count() == 1;
+    std::iter::zip(varied, &last)
+        .map(|(whole, last)| if is_clear(last) { last } else { whole.as_str() })
+        .collect()
+}
+
 fn rank(trial: &TrialOutcome) -> String {
     let rank = trial.rank.map_or("-".into(), |rank| rank.to_string());
     if trial.is_on_frontier { format!("{rank} *") } else { rank }
@@ -60,7 +68,7 @@ fn why_not(search: &SearchOutcome, trial: &TrialOutcome) -> Option<String> {
         }
         TrialState::Measured => return None,
     };
-    let values = search.varied.iter().zip(&trial.values);
+    let values = short(&search.varied).into_iter().zip(&trial.values);
     let values = values.filter_map(|(name, value)| Some(format!("{name} {}", text(value.as_ref()?))));
     Some(format!("{}: {fate}", values.collect::<Vec<_>>().join(", ")))
 }
