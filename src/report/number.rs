@@ -28,14 +28,6 @@ pub(crate) fn bytes(bytes: u64) -> String {
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
-/// Six digits that tell something.
-pub(crate) fn real(value: f64) -> String {
-    let digits = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
-    let decimals = (5.0 - digits).clamp(0.0, 8.0) as usize;
-    let text = format!("{value:.decimals$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
@@ -52,11 +44,5 @@ mod tests {
         for (bytes, text) in cases {
             assert_eq!(super::bytes(bytes), text);
         }
-    }
-
-    #[test]
-    fn numbers_keep_six_digits() {
-        let texts = [2583.905029, 0.0123456789, 1e9, 0.0, -7.5, 99.9999999].map(super::real);
-        assert_eq!(texts, ["2583.91", "0.0123457", "1000000000", "0", "-7.5", "100"]);
     }
 }

@@ -5,6 +5,7 @@ use super::{number, wrap};
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
 use olive_core::shown;
+use olive_report::real_text;
 use std::io::Write;
 
 /// Writes to stderr. `quiet` keeps warnings only.
@@ -43,7 +44,7 @@ pub(super) fn line(event: &Event) -> Option<String> {
         }
         Event::PointFinished { error: Some(error), .. } => format!("  no result: {error}"),
         Event::PointFinished { metrics, seconds, .. } => {
-            let values = metrics.iter().map(|(name, value)| format!("{name} {}", number::real(*value)));
+            let values = metrics.iter().map(|(name, value)| format!("{name} {}", real_text(*value)));
             format!("  {} ({})", values.collect::<Vec<_>>().join(", "), number::duration(*seconds))
         }
         Event::Info { message } => format!("  {message}"),

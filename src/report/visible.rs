@@ -1,22 +1,11 @@
 //! Text that cannot control a terminal.
 
+use olive_core::{controls, written_out};
 use std::borrow::Cow;
 
 /// The text with its control characters, but for line ends and tabs, written out: `\u{1b}`.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    let controls = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
-    if !text.contains(controls) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if controls(letter) {
-            out.extend(letter.escape_default());
-        } else {
-            out.push(letter);
-        }
-    }
-    Cow::Owned(out)
+    written_out(text, controls)
 }
 
 #[cfg(test)]

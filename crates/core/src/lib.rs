@@ -15,6 +15,7 @@ pub mod inner_path;
 pub mod python_random;
 pub mod secrets;
 mod shown;
+mod written_out;
 
 /// Folder in an output folder for what is not part of the result: the records of its runs.
 pub const RECORDS: &str = ".olive";
@@ -22,3 +23,4 @@ pub const RECORDS: &str = ".olive";
 pub use error::{Error, Fault, Result};
 pub use inner_path::InnerPath;
 pub use shown::shown;
+pub use written_out::{controls, written_out};

@@ -149,13 +149,7 @@ impl Preparation<'_> {
 
 /// `messages, 1204 rows, loss on assistant (38 % of the tokens)`.
 fn describe(facts: &ChatFacts, dataset: &Dataset, rows: usize) -> String {
-    let real = |sample: &Sample| {
-        sample
-            .attention_mask
-            .as_ref()
-            .map_or(sample.labels.len(), |mask| mask.iter().filter(|real| **real != 0).count())
-    };
-    let tokens: usize = dataset.samples.iter().map(real).sum();
+    let tokens: usize = dataset.samples.iter().map(Sample::real_tokens).sum();
     let labels =
         dataset.samples.iter().flat_map(|sample| &sample.labels).filter(|label| **label != IGNORED).count();
     let by = match facts.answers_by {

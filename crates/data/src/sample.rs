@@ -20,6 +20,14 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Number of tokens, padding not counted.
+    pub fn real_tokens(&self) -> usize {
+        match &self.attention_mask {
+            None => self.input_ids.len(),
+            Some(mask) => mask.iter().filter(|real| **real != 0).count(),
+        }
+    }
+
     /// The positions of every document.
     pub fn document_ranges(&self) -> Vec<Range<usize>> {
         let whole = [self.input_ids.len()];

@@ -5,7 +5,7 @@ use olive_evaluate::Number;
 use serde_json::Value;
 
 /// Six digits that tell something.
-pub(crate) fn real(value: f64) -> String {
+pub fn real(value: f64) -> String {
     if !value.is_finite() {
         return value.to_string();
     }
@@ -28,8 +28,7 @@ pub fn number(name: &str, number: Number) -> String {
 }
 
 pub(crate) fn bytes(count: u64) -> String {
-    let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-    match units.into_iter().find(|(unit, _)| count as f64 >= *unit) {
+    match unit(count as f64) {
         Some((unit, name)) => format!("{:.1} {name}", count as f64 / unit),
         None => format!("{count} B"),
     }
@@ -37,9 +36,13 @@ pub(crate) fn bytes(count: u64) -> String {
 
 /// With the digits that tell neighbours on an axis apart: `1.74 MB`.
 pub(crate) fn exact_bytes(count: f64) -> String {
-    let units = [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| count >= *unit).unwrap_or((1.0, "B"));
+    let (unit, name) = unit(count).unwrap_or((1.0, "B"));
     format!("{} {name}", real(count / unit))
+}
+
+/// The unit for so many bytes; `None`: they are few.
+fn unit(count: f64) -> Option<(f64, &'static str)> {
+    [(1e9, "GB"), (1e6, "MB"), (1e3, "kB")].into_iter().find(|(unit, _)| count >= *unit)
 }
 
 pub(crate) fn duration(seconds: f64) -> String {
@@ -76,5 +79,11 @@ mod tests {
         let times = [0.012, 12.5, 75.0, 3_725.0].map(duration);
         assert_eq!(times, ["12 ms", "12.5 s", "1 min 15 s", "1 h 02 min"]);
         assert_eq!(time(1_796_000_000.0), "2026-11-30 00:53:20 UTC");
+    }
+
+    #[test]
+    fn numbers_keep_six_digits() {
+        let texts = [2583.905029, 0.0123456789, 1e9, 0.0, -7.5, 99.9999999].map(real);
+        assert_eq!(texts, ["2583.91", "0.0123457", "1000000000", "0", "-7.5", "100"]);
     }
 }

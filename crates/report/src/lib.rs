@@ -17,7 +17,7 @@ mod visible;
 mod words;
 
 pub use comparison::{Comparison, compare_page};
-pub use format::number as value_text;
+pub use format::{number as value_text, real as real_text};
 pub use page::run_page;
 pub use run::Run;
 pub use words::{goal_text, model_name, not_evaluated_text};

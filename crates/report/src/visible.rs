@@ -1,27 +1,13 @@
 //! Text that stays in its place.
 
+use olive_core::{controls, written_out};
 use std::borrow::Cow;
 
 /// The text with its control characters, but for line ends and tabs, and those that turn the direction of what follows
 /// (U+202A to U+202E, U+2066 to U+2069) written out: `\u{202e}`. Names could show what follows them in another order.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.contains(acts) {
-        return Cow::Borrowed(text);
-    }
-    let mut out = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if acts(letter) {
-            out.extend(letter.escape_default());
-        } else {
-            out.push(letter);
-        }
-    }
-    Cow::Owned(out)
-}
-
-fn acts(letter: char) -> bool {
-    let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || (letter.is_control() && !matches!(letter, '\n' | '\t'))
+    let turns = |letter: char| matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    written_out(text, |letter| turns(letter) || controls(letter))
 }
 
 #[cfg(test)]

@@ -294,11 +294,7 @@ fn trainer_options(options: &LoraOptions) -> TrainerOptions {
 
 /// Tokens of the largest micro-batch that shuffling could make.
 pub(super) fn longest_batch(data: &Dataset, batch_size: usize) -> usize {
-    let real = |s: &Sample| match &s.attention_mask {
-        None => s.input_ids.len(),
-        Some(mask) => mask.iter().filter(|m| **m != 0).count(),
-    };
-    let mut lengths: Vec<usize> = data.samples.iter().map(real).collect();
+    let mut lengths: Vec<usize> = data.samples.iter().map(Sample::real_tokens).collect();
     lengths.sort_unstable_by(|a, b| b.cmp(a));
     lengths.iter().take(batch_size).sum()
 }

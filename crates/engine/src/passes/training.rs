@@ -64,11 +64,7 @@ impl Training<'_> {
     /// # Errors
     /// Too few samples for a batch.
     pub fn length(&self, train: &Dataset) -> Result<TrainingLength, TrainError> {
-        let tokens = |sample: &olive_data::Sample| match &sample.attention_mask {
-            None => sample.input_ids.len() as u64,
-            Some(mask) => mask.iter().filter(|real| **real != 0).count() as u64,
-        };
-        let tokens: Vec<u64> = train.samples.iter().map(tokens).collect();
+        let tokens: Vec<u64> = train.samples.iter().map(|sample| sample.real_tokens() as u64).collect();
         let lengths = train.samples.iter().map(|sample| sample.input_ids.len()).collect();
         let mut plan = BatchPlan::new(lengths, self.args)?;
         let steps = plan.total_steps(self.args);
