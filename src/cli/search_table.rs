@@ -3,23 +3,14 @@
 use super::plan_text::text;
 use super::table::align;
 use crate::report::number::duration;
-use olive_engine::{SearchOutcome, TrialOutcome, TrialState};
+use olive_engine::{SearchOutcome, TrialOutcome};
 use olive_report::value_text;
 
 /// One row per point, the best first, with a line for every one that gave no result.
 pub(crate) fn render(search: &SearchOutcome) -> String {
-    let mut metrics: Vec<&str> =
-        search.objectives.iter().map(|objective| objective.metric.as_str()).collect();
-    for (name, _) in search.trials.iter().flat_map(|trial| trial.metrics.iter()) {
-        if !metrics.contains(&name) {
-            metrics.push(name);
-        }
-    }
+    let (metrics, trials) = (search.metrics(), search.best_first());
     let head = ["rank"].into_iter().chain(short(&search.varied)).chain(metrics.iter().copied());
     let mut rows: Vec<Vec<String>> = vec![head.chain(["time", "model"]).map(str::to_owned).collect()];
-    let mut trials: Vec<&TrialOutcome> = search.trials.iter().collect();
-    // Those without a rank last, in the order in which they were tried.
-    trials.sort_by_key(|trial| trial.rank.unwrap_or(usize::MAX));
     for trial in &trials {
         let values = trial.values.iter().map(|value| value.as_ref().map_or("-".into(), text));
         let measured = metrics
@@ -57,17 +48,7 @@ fn rank(trial: &TrialOutcome) -> String {
 
 /// Why a point gave no result, or none that counts.
 fn why_not(search: &SearchOutcome, trial: &TrialOutcome) -> Option<String> {
-    let fate = match &trial.state {
-        TrialState::Failed { error } => format!("failed: {error}"),
-        TrialState::StoppedEarly { step, loss } => {
-            format!("stopped after step {step} with a held-out loss of {loss:.4}")
-        }
-        TrialState::Measured if !trial.meets_goals() => {
-            let missed = trial.goals.iter().filter(|goal| !goal.met).map(|goal| goal.metric.as_str());
-            format!("goals missed: {}", missed.collect::<Vec<_>>().join(", "))
-        }
-        TrialState::Measured => return None,
-    };
+    let fate = trial.fate()?;
     let values = short(&search.varied).into_iter().zip(&trial.values);
     let values = values.filter_map(|(name, value)| Some(format!("{name} {}", text(value.as_ref()?))));
     Some(format!("{}: {fate}", values.collect::<Vec<_>>().join(", ")))

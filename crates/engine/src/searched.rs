@@ -4,6 +4,7 @@ use crate::evaluated::GoalOutcome;
 use olive_evaluate::Metrics;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fmt;
 
 /// A search as far as it has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,14 +81,50 @@ impl TrialOutcome {
     pub fn meets_goals(&self) -> bool {
         self.goals.iter().all(|goal| goal.met)
     }
+
+    /// Why it gave no result, or none that counts; `None`: it is a candidate.
+    pub fn fate(&self) -> Option<String> {
+        match &self.state {
+            TrialState::Measured => {
+                let missed = self.goals.iter().filter(|goal| !goal.met).map(|goal| goal.metric.as_str());
+                let missed: Vec<&str> = missed.collect();
+                (!missed.is_empty()).then(|| format!("goals missed: {}", missed.join(", ")))
+            }
+            TrialState::Failed { .. } => Some(format!("failed: {}", self.state)),
+            TrialState::StoppedEarly { .. } => Some(self.state.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for TrialState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TrialState::Measured => f.write_str("measured"),
+            TrialState::Failed { error } => f.write_str(error),
+            TrialState::StoppedEarly { step, loss } => {
+                write!(f, "stopped after step {step} with a held-out loss of {loss:.4}")
+            }
+        }
+    }
 }
 
 impl SearchOutcome {
-    /// The candidates, the best first.
-    pub fn ranked(&self) -> Vec<&TrialOutcome> {
-        let mut ranked: Vec<&TrialOutcome> =
-            self.trials.iter().filter(|trial| trial.rank.is_some()).collect();
-        ranked.sort_by_key(|trial| trial.rank);
-        ranked
+    /// The best first; those without a rank last, in the order in which they were tried.
+    pub fn best_first(&self) -> Vec<&TrialOutcome> {
+        let mut trials: Vec<&TrialOutcome> = self.trials.iter().collect();
+        trials.sort_by_key(|trial| trial.rank.unwrap_or(usize::MAX));
+        trials
+    }
+
+    /// Names of what was measured, objectives first.
+    pub fn metrics(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.objectives.iter().map(|objective| objective.metric.as_str()).collect();
+        for (name, _) in self.trials.iter().flat_map(|trial| trial.metrics.iter()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 }

@@ -294,6 +294,7 @@ impl Workflow<'_> {
             config: self.config,
             search,
             number,
+            flow: &self.plan.flows[number],
             runner,
             output_dir: &self.output_dirs[number],
             note: &|change| self.note(number, outcome, change),

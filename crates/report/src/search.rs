@@ -15,11 +15,8 @@ pub(crate) fn searches(run: &Run) -> Markup {
 }
 
 fn section(search: &SearchOutcome) -> Markup {
-    let metrics = metrics(search);
-    let tells_fates = search.trials.iter().any(|trial| !fate(trial).is_empty());
-    let mut trials: Vec<&TrialOutcome> = search.trials.iter().collect();
-    // Those without a rank last, in the order in which they were tried.
-    trials.sort_by_key(|trial| trial.rank.unwrap_or(usize::MAX));
+    let (metrics, trials) = (search.metrics(), search.best_first());
+    let tells_fates = trials.iter().any(|trial| trial.fate().is_some());
     html! {
         section {
             h2 { "Search" }
@@ -55,17 +52,6 @@ fn breakable(name: &str) -> Markup {
     html! { @for part in parts { (part) wbr; } }
 }
 
-/// Names of what was measured, objectives first.
-fn metrics(search: &SearchOutcome) -> Vec<&str> {
-    let mut names: Vec<&str> = search.objectives.iter().map(|objective| objective.metric.as_str()).collect();
-    for (name, _) in search.trials.iter().flat_map(|trial| trial.metrics.iter()) {
-        if !names.contains(&name) {
-            names.push(name);
-        }
-    }
-    names
-}
-
 fn row(search: &SearchOutcome, metrics: &[&str], trial: &TrialOutcome) -> Markup {
     let rank = trial.rank.map_or_else(|| "–".into(), |rank| rank.to_string());
     html! {
@@ -77,23 +63,7 @@ fn row(search: &SearchOutcome, metrics: &[&str], trial: &TrialOutcome) -> Markup
             }
             td { (duration(trial.seconds)) }
             td.text { (trial.model_id.as_deref().unwrap_or("–")) }
-            @let fate = fate(trial);
-            @if !fate.is_empty() { td.fate.missed { (fate) } }
-        }
-    }
-}
-
-/// Why a point gave no result, or none that counts.
-fn fate(trial: &TrialOutcome) -> String {
-    match &trial.state {
-        TrialState::Failed { error } => format!("failed: {error}"),
-        TrialState::StoppedEarly { step, loss } => {
-            format!("stopped after step {step}, held-out loss {loss:.4}")
-        }
-        TrialState::Measured => {
-            let missed = trial.goals.iter().filter(|goal| !goal.met).map(|goal| goal.metric.as_str());
-            let missed = missed.collect::<Vec<_>>().join(", ");
-            if missed.is_empty() { String::new() } else { format!("goals missed: {missed}") }
+            @if let Some(fate) = trial.fate() { td.fate.missed { (fate) } }
         }
     }
 }

@@ -75,9 +75,7 @@ impl Search {
     /// The space of passes that are searched together, by their numbers in `passes`. `None`: it has more points than
     /// numbers of 64 bits.
     pub fn space(&self, passes: &[usize]) -> Option<SearchSpace<'_>> {
-        let passes: Vec<&SearchedPass> = passes.iter().filter_map(|index| self.passes.get(*index)).collect();
-        let len = passes.iter().try_fold(1_u64, |len, pass| len.checked_mul(pass.len()?))?;
-        Some(SearchSpace { passes, len })
+        SearchSpace::new(passes.iter().filter_map(|index| self.passes.get(*index)))
     }
 
     /// The document of a configuration with the values of a point, and without a search. Passes that the point has not are
@@ -152,6 +150,13 @@ impl Alternative {
 }
 
 impl<'a> SearchSpace<'a> {
+    /// `None`: there are more points than numbers of 64 bits.
+    pub fn new(passes: impl Iterator<Item = &'a SearchedPass>) -> Option<SearchSpace<'a>> {
+        let passes: Vec<&SearchedPass> = passes.collect();
+        let len = passes.iter().try_fold(1_u64, |len, pass| len.checked_mul(pass.len()?))?;
+        Some(SearchSpace { passes, len })
+    }
+
     /// The passes whose values it combines.
     pub fn passes(&self) -> impl Iterator<Item = &'a SearchedPass> {
         self.passes.iter().copied()

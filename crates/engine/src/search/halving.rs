@@ -57,29 +57,21 @@ struct Contender {
     training: usize,
     points: Vec<SearchPoint>,
     seconds: f64,
-    fate: Fate,
 }
 
-/// How far a training came.
+/// How far a training came in a round.
 #[derive(Debug, Clone, PartialEq)]
 enum Fate {
-    /// It goes on.
-    Open,
-    Paused {
-        step: usize,
-        loss: f64,
-    },
-    Failed {
-        error: String,
-    },
+    Paused { step: usize, loss: f64 },
+    Failed { error: String },
 }
 
-impl Contender {
+impl Fate {
     /// NaN if it failed.
     fn loss(&self) -> f64 {
-        match self.fate {
-            Fate::Paused { loss, .. } => loss,
-            Fate::Open | Fate::Failed { .. } => f64::NAN,
+        match self {
+            Fate::Paused { loss, .. } => *loss,
+            Fate::Failed { .. } => f64::NAN,
         }
     }
 }
@@ -103,12 +95,14 @@ impl FlowSearch<'_> {
                 round.keep
             );
             self.runner.environment.events.emit(Event::Info { message });
-            for contender in &mut contenders {
-                self.train(contender, round.step)?;
+            let mut trained = Vec::with_capacity(contenders.len());
+            for mut contender in contenders {
+                let fate = self.train(&mut contender, round.step)?;
+                trained.push((contender, fate));
             }
-            let (best, left) = split(contenders, round.keep);
+            let (best, left) = split(trained, round.keep);
             contenders = best;
-            left.iter().for_each(|contender| leave(contender, trials));
+            left.into_iter().for_each(|(contender, fate)| leave(&contender, fate, trials));
         }
         let mut points: Vec<SearchPoint> =
             contenders.into_iter().flat_map(|contender| contender.points).chain(others).collect();
@@ -144,13 +138,7 @@ impl FlowSearch<'_> {
             let key = &prepared.keys[training];
             match contenders.iter_mut().find(|known| known.prepared.keys.get(training) == Some(key)) {
                 Some(known) => known.points.push(point),
-                None => contenders.push(Contender {
-                    prepared,
-                    training,
-                    points: vec![point],
-                    seconds: 0.0,
-                    fate: Fate::Open,
-                }),
+                None => contenders.push(Contender { prepared, training, points: vec![point], seconds: 0.0 }),
             }
         }
         Ok((contenders, others))
@@ -178,7 +166,7 @@ impl FlowSearch<'_> {
     }
 
     /// Takes a training up to a step, from where it is.
-    fn train(&self, contender: &mut Contender, step: usize) -> Result<()> {
+    fn train(&self, contender: &mut Contender, step: usize) -> Result<Fate> {
         let started = Instant::now();
         let events = &self.runner.environment.events;
         let Prepared { config, flow, keys } = &contender.prepared;
@@ -187,7 +175,7 @@ impl FlowSearch<'_> {
         let flow = Flow { steps: flow.steps[..=contender.training].to_vec() };
         let keyed = KeyedFlow { config, flow: &flow, keys: &keys[..=contender.training] };
         let result = self.runner.check(keyed).and_then(|()| self.runner.run(keyed, Some(step), &|_| ()));
-        contender.fate = match result {
+        let fate = match result {
             // One that is at its end already has the loss of its last evaluation.
             Ok(model) => {
                 let loss = Metrics::last_evaluation(model.dir())?.unwrap_or(f64::INFINITY);
@@ -205,34 +193,38 @@ impl FlowSearch<'_> {
             },
         };
         contender.seconds += started.elapsed().as_secs_f64();
-        Ok(())
+        Ok(fate)
     }
 }
 
 /// The trainings of a round that go on, in their order, and those that do not.
-fn split(contenders: Vec<Contender>, keep: usize) -> (Vec<Contender>, Vec<Contender>) {
-    let mut order: Vec<(f64, usize)> = contenders.iter().map(Contender::loss).zip(0..).collect();
+fn split(trained: Vec<(Contender, Fate)>, keep: usize) -> (Vec<Contender>, Vec<(Contender, Fate)>) {
+    let mut order: Vec<(f64, usize)> = trained.iter().map(|(_, fate)| fate.loss()).zip(0..).collect();
+    order.retain(|(loss, _)| !loss.is_nan());
     order.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-    let best: Vec<usize> =
-        order.into_iter().filter(|(loss, _)| !loss.is_nan()).map(|(_, place)| place).take(keep).collect();
-    let (kept, left): (Vec<_>, Vec<_>) =
-        contenders.into_iter().enumerate().partition(|(place, _)| best.contains(place));
-    let without_place = |(_, contender)| contender;
-    (kept.into_iter().map(without_place).collect(), left.into_iter().map(without_place).collect())
+    let best: Vec<usize> = order.into_iter().map(|(_, place)| place).take(keep).collect();
+    let (mut kept, mut left) = (Vec::new(), Vec::new());
+    for (place, (contender, fate)) in trained.into_iter().enumerate() {
+        match best.contains(&place) {
+            true => kept.push(contender),
+            false => left.push((contender, fate)),
+        }
+    }
+    (kept, left)
 }
 
 /// Says what became of the points of a training that does not go on.
-fn leave(contender: &Contender, trials: &Trials) {
+fn leave(contender: &Contender, fate: Fate, trials: &Trials) {
+    let state = match fate {
+        Fate::Paused { step, loss } => TrialState::StoppedEarly { step, loss },
+        Fate::Failed { error } => TrialState::Failed { error },
+    };
     for point in &contender.points {
         let mut trial = trials.begin(point);
         // No point came further than its training.
         trial.name(&contender.prepared.keys[..=contender.training]);
         trial.seconds = contender.seconds;
-        trial.state = match contender.fate.clone() {
-            Fate::Paused { step, loss } => TrialState::StoppedEarly { step, loss },
-            Fate::Failed { error } => TrialState::Failed { error },
-            Fate::Open => unreachable!("a round is over"),
-        };
+        trial.state = state.clone();
         trials.end(trial, None);
     }
 }

@@ -26,7 +26,6 @@ use crate::searched::{SearchOutcome, TrialState};
 use olive_config::{ExecutionOrder, Sampler, Search};
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
-use std::cell::RefCell;
 use std::path::Path;
 use trial::Trials;
 
@@ -40,6 +39,8 @@ pub(crate) struct FlowSearch<'a> {
     pub search: &'a Search,
     /// The flow's place in the configuration.
     pub number: usize,
+    /// The flow at the first point.
+    pub flow: &'a Flow,
     pub runner: &'a FlowRunner<'a>,
     /// Where the best result goes.
     pub output_dir: &'a Path,
@@ -56,8 +57,8 @@ impl FlowSearch<'_> {
         self.measure_input()?;
         let trials = Trials::new(self);
         let size = size::of_run(self);
-        self.announce(size.as_ref());
-        let clock = size::announce_time(self, size.as_ref());
+        self.runner.environment.events.emit(Event::Info { message: format!("search: {size}") });
+        let clock = size::announce_time(self, &size);
         match (self.search.strategy.order, self.search.strategy.sampler) {
             (ExecutionOrder::Joint, Sampler::Halving { eta, min_steps }) => {
                 self.halve(&trials, eta, min_steps)?;
@@ -67,7 +68,7 @@ impl FlowSearch<'_> {
         }
         drop(clock);
         let found = trials.into_found();
-        if found.outcome.ranked().is_empty() {
+        if found.outcome.trials.iter().all(|trial| trial.rank.is_none()) {
             return Err(no_candidate(&found.outcome).into());
         }
         self.write(&found)
@@ -80,16 +81,10 @@ impl FlowSearch<'_> {
 
     fn measure_input(&self) -> Result<()> {
         let keyed = KeyedFlow { config: self.config, flow: &Flow { steps: Vec::new() }, keys: &[] };
-        let measured = RefCell::new(Vec::new());
-        FlowEvaluation::new(self.runner, keyed, &[])?.run(|outcome| measured.borrow_mut().push(outcome))?;
-        (self.note)(&mut |flow| flow.evaluations = measured.take());
+        let mut measured = Vec::new();
+        FlowEvaluation::new(self.runner, keyed, &[])?.run(|outcome| measured.push(outcome))?;
+        (self.note)(&mut |flow| flow.evaluations = std::mem::take(&mut measured));
         Ok(())
-    }
-
-    fn announce(&self, size: Option<&SearchSize>) {
-        if let Some(size) = size {
-            self.runner.environment.events.emit(Event::Info { message: format!("search: {size}") });
-        }
     }
 }
 

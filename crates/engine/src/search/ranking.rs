@@ -62,12 +62,17 @@ pub(super) fn rank(search: &mut SearchOutcome) {
     for trial in trials.iter_mut() {
         (trial.rank, trial.is_on_frontier) = (None, false);
     }
-    for (index, place) in candidates.iter().enumerate() {
-        let metrics = &trials[*place].metrics;
-        let dominated =
-            candidates.iter().any(|other| dominates(&trials[*other].metrics, metrics, objectives));
-        let trial = &mut trials[*place];
-        (trial.rank, trial.is_on_frontier) = (Some(index + 1), !dominated);
+    // What dominates a candidate ranks before it, or is dominated by one on the frontier that does.
+    let mut frontier: Vec<usize> = Vec::new();
+    for (rank, place) in (1..).zip(candidates) {
+        let metrics = &trials[place].metrics;
+        let is_dominated =
+            frontier.iter().any(|other| dominates(&trials[*other].metrics, metrics, objectives));
+        if !is_dominated {
+            frontier.push(place);
+        }
+        let trial = &mut trials[place];
+        (trial.rank, trial.is_on_frontier) = (Some(rank), !is_dominated);
     }
 }
 

@@ -6,13 +6,11 @@ use super::trial::{Found, Made};
 use crate::error::EngineError;
 use crate::evaluated::EvaluationOutcome;
 use crate::evaluation::documents;
-use crate::flow_runner::FlowResult;
 use crate::model_document::model_id;
 use crate::output::{self, Destination, Documents};
 use crate::packaging::{Packed, archives};
 use olive_core::event::{Event, EventSink};
 use olive_core::{Result, shown};
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 /// Where the best results lie, each in a folder of its own, if several were asked for.
@@ -23,13 +21,12 @@ impl FlowSearch<'_> {
     pub(super) fn write(&self, found: &Found) -> Result<bool> {
         let ranked = ranked(found);
         let best = ranked[0];
-        let evaluations = RefCell::new(Vec::new());
+        let mut evaluations = Vec::new();
         (self.note)(&mut |flow| {
             flow.steps.clone_from(&best.steps);
             flow.evaluations.push(best.evaluation.clone());
-            evaluations.borrow_mut().clone_from(&flow.evaluations);
+            evaluations.clone_from(&flow.evaluations);
         });
-        let evaluations = evaluations.into_inner();
         let mut beside = documents(&evaluations);
         beside.push(footprint(found, self.runner)?);
         beside.push(run_history(found, self.runner)?);
@@ -49,10 +46,9 @@ impl FlowSearch<'_> {
     }
 
     fn publish(&self, made: &Made, dir: &Path, beside: Documents) -> Result<bool> {
-        let result = FlowResult { model: &made.model, steps: &made.steps };
         // Without a record, what lies beside a result is not kept either.
         let beside = if self.runner.record.is_some() { beside } else { Documents::AsTheyAre };
-        self.runner.publish(made.prepared.keyed(), result, dir, beside)
+        self.runner.publish(made.prepared.keyed(), made.result(), dir, beside)
     }
 
     /// The folders of the best results, as many as are asked for.
@@ -101,11 +97,7 @@ impl FlowSearch<'_> {
 }
 
 fn packed(made: &Made) -> Packed<'_> {
-    Packed {
-        keyed: made.prepared.keyed(),
-        result: FlowResult { model: &made.model, steps: &made.steps },
-        evaluation: Some(&made.evaluation),
-    }
+    Packed { keyed: made.prepared.keyed(), result: made.result(), evaluation: Some(&made.evaluation) }
 }
 
 /// What the candidates gave, the best first.

@@ -12,6 +12,7 @@ use crate::{Environment, FlowInput, Plan};
 use olive_config::{ExecutionOrder, PassChoice, Sampler, Search, SearchSpace};
 use olive_core::event::{Event, EventSink, TimedEvent};
 use olive_core::event_hub::{Attachment, EventHub, EventListener};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -61,14 +62,13 @@ pub fn search_size(config: &RunConfig, environment: &Environment) -> Vec<SearchS
 }
 
 /// The size of a search that is about to begin.
-pub(super) fn of_run(search: &FlowSearch) -> Option<SearchSize> {
+pub(super) fn of_run(search: &FlowSearch) -> SearchSize {
     let wanted = Wanted {
         config: search.config,
         search: search.search,
         number: search.number,
         space: search.space(search.passes()),
     };
-    let plan = Plan::new(search.config).ok()?;
     let lengths = Lengths::new(search.runner.input, &search.runner.environment.cancel);
     let is_cached = |prefix: &Prefix| {
         search.prepare(prefix, prefix.len()).is_ok_and(|prepared| {
@@ -76,7 +76,7 @@ pub(super) fn of_run(search: &FlowSearch) -> Option<SearchSize> {
             last.is_some_and(|(step, key)| search.runner.store.look_up(&key.artefact_id(step)).is_ok())
         })
     };
-    Some(wanted.size(plan.flows.get(search.number)?, lengths.as_ref(), &is_cached))
+    wanted.size(search.flow, lengths.as_ref(), &is_cached)
 }
 
 impl Wanted<'_> {
@@ -120,13 +120,11 @@ impl Wanted<'_> {
             None => (0..tried).collect::<Vec<u64>>(),
         };
         let mut trainings: Vec<Prefix> = Vec::new();
-        for point in order.into_iter().filter_map(|index| self.space.point(index)) {
-            for end in &ends {
-                let prefix = &point.choices[..*end];
-                if !trainings.iter().any(|known| known == prefix) {
-                    trainings.push(prefix.to_vec());
-                }
-            }
+        for end in ends {
+            // The first passes change fastest: what they are at a point is a number of their own space.
+            let prefixes = self.search.space(&self.config.flows[self.number][..end])?;
+            let numbers: BTreeSet<u64> = order.iter().map(|index| index % prefixes.len()).collect();
+            trainings.extend(numbers.into_iter().filter_map(|number| Some(prefixes.point(number)?.choices)));
         }
         Some(trainings)
     }
@@ -182,11 +180,8 @@ impl fmt::Display for SearchSize {
 }
 
 /// Says how long trainings of `tokens` will take once their speed was measured.
-pub(super) fn announce_time<'a>(
-    search: &FlowSearch<'a>,
-    size: Option<&SearchSize>,
-) -> Option<Attachment<'a>> {
-    let tokens = size?.length.filter(|_| size.is_some_and(|size| size.trainings > Some(1)))?.tokens;
+pub(super) fn announce_time<'a>(search: &FlowSearch<'a>, size: &SearchSize) -> Option<Attachment<'a>> {
+    let tokens = size.length.filter(|_| size.trainings > Some(1))?.tokens;
     let events = &search.runner.environment.events;
     let clock = Clock { tokens, heard: AtomicUsize::new(0), events: Arc::downgrade(events) };
     Some(events.attach(Arc::new(clock)))

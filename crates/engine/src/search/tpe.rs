@@ -131,13 +131,11 @@ impl<'a> Tpe<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use olive_config::{
-        Alternative, ExecutionOrder, Sampler, Search, SearchStrategy, SearchedOption, SearchedPass,
-    };
+    use olive_config::{Alternative, SearchedOption, SearchedPass};
     use serde_json::json;
 
     /// Passes whose alternatives have options of so many values.
-    fn search(passes: &[&[&[usize]]]) -> Search {
+    fn passes(passes: &[&[&[usize]]]) -> Vec<SearchedPass> {
         let option = |(index, values): (usize, &usize)| SearchedOption {
             name: format!("o{index}"),
             keys: Vec::new(),
@@ -149,24 +147,12 @@ mod tests {
             name: format!("p{index}"),
             alternatives: alternatives.iter().map(alternative).collect(),
         };
-        let strategy = SearchStrategy {
-            order: ExecutionOrder::Joint,
-            sampler: Sampler::Sequential,
-            max_samples: None,
-            max_iter: None,
-            max_time: None,
-            stop_when_goals_met: false,
-            output_model_num: None,
-            include_pass_params: true,
-            beam: None,
-        };
-        Search { strategy, passes: passes.iter().enumerate().map(pass).collect() }
+        passes.iter().enumerate().map(pass).collect()
     }
 
     /// Tries points until the best one of `cost` is found; gives how many that took.
-    fn tries(search: &Search, seed: u64, multivariate: bool, cost: impl Fn(u64) -> f64) -> usize {
-        let passes: Vec<usize> = (0..search.passes.len()).collect();
-        let space = search.space(&passes).unwrap();
+    fn tries(passes: &[SearchedPass], seed: u64, multivariate: bool, cost: impl Fn(u64) -> f64) -> usize {
+        let space = SearchSpace::new(passes.iter()).unwrap();
         let best = (0..space.len()).min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap();
         let mut tpe = Tpe::new(space, seed, multivariate, true);
         let mut results: Vec<u64> = Vec::new();
@@ -183,7 +169,7 @@ mod tests {
 
     #[test]
     fn good_points_are_found_sooner_than_by_chance() {
-        let search = search(&[&[&[8, 8]], &[&[8]]]);
+        let passes = passes(&[&[&[8, 8]], &[&[8]]]);
         // A bowl with its lowest point at (5, 2, 6) of 512: by chance it takes 256 tries in the mean.
         let cost = |index: u64| {
             let at = [index % 8, index / 8 % 8, index / 64];
@@ -191,16 +177,16 @@ mod tests {
         };
         for multivariate in [true, false] {
             let mean =
-                (0..20).map(|seed| tries(&search, seed, multivariate, cost)).sum::<usize>() as f64 / 20.0;
+                (0..20).map(|seed| tries(&passes, seed, multivariate, cost)).sum::<usize>() as f64 / 20.0;
             assert!(mean < 128.0, "multivariate {multivariate}: {mean} tries");
         }
     }
 
     #[test]
     fn every_point_comes_once_and_the_seed_decides() {
-        let search = search(&[&[&[3, 2], &[2], &[]], &[&[], &[2]]]);
+        let passes = passes(&[&[&[3, 2], &[2], &[]], &[&[], &[2]]]);
         let order = |seed: u64, group: bool| {
-            let space = search.space(&[0, 1]).unwrap();
+            let space = SearchSpace::new(passes.iter()).unwrap();
             let mut tpe = Tpe::new(space, seed, true, group);
             let mut results = Vec::new();
             while let Some(next) = tpe.next(&results) {
@@ -220,8 +206,8 @@ mod tests {
 
     #[test]
     fn in_spaces_too_large_to_compare_points_are_drawn() {
-        let search = search(&[&[&[100, 100, 100]]]);
-        let mut tpe = Tpe::new(search.space(&[0]).unwrap(), 3, true, true);
+        let passes = passes(&[&[&[100, 100, 100]]]);
+        let mut tpe = Tpe::new(SearchSpace::new(passes.iter()).unwrap(), 3, true, true);
         let mut results: Vec<u64> = Vec::new();
         for _ in 0..12 {
             let next = tpe.next(&results).unwrap();

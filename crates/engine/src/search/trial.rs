@@ -6,7 +6,7 @@ use crate::cache::CacheError;
 use crate::error::EngineError;
 use crate::evaluated::EvaluationOutcome;
 use crate::evaluation::FlowEvaluation;
-use crate::flow_runner::KeyedFlow;
+use crate::flow_runner::{FlowResult, KeyedFlow};
 use crate::model_document::model_id;
 use crate::passes::{PassConfig, REGISTRY, RunConfig};
 use crate::plan::{Flow, Step, StepKey};
@@ -55,6 +55,12 @@ pub(super) struct Found {
 impl Prepared {
     pub(super) fn keyed(&self) -> KeyedFlow<'_> {
         KeyedFlow { config: &self.config, flow: &self.flow, keys: &self.keys }
+    }
+}
+
+impl Made {
+    pub(super) fn result(&self) -> FlowResult<'_> {
+        FlowResult { model: &self.model, steps: &self.steps }
     }
 }
 
@@ -194,13 +200,7 @@ impl<'a> Trials<'a> {
         self.search.runner.environment.events.emit(Event::PointFinished {
             index: self.len() + 1,
             model_id: trial.model_id.clone(),
-            error: match &trial.state {
-                TrialState::Measured => None,
-                TrialState::Failed { error } => Some(error.clone()),
-                TrialState::StoppedEarly { step, loss } => {
-                    Some(format!("stopped after step {step} with a held-out loss of {loss:.4}"))
-                }
-            },
+            error: (trial.state != TrialState::Measured).then(|| trial.state.to_string()),
             seconds: trial.seconds,
             metrics: trial
                 .metrics
