@@ -117,22 +117,35 @@ pub(crate) fn tracking(globals: &Globals) -> Tracking {
     Tracking { mlflow, wandb: WandbSettings::of(var) }
 }
 
+/// Where the hub's tools keep everything.
+fn hub_home() -> PathBuf {
+    path("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface"))).unwrap_or_default()
+}
+
+/// Where the hub's tools keep the token.
+pub(crate) fn token_file() -> PathBuf {
+    path("HF_TOKEN_PATH").unwrap_or_else(|| hub_home().join("token"))
+}
+
+/// Whether the environment names a token, which comes before a stored one.
+pub(crate) fn has_token_variable() -> bool {
+    var("HF_TOKEN").is_some()
+}
+
 /// How the hub may be used, by the variables that all its tools know.
 pub(crate) fn source_options(globals: &Globals) -> SourceOptions {
-    let home = path("HF_HOME").or_else(|| Some(user_cache()?.join("huggingface"))).unwrap_or_default();
     let cache = path("HF_HUB_CACHE").or_else(|| path("HUGGINGFACE_HUB_CACHE"));
-    let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
     let stored = || {
         if var("HF_HUB_DISABLE_IMPLICIT_TOKEN").is_some() {
             return None;
         }
-        let text = std::fs::read_to_string(&token_file).ok()?;
+        let text = std::fs::read_to_string(token_file()).ok()?;
         let token = Some(text.trim().to_owned()).filter(|token| !token.is_empty());
         token.inspect(|token| secrets::keep(token))
     };
     SourceOptions {
         offline: is_offline(globals) || flag("HF_HUB_OFFLINE"),
-        cache: cache.unwrap_or_else(|| home.join("hub")),
+        cache: cache.unwrap_or_else(|| hub_home().join("hub")),
         token: var("HF_TOKEN").map(|token| token.trim().to_owned()).or_else(stored),
         endpoint: var("HF_ENDPOINT"),
         cancel: CancelFlag::default(),

@@ -11,17 +11,23 @@ mod configuration_file;
 mod data;
 mod data_text;
 mod doctor;
+mod download;
 mod environment;
 mod evaluate;
 mod evaluation_table;
 mod generate;
+mod init;
+mod init_answers;
+mod init_summary;
 mod jobs;
+mod login;
 mod output;
 mod overwrite;
 mod plan_json;
 mod plan_state;
 mod plan_text;
 mod problem;
+mod questions;
 mod report;
 mod run;
 mod run_job;
@@ -86,6 +92,8 @@ pub(crate) enum LogFormat {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Make a project for a model and data of yours: look at them, propose how to train, write the configuration.
+    Init(init::InitArgs),
     /// Run the passes of a configuration.
     Run(run::RunArgs),
     /// Do the work of a job that `olive run` sent to this machine.
@@ -107,6 +115,12 @@ enum Verb {
     Report(report::ReportArgs),
     /// Set runs side by side: how they differ, and what came of it.
     Compare(report::CompareArgs),
+    /// Fetch a model of the hub into a folder.
+    Download(download::DownloadArgs),
+    /// Keep a token for the hub, for models that are gated or private; it is typed, or read from stdin.
+    Login(login::LoginArgs),
+    /// Forget the token for the hub.
+    Logout(login::LogoutArgs),
     /// List, follow or cancel jobs that `olive run` sent to Azure ML.
     Jobs(jobs::JobsArgs),
     /// Look at, explain or clean the cache.
@@ -136,6 +150,7 @@ impl Cli {
         let globals = &self.globals;
         environment::keep_secrets();
         let result = match &self.verb {
+            Verb::Init(args) => init::run(args, globals),
             Verb::Run(args) => run::run(args, globals),
             Verb::RunJob(args) => run_job::run(args, globals),
             Verb::Validate(args) => validate::run(args, globals),
@@ -146,6 +161,9 @@ impl Cli {
             Verb::Evaluate(args) => evaluate::run(args, globals),
             Verb::Report(args) => report::report(args),
             Verb::Compare(args) => report::compare(args),
+            Verb::Download(args) => download::run(args, globals),
+            Verb::Login(args) => login::login(args, globals),
+            Verb::Logout(args) => login::logout(args, globals),
             Verb::Jobs(args) => jobs::run(args, globals),
             Verb::Cache(args) => cache::run(args, globals),
             Verb::Doctor(args) => doctor::run(args, globals),

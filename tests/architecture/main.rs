@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 17] = [
+const CRATES: [&str; 18] = [
     "core",
     "kernels",
     "arch",
@@ -27,6 +27,7 @@ const CRATES: [&str; 17] = [
     "azureml",
     "azureml-fake",
     "engine",
+    "project",
     "report",
     "systems",
 ];

@@ -17,6 +17,8 @@ mod doctor;
 mod evaluation;
 mod evaluators;
 mod hostile_folders;
+mod hub;
+mod init;
 mod job;
 mod memory;
 #[path = "../../crates/tracking/tests/server/mod.rs"]

@@ -1,234 +1,13 @@
 //! A model given as a hub id, against a local server that speaks the hub's file API.
 
 use crate::support::events::Recorder;
-use crate::support::tiny_model;
+use crate::support::hub::{Behaviour, COMMIT, Hub, ID, model, sha256};
 use olive_core::event::Event;
+use olive_model::hub_account::account;
+use olive_model::hub_folder::{OtherFiles, download};
 use olive_model::{SourceOptions, resolve};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const ID: &str = "tiny/llama";
-
-/// What the server does wrong on purpose.
-#[derive(Default, Clone)]
-struct Behaviour {
-    /// Only requests with this token are answered.
-    token: Option<&'static str>,
-    /// `model.safetensors` is shorter than announced.
-    short: bool,
-    /// The connection is closed in the middle of `model.safetensors`.
-    cut_off: bool,
-    /// `model.safetensors` has other bytes than announced.
-    corrupt: bool,
-    /// What is called the commit.
-    commit: Option<&'static str>,
-    /// The entity tag of `model.safetensors`.
-    tag: Option<&'static str>,
-    /// `model.safetensors` is sent by another host.
-    elsewhere: Option<String>,
-}
-
-struct Hub {
-    endpoint: String,
-    requests: Arc<Mutex<Vec<String>>>,
-    behaviour: Arc<Mutex<Behaviour>>,
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
-}
-
-impl Hub {
-    fn serve(files: BTreeMap<String, Vec<u8>>, behaviour: Behaviour) -> Hub {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let behaviour = Arc::new(Mutex::new(behaviour));
-        let (log, how) = (requests.clone(), behaviour.clone());
-        let files = Arc::new(files);
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let stream = stream.unwrap();
-                let (log, files, how) = (log.clone(), files.clone(), how.lock().unwrap().clone());
-                std::thread::spawn(move || {
-                    let Some(request) = Request::read(&stream) else { return };
-                    let authorized = if request.authorization.is_some() { " with a token" } else { "" };
-                    let range = request.range.map(|from| format!(" from {from}")).unwrap_or_default();
-                    log.lock()
-                        .unwrap()
-                        .push(format!("{} {}{range}{authorized}", request.method, request.url));
-                    let answer = answer(&request, &files, &how);
-                    // A client that has seen enough hangs up.
-                    let _ = answer.write(stream, request.method == "HEAD");
-                });
-            }
-        });
-        Hub { endpoint, requests, behaviour }
-    }
-
-    fn options(&self, cache: &Path) -> SourceOptions {
-        SourceOptions {
-            offline: false,
-            cache: cache.to_owned(),
-            token: None,
-            endpoint: Some(self.endpoint.clone()),
-            ..Default::default()
-        }
-    }
-
-    fn requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.requests.lock().unwrap())
-    }
-}
-
-struct Request {
-    method: String,
-    url: String,
-    authorization: Option<String>,
-    /// First byte that is asked for.
-    range: Option<usize>,
-}
-
-impl Request {
-    fn read(stream: &TcpStream) -> Option<Request> {
-        let mut lines = BufReader::new(stream).lines();
-        let first = lines.next()?.ok()?;
-        let mut words = first.split(' ');
-        let (method, url) = (words.next()?.to_owned(), words.next()?.to_owned());
-        let (mut authorization, mut range) = (None, None);
-        for line in lines {
-            let line = line.ok()?;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) = line.split_once(':')?;
-            if name.eq_ignore_ascii_case("authorization") {
-                authorization = Some(value.trim().to_owned());
-            }
-            if name.eq_ignore_ascii_case("range") {
-                range = value.trim().strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok();
-            }
-        }
-        Some(Request { method, url, authorization, range })
-    }
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
-    body: Vec<u8>,
-    /// Bytes of the body that are sent before the connection is closed.
-    sent: usize,
-}
-
-impl Answer {
-    fn new(status: u16, headers: Vec<(&'static str, String)>, body: Vec<u8>) -> Answer {
-        let sent = body.len();
-        Answer { status, headers, body, sent }
-    }
-
-    fn refusal(status: u16, code: &str) -> Answer {
-        Answer::new(status, vec![("X-Error-Code", code.to_owned())], Vec::new())
-    }
-
-    fn write(&self, mut stream: TcpStream, head_only: bool) -> std::io::Result<()> {
-        write!(
-            stream,
-            "HTTP/1.1 {} x\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.status,
-            self.body.len()
-        )?;
-        for (name, value) in &self.headers {
-            write!(stream, "{name}: {value}\r\n")?;
-        }
-        write!(stream, "\r\n")?;
-        if !head_only {
-            stream.write_all(&self.body[..self.sent])?;
-        }
-        stream.flush()
-    }
-}
-
-fn answer(request: &Request, files: &BTreeMap<String, Vec<u8>>, how: &Behaviour) -> Answer {
-    match (how.token, &request.authorization) {
-        (Some(_), None) => return Answer::refusal(401, "GatedRepo"),
-        (Some(token), Some(given)) if *given != format!("Bearer {token}") => {
-            return Answer::refusal(403, "GatedRepo");
-        }
-        _ => {}
-    }
-    let url = request.url.split('?').next().unwrap();
-    if url == format!("/api/models/{ID}/revision/main") {
-        let siblings: Vec<serde_json::Value> = files
-            .iter()
-            .map(|(path, bytes)| serde_json::json!({"rfilename": path, "size": bytes.len()}))
-            .collect();
-        let commit = how.commit.unwrap_or(COMMIT);
-        let body = serde_json::json!({"id": ID, "sha": commit, "siblings": siblings});
-        return Answer::new(200, Vec::new(), body.to_string().into_bytes());
-    }
-    let Some(name) = url.strip_prefix(&format!("/{ID}/resolve/{COMMIT}/")) else {
-        return Answer::refusal(404, "RepoNotFound");
-    };
-    let Some(bytes) = files.get(name) else { return Answer::refusal(404, "EntryNotFound") };
-    let weights = name.ends_with(".safetensors");
-    let hash = sha256(bytes);
-    // Small files are tagged by their git hash, weights by SHA-256.
-    let tag = match how.tag {
-        Some(tag) if weights => tag,
-        _ if weights => &hash,
-        _ => &hash[..40],
-    };
-    let mut headers = vec![("X-Repo-Commit", COMMIT.to_owned()), ("ETag", format!("\"{tag}\""))];
-    let mut body = bytes.clone();
-    if weights {
-        headers.push(("X-Linked-Etag", format!("\"{tag}\"")));
-        headers.push(("X-Linked-Size", bytes.len().to_string()));
-    }
-    if weights && request.method == "GET" {
-        if how.corrupt {
-            body[1000] ^= 1;
-        }
-        if how.short {
-            body.truncate(bytes.len() / 2);
-        }
-    }
-    if let (true, Some(endpoint)) = (weights, &how.elsewhere) {
-        headers.push(("Location", format!("{endpoint}{}", request.url)));
-        return Answer::new(302, headers, Vec::new());
-    }
-    let mut status = 200;
-    if let Some(from) = request.range {
-        status = 206;
-        headers.push(("Content-Range", format!("bytes {from}-{}/{}", body.len() - 1, body.len())));
-        body.drain(..from);
-    }
-    let mut answer = Answer::new(status, headers, body);
-    if weights && how.cut_off {
-        answer.sent /= 2;
-    }
-    answer
-}
-
-/// The files of a model, and some that nobody needs.
-fn model() -> BTreeMap<String, Vec<u8>> {
-    let dir = tempfile::tempdir().unwrap();
-    tiny_model::write(dir.path(), &tiny_model::config());
-    let mut files: BTreeMap<String, Vec<u8>> = std::fs::read_dir(dir.path())
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .map(|e| (e.file_name().into_string().unwrap(), std::fs::read(e.path()).unwrap()))
-        .collect();
-    for unwanted in ["pytorch_model.bin", "modeling_custom.py", "README.md", "onnx/model.onnx"] {
-        files.insert(unwanted.into(), b"not needed".to_vec());
-    }
-    files
-}
 
 #[test]
 fn is_fetched_once_and_then_found_in_the_cache_without_a_request() {
@@ -461,4 +240,61 @@ fn the_token_stays_with_the_hub() {
     assert_eq!(std::fs::read(dir.join(WEIGHTS)).unwrap(), files[WEIGHTS]);
     assert_eq!(store.requests(), [format!("GET /{ID}/resolve/{COMMIT}/{WEIGHTS}")]);
     assert!(hub.requests().iter().all(|request| request.ends_with("with a token")));
+}
+
+#[test]
+fn a_model_gets_a_folder_of_its_own_that_can_be_changed_without_harm() {
+    let files = model();
+    let hub = Hub::serve(files.clone(), Behaviour::default());
+    let dir = tempfile::tempdir().unwrap();
+    let (options, folder) = (hub.options(&dir.path().join("cache")), dir.path().join("models/llama"));
+    let fetch = |others| download(ID, "main", &folder, others, &options, &());
+    let first = fetch(OtherFiles::Refuse).unwrap();
+    assert_eq!((first.commit.as_str(), first.written), (COMMIT, first.files));
+    for name in ["config.json", "tokenizer.json", "chat_template.jinja", "model.safetensors"] {
+        assert_eq!(std::fs::read(folder.join(name)).unwrap(), files[name], "{name}");
+    }
+    assert!(!folder.join("modeling_custom.py").exists() && !folder.join("pytorch_model.bin").exists());
+
+    // What is missing comes again; what is there is let be.
+    std::fs::remove_file(folder.join("config.json")).unwrap();
+    assert_eq!(fetch(OtherFiles::Refuse).unwrap().written, 1);
+    assert_eq!(fetch(OtherFiles::Refuse).unwrap().written, 0);
+
+    // A change here is none of the cache.
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    let error = fetch(OtherFiles::Refuse).unwrap_err();
+    assert!(
+        error.to_string().contains("config.json") && error.hint().unwrap().contains("--overwrite"),
+        "{error}"
+    );
+    assert_eq!(fetch(OtherFiles::Replace).unwrap().written, 1);
+    assert_eq!(std::fs::read(folder.join("config.json")).unwrap(), files["config.json"]);
+}
+
+#[test]
+fn a_download_into_a_folder_goes_on_where_it_broke_off() {
+    let files = model();
+    let hub = Hub::serve(files.clone(), Behaviour { cut_off: true, ..Default::default() });
+    let dir = tempfile::tempdir().unwrap();
+    let (options, folder) = (hub.options(&dir.path().join("cache")), dir.path().join("llama"));
+    let fetch = || download(ID, "main", &folder, OtherFiles::Refuse, &options, &());
+    assert!(fetch().unwrap_err().to_string().contains("broke"));
+    assert!(!folder.exists(), "half a model is none");
+    *hub.behaviour.lock().unwrap() = Behaviour::default();
+    hub.requests();
+    fetch().unwrap();
+    let resumed = hub.requests().iter().any(|request| request.contains("model.safetensors from "));
+    assert!(resumed, "it began anew");
+    assert_eq!(std::fs::read(folder.join("model.safetensors")).unwrap(), files["model.safetensors"]);
+}
+
+#[test]
+fn a_token_has_an_owner_or_is_refused() {
+    let hub = Hub::serve(BTreeMap::new(), Behaviour { token: Some("secret"), ..Default::default() });
+    assert_eq!(account("secret", Some(&hub.endpoint)).unwrap().name, "ada");
+    let error = account("another", Some(&hub.endpoint)).unwrap_err();
+    assert!(error.to_string().contains("does not know this token") && !error.to_string().contains("another"));
+    let error = account("secret", Some("http://127.0.0.1:9")).unwrap_err();
+    assert!(error.to_string().contains("cannot be reached"), "{error}");
 }

@@ -53,6 +53,12 @@ pub enum ModelError {
     Gguf { path: PathBuf, reason: String },
     #[error("`{repo}` is no folder here, and could not be fetched from the hub: {reason}")]
     Hub { repo: String, reason: String, hint: String },
+    #[error("`{text}` is not the name of a model of the hub")]
+    NoHubId { text: String },
+    #[error("`{}` is there already, and is not that of `{id}`", shown(path))]
+    OtherFiles { path: PathBuf, id: String },
+    #[error("the token cannot be checked with `{endpoint}`: {reason}")]
+    Account { endpoint: String, reason: String, hint: &'static str },
 }
 
 impl olive_core::Fault for ModelError {
@@ -94,6 +100,11 @@ impl olive_core::Fault for ModelError {
             ),
             ModelError::Dtype { .. } => Some("take the model in float (F32, F16 or BF16)".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
+            ModelError::NoHubId { .. } => Some("it is `organisation/name`, as on the model's page".into()),
+            ModelError::OtherFiles { .. } => {
+                Some("choose another folder with --to, or replace the file with --overwrite".into())
+            }
+            ModelError::Account { hint, .. } => Some((*hint).to_owned()),
             ModelError::AdapterKey { hint, .. } => hint.map(str::to_owned),
             _ => None,
         }
@@ -101,7 +112,7 @@ impl olive_core::Fault for ModelError {
 
     /// 2 where the call or the configuration names what is not there, else 1.
     fn exit_code(&self) -> u8 {
-        if matches!(self, ModelError::NotFound { .. }) { 2 } else { 1 }
+        if matches!(self, ModelError::NotFound { .. } | ModelError::NoHubId { .. }) { 2 } else { 1 }
     }
 }
 

@@ -207,9 +207,7 @@ fn classify(id: &str, revision: &str, options: &SourceOptions, error: DownloadEr
         DownloadError::Odd(reason) => {
             (format!("the answer is not one of the hub: {reason}"), "check HF_ENDPOINT")
         }
-        DownloadError::Token => {
-            ("the token cannot be sent".into(), "check HF_TOKEN (or the token file of `hf auth login`)")
-        }
+        DownloadError::Token => ("the token cannot be sent".into(), "check HF_TOKEN, or `olive login` anew"),
         DownloadError::Local(error) => return Failure::Other(error),
     };
     Failure::Other(ModelError::Hub { repo: id.into(), reason, hint: hint.into() }.into())
@@ -219,11 +217,11 @@ fn refused(status: u16, with_token: bool) -> (String, &'static str) {
     match (status, with_token) {
         (_, false) => (
             format!("the hub answers {status}: it is gated or private, or there is no such model"),
-            "check the name; for a gated model accept its terms on its page and set HF_TOKEN",
+            "check the name; for a gated model accept its terms on its page, then `olive login` (or set HF_TOKEN)",
         ),
         (401, true) => (
             "the hub answers 401: the token is not valid, or there is no such model".to_owned(),
-            "check HF_TOKEN (or the token file of `hf auth login`) and the name",
+            "check HF_TOKEN and the name, or `olive login` anew",
         ),
         (_, true) => (
             format!("the hub answers {status}: the token's owner may not read it"),

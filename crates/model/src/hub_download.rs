@@ -33,7 +33,7 @@ const ATTEMPTS: u32 = 3;
 /// Between two requests for the same, and between two looks at a lock.
 const PAUSE: Duration = Duration::from_millis(300);
 
-const AGENT: &str = concat!("olive/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("olive/", env!("CARGO_PKG_VERSION"));
 
 /// Files on the way at a time.
 const CONCURRENT: usize = 4;

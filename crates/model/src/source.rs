@@ -56,7 +56,7 @@ pub fn resolve(
 }
 
 /// `organisation/name`, in the characters the hub allows.
-fn is_hub_id(text: &str) -> bool {
+pub(crate) fn is_hub_id(text: &str) -> bool {
     let part = |part: &str| {
         !part.is_empty()
             && part.len() <= 96

@@ -5,7 +5,7 @@ use crate::fields::Fields;
 use crate::findings::Findings;
 use crate::option::{Block, Kind};
 use crate::origin::ResolvedOption;
-use crate::tables::{AFTER_PASSES, BEFORE_PASSES};
+use crate::tables::{AFTER_PASSES, BEFORE_PASSES, PASS_TYPES};
 use crate::values::Values;
 use olive_core::handle::ModelKind;
 use serde::Serialize;
@@ -121,6 +121,13 @@ impl<P: ?Sized> Registry<P> {
             blocks.extend(nested);
         }
         blocks
+    }
+
+    /// What an option means, by today's name of it, in a block by its name: `LoRA`, `training_args`, `the data config`.
+    pub fn meaning(&self, block: &str, option: &str) -> Option<String> {
+        let blocks = self.all_blocks().into_iter().filter(|known| known.name == block);
+        let found = blocks.flat_map(Block::options).find(|known| known.name == option)?;
+        Some(found.doc.replace(PASS_TYPES, &self.in_words()))
     }
 
     /// The page about the pass that has this block, if it is one of a pass.
