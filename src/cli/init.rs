@@ -2,10 +2,10 @@
 
 use super::data::loader;
 use super::init_answers::{Answers, DataAnswer};
+use super::init_args::{InitArgs, MethodName};
 use super::init_summary::{self, Surveyed};
 use super::session::Session;
 use super::{Globals, output, questions};
-use clap::{Args, ValueEnum};
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_data::{load_rows, survey};
@@ -13,82 +13,10 @@ use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, REGISTRY, RunConfig};
 use olive_model::{ModelFolder, resolve};
 use olive_project::{
-    Columns, DataPart, Existing, Layout, Method, Outcome, Proposal, TextPart, Trained, TrainingPart,
-    parameters, place_of_data, place_of_model, prospect,
+    Columns, DataPart, Existing, Layout, Method, Proposal, TextPart, Trained, TrainingPart, parameters,
+    place_of_data, place_of_model, prospect,
 };
-use std::path::{Path, PathBuf};
-
-#[derive(Args)]
-pub(crate) struct InitArgs {
-    /// The project's folder.
-    #[arg(value_name = "DIR", default_value = ".")]
-    pub(super) dir: PathBuf,
-    /// The model: a folder, a GGUF file, or a hub id, which is fetched into `model-cache`.
-    #[arg(long, value_name = "MODEL")]
-    pub(super) model: Option<String>,
-    /// The rows to learn from: JSON lines, JSON, CSV, Parquet or text.
-    #[arg(long, value_name = "FILE", conflicts_with = "no_data")]
-    pub(super) data: Option<PathBuf>,
-    /// Train nothing: only convert the model.
-    #[arg(long)]
-    pub(super) no_data: bool,
-    /// The column with what is asked.
-    #[arg(long, value_name = "COLUMN", requires = "answer")]
-    pub(super) question: Option<String>,
-    /// The column with what is to be answered.
-    #[arg(long, value_name = "COLUMN", requires = "question")]
-    pub(super) answer: Option<String>,
-    /// The column with texts that are learned as they are.
-    #[arg(long, value_name = "COLUMN", conflicts_with_all = ["question", "answer"])]
-    pub(super) text: Option<String>,
-    /// How columns make a text: `{title}: {body}`.
-    #[arg(long, value_name = "TEXT", conflicts_with_all = ["question", "answer", "text"])]
-    pub(super) template: Option<String>,
-    /// What a run is to make.
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub(super) result: Option<ResultKind>,
-    /// How it is trained; without it, with LoRA if that fits into memory.
-    #[arg(long, value_enum, value_name = "METHOD")]
-    pub(super) method: Option<MethodName>,
-    /// End the training after so many steps.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) max_steps: Option<u32>,
-    /// Ask nothing: what is not said is what would be proposed.
-    #[arg(short, long)]
-    pub(super) yes: bool,
-    /// Write a project anew that is there already.
-    #[arg(long)]
-    pub(super) overwrite: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ResultKind {
-    /// An ONNX model in 4 bits.
-    Int4,
-    /// An ONNX model in float32.
-    Float32,
-    /// A Hugging Face folder.
-    Merged,
-    /// A PEFT adapter.
-    Adapter,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum MethodName {
-    Lora,
-    Qlora,
-}
-
-impl ResultKind {
-    pub(super) fn outcome(self) -> Outcome {
-        match self {
-            ResultKind::Int4 => Outcome::Int4,
-            ResultKind::Float32 => Outcome::Float32,
-            ResultKind::Merged => Outcome::Merged,
-            ResultKind::Adapter => Outcome::Adapter,
-        }
-    }
-}
+use std::path::Path;
 
 pub(crate) fn run(args: &InitArgs, globals: &Globals) -> Result<()> {
     let session = Session::start(globals, 1)?;
@@ -101,7 +29,7 @@ pub(crate) fn run(args: &InitArgs, globals: &Globals) -> Result<()> {
         DataAnswer::File(file) => Some(Rows::read(&answers, file, args, &model, &environment)?),
     };
     let draft = draft(&answers, trained.as_ref().map(|rows| rows.trained.clone()), args, &environment);
-    let asked = args.method.map(method);
+    let asked = args.method.map(MethodName::method);
     let prospect = prospect(draft, asked, &model, &environment)?;
     drop(session);
     let layout = layout(&answers, prospect.proposal.clone(), args)?;
@@ -163,7 +91,7 @@ impl Rows {
             _ => survey.lengths.len(),
         };
         let training = TrainingPart {
-            method: args.method.map_or(Method::Lora, method),
+            method: args.method.map_or(Method::Lora, MethodName::method),
             max_steps: args.max_steps.map(|steps| steps as usize),
             ..TrainingPart::for_data(size, samples)
         };
@@ -208,13 +136,6 @@ fn layout(answers: &Answers, mut proposal: Proposal, args: &InitArgs) -> Result<
         copied = is_copied.then(|| file.clone());
     }
     Ok(Layout { root: args.dir.clone(), proposal, copied, program: "olive".into() })
-}
-
-fn method(name: MethodName) -> Method {
-    match name {
-        MethodName::Lora => Method::Lora,
-        MethodName::Qlora => Method::Qlora,
-    }
 }
 
 fn absolute(path: &Path) -> String {

@@ -1,7 +1,7 @@
 //! What `olive init` must know, and asks if nobody has said it.
 
 use super::download::own_folder;
-use super::init::{InitArgs, ResultKind};
+use super::init_args::{InitArgs, ResultKind};
 use super::{output, questions};
 use clap::ValueEnum;
 use olive_core::event::{Event, EventSink};

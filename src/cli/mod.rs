@@ -18,6 +18,7 @@ mod evaluation_table;
 mod generate;
 mod init;
 mod init_answers;
+mod init_args;
 mod init_summary;
 mod jobs;
 mod login;
@@ -93,7 +94,7 @@ pub(crate) enum LogFormat {
 #[derive(Subcommand)]
 enum Verb {
     /// Make a project for a model and data of yours: look at them, propose how to train, write the configuration.
-    Init(init::InitArgs),
+    Init(init_args::InitArgs),
     /// Run the passes of a configuration.
     Run(run::RunArgs),
     /// Do the work of a job that `olive run` sent to this machine.

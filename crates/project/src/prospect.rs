@@ -78,12 +78,13 @@ fn look(proposal: &Proposal, environment: &Environment) -> Result<(RunConfig, Fi
     let config = RunConfig::from_value(&proposal.configuration(), name, &LoadOptions::default(), &REGISTRY)?;
     let plan = Plan::new(&config)?;
     let prospects = prospects(&config, &plan, environment);
-    for obstacle in prospects.obstacles {
+    // The first one is what a run would meet.
+    if let Some(obstacle) = prospects.obstacles.into_iter().next() {
         let error = obstacle.into_error();
-        match error.downcast_ref() {
-            Some(EngineError::Memory { .. }) => return Ok((config, Fit::TooLarge(error.with_causes()))),
-            _ => return Err(error),
-        }
+        return match error.downcast_ref() {
+            Some(EngineError::Memory { .. }) => Ok((config, Fit::TooLarge(error.with_causes()))),
+            _ => Err(error),
+        };
     }
     let needs = prospects.flows.iter().flatten().filter_map(|state| match state {
         StepState::ToRun { memory, .. } => memory.as_ref().map(|need| need.estimate.needed()),
