@@ -1,6 +1,6 @@
 //! Lets the linker fold functions that are the same, and texts that are the end of another one, which makes the program 2.5 %
 //! smaller. Only Rust's own linker, which it uses on this target unless another one is named, is known to do it: zig's, of
-//! portable builds, refuses.
+//! portable builds, refuses. Tells the program the target that it is built for.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,6 +10,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
     let target = variable("TARGET");
+    println!("cargo:rustc-env=OLIVE_TARGET={target}");
     let is_named = std::env::var_os("RUSTC_LINKER").is_some();
     let folds = target == "x86_64-unknown-linux-gnu" && !is_named && has_own_linker(&target);
     if folds && variable("PROFILE") == "release" {

@@ -9,7 +9,10 @@ mod report;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let command = cli::parse();
+    let command = match cli::parse() {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
     // Before there is a second thread: what a process is denied, only threads that it starts later are denied, too.
     if let Err(code) = command.enter_sandbox() {
         return code;

@@ -1,7 +1,7 @@
 //! What `generate` and `chat` have in common: options, opening the model, notes beside the answer.
 
 use super::{Globals, LogFormat, environment, output, session};
-use clap::Args;
+use clap::{Args, ValueHint};
 use olive_core::event::{Event, EventSink};
 use olive_core::event_hub::EventHub;
 use olive_core::handle::ModelHandle;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 #[derive(Args)]
 pub(crate) struct ModelArgs {
     /// A Hugging Face folder, a GGUF file, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
+    #[arg(value_hint = ValueHint::AnyPath)]
     pub(crate) model: String,
     /// The adapter to put on the model: a folder of PEFT's, or for an ONNX model an `.onnx_adapter` file or a folder with
     /// one. Without this, one that lies beside an ONNX model is used.

@@ -52,14 +52,16 @@ fn finding(key: &'static str, label: &'static str, value: String) -> Finding {
     Finding { key, label, value }
 }
 
+/// How the program was compiled.
+pub(super) const PROFILE: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+
 fn build() -> String {
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let cuda = if device::built_with_cuda() { "with CUDA" } else { "CPU only" };
-    format!("{profile}, {cuda}, {}-{}", std::env::consts::ARCH, std::env::consts::OS)
+    format!("{PROFILE}, {cuda}, {}-{}", std::env::consts::ARCH, std::env::consts::OS)
 }
 
 #[cfg(target_arch = "x86_64")]
-fn cpu_features() -> String {
+pub(super) fn cpu_features() -> String {
     macro_rules! detected {
         ($($name:tt)*) => { [$(($name, std::arch::is_x86_feature_detected!($name))),*] };
     }
@@ -70,7 +72,7 @@ fn cpu_features() -> String {
 }
 
 #[cfg(target_arch = "aarch64")]
-fn cpu_features() -> String {
+pub(super) fn cpu_features() -> String {
     macro_rules! detected {
         ($($name:tt)*) => { [$(($name, std::arch::is_aarch64_feature_detected!($name))),*] };
     }
@@ -79,7 +81,7 @@ fn cpu_features() -> String {
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-fn cpu_features() -> String {
+pub(super) fn cpu_features() -> String {
     std::env::consts::ARCH.into()
 }
 
@@ -118,7 +120,7 @@ impl EventSink for Remarks {
     }
 }
 
-fn onnx_runtime(globals: &Globals) -> String {
+pub(super) fn onnx_runtime(globals: &Globals) -> String {
     let search = environment::library_search(globals);
     let remarks = Remarks::default();
     let mut text = match search.find(&remarks) {

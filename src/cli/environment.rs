@@ -60,16 +60,24 @@ pub(crate) fn library_search(globals: &Globals) -> LibrarySearch {
     // In the sandbox nothing else is started.
     let path_of_programs = std::env::var_os("PATH").filter(|_| !globals.sandbox).unwrap_or_default();
     let programs = Programs::of_path(&path_of_programs);
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(absolute);
     LibrarySearch {
         env: path("ORT_DYLIB_PATH"),
         option: globals.ort_lib.clone(),
         exe_dir: std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.to_owned())),
         cache: own_cache(),
-        python_prefixes: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(absolute).collect(),
+        python_prefixes: active.chain(own_python_prefix()).collect(),
         programs,
         wheel: Wheel::of_this_machine(),
         offline: is_offline(globals),
     }
+}
+
+/// The Python environment that this program is installed in (PEP 405), active or not.
+fn own_python_prefix() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let prefix = program.parent()?.parent()?;
+    prefix.join("pyvenv.cfg").is_file().then(|| prefix.to_owned())
 }
 
 /// Folders that the library may be loaded from.

@@ -2,7 +2,7 @@
 
 use super::answering::Notes;
 use super::{Globals, data, environment, evaluation_table, output};
-use clap::Args;
+use clap::{Args, ValueHint};
 use olive_config::{Evaluator, LoadOptions};
 use olive_core::event_hub::EventListener;
 use olive_core::handle::ModelHandle;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 #[derive(Args)]
 pub(crate) struct EvaluateArgs {
     /// Models of any form: Hugging Face folders, GGUF files, adapter folders, ONNX folders, what `olive run` wrote, hub ids.
-    #[arg(required = true)]
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
     models: Vec<String>,
     /// Measure with an evaluator of this configuration.
     #[arg(long, value_name = "FILE", required_unless_present = "data")]

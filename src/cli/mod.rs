@@ -4,9 +4,11 @@
 mod answering;
 mod artefact_differences;
 mod benchmark;
+mod c_library;
 mod cache;
 mod chat;
 mod chat_input;
+mod completions;
 mod configuration_file;
 mod data;
 mod data_text;
@@ -22,8 +24,11 @@ mod init_args;
 mod init_summary;
 mod jobs;
 mod login;
+#[cfg(any(test, feature = "man-pages"))]
+mod man_pages;
 mod output;
 mod overwrite;
+mod parse;
 mod plan_json;
 mod plan_state;
 mod plan_text;
@@ -38,9 +43,11 @@ mod search_table;
 mod session;
 mod table;
 mod validate;
+mod version;
 
 use crate::report::json_lines::JsonLines;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::report::own_name;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use olive_core::Error;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, TimedEvent};
@@ -48,10 +55,21 @@ use olive_core::event_hub::EventListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub(crate) use parse::parse;
+
 /// Fine-tune, merge and quantise a language model from an Olive configuration.
 #[derive(Parser)]
-#[command(name = "olive", version, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "olive",
+    version,
+    max_term_width = 100,
+    propagate_version = true,
+    disable_version_flag = true
+)]
 pub(crate) struct Cli {
+    /// Print the version; with `--verbose`, what a bug report needs.
+    #[arg(short = 'V', long, global = true, action = ArgAction::Version, display_order = 999)]
+    version: (),
     #[command(subcommand)]
     verb: Verb,
     #[command(flatten, next_help_heading = "Options of every command")]
@@ -130,11 +148,12 @@ enum Verb {
     Doctor(doctor::DoctorArgs),
     /// Print the JSON Schema of olive-config.json, for editors.
     Schema(schema::SchemaArgs),
-}
-
-/// What the command line asks for; where it cannot be read, the process ends here.
-pub(crate) fn parse() -> Cli {
-    Cli::parse()
+    /// Print what a shell needs to complete the command line.
+    Completions(completions::CompletionsArgs),
+    /// Write the pages of the manual.
+    #[cfg(any(test, feature = "man-pages"))]
+    #[command(hide = true)]
+    ManPages(man_pages::ManPagesArgs),
 }
 
 impl Cli {
@@ -169,11 +188,19 @@ impl Cli {
             Verb::Cache(args) => cache::run(args, globals),
             Verb::Doctor(args) => doctor::run(args, globals),
             Verb::Schema(args) => schema::run(args, globals),
+            Verb::Completions(args) => completions::run(args, parse::command()),
+            #[cfg(any(test, feature = "man-pages"))]
+            Verb::ManPages(args) => man_pages::run(args, parse::command()),
         };
-        match result {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => fail(&error, globals),
-        }
+        exit_code(result, globals)
+    }
+}
+
+/// Prints what went wrong, if something did.
+fn exit_code(result: olive_core::Result<()>, globals: &Globals) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error, globals),
     }
 }
 
@@ -184,9 +211,10 @@ fn fail(error: &Error, globals: &Globals) -> ExitCode {
     {
         return ExitCode::SUCCESS; // The reader of a pipe has seen enough.
     }
-    let text = error.with_causes();
+    let text = own_name::as_called(&error.with_causes()).into_owned();
     let denied = globals.sandbox && text.contains("Permission denied");
     let hint = if denied { Some(sandbox::HINT.to_owned()) } else { error.hint() };
+    let hint = hint.map(|hint| own_name::as_called(&hint).into_owned());
     match globals.log_format {
         LogFormat::Text => output::error(&text, hint.as_deref()),
         LogFormat::Json => {

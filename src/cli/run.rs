@@ -5,6 +5,7 @@ use super::overwrite::Overwrite;
 use super::session::Session;
 use super::validate::{self, Strictness};
 use super::{Globals, LogFormat, environment, evaluation_table, output, report, search_table, table};
+use crate::report::own_name;
 use clap::Args;
 use olive_config::LoadOptions;
 use olive_core::{Fault, Result, shown};
@@ -109,7 +110,8 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
             }
             output::result(&format!("output: {}", shown(output_dir)))?;
             if !globals.quiet {
-                output::note(&format!("try it: olive chat {}", quoted(&output_dir.display().to_string())));
+                let model = quoted(&output_dir.display().to_string());
+                output::note(&format!("try it: {} chat {model}", own_name::called()));
             }
             Ok(())
         }

@@ -7,6 +7,7 @@ pub(crate) mod bars;
 pub(crate) mod json_lines;
 pub(crate) mod log;
 pub(crate) mod number;
+pub(crate) mod own_name;
 pub(crate) mod plain;
 pub(crate) mod visible;
 pub(crate) mod wrap;

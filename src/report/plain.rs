@@ -1,7 +1,7 @@
 //! One line per thing worth knowing, for pipes, files and CI logs.
 
 use super::visible::visible;
-use super::{number, wrap};
+use super::{number, own_name, wrap};
 use olive_core::event::{Event, TimedEvent};
 use olive_core::event_hub::EventListener;
 use olive_core::shown;
@@ -47,8 +47,8 @@ pub(super) fn line(event: &Event) -> Option<String> {
             let values = metrics.iter().map(|(name, value)| format!("{name} {}", real_text(*value)));
             format!("  {} ({})", values.collect::<Vec<_>>().join(", "), number::duration(*seconds))
         }
-        Event::Info { message } => format!("  {message}"),
-        Event::Warning { message } => format!("warning: {message}"),
+        Event::Info { message } => format!("  {}", own_name::as_called(message)),
+        Event::Warning { message } => format!("warning: {}", own_name::as_called(message)),
         Event::Log { level, target, message } => format!("  {level} {target}: {message}"),
         Event::PhaseStarted { .. }
         | Event::PhaseProgress { .. }

@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 18] = [
+const CRATES: [&str; 19] = [
+    "commit",
     "core",
     "kernels",
     "arch",

@@ -48,3 +48,24 @@ fn says_that_there_is_a_token_but_not_which() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains(r#""hub_token":"present""#) && !text.contains("from_file"), "{text}");
 }
+
+#[test]
+fn the_python_environment_that_the_program_is_installed_in_is_looked_at() {
+    let home = tempfile::tempdir().unwrap();
+    let venv = home.path().join("venv");
+    let (bin, capi) = (venv.join("bin"), venv.join("lib/python3.12/site-packages/onnxruntime/capi"));
+    std::fs::create_dir_all(&bin).unwrap();
+    std::fs::create_dir_all(&capi).unwrap();
+    std::fs::write(capi.join("libonnxruntime.so.1.32.0"), "no library").unwrap();
+    let program = bin.join("olive-rs");
+    std::fs::copy(assert_cmd::cargo::cargo_bin("olive"), &program).unwrap();
+    let look = || {
+        let output = Command::new(&program).env_clear().env("HOME", home.path()).arg("doctor").output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let passed_over = capi.display().to_string();
+    assert!(!look().contains(&passed_over), "the folder is no environment");
+    std::fs::write(venv.join("pyvenv.cfg"), "home = /usr/bin\n").unwrap();
+    let found = look();
+    assert!(found.contains(&passed_over), "{found}");
+}
