@@ -6,6 +6,7 @@ use super::init_args::{InitArgs, MethodName};
 use super::init_summary::{self, Surveyed};
 use super::session::Session;
 use super::{Globals, output, questions};
+use crate::report::own_name;
 use olive_config::LoadOptions;
 use olive_core::Result;
 use olive_data::{load_rows, survey};
@@ -135,7 +136,7 @@ fn layout(answers: &Answers, mut proposal: Proposal, args: &InitArgs) -> Result<
         trained.data.file = place;
         copied = is_copied.then(|| file.clone());
     }
-    Ok(Layout { root: args.dir.clone(), proposal, copied, program: "olive".into() })
+    Ok(Layout { root: args.dir.clone(), proposal, copied, program: own_name::called().to_owned() })
 }
 
 fn absolute(path: &Path) -> String {
