@@ -17,6 +17,7 @@ mod download;
 mod environment;
 mod evaluate;
 mod evaluation_table;
+mod export;
 mod generate;
 mod init;
 mod init_answers;
@@ -130,6 +131,8 @@ enum Verb {
     Benchmark(benchmark::BenchmarkArgs),
     /// Measure models on data: perplexity, answers, size, speed.
     Evaluate(evaluate::EvaluateArgs),
+    /// Write a model in the format of another program: GGUF for llama.cpp and Ollama.
+    Export(export::ExportArgs),
     /// Write the page of a run again.
     Report(report::ReportArgs),
     /// Set runs side by side: how they differ, and what came of it.
@@ -179,6 +182,7 @@ impl Cli {
             Verb::Chat(args) => chat::run(args, globals),
             Verb::Benchmark(args) => benchmark::run(args, globals),
             Verb::Evaluate(args) => evaluate::run(args, globals),
+            Verb::Export(args) => export::run(args, globals),
             Verb::Report(args) => report::report(args),
             Verb::Compare(args) => report::compare(args),
             Verb::Download(args) => download::run(args, globals),

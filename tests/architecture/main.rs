@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 19] = [
+const CRATES: [&str; 20] = [
     "commit",
     "core",
     "kernels",
     "arch",
     "model",
+    "export",
     "config",
     "decoder",
     "data",

@@ -1,5 +1,6 @@
 //! Every folder of the shared goldens is a case; each prints one line.
 
+mod gguf;
 mod models;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,6 +8,7 @@ mod config_values;
 mod families;
 mod generate;
 mod gguf;
+mod gguf_out;
 mod hub;
 mod model_builder;
 mod nf4;

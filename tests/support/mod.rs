@@ -3,6 +3,7 @@
 
 pub mod binary;
 pub mod events;
+pub mod gguf;
 pub mod hub;
 pub mod models;
 pub mod onnx;

@@ -42,6 +42,7 @@ const GGUF: GgufFamily = GgufFamily {
     states_layer_types: false,
     reorders_qk: false,
     states_attention_factor: false,
+    names_mlp_norm_by_attention: false,
     sentence_piece_class: "LlamaTokenizer",
     swallows_space: |_| false,
     config: |_, _, _| Ok(()),
@@ -385,6 +386,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             tokens: tokens(Some(0), Some(2), Some(1)),
             gguf: GgufFamily {
                 names: &[files("seed_oss")],
+                names_mlp_norm_by_attention: true,
                 config: |file, _, config| {
                     let bias = file.has_tensor("blk.0.attn_output.bias");
                     config.insert("attention_out_bias".into(), json!(bias));

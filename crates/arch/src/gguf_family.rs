@@ -24,11 +24,21 @@ pub struct GgufFamily {
     pub reorders_qk: bool,
     /// `rope.scaling.attn_factor` is YaRN's attention factor; elsewhere it is a correction for the reader.
     pub states_attention_factor: bool,
+    /// The norm before the MLP is called `post_attention_norm`, not `ffn_norm`.
+    pub names_mlp_norm_by_attention: bool,
     /// `tokenizer_class` of a SentencePiece tokenizer.
     pub sentence_piece_class: &'static str,
     /// Whether a special token swallows the space after it.
     pub swallows_space: fn(&str) -> bool,
     pub config: AddToConfig,
+}
+
+impl GgufFamily {
+    /// `general.architecture` of files that are written; `None`: there are none of the family.
+    pub fn written_name(&self) -> Option<&'static str> {
+        // Where files of several names are read, the last one is that of the plain model.
+        Some(self.names.last()?.name)
+    }
 }
 
 /// Adds to config.json what only one family has. `Err` says what is wrong with the file.

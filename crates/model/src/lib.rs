@@ -23,7 +23,7 @@ pub mod side_files;
 pub mod source;
 pub mod source_options;
 pub mod stored_file;
-mod tokenizer;
+pub mod tokenizer;
 
 pub use adapter::Adapter;
 pub use adapter_config::AdapterConfig;

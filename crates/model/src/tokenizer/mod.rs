@@ -8,6 +8,8 @@ pub(crate) mod pre_tokenizer;
 mod sentence_piece;
 mod vocabulary;
 
+pub use pre_tokenizer::written_name as pre_tokenizer_name;
+
 use super::ModelError;
 use super::stored_file::{read_json, refuse_pointer};
 use olive_core::{Result, contain::contain, error::IoContext, file};

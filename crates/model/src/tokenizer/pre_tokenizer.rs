@@ -1,8 +1,8 @@
 //! How texts are cut into words before byte-pair merges: files name the way, they do not describe it.
 
 use super::Found;
-use olive_arch::WordCut;
 use olive_arch::families::PRE_TOKENIZERS;
+use olive_arch::{PreTokenizerNames, WordCut};
 use serde_json::{Value, json};
 
 /// Cuts of byte-level tokenizers. The patterns are those of the models' own `tokenizer.json`.
@@ -85,6 +85,58 @@ fn split(pattern: &str) -> Value {
 
 fn byte_level(use_regex: bool) -> Value {
     json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex})
+}
+
+/// The name under which files call the way in which a `tokenizer.json` cuts texts (`tokenizer.ggml.pre`). `None`: it is none of
+/// those that have one. A vocabulary in which no digit stands beside anything was learned with digits apart, whatever the file says.
+pub fn written_name(tokenizer: &Value) -> Option<&'static str> {
+    let given = steps(&tokenizer["pre_tokenizer"]);
+    let ignores_merges = tokenizer["model"]["ignore_merges"] == Value::Bool(true);
+    let cuts_so = |known: &&PreTokenizerNames| {
+        known.ignore_merges == ignores_merges
+            && pre_tokenizer(known.names.first().copied()).is_ok_and(|known| steps(&known.value) == given)
+    };
+    let known = PRE_TOKENIZERS.iter().find(cuts_so)?;
+    Some(match known.cut {
+        WordCut::Gpt2 if has_digits_apart(tokenizer) => "smollm",
+        WordCut::Gpt2 => "gpt-2",
+        WordCut::DigitsThenGpt2 => "smollm",
+        WordCut::Letters { digits: "" } => "qwen2",
+        WordCut::Letters { .. } if ignores_merges => "llama-bpe",
+        WordCut::Letters { .. } => "smaug-bpe",
+        WordCut::LettersApartFromLineEnds => "seed-coder",
+        WordCut::Cased { contractions: true, .. } => "gpt-4o",
+        WordCut::Cased { contractions: false, .. } => "tekken",
+    })
+}
+
+/// What decides where words end.
+fn steps(pre_tokenizer: &Value) -> Vec<Value> {
+    let all = match pre_tokenizer["pretokenizers"].as_array() {
+        Some(all) => all.as_slice(),
+        None => std::slice::from_ref(pre_tokenizer),
+    };
+    let step = |step: &Value| match step["type"].as_str() {
+        Some("ByteLevel") => {
+            let (prefix, regex) = (&step["add_prefix_space"], step["use_regex"] != Value::Bool(false));
+            json!(["ByteLevel", prefix, regex])
+        }
+        Some("Digits") => json!(["Digits", step["individual_digits"]]),
+        Some("Split") => json!(["Split", step["pattern"], step["behavior"], step["invert"]]),
+        _ => step.clone(),
+    };
+    all.iter().map(step).collect()
+}
+
+fn has_digits_apart(tokenizer: &Value) -> bool {
+    let Some(vocabulary) = tokenizer["model"]["vocab"].as_object() else { return false };
+    let mut with_digits = vocabulary.keys().filter(|token| token.contains(|c: char| c.is_ascii_digit()));
+    let added = |token: &str| {
+        tokenizer["added_tokens"]
+            .as_array()
+            .is_some_and(|added| added.iter().any(|one| one["content"] == *token))
+    };
+    with_digits.all(|token| token.len() == 1 || added(token))
 }
 
 #[cfg(test)]

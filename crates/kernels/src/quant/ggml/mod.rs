@@ -4,6 +4,7 @@
 //! are little-endian. The types that ggml computes with but writes into no file (Q8_1, Q8_K) are left out.
 
 mod block;
+mod encode;
 mod super_block;
 
 use half::{bf16, f16};
@@ -45,6 +46,25 @@ impl GgmlType {
             30 => GgmlType::Bf16,
             _ => return None,
         })
+    }
+
+    /// Its number in ggml.h.
+    pub fn number(self) -> u32 {
+        match self {
+            GgmlType::F32 => 0,
+            GgmlType::F16 => 1,
+            GgmlType::Q4_0 => 2,
+            GgmlType::Q4_1 => 3,
+            GgmlType::Q5_0 => 6,
+            GgmlType::Q5_1 => 7,
+            GgmlType::Q8_0 => 8,
+            GgmlType::Q2K => 10,
+            GgmlType::Q3K => 11,
+            GgmlType::Q4K => 12,
+            GgmlType::Q5K => 13,
+            GgmlType::Q6K => 14,
+            GgmlType::Bf16 => 30,
+        }
     }
 
     /// Values of a block.
@@ -102,6 +122,62 @@ impl GgmlType {
             GgmlType::Q5K => blocks(bytes, values, super_block::q5_k),
             GgmlType::Q6K => blocks(bytes, values, super_block::q6_k),
         }
+    }
+}
+
+/// Types that values can be stored as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WrittenType {
+    F32,
+    F16,
+    Bf16,
+    Q4_0,
+    Q8_0,
+    Q6K,
+}
+
+impl WrittenType {
+    pub fn ggml_type(self) -> GgmlType {
+        match self {
+            WrittenType::F32 => GgmlType::F32,
+            WrittenType::F16 => GgmlType::F16,
+            WrittenType::Bf16 => GgmlType::Bf16,
+            WrittenType::Q4_0 => GgmlType::Q4_0,
+            WrittenType::Q8_0 => GgmlType::Q8_0,
+            WrittenType::Q6K => GgmlType::Q6K,
+        }
+    }
+
+    /// The blocks of values.
+    ///
+    /// # Panics
+    /// If `bytes` are not the blocks of as many values.
+    pub fn encode(self, values: &[f32], bytes: &mut [u8]) {
+        match self {
+            WrittenType::F32 => to_blocks(values, bytes, |[value], bytes| *bytes = value.to_le_bytes()),
+            WrittenType::F16 => {
+                to_blocks(values, bytes, |[value], bytes| *bytes = f16::from_f32(*value).to_le_bytes())
+            }
+            WrittenType::Bf16 => {
+                to_blocks(values, bytes, |[value], bytes| *bytes = bf16::from_f32(*value).to_le_bytes())
+            }
+            WrittenType::Q4_0 => to_blocks(values, bytes, encode::q4_0),
+            WrittenType::Q8_0 => to_blocks(values, bytes, encode::q8_0),
+            WrittenType::Q6K => to_blocks(values, bytes, encode::q6_k),
+        }
+    }
+}
+
+fn to_blocks<const VALUES: usize, const BYTES: usize>(
+    values: &[f32],
+    bytes: &mut [u8],
+    encode: impl Fn(&[f32; VALUES], &mut [u8; BYTES]),
+) {
+    let (sources, more_values) = values.as_chunks::<VALUES>();
+    let (blocks, more_bytes) = bytes.as_chunks_mut::<BYTES>();
+    assert!(more_bytes.is_empty() && more_values.is_empty() && blocks.len() == sources.len(), "whole blocks");
+    for (source, block) in sources.iter().zip(blocks) {
+        encode(source, block);
     }
 }
 
