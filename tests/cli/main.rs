@@ -25,6 +25,7 @@ mod memory;
 #[path = "../../crates/tracking/tests/server/mod.rs"]
 mod mlflow_server;
 mod output_folder;
+mod packages;
 mod packaging;
 mod report;
 mod run;
