@@ -21,9 +21,9 @@ fn verbs() -> Vec<String> {
 
 /// Whether a shell that is on this machine takes the file as a script of its own.
 fn parses(shell: &str, file: &Path) {
-    let output = match Command::new(shell).arg("-n").arg(file).stdin(Stdio::null()).output() {
-        Ok(output) => output,
-        Err(error) => return eprintln!("skipped: {shell}: {error}"),
+    let Ok(output) = Command::new(shell).arg("-n").arg(file).stdin(Stdio::null()).output() else {
+        assert_ne!(shell, "bash", "it is on every machine that tests run on");
+        return;
     };
     assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {}", text(&output.stderr));
 }
