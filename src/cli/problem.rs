@@ -33,10 +33,11 @@ impl Problem {
 
     /// One for each mistake in a configuration; any other error is one.
     pub(crate) fn all_of(error: &Error) -> Vec<Problem> {
-        let file = match error.downcast_ref() {
-            Some(ConfigError::Invalid { path, diagnostics }) => {
-                return diagnostics.iter().map(|diagnostic| Problem::located(diagnostic, path)).collect();
-            }
+        let config = error.downcast_ref::<ConfigError>();
+        if let Some((path, diagnostics)) = config.and_then(ConfigError::diagnostics) {
+            return diagnostics.iter().map(|diagnostic| Problem::located(diagnostic, path)).collect();
+        }
+        let file = match config {
             Some(ConfigError::NotFound { path } | ConfigError::UnknownFileType { path }) => {
                 Some(path.display().to_string())
             }

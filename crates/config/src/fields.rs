@@ -263,7 +263,7 @@ impl<'n> Fields<'n> {
         }
         let name = opt.old_names.first().filter(|_| era == Era::Old).unwrap_or(&opt.name);
         let message = format!("{} needs `{name}`", self.block.name);
-        findings.error(self.at, &self.path, message, Some(format!("`{name}`: {}", lower(opt.doc))));
+        findings.omission(self.at, &self.path, message, format!("`{name}`: {}", lower(opt.doc)));
     }
 }
 

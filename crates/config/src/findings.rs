@@ -10,9 +10,11 @@ use std::sync::Arc;
 pub struct Findings {
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
+    /// Options without a default that are left out.
+    omissions: Vec<Diagnostic>,
     /// What Olive has and this program has not. Beside passes that are not implemented, such detail is noise.
     refusals: Vec<Diagnostic>,
-    unimplemented_passes: bool,
+    unimplemented_passes: Vec<Diagnostic>,
     /// All blocks there are, to say where an option belongs that stands in the wrong one.
     pub(crate) blocks: Arc<[&'static Block]>,
 }
@@ -32,6 +34,11 @@ impl Findings {
         push(&mut self.errors, at, path.into(), message.into(), hint);
     }
 
+    /// An error because an option is left out that has no default.
+    pub(crate) fn omission(&mut self, at: At, path: &str, message: String, hint: String) {
+        push(&mut self.omissions, at, path.to_owned(), message, Some(hint));
+    }
+
     /// An error because something is not supported, unless whole passes are not.
     pub fn refuse(
         &mut self,
@@ -45,8 +52,7 @@ impl Findings {
 
     /// The error about all passes that are not implemented.
     pub(crate) fn unimplemented_passes(&mut self, at: At, path: String, message: String, hint: String) {
-        self.unimplemented_passes = true;
-        self.error(at, path, message, Some(hint));
+        push(&mut self.unimplemented_passes, at, path, message, Some(hint));
     }
 
     pub fn warn(&mut self, at: At, path: impl Into<String>, message: impl Into<String>) {
@@ -70,20 +76,29 @@ impl Findings {
 
     /// There is no error.
     pub(crate) fn none(&self) -> bool {
-        self.errors.is_empty() && self.refusals.is_empty()
+        [&self.errors, &self.omissions, &self.refusals, &self.unimplemented_passes]
+            .iter()
+            .all(|findings| findings.is_empty())
     }
 
     /// The warnings in the order of the file, or the error that all errors make.
     pub(crate) fn finish(mut self, file: &Path) -> Result<Vec<Diagnostic>, ConfigError> {
-        if !self.unimplemented_passes {
-            self.errors.append(&mut self.refusals);
-        }
-        if self.errors.is_empty() {
+        let lacking =
+            if self.unimplemented_passes.is_empty() { self.refusals } else { self.unimplemented_passes };
+        let (mistaken, incomplete) = (!self.errors.is_empty(), !self.omissions.is_empty());
+        let mut diagnostics = self.errors;
+        diagnostics.extend(self.omissions.into_iter().chain(lacking));
+        if diagnostics.is_empty() {
             self.warnings.sort_by_key(|finding| finding.position);
             return Ok(self.warnings);
         }
-        self.errors.sort_by_key(|finding| finding.position);
-        Err(ConfigError::Invalid { path: file.to_owned(), diagnostics: self.errors })
+        diagnostics.sort_by_key(|finding| finding.position);
+        let path = file.to_owned();
+        Err(match (mistaken, incomplete) {
+            (true, _) => ConfigError::Invalid { path, diagnostics },
+            (false, true) => ConfigError::Incomplete { path, diagnostics },
+            (false, false) => ConfigError::Unsupported { path, diagnostics },
+        })
     }
 }
 

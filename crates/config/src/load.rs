@@ -7,7 +7,7 @@ use crate::node::Node;
 use crate::read::registry::{ConfiguredPass, Registry};
 use crate::run_config::RunConfig;
 use crate::search::{PassChoice, Search};
-use crate::{json, overrides, read, yaml};
+use crate::{json, json_texts, overrides, read, yaml};
 use olive_core::error::IoContext;
 use std::path::Path;
 
@@ -97,6 +97,7 @@ impl<P: ConfiguredPass + ?Sized> RunConfig<P> {
                 overrides::apply(&mut root, argument)?;
             }
             let document = root.to_json();
+            json_texts::unfold(&mut root);
             let sets = read::take_sets(&mut root, registry, &mut findings);
             let source = read::Source { root: &root, file: path, document, sets };
             config = read::read(source, options.local, &options.places, registry, &mut findings);

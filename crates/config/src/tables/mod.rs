@@ -13,8 +13,8 @@ pub(crate) use data::{
 pub use engine::EngineConfig;
 pub(crate) use engine::{CACHE_CONFIG, CacheConfig};
 pub(crate) use model::{HF_CONFIG, HF_MODEL, HfConfig, HfModelOptions, LOAD_KWARGS, LoadKwargs, ONNX_MODEL};
-pub use pass::PASS;
-pub(crate) use pass::{FOREIGN_PASSES, PASS_TYPES, PassSurroundings};
+pub use pass::{FOREIGN_PASSES, PASS};
+pub(crate) use pass::{PASS_TYPES, PassSurroundings};
 pub(crate) use root::{ROOT, RootOptions};
 pub(crate) use system::{
     ACCELERATOR, AZURE_MACHINES, AZURE_ML, AcceleratorOptions, DOCKER, ISOLATED_ORT, LOCAL_SYSTEM, PROVIDERS,

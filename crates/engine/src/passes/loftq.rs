@@ -39,8 +39,7 @@ options! {
             - "double_quant" = BOOL,
                 refused_unless("false", "LoftQ keeps the scales as they are; QLoRA can quantise them");
             /// Whether Olive's merge stays in 4 bits.
-            - "save_quant_config" = BOOL, only(Era::New),
-                ignored_unless("true", "merging always goes into the weights as they are stored");
+            - "save_quant_config" = BOOL, only(Era::New), quiet();
         }
     }
 }

@@ -36,8 +36,7 @@ options! {
             /// Quantise the block scales too.
             pub double_quant: bool, default("false"), searchable();
             /// Whether Olive's merge stays in 4 bits.
-            - "save_quant_config" = BOOL, only(Era::New),
-                ignored_unless("true", "merging always goes into the weights as they are stored");
+            - "save_quant_config" = BOOL, only(Era::New), quiet();
         }
     }
 }
