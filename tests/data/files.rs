@@ -75,6 +75,19 @@ fn json_values_have_pythons_types() {
     assert_eq!(json(&format!("{{\"a\": \"{long}\"}}\n")), [long]);
 }
 
+#[test]
+fn a_file_that_is_named_alone_is_read_by_its_extension() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = |name: &str| LoadDataset {
+        data_name: write(dir.path(), name, "a,b\n1,x\n"),
+        data_files: DataFiles::Unset,
+        ..load("", &[])
+    };
+    assert_eq!(printed(&rows(&alone("rows.csv"))), ["1|x"]);
+    let error = complaint(data::load_rows(&alone("rows.of-mine")));
+    assert!(error.contains("neither a loader nor a folder or file of rows"), "{error}");
+}
+
 /// Up to 15 digits come back as they were written.
 #[test]
 fn floats_are_read_exactly() {

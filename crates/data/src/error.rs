@@ -50,7 +50,9 @@ pub enum DataError {
         place: &'static str,
         address: String,
     },
-    #[error("`{data_name}` is neither a loader nor a local folder; datasets of the hub are not downloaded")]
+    #[error(
+        "`{data_name}` is neither a loader nor a folder or file of rows here; datasets of the hub are not downloaded"
+    )]
     NotLocal { data_name: String },
     #[error("the loader `{data_name}` is not supported")]
     UnknownLoader { data_name: String },

@@ -45,7 +45,8 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
         let (place, address) = (resource.place.describe(), resource.to_string());
         return Err(DataError::InAzureMl { name: None, place, address }.into());
     }
-    if named.is_none() && !folder.is_dir() {
+    let file_reader = RowReader::of_file(folder).filter(|_| named.is_none() && folder.is_file());
+    if named.is_none() && file_reader.is_none() && !folder.is_dir() {
         let data_name = load.data_name.clone();
         return Err(if OTHER_LOADERS.contains(&load.data_name.to_lowercase().as_str()) {
             DataError::UnknownLoader { data_name }.into()
@@ -55,6 +56,10 @@ fn find(load: &LoadDataset) -> Result<(&'static RowReader, Vec<SplitFiles>)> {
     }
     if let (None, Some(subset)) = (named, &load.subset) {
         return Err(DataError::Subset { path: folder.to_owned(), subset: subset.clone() }.into());
+    }
+    if let (Some(reader), DataFiles::Unset) = (file_reader, &load.data_files) {
+        let files = vec![folder.to_owned()];
+        return Ok((reader, vec![SplitFiles { split: "train".into(), files }]));
     }
     let base = match (load.data_dir.as_ref().and_then(ResourcePath::local), named) {
         (Some(dir), None) => Some(folder.join(dir)),

@@ -79,6 +79,11 @@ impl RowReader {
         READERS.iter().find(|reader| reader.name.eq_ignore_ascii_case(name))
     }
 
+    /// The reader of a file, by its name.
+    pub(crate) fn of_file(path: &Path) -> Option<&'static RowReader> {
+        READERS.iter().find(|reader| reader.reads(path))
+    }
+
     /// Whether a file of this name is of its format, compressed or not.
     pub(crate) fn reads(&self, path: &Path) -> bool {
         let extension = source::unpacked_name(path).extension().and_then(|e| e.to_str()).unwrap_or("");
