@@ -22,11 +22,23 @@ const IDENTIFIER: &[u8; 4] = b"TORT";
 const TABLE: [u16; 6] = [12, 20, 4, 8, 12, 16];
 const DESCRIPTION: usize = 8;
 const FORMAT_VERSION: u32 = 1;
-const ADAPTER_VERSION: u32 = 1;
-const MODEL_VERSION: u32 = 1;
+
+/// What a file says of the versions of the adapter and of the model that it belongs to. Nothing reads them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    pub adapter: u32,
+    pub model: u32,
+}
+
+impl Versions {
+    /// Beside a model that is written with it.
+    pub const FIRST: Versions = Versions { adapter: 1, model: 1 };
+    /// As Olive's `convert-adapters` leaves them.
+    pub const UNSAID: Versions = Versions { adapter: 0, model: 0 };
+}
 
 /// The file's content, or `None` if it would be larger than the format's offsets can say.
-pub fn encode(parameters: &[AdapterParameter]) -> Option<Vec<u8>> {
+pub fn encode(parameters: &[AdapterParameter], versions: Versions) -> Option<Vec<u8>> {
     let mut file = File::default();
     let root = file.number(0);
     file.bytes.extend_from_slice(IDENTIFIER);
@@ -34,8 +46,8 @@ pub fn encode(parameters: &[AdapterParameter]) -> Option<Vec<u8>> {
     file.point(root);
     file.table();
     file.number(FORMAT_VERSION);
-    file.number(ADAPTER_VERSION);
-    file.number(MODEL_VERSION);
+    file.number(versions.adapter);
+    file.number(versions.model);
     let list = file.number(0);
     file.point(list);
     file.number(u32::try_from(parameters.len()).ok()?);
@@ -191,13 +203,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(decode(&encode(&parameters()).unwrap()).unwrap(), parameters());
-        assert_eq!(decode(&encode(&[]).unwrap()).unwrap(), []);
+        assert_eq!(decode(&encode(&parameters(), Versions::FIRST).unwrap()).unwrap(), parameters());
+        assert_eq!(decode(&encode(&[], Versions::UNSAID).unwrap()).unwrap(), []);
     }
 
     #[test]
     fn a_damaged_file_is_an_error() {
-        let file = encode(&parameters()).unwrap();
+        let file = encode(&parameters(), Versions::FIRST).unwrap();
         assert!(decode(b"").unwrap_err().contains("no file of"));
         for end in 8..file.len() {
             assert!(decode(&file[..end]).is_err(), "cut off at {end}");

@@ -1,7 +1,7 @@
 //! An adapter that stays apart from the model: what can, and the file it goes into.
 
 use super::OnnxError;
-use super::adapter_file::{self, AdapterParameter};
+use super::adapter_file::{self, AdapterParameter, Versions};
 use super::synced_file::write_synced;
 use olive_arch::Spec;
 use olive_model::Adapter;
@@ -39,5 +39,8 @@ pub fn check(adapter: &Adapter, spec: &Spec) -> Result<(), OnnxError> {
 /// It would be larger than the format allows, or cannot be written.
 pub(super) fn write(parameters: &[AdapterParameter], dir: &Path) -> olive_core::Result<()> {
     let too_large = || OnnxError::SeparateAdapter("it is larger than 2 GiB".into());
-    write_synced(&dir.join(adapter_file::FILE), &adapter_file::encode(parameters).ok_or_else(too_large)?)
+    write_synced(
+        &dir.join(adapter_file::FILE),
+        &adapter_file::encode(parameters, Versions::FIRST).ok_or_else(too_large)?,
+    )
 }
