@@ -1,13 +1,81 @@
 //! `olive benchmark`.
 
 use super::answering::{ModelArgs, Notes};
+use super::verbs::{Refused, UnsupportedOptions};
 use super::{Globals, output};
-use clap::Args;
 use clap::builder::RangedU64ValueParser;
-use olive_core::Result;
+use clap::{ArgMatches, Args, Command, FromArgMatches};
 use olive_core::cancel::CancelFlag;
+use olive_core::{Fault, Result};
 use olive_runtime::benchmark::{Measurement, Workload, measure, median, peak_memory};
+use olive_verbs::Unsupported;
 use std::time::Instant;
+
+/// What is measured here, or what Olive's verb of this name measures.
+pub(crate) enum Benchmark {
+    Speed(BenchmarkArgs),
+    Tasks,
+}
+
+/// Options of Olive's verb.
+struct OfTasks;
+
+impl UnsupportedOptions for OfTasks {
+    const OPTIONS: &'static [&'static [Unsupported]] = &[olive_verbs::TASKS];
+}
+
+impl Args for Benchmark {
+    fn augment_args(command: Command) -> Command {
+        let of_tasks =
+            || OfTasks::OPTIONS.iter().flat_map(|options| options.iter()).map(|option| option.name);
+        let command = BenchmarkArgs::augment_args(command)
+            .mut_arg("model", |model| model.required(false).required_unless_present_any(of_tasks()));
+        let short = [("model_name_or_path", 'm'), ("output_path", 'o'), ("task", 't'), ("adapter_path", 'a')];
+        short.into_iter().fold(Refused::<OfTasks>::augment_args(command), |command, (name, letter)| {
+            command.mut_arg(name, |arg| arg.short(letter))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Benchmark {
+    fn from_arg_matches(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        if Refused::<OfTasks>::from_arg_matches(matches)?.given.is_empty() {
+            BenchmarkArgs::from_arg_matches(matches).map(Benchmark::Speed)
+        } else {
+            Ok(Benchmark::Tasks)
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> std::result::Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// `olive benchmark --tasks …`.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "`--tasks`, `-m` and the like are options of Olive's `benchmark`, which is `olive evaluate` here; `olive benchmark MODEL` measures speed"
+)]
+struct MeasuresSpeed;
+
+impl Fault for MeasuresSpeed {
+    fn hint(&self) -> Option<String> {
+        Some(
+            "tasks are files of questions with choices: `olive evaluate MODEL --data FILE.jsonl --multiple-choice`, with \
+             `--max_samples N` for `--limit`"
+                .into(),
+        )
+    }
+
+    fn exit_code(&self) -> u8 {
+        2
+    }
+}
 
 #[derive(Args)]
 pub(crate) struct BenchmarkArgs {
@@ -27,7 +95,8 @@ pub(crate) struct BenchmarkArgs {
     json: bool,
 }
 
-pub(crate) fn run(args: &BenchmarkArgs, globals: &Globals) -> Result<()> {
+pub(crate) fn run(benchmark: &Benchmark, globals: &Globals) -> Result<()> {
+    let Benchmark::Speed(args) = benchmark else { return Err(MeasuresSpeed.into()) };
     let notes = Notes::new(globals);
     let start = Instant::now();
     let generator = args.model.open(globals, &notes)?;

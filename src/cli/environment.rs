@@ -100,7 +100,7 @@ pub(crate) fn azure_ml(
         variables: olive_systems::azureml::Environment::of_process(),
         plain_http,
         program: program.or_else(|| std::env::current_exe().ok()),
-        device: globals.device.clone(),
+        device: globals.device().to_owned(),
         on_interrupt,
         // For tests: nobody wants to move gigabytes in them.
         largest_fetched: var("OLIVE_AZUREML_LARGEST_FETCHED")
@@ -171,8 +171,8 @@ pub(crate) fn host() -> Option<String> {
 
 /// `--device`.
 pub(crate) fn device(globals: &Globals) -> Result<DeviceChoice> {
-    let refuse = |reason| RuntimeError::Device { given: globals.device.clone(), reason };
-    match globals.device.parse().map_err(refuse)? {
+    let refuse = |reason| RuntimeError::Device { given: globals.device().to_owned(), reason };
+    match globals.device().parse().map_err(refuse)? {
         DeviceChoice::Cuda(_) if !built_with_cuda() => {
             Err(refuse("this build has no CUDA; `cargo build --release --features cuda` makes one").into())
         }

@@ -42,8 +42,10 @@ mod sandbox;
 mod schema;
 mod search_table;
 mod session;
+mod spelling;
 mod table;
 mod validate;
+mod verbs;
 mod version;
 
 use crate::report::json_lines::JsonLines;
@@ -78,7 +80,7 @@ pub(crate) struct Cli {
 }
 
 /// Options of every verb.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub(crate) struct Globals {
     /// How progress is told on stderr: for people, or as one JSON object per line.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -93,15 +95,22 @@ pub(crate) struct Globals {
     /// The ONNX Runtime library to use (libonnxruntime.so).
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ort_lib: Option<PathBuf>,
-    /// Where to compute: `cpu`, `cuda` or `cuda:1`.
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "cpu")]
-    pub(crate) device: String,
+    /// Where to compute: `cpu` (if nothing is said), `cuda` or `cuda:1`. For Olive's commands that make a model for a device,
+    /// also `gpu`, and computing stays on the CPU.
+    #[arg(long, global = true, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
     /// Say more (debug messages).
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
     /// Say only warnings, errors and results.
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
+}
+
+impl Globals {
+    pub(crate) fn device(&self) -> &str {
+        self.device.as_deref().unwrap_or("cpu")
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -128,7 +137,7 @@ enum Verb {
     /// Talk with a model.
     Chat(chat::ChatArgs),
     /// Measure how fast a model reads and writes, and what memory it takes.
-    Benchmark(benchmark::BenchmarkArgs),
+    Benchmark(benchmark::Benchmark),
     /// Measure models on data: perplexity, answers, size, speed.
     Evaluate(evaluate::EvaluateArgs),
     /// Write a model in the format of another program: GGUF for llama.cpp and Ollama.
@@ -157,6 +166,8 @@ enum Verb {
     #[cfg(any(test, feature = "man-pages"))]
     #[command(hide = true)]
     ManPages(man_pages::ManPagesArgs),
+    #[command(flatten)]
+    Olive(verbs::OliveVerb),
 }
 
 impl Cli {
@@ -195,6 +206,7 @@ impl Cli {
             Verb::Completions(args) => completions::run(args, parse::command()),
             #[cfg(any(test, feature = "man-pages"))]
             Verb::ManPages(args) => man_pages::run(args, parse::command()),
+            Verb::Olive(verb) => verbs::run(verb, globals),
         };
         exit_code(result, globals)
     }

@@ -1,6 +1,6 @@
 //! Reading the command line.
 
-use super::{Cli, exit_code, version};
+use super::{Cli, exit_code, spelling, version};
 use crate::report::own_name;
 use clap::builder::StyledStr;
 use clap::error::ErrorKind;
@@ -11,7 +11,9 @@ use std::process::ExitCode;
 /// version, which are printed here.
 pub(crate) fn parse() -> Result<Cli, ExitCode> {
     let mut command = command();
-    let matches = command.try_get_matches_from_mut(std::env::args_os());
+    command.build();
+    let arguments = spelling::normalised(std::env::args_os(), &command);
+    let matches = command.try_get_matches_from_mut(arguments);
     let error = match matches.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => return Ok(cli),
         Err(error) => error.format(&mut command),

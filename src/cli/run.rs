@@ -11,7 +11,7 @@ use olive_config::LoadOptions;
 use olive_core::{Fault, Result, shown};
 use olive_engine::executor::Executor;
 use olive_engine::passes::MemoryPolicy;
-use olive_engine::{Environment, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
+use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
 use olive_systems::azureml::{AzureMlExecutor, OnInterrupt};
 use std::path::PathBuf;
 
@@ -54,23 +54,43 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<()> {
         let environment = Environment { foreign_files, ..environment::of_the_engine(globals, memory)? };
         return validate::print_plan(&config, &plan, &environment, Strictness::Strict, globals);
     }
-    let session = Session::start(globals, config.engine.log_severity_level)?;
-    let executors = elsewhere(args, globals);
-    let environment = Environment { foreign_files, executors, ..session.environment(globals, memory) };
-    let outcome = olive_engine::run_workflow(&config, &plan, &environment);
-    // Bars must be gone before anything is printed to stdout.
-    drop(session);
-    if !config.engine.no_artifacts {
-        report::write_of_run(&config.engine.output_dir, args.overwrite.foreign_files());
-    }
-    let outcome = outcome?;
-    print_outcome(&outcome, globals)?;
+    let means = Means { memory, foreign_files, executors: elsewhere(args, globals) };
+    let outcome = execute(&config, &plan, means, globals)?;
     let missed: Vec<String> =
         outcome.flows.iter().flat_map(|flow| evaluation_table::misses(&flow.evaluations)).collect();
     match missed.is_empty() || !args.fail_on_goals {
         true => Ok(()),
         false => Err(GoalsMissed { missed }.into()),
     }
+}
+
+/// What a run may use and replace.
+pub(super) struct Means {
+    pub(super) memory: MemoryPolicy,
+    pub(super) foreign_files: ForeignFiles,
+    /// What runs passes on other machines.
+    pub(super) executors: Vec<Box<dyn Executor>>,
+}
+
+/// Runs a configuration, writes its report and prints what came of it.
+pub(super) fn execute(
+    config: &RunConfig,
+    plan: &Plan,
+    means: Means,
+    globals: &Globals,
+) -> Result<WorkflowOutcome> {
+    let Means { memory, foreign_files, executors } = means;
+    let session = Session::start(globals, config.engine.log_severity_level)?;
+    let environment = Environment { foreign_files, executors, ..session.environment(globals, memory) };
+    let outcome = olive_engine::run_workflow(config, plan, &environment);
+    // Bars must be gone before anything is printed to stdout.
+    drop(session);
+    if !config.engine.no_artifacts {
+        report::write_of_run(&config.engine.output_dir, foreign_files);
+    }
+    let outcome = outcome?;
+    print_outcome(&outcome, globals)?;
+    Ok(outcome)
 }
 
 /// With `--fail-on-goals`.

@@ -68,13 +68,7 @@ pub(super) fn print_plan(
     strictness: Strictness,
     globals: &Globals,
 ) -> Result<()> {
-    let events = session::sink(globals);
-    let mut prospects = prospects(config, plan, environment);
-    let (tolerated, errors) = sorted(&mut prospects, strictness);
-    let warnings = config.warnings.iter().map(|warning| warning.render(&config.path));
-    for message in warnings.chain(tolerated.iter().map(problem::as_warning)) {
-        events.emit(Event::Warning { message });
-    }
+    let (prospects, errors) = tell_prospects(config, plan, environment, strictness, globals);
     let columns = wrap::columns(std::io::stdout());
     let sizes = match strictness {
         // For them, the data is tokenised.
@@ -84,6 +78,25 @@ pub(super) fn print_plan(
     let states = plan_state::describe(&prospects);
     output::result(&plan_text::render(config, plan, &states, &sizes, columns))?;
     errors.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// What a plan would find, with warnings of the configuration and of obstacles that are tolerated to stderr; and the
+/// obstacles that are not.
+pub(super) fn tell_prospects(
+    config: &RunConfig,
+    plan: &Plan,
+    environment: &Environment,
+    strictness: Strictness,
+    globals: &Globals,
+) -> (Prospects, Vec<Error>) {
+    let events = session::sink(globals);
+    let mut prospects = prospects(config, plan, environment);
+    let (tolerated, errors) = sorted(&mut prospects, strictness);
+    let warnings = config.warnings.iter().map(|warning| warning.render(&config.path));
+    for message in warnings.chain(tolerated.iter().map(problem::as_warning)) {
+        events.emit(Event::Warning { message });
+    }
+    (prospects, errors)
 }
 
 /// All of it to stdout.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 20] = [
+const CRATES: [&str; 21] = [
     "commit",
     "core",
     "kernels",
@@ -32,6 +32,7 @@ const CRATES: [&str; 20] = [
     "project",
     "report",
     "systems",
+    "verbs",
 ];
 
 fn root() -> &'static Path {

@@ -39,4 +39,5 @@ mod support;
 mod terminal;
 mod tracking;
 mod validate;
+mod verbs;
 mod version;

@@ -1,0 +1,89 @@
+//! `olive auto-opt`, which Olive has given up for `optimize`.
+
+use crate::accelerator::{SYSTEM, Target, check_pair};
+use crate::draft::Draft;
+use crate::error::VerbError;
+use crate::input::{InputKind, InputModel};
+use crate::output::OutputOptions;
+use crate::unsupported::Unsupported;
+use crate::words::{Device, Precision, Provider, Word};
+use serde_json::{Map, json};
+
+/// Options of the verb.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub output: OutputOptions,
+    pub device: Option<Device>,
+    pub provider: Option<Provider>,
+    pub precision: Precision,
+    pub use_model_builder: bool,
+    /// Rows were named.
+    pub data_name: Option<String>,
+}
+
+const SPLITS: &str = "models are not split";
+const FIXED: &str = "shapes stay open, as those of the key-value cache";
+
+/// What is refused.
+pub const UNSUPPORTED: &[Unsupported] = &[
+    Unsupported::flag(
+        "use_dynamo_exporter",
+        "models are built from their architecture, not traced by PyTorch",
+    )
+    .instead("`--use_model_builder`"),
+    Unsupported::flag("use_qdq_encoding", "weights are written for MatMulNBits"),
+    Unsupported::value("num-splits", SPLITS),
+    Unsupported::value("cost-model", SPLITS),
+    Unsupported::value("memory", SPLITS),
+    Unsupported::values("dynamic-to-fixed-shape-dim-param", FIXED),
+    Unsupported::values("dynamic-to-fixed-shape-dim-value", FIXED),
+    Unsupported::values("mixed-precision-overrides-config", "precisions are not mixed by name"),
+    crate::finetune::UNSUPPORTED[0],
+];
+
+/// # Errors
+/// A model that is no Hugging Face model; a precision or provider that is not there.
+pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> {
+    input.require(&InputKind::HuggingFace, "auto-opt", "a Hugging Face model")?;
+    let mut notices = vec!["`auto-opt` is deprecated in favour of `optimize`".to_owned()];
+    notices.extend(input.notices.iter().cloned());
+    if let Some(provider) = options.provider.filter(|provider| *provider == Provider::Cpu) {
+        check_pair(options.device, provider)?;
+    }
+    let target = Target::of(options.device, options.provider)?;
+    let built =
+        matches!(options.precision, Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int4);
+    if !built && !(options.use_model_builder && options.precision == Precision::Int8) {
+        return Err(VerbError::unsupported(
+            format!("--precision {}", options.precision.word()),
+            "it needs a quantiser of ONNX models that is not there",
+            Some("possible are fp32, fp16, bf16 and int4, and int8 with `--use_model_builder`"),
+        ));
+    }
+    if !options.use_model_builder {
+        notices.push(
+            "ModelBuilder builds the graph (Olive: PyTorch's exporter, which `--use_model_builder` replaces)"
+                .into(),
+        );
+    }
+    if options.data_name.is_some() {
+        notices.push("`--data_name` is not used: no pass needs data".into());
+    }
+    let mut passes = Map::new();
+    passes.insert(
+        "model_builder".into(),
+        json!({"type": "ModelBuilder", "precision": options.precision.word()}),
+    );
+    passes.insert("extract_adapters".into(), json!({"type": "ExtractAdapters"}));
+    let mut config = json!({
+        "input_model": input.json,
+        "systems": target.systems(),
+        "passes": passes,
+        "host": SYSTEM,
+        "target": SYSTEM,
+    });
+    options.output.write_to(&mut config);
+    // What ModelBuilder makes of a model without an adapter has none to extract.
+    let idle = if input.has_adapter() { Vec::new() } else { vec!["extract_adapters".to_owned()] };
+    Ok(Draft { idle, ..Draft::new(config, notices) })
+}
