@@ -167,7 +167,7 @@ enum Verb {
     #[command(hide = true)]
     ManPages(man_pages::ManPagesArgs),
     #[command(flatten)]
-    Olive(verbs::OliveVerb),
+    Olive(Box<verbs::OliveVerb>),
 }
 
 impl Cli {

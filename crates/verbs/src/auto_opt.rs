@@ -47,13 +47,16 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
     input.require(&InputKind::HuggingFace, "auto-opt", "a Hugging Face model")?;
     let mut notices = vec!["`auto-opt` is deprecated in favour of `optimize`".to_owned()];
     notices.extend(input.notices.iter().cloned());
-    if let Some(provider) = options.provider.filter(|provider| *provider == Provider::Cpu) {
-        check_pair(options.device, provider)?;
+    if options.provider == Some(Provider::Cpu) {
+        check_pair(options.device, Provider::Cpu)?;
     }
     let target = Target::of(options.device, options.provider)?;
-    let built =
-        matches!(options.precision, Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int4);
-    if !built && !(options.use_model_builder && options.precision == Precision::Int8) {
+    let is_built = match options.precision {
+        Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int4 => true,
+        Precision::Int8 => options.use_model_builder,
+        _ => false,
+    };
+    if !is_built {
         return Err(VerbError::unsupported(
             format!("--precision {}", options.precision.word()),
             "it needs a quantiser of ONNX models that is not there",

@@ -86,11 +86,11 @@ fn float_tensor(name: String, values: &[f32], [rows, cols]: [usize; 2], float: F
 /// # Errors
 /// Always: a folder that is no checkpoint, a model that has none, or one that has.
 pub fn extract(given: &str, model: &Path, format: WeightsFormat) -> Result<()> {
-    format.check("--format")?;
     let inside = Checkpoint::open(model)?.tensors().any(|tensor| tensor.name.contains(".lora_A."));
     if !inside {
         return Err(VerbError::NothingToExtract { given: given.to_owned() }.into());
     }
+    format.check("--format")?;
     let why = "LoRA matrices in the weights of a model itself are not taken out";
     Err(VerbError::unsupported("extract-adapters", why, None).into())
 }

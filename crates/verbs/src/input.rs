@@ -212,8 +212,10 @@ fn onnx(path: &Path, graph: &Path) -> std::io::Result<Value> {
     if path.is_dir() {
         json["onnx_file_name"] = json!(name(graph));
         let weights = format!("{}.data", name(graph));
-        let mut beside = entries(path)?;
-        beside.retain(|file| file != graph && name(file) != weights);
+        let beside = entries(path)?;
+        let is_beside = |file: &&PathBuf| *file != graph && name(file) != weights;
+        // Configurations are UTF-8.
+        let beside: Vec<&str> = beside.iter().filter(is_beside).filter_map(|file| file.to_str()).collect();
         if !beside.is_empty() {
             json["model_attributes"] = json!({"additional_files": beside});
         }
@@ -228,6 +230,8 @@ fn name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use std::os::unix::ffi::OsStrExt;
 
     fn find(model: &str) -> Result<InputModel, VerbError> {
         InputModel::find(&ModelOptions { model: Some(model.to_owned()), ..ModelOptions::default() })
@@ -261,6 +265,8 @@ mod tests {
         write("onnx/model.onnx", "");
         write("onnx/model.onnx.data", "");
         write("onnx/genai_config.json", "{}");
+        #[cfg(unix)]
+        std::fs::write(dir.path().join("onnx").join(std::ffi::OsStr::from_bytes(b"\xff")), "").unwrap();
         write("two/a.onnx", "");
         write("two/b.onnx", "");
         write("run/model/config.json", "{}");
