@@ -43,6 +43,13 @@ impl Target {
         }
     }
 
+    /// That the device is another one than was asked for.
+    pub(crate) fn departure(self, asked: Option<Device>) -> Option<String> {
+        let device = self.device.filter(|device| asked.is_some_and(|asked| asked != *device))?;
+        let provider = self.provider.word();
+        Some(format!("the device is `{}`, to match the provider `{provider}`", device.word()))
+    }
+
     /// `systems`.
     pub(crate) fn systems(self) -> Value {
         let mut accelerator = json!({});

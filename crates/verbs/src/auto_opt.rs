@@ -51,6 +51,7 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
         check_pair(options.device, Provider::Cpu)?;
     }
     let target = Target::of(options.device, options.provider)?;
+    notices.extend(target.departure(options.device));
     let is_built = match options.precision {
         Precision::Fp32 | Precision::Fp16 | Precision::Bf16 | Precision::Int4 => true,
         Precision::Int8 => options.use_model_builder,

@@ -51,7 +51,11 @@ pub const PRECISIONS: &[Precision] = &[Precision::Fp16, Precision::Fp32, Precisi
 pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> {
     input.require(&InputKind::HuggingFace, "capture-onnx-graph", "a Hugging Face model")?;
     if !options.use_model_builder {
-        return Err(VerbError::unsupported("PyTorch's exporter", TRACED, Some(BUILDER)));
+        return Err(VerbError::unsupported(
+            "capture-onnx-graph without --use_model_builder",
+            TRACED,
+            Some(BUILDER),
+        ));
     }
     let mut notices = input.notices.clone();
     let target = Target::of(Some(options.device), None)?;

@@ -119,11 +119,13 @@ impl InputModel {
         verb: &'static str,
         wanted: &'static str,
     ) -> Result<(), VerbError> {
-        if self.kind == *kind {
-            return Ok(());
-        }
+        if self.kind == *kind { Ok(()) } else { Err(self.is_not(verb, wanted)) }
+    }
+
+    /// That the verb takes models of other kinds.
+    pub(crate) fn is_not(&self, verb: &'static str, wanted: &'static str) -> VerbError {
         let (given, found) = (self.given.clone(), self.kind.described());
-        Err(VerbError::ModelKind { verb, wanted, given, found })
+        VerbError::ModelKind { verb, wanted, given, found }
     }
 }
 

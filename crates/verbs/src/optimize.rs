@@ -60,10 +60,7 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
     let mut passes = match &input.kind {
         InputKind::HuggingFace => hugging_face(options, &mut notices)?,
         InputKind::Onnx => onnx(options)?,
-        InputKind::Other(_) => {
-            input.require(&InputKind::HuggingFace, "optimize", "a Hugging Face or an ONNX model")?;
-            Map::new()
-        }
+        InputKind::Other(_) => return Err(input.is_not("optimize", "a Hugging Face or an ONNX model")),
     };
     if !options.surgeries.is_empty() {
         let surgeries: Vec<Value> = options.surgeries.iter().map(|name| json!({"surgeon": name})).collect();

@@ -52,10 +52,7 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
     let passes = match &input.kind {
         InputKind::HuggingFace => hugging_face(options, &mut notices)?,
         InputKind::Onnx => onnx(options)?,
-        InputKind::Other(_) => {
-            input.require(&InputKind::HuggingFace, "quantize", "a Hugging Face or an ONNX model")?;
-            Map::new()
-        }
+        InputKind::Other(_) => return Err(input.is_not("quantize", "a Hugging Face or an ONNX model")),
     };
     let mut config = json!({
         "input_model": input.json,
@@ -91,23 +88,18 @@ fn bits(options: &Options) -> Result<u8, VerbError> {
 
 fn hugging_face(options: &Options, notices: &mut Vec<String>) -> Result<Map<String, Value>, VerbError> {
     let bits = bits(options)?;
+    let gptq = || match &options.rows {
+        Some(_) => json!({"type": "Gptq", "bits": bits, "data_config": DATA}),
+        None => json!({"type": "Gptq", "bits": bits}),
+    };
     let mut passes = Map::new();
-    let mut add = |name: &str, options: Value| {
-        let mut pass = json!({"type": name});
-        pass.as_object_mut().expect("an object").extend(options.as_object().cloned().unwrap_or_default());
-        passes.insert(name.to_lowercase(), pass);
-    };
-    let calibrated = || match &options.rows {
-        Some(_) => json!({"bits": bits, "data_config": DATA}),
-        None => json!({"bits": bits}),
-    };
     match options.algorithm {
-        Algorithm::Rtn => add("Rtn", json!({"bits": bits})),
-        Algorithm::KQuant => add("KQuant", json!({"bits": bits})),
-        Algorithm::Gptq => add("Gptq", calibrated()),
+        Algorithm::Rtn => drop(passes.insert("rtn".into(), json!({"type": "Rtn", "bits": bits}))),
+        Algorithm::KQuant => drop(passes.insert("kquant".into(), json!({"type": "KQuant", "bits": bits}))),
+        Algorithm::Gptq => drop(passes.insert("gptq".into(), gptq())),
         Algorithm::QuaRot => {
-            add("QuaRot", json!({}));
-            add("Gptq", calibrated());
+            passes.insert("quarot".into(), json!({"type": "QuaRot"}));
+            passes.insert("gptq".into(), gptq());
             notices.push(
                 "QuaRot rotates the weights before Gptq rounds them (Olive leaves the rotation out)".into(),
             );

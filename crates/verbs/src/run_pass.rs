@@ -7,7 +7,7 @@ use crate::input::InputModel;
 use crate::output::OutputOptions;
 use crate::pass_options;
 use crate::unsupported::Unsupported;
-use crate::words::{Device, Provider, Word};
+use crate::words::{Device, Provider};
 use olive_config::{FOREIGN_PASSES, list_names, nearest};
 use olive_engine::REGISTRY;
 use serde_json::{Map, Value, json};
@@ -32,10 +32,8 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
     let mut notices = input.notices.clone();
     let pass = pass(options)?;
     let target = Target::of(options.device, options.provider)?;
-    if let Some(device) = target.device.filter(|device| *device != options.device.unwrap_or(Device::Cpu)) {
-        let provider = target.provider.word();
-        notices.push(format!("the device is `{}`, to match the provider `{provider}`", device.word()));
-    }
+    // As in Olive, the CPU is what is meant where nothing is said.
+    notices.extend(target.departure(options.device.or(Some(Device::Cpu))));
     let mut config = json!({
         "input_model": input.json,
         "systems": target.systems(),

@@ -22,7 +22,7 @@ impl Args for TrainingArgs {
 fn argument(option: &'static Opt) -> Arg {
     let arg = Arg::new(option.name)
         .long(option.name)
-        .help(option.doc)
+        .help(option.doc.trim_end_matches('.'))
         .hide(!is_honoured(option))
         .allow_negative_numbers(true);
     match option.kind {
