@@ -14,7 +14,7 @@ use olive_engine::passes::MemoryPolicy;
 use olive_engine::{EngineError, Environment, Plan, REGISTRY, RunConfig};
 use olive_verbs::{Draft, OutputOptions};
 use serde_json::{Value, json};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file in the output folder.
 const FILE: &str = "config.json";
@@ -41,16 +41,16 @@ pub(super) fn carry_out(
     match (check(draft, folder)?, how.dry_run) {
         (Checked::Sound(config), true) => {
             look_ahead(&config, folder, how, globals)?;
-            write(&folder.join(FILE), draft, globals)
+            write(&place(folder), draft, globals)
         }
         (Checked::Lacking(error), true) => {
             let message = output::with_hint(&format!("a run is refused: {error}"), error.hint().as_deref());
             session::sink(globals).emit(Event::Warning { message });
-            write(&folder.join(FILE), draft, globals)
+            write(&place(folder), draft, globals)
         }
         (Checked::Lacking(error), false) => {
             if how.save_config_file {
-                save(&folder.join(FILE), draft)?;
+                save(&place(folder), draft)?;
             }
             Err(error)
         }
@@ -74,8 +74,7 @@ fn tell(draft: &Draft, globals: &Globals) {
 /// # Errors
 /// What is wrong with the configuration.
 fn check(draft: &Draft, folder: &Path) -> Result<Checked> {
-    let path = folder.join(FILE);
-    match RunConfig::from_value(&draft.effective(), &path, &LoadOptions::default(), &REGISTRY) {
+    match RunConfig::from_value(&draft.effective(), &place(folder), &LoadOptions::default(), &REGISTRY) {
         Ok(config) => Ok(Checked::Sound(Box::new(config))),
         Err(error) if error.downcast_ref().is_some_and(ConfigError::is_of_a_sound_file) => {
             Ok(Checked::Lacking(error))
@@ -120,6 +119,12 @@ fn is_configuration(path: &Path) -> bool {
     json.is_some_and(|json| json.get("passes").is_some() && json.get("input_model").is_some())
 }
 
+/// Where the configuration goes: in the place of an earlier one, but of nothing else.
+fn place(folder: &Path) -> PathBuf {
+    let usual = folder.join(FILE);
+    if usual.exists() && !is_configuration(&usual) { folder.join(BESIDE_A_MODEL) } else { usual }
+}
+
 /// Writes the configuration, and says where it is.
 fn write(path: &Path, draft: &Draft, globals: &Globals) -> Result<()> {
     save(path, draft)?;
@@ -151,7 +156,7 @@ fn execute(
         std::fs::rename(&usual, &other).at("move", &usual)?;
     }
     if how.save_config_file {
-        save(if makes_room { &other } else { &usual }, draft)?;
+        save(&if makes_room { other } else { place(folder) }, draft)?;
     }
     let memory = if how.ignore_memory { MemoryPolicy::Ignore } else { MemoryPolicy::Refuse };
     let means = Means { memory, foreign_files: how.overwrite.foreign_files(), executors: Vec::new() };

@@ -67,6 +67,11 @@ fn a_run_follows_dry_runs_in_the_same_folder() {
     assert!(model["model_type"].is_string());
     assert_eq!(run["passes"]["modelbuilder"]["precision"], "int4");
     well(dir.path(), "run --config out/olive-config.json");
+    assert!(well(dir.path(), pass).out.contains("cached"));
+    // So does the model's file with a dry run after the run.
+    let dry = well(dir.path(), &format!("{pass} --dry_run"));
+    assert_eq!(dry.out, "configuration: out/olive-config.json\n");
+    assert!(super::config(&dir.path().join("out/config.json"))["model_type"].is_string());
     // A file of somebody else stays.
     std::fs::create_dir(dir.path().join("mine")).unwrap();
     std::fs::write(dir.path().join("mine/config.json"), "{}").unwrap();
