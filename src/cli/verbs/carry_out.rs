@@ -5,7 +5,7 @@ use super::target;
 use crate::cli::run::{self, Means};
 use crate::cli::validate::{self, Strictness};
 use crate::cli::{Globals, LogFormat, environment, output, session};
-use olive_config::{ConfigError, LoadOptions};
+use olive_config::{ConfigError, Diagnostic, LoadOptions};
 use olive_core::error::IoContext;
 use olive_core::event::{Event, EventSink};
 use olive_core::handle::ModelKind;
@@ -48,12 +48,11 @@ pub(super) fn carry_out(
             session::sink(globals).emit(Event::Warning { message });
             write(&place(folder), draft, globals)
         }
-        (Checked::Lacking(error), false) => {
-            if how.save_config_file {
-                save(&place(folder), draft)?;
-            }
+        (Checked::Lacking(error), false) if how.save_config_file => {
+            save(&place(folder), draft)?;
             Err(error)
         }
+        (Checked::Lacking(error), false) => Err(of_the_command_line(error)),
         (Checked::Sound(config), false) => execute(draft, &config, folder, how, globals),
     }
 }
@@ -79,8 +78,18 @@ fn check(draft: &Draft, folder: &Path) -> Result<Checked> {
         Err(error) if error.downcast_ref().is_some_and(ConfigError::is_of_a_sound_file) => {
             Ok(Checked::Lacking(error))
         }
-        Err(error) => Err(error),
+        Err(error) => Err(of_the_command_line(error)),
     }
+}
+
+/// The same without places, as there is no file.
+fn of_the_command_line(error: Error) -> Error {
+    let Some((_, diagnostics)) = error.downcast_ref().and_then(ConfigError::diagnostics) else {
+        return error;
+    };
+    let diagnostics =
+        diagnostics.iter().cloned().map(|found| Diagnostic { position: None, ..found }).collect();
+    ConfigError::Invalid { path: "the command line".into(), diagnostics }.into()
 }
 
 /// What would stop a run on any machine is an error; what only this one lacks is a warning, as for `olive validate`.

@@ -35,7 +35,7 @@ fn a_mistake_in_the_configuration_is_an_error_and_nothing_is_written() {
     let dir = folder();
     let data = "-d json --data_files rows.jsonl --text_field text";
     for (arguments, named) in [
-        (format!("finetune -m model {data} --lora_r 0"), "passes.f.r"),
+        (format!("finetune -m model {data} --lora_r 0"), "error: the command line: passes.f.r: expected"),
         (format!("finetune -m model {data} --learning_rate -1"), "learning_rate"),
         (format!("finetune -m model {data} --optim sgd_of_mine"), "optim"),
         (format!("finetune -m model {data} --train_split test"), "there is no split `test`"),
