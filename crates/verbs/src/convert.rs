@@ -1,6 +1,7 @@
 //! `olive convert-adapters`: a PEFT adapter as a file for ONNX models; `olive extract-adapters`, as far as it goes.
 
 use crate::error::VerbError;
+use crate::input::adapter_folder;
 use crate::int4;
 pub use crate::int4::Int4Options;
 use crate::weights_file::{self, Element, NamedTensor, WeightsFormat};
@@ -22,7 +23,7 @@ pub struct Options {
     pub int4: Option<Int4Options>,
 }
 
-/// Writes what the folder of an adapter holds, and gives the file.
+/// Writes what the folder of an adapter, or of a run that made one, holds, and gives the file.
 ///
 /// The matrices are transposed, `[in, rank]` and `[rank, out]`, and B is multiplied by the adapter's scale, so that what a
 /// graph adds is `x · A · B`. Four-bit matrices are quantised along their first dimension.
@@ -31,7 +32,8 @@ pub struct Options {
 /// A format that is not there, an adapter that cannot be read or is of another kind, a file that cannot be written.
 pub fn convert(adapter: &Path, options: &Options) -> Result<PathBuf> {
     options.format.check("--adapter_format")?;
-    let refuse = |reason: String, hint| VerbError::Adapter { path: adapter.to_owned(), reason, hint };
+    let adapter = &adapter_folder(adapter);
+    let refuse = |reason: String, hint| VerbError::Adapter { path: adapter.clone(), reason, hint };
     if AdapterConfig::open(adapter)?.use_dora {
         let hint = "merge it: `olive run` with the pass MergeAdapterWeights";
         return Err(refuse("it is of DoRA, which scales the rows of the base".into(), hint).into());

@@ -2,7 +2,7 @@
 
 use crate::error::VerbError;
 use olive_core::file;
-use olive_model::{HubModel, MODEL_CONFIG};
+use olive_model::{HubModel, MODEL_CONFIG, adapter_config};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,11 @@ impl InputModel {
     /// There is no `-m`, or nothing where it leads.
     pub fn find(options: &ModelOptions) -> Result<InputModel, VerbError> {
         let given = options.model.clone().ok_or(VerbError::NoModel)?;
+        let adapter = options.adapter.as_deref().map(|adapter| adapter_folder(adapter.as_ref()));
+        let options = &ModelOptions {
+            adapter: adapter.map(|folder| folder.to_string_lossy().into_owned()),
+            ..options.clone()
+        };
         let refuse = |reason: String, hint| VerbError::Model { given: given.clone(), reason, hint };
         let path = Path::new(&given);
         let of = |kind, json| InputModel { given: given.clone(), kind, json, notices: Vec::new() };
@@ -127,6 +132,13 @@ impl InputModel {
         let (given, found) = (self.given.clone(), self.kind.described());
         VerbError::ModelKind { verb, wanted, given, found }
     }
+}
+
+/// The folder of an adapter: itself, or the part of what a run wrote.
+pub fn adapter_folder(given: &Path) -> PathBuf {
+    let inside = given.join("adapter");
+    let is_one = |folder: &Path| folder.join(adapter_config::CONFIG).is_file();
+    if is_one(&inside) && !is_one(given) { inside } else { given.to_owned() }
 }
 
 fn hugging_face(given: &str, model_path: Value, options: &ModelOptions) -> InputModel {
@@ -302,6 +314,10 @@ mod tests {
         let model = find().unwrap();
         assert_eq!(model.json["config"], json!({"model_path": "org/name", "adapter_path": "lora"}));
         assert!(model.has_adapter());
+        std::fs::create_dir_all(dir.path().join("run/adapter")).unwrap();
+        std::fs::write(dir.path().join("run/adapter/adapter_config.json"), "{}").unwrap();
+        assert_eq!(adapter_folder(&dir.path().join("run")), dir.path().join("run/adapter"));
+        assert_eq!(adapter_folder(&dir.path().join("run/adapter")), dir.path().join("run/adapter"));
         write(r#"{"type": "ONNXModel", "config": {}}"#);
         assert!(find().unwrap_err().to_string().contains("an ONNX model"));
         write("{");

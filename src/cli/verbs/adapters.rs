@@ -18,7 +18,7 @@ const FLOATS: &[TorchType] = &[TorchType::Float32, TorchType::Float16];
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct ConvertArgs {
-    /// Folder of a PEFT adapter, or its hub id.
+    /// Folder of a PEFT adapter, what `olive finetune` wrote, or a hub id.
     #[arg(short = 'a', long, value_name = "FOLDER")]
     adapter_path: String,
     /// The file; the suffix of the format is added.

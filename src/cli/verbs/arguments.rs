@@ -55,7 +55,7 @@ pub(super) struct HuggingFaceArgs {
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(super) struct AdapterArgs {
-    /// Folder of a PEFT adapter on the model.
+    /// Folder of a PEFT adapter on the model, or what `olive finetune` wrote.
     #[arg(short = 'a', long, value_name = "FOLDER")]
     adapter_path: Option<String>,
 }

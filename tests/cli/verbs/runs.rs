@@ -17,6 +17,8 @@ fn finetune_trains_and_its_configuration_runs_again() {
     }
     let again = well(dir.path(), "run --config out/config.json");
     assert!(again.out.contains("cached"), "{}", again.out);
+    let converted = well(dir.path(), "convert-adapters -a out -o a");
+    assert_eq!(converted.out, "output: a.onnx_adapter\n");
     // The adapter lies on its model, and is found by the next verb.
     well(dir.path(), "auto-opt -m out --precision int4 --use_model_builder -o next --dry_run");
     let next = super::config(&dir.path().join("next/config.json"));
