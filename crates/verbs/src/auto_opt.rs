@@ -21,6 +21,10 @@ pub struct Options {
     pub data_name: Option<String>,
 }
 
+/// Names of the passes.
+const BUILD: &str = "model_builder";
+const EXTRACT: &str = "extract_adapters";
+
 const SPLITS: &str = "models are not split";
 const FIXED: &str = "shapes stay open, as those of the key-value cache";
 
@@ -74,11 +78,8 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
         notices.push("`--data_name` is not used: no pass needs data".into());
     }
     let mut passes = Map::new();
-    passes.insert(
-        "model_builder".into(),
-        json!({"type": "ModelBuilder", "precision": options.precision.word()}),
-    );
-    passes.insert("extract_adapters".into(), json!({"type": "ExtractAdapters"}));
+    passes.insert(BUILD.into(), json!({"type": "ModelBuilder", "precision": options.precision.word()}));
+    passes.insert(EXTRACT.into(), json!({"type": "ExtractAdapters"}));
     let mut config = json!({
         "input_model": input.json,
         "systems": target.systems(),
@@ -87,7 +88,14 @@ pub fn draft(options: &Options, input: &InputModel) -> Result<Draft, VerbError> 
         "target": SYSTEM,
     });
     options.output.write_to(&mut config);
-    // What ModelBuilder makes of a model without an adapter has none to extract.
-    let idle = if input.has_adapter() { Vec::new() } else { vec!["extract_adapters".to_owned()] };
-    Ok(Draft { idle, ..Draft::new(config, notices) })
+    let mut draft = Draft::new(config, notices);
+    let passes = &mut draft.effective["passes"];
+    passes.as_object_mut().map(|passes| passes.shift_remove(EXTRACT));
+    draft.notices.push(if input.has_adapter() {
+        passes[BUILD]["adapters"] = json!("separate");
+        format!("a run does the work of `{EXTRACT}` in ModelBuilder, with `adapters: separate`")
+    } else {
+        format!("a run leaves `{EXTRACT}` out: the model has no adapter, so there is nothing to extract")
+    });
+    Ok(draft)
 }

@@ -57,15 +57,10 @@ pub(super) fn carry_out(
     }
 }
 
-/// Where the draft differs from what Olive would write, and what of it does nothing.
+/// Where the draft differs from what Olive would write, and what a run does differently.
 fn tell(draft: &Draft, globals: &Globals) {
     let events = session::sink(globals);
-    let idle = draft.idle.iter().map(|name| {
-        format!(
-            "a run leaves the pass `{name}` out: the model has no adapter, so there is nothing to extract"
-        )
-    });
-    for message in draft.notices.iter().cloned().chain(idle) {
+    for message in draft.notices.iter().cloned() {
         events.emit(Event::Info { message });
     }
 }
@@ -73,7 +68,7 @@ fn tell(draft: &Draft, globals: &Globals) {
 /// # Errors
 /// What is wrong with the configuration.
 fn check(draft: &Draft, folder: &Path) -> Result<Checked> {
-    match RunConfig::from_value(&draft.effective(), &place(folder), &LoadOptions::default(), &REGISTRY) {
+    match RunConfig::from_value(&draft.effective, &place(folder), &LoadOptions::default(), &REGISTRY) {
         Ok(config) => Ok(Checked::Sound(Box::new(config))),
         Err(error) if error.downcast_ref().is_some_and(ConfigError::is_of_a_sound_file) => {
             Ok(Checked::Lacking(error))

@@ -19,11 +19,14 @@ fn finetune_trains_and_its_configuration_runs_again() {
     assert!(again.out.contains("cached"), "{}", again.out);
     let converted = well(dir.path(), "convert-adapters -a out -o a");
     assert_eq!(converted.out, "output: a.onnx_adapter\n");
-    // The adapter lies on its model, and is found by the next verb.
-    well(dir.path(), "auto-opt -m out --precision int4 --use_model_builder -o next --dry_run");
-    let next = super::config(&dir.path().join("next/config.json"));
-    let adapter = next["input_model"]["config"]["adapter_path"].as_str().unwrap();
-    assert!(dir.path().join(adapter).join("adapter_config.json").is_file(), "{adapter}");
+    // The adapter lies on its model, is found by the next verb, and stays apart from the graph.
+    let optimised =
+        well(dir.path(), "auto-opt -m out --precision int4 --use_model_builder -o next --save_config_file");
+    assert!(optimised.err.contains("`adapters: separate`"), "{}", optimised.err);
+    assert!(dir.path().join("next/adapter_weights.onnx_adapter").is_file());
+    let next = super::config(&dir.path().join("next/olive-config.json"));
+    assert_eq!(next["passes"]["extract_adapters"]["type"], "ExtractAdapters");
+    assert_eq!(next["input_model"]["config"]["adapter_path"], "out/adapter");
 }
 
 #[test]
