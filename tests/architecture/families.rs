@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 
 /// Literals that look like families and are something else.
-const OTHER_MEANINGS: [(&str, &str); 3] = [
+const OTHER_MEANINGS: [(&str, &str); 4] = [
     // A rotation of transformers, and of files converted from its models.
     ("arch/src/rope_reader.rs", "llama3"),
     ("model/src/gguf/rope.rs", "llama3"),
     // What GGUF calls SentencePiece.
     ("model/src/gguf/tokenizer.rs", "llama"),
+    ("export/src/gguf/tokenizer.rs", "llama"),
 ];
 
 #[test]

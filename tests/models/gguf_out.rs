@@ -79,7 +79,7 @@ fn a_family_says_the_same_after_a_way_through_a_file_or_is_refused_by_name() {
 fn what_a_reader_does_otherwise_is_said() {
     let dir = tempfile::tempdir().unwrap();
     for (family, said) in
-        [("mistral", "has no windows in `llama` models"), ("phi4mini", "whatever the length")]
+        [("mistral", "knows no windows in `llama` models"), ("phi4mini", "whatever the length")]
     {
         let model = with_tokenizer(&fixture(&format!("models/{family}")), dir.path());
         let output = export(&model, &dir.path().join("out.gguf"));

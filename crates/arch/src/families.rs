@@ -4,8 +4,8 @@
 use super::config_reader::ConfigReader;
 use super::family::{Family, SpecialTokenIds, Windows};
 use super::gguf_family::{
-    GgufFamily, GgufFiles, GgufMetadata, GgufName, GgufShape, PreTokenizerNames, UnstatedWindow,
-    WINDOW_PATTERN, WordCut,
+    GgufFamily, GgufFiles, GgufMetadata, GgufName, GgufShape, PreTokenizerNames, QueryScale, ReadWindows,
+    UnstatedWindow, WINDOW_PATTERN, WordCut,
 };
 use super::rope::{Rope, RopeScaling};
 use super::spec::{Layer, NormLayout, QkNorm, RopeUse, Spec};
@@ -42,11 +42,21 @@ const GGUF: GgufFamily = GgufFamily {
     states_layer_types: false,
     reorders_qk: false,
     states_attention_factor: false,
+    windows: ReadWindows::Unknown,
+    query_scale: QueryScale::OfHead { but: None },
+    states_original_context: false,
+    unrotated_period: None,
+    has_biases: false,
     names_mlp_norm_by_attention: false,
     sentence_piece_class: "LlamaTokenizer",
     swallows_space: |_| false,
     config: |_, _, _| Ok(()),
 };
+
+/// Layers of the largest models of families, which files do not tell apart otherwise.
+const GEMMA2_LARGEST: usize = 46;
+const GEMMA3_LARGEST: usize = 62;
+const EXAONE4_LARGEST: usize = 64;
 
 const fn tokens(bos: Option<u32>, eos: Option<u32>, pad: Option<u32>) -> SpecialTokenIds {
     SpecialTokenIds { bos, eos, pad }
@@ -71,7 +81,12 @@ pub(crate) static FAMILIES: [Known; 19] = [
             model_type: "llama",
             tokens: tokens(Some(1), Some(2), None),
             genai_type: "llama",
-            gguf: GgufFamily { names: &[windowless_files("llama")], reorders_qk: true, ..GGUF },
+            gguf: GgufFamily {
+                names: &[windowless_files("llama")],
+                reorders_qk: true,
+                has_biases: true,
+                ..GGUF
+            },
             ..STANDARD
         },
         differences: |_, _| Ok(()),
@@ -86,6 +101,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             gguf: GgufFamily {
                 names: &[files("mistral3"), windowed_files("llama")],
                 reorders_qk: true,
+                has_biases: true,
                 ..GGUF
             },
             ..STANDARD
@@ -110,7 +126,13 @@ pub(crate) static FAMILIES: [Known; 19] = [
             tokens: tokens(Some(1), Some(32_000), Some(32_000)),
             genai_type: "phi3",
             lora_targets: &["qkv_proj"],
-            gguf: GgufFamily { names: &[files("phi3")], swallows_space: phi3_swallows_space, ..GGUF },
+            gguf: GgufFamily {
+                names: &[files("phi3")],
+                windows: ReadWindows::Stated,
+                states_original_context: true,
+                swallows_space: phi3_swallows_space,
+                ..GGUF
+            },
             ..STANDARD
         },
         differences: |_, spec| {
@@ -177,8 +199,10 @@ pub(crate) static FAMILIES: [Known; 19] = [
             genai_type: "gemma2",
             gguf: GgufFamily {
                 names: &[files("gemma2")],
+                windows: ReadWindows::Known,
+                query_scale: QueryScale::OfHead { but: Some(GEMMA2_LARGEST) },
                 sentence_piece_class: "GemmaTokenizer",
-                config: |file, shape, config| gemma2_config(file, shape, 46, config),
+                config: |file, shape, config| gemma2_config(file, shape, GEMMA2_LARGEST, config),
                 ..GGUF
             },
             ..STANDARD
@@ -196,6 +220,8 @@ pub(crate) static FAMILIES: [Known; 19] = [
             genai_type: "gemma3_text",
             gguf: GgufFamily {
                 names: &[files("gemma3")],
+                windows: ReadWindows::Named,
+                query_scale: QueryScale::InNorm { but: Some(GEMMA3_LARGEST) },
                 sentence_piece_class: "GemmaTokenizer",
                 config: gemma3_config,
                 ..GGUF
@@ -243,6 +269,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             gguf: GgufFamily {
                 names: &[files("granite")],
                 reorders_qk: true,
+                query_scale: QueryScale::Stated,
                 config: granite_config,
                 ..GGUF
             },
@@ -266,6 +293,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             gguf: GgufFamily {
                 names: &[files("smollm3")],
                 reorders_qk: true,
+                unrotated_period: Some(4),
                 // The file does not tell: every fourth layer does not rotate.
                 config: |_, _, config| {
                     config.insert("no_rope_layer_interval".into(), json!(4));
@@ -282,7 +310,12 @@ pub(crate) static FAMILIES: [Known; 19] = [
             architecture: "Olmo2ForCausalLM",
             model_type: "olmo2",
             tokens: tokens(None, Some(50_279), Some(1)),
-            gguf: GgufFamily { names: &[windowless_files("olmo2")], states_attention_factor: true, ..GGUF },
+            gguf: GgufFamily {
+                names: &[windowless_files("olmo2")],
+                windows: ReadWindows::AllButEveryFourth { layers: None },
+                states_attention_factor: true,
+                ..GGUF
+            },
             ..STANDARD
         },
         differences: |_, spec| {
@@ -299,6 +332,7 @@ pub(crate) static FAMILIES: [Known; 19] = [
             tokens: tokens(None, Some(50_279), Some(1)),
             gguf: GgufFamily {
                 names: &[windowed_files("olmo2")],
+                windows: ReadWindows::AllButEveryFourth { layers: None },
                 states_layer_types: true,
                 states_attention_factor: true,
                 ..GGUF
@@ -346,7 +380,8 @@ pub(crate) static FAMILIES: [Known; 19] = [
             gguf: GgufFamily {
                 names: &[files("exaone4")],
                 // The first files of the 32B model.
-                unstated_window: Some(UnstatedWindow { layers: 64, window: 4096 }),
+                unstated_window: Some(UnstatedWindow { layers: EXAONE4_LARGEST, window: 4096 }),
+                windows: ReadWindows::AllButEveryFourth { layers: Some(EXAONE4_LARGEST) },
                 states_window: true,
                 states_layer_types: true,
                 ..GGUF
@@ -539,7 +574,7 @@ fn gemma3_config(
     shape: &GgufShape,
     config: &mut Map<String, Value>,
 ) -> Result<(), String> {
-    gemma2_config(file, shape, 62, config)?;
+    gemma2_config(file, shape, GEMMA3_LARGEST, config)?;
     let local = file.number("rope.freq_base_swa")?.unwrap_or(10_000.0);
     config.insert("rope_local_base_freq".into(), json!(local));
     if file.flags(WINDOW_PATTERN)?.is_some() {
@@ -568,7 +603,7 @@ fn granite_config(
 
 /// The pre-tokenizers of GGUF files, which name them and do not describe them.
 pub const PRE_TOKENIZERS: &[PreTokenizerNames] = &[
-    PreTokenizerNames::plain(&["default", "gpt-2", "gpt2", "exaone4", "olmo", "phi-2", "mpt"], WordCut::Gpt2),
+    PreTokenizerNames::plain(&["gpt-2", "gpt2", "default", "exaone4", "olmo", "phi-2", "mpt"], WordCut::Gpt2),
     PreTokenizerNames::plain(
         &["smollm", "starcoder", "refact", "command-r", "codeshell"],
         WordCut::DigitsThenGpt2,
@@ -576,9 +611,9 @@ pub const PRE_TOKENIZERS: &[PreTokenizerNames] = &[
     PreTokenizerNames {
         ignore_merges: true,
         add_bos: Some(true),
-        ..PreTokenizerNames::plain(&["llama3", "llama-v3", "llama-bpe"], WordCut::Letters { digits: "{1,3}" })
+        ..PreTokenizerNames::plain(&["llama-bpe", "llama3", "llama-v3"], WordCut::Letters { digits: "{1,3}" })
     },
-    PreTokenizerNames::plain(&["dbrx", "smaug-bpe"], WordCut::Letters { digits: "{1,3}" }),
+    PreTokenizerNames::plain(&["smaug-bpe", "dbrx"], WordCut::Letters { digits: "{1,3}" }),
     PreTokenizerNames {
         add_bos: None,
         ..PreTokenizerNames::plain(&["glm4", "chatglm-bpe"], WordCut::Letters { digits: "{1,3}" })

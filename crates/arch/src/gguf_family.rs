@@ -24,6 +24,16 @@ pub struct GgufFamily {
     pub reorders_qk: bool,
     /// `rope.scaling.attn_factor` is YaRN's attention factor; elsewhere it is a correction for the reader.
     pub states_attention_factor: bool,
+    /// What readers of written files know of windows.
+    pub windows: ReadWindows,
+    /// How readers scale queries.
+    pub query_scale: QueryScale,
+    /// `rope.scaling.original_context_length` stands in every file.
+    pub states_original_context: bool,
+    /// Readers rotate all layers but every so many-th.
+    pub unrotated_period: Option<usize>,
+    /// Readers know biases of the MLP and on the output of attention.
+    pub has_biases: bool,
     /// The norm before the MLP is called `post_attention_norm`, not `ffn_norm`.
     pub names_mlp_norm_by_attention: bool,
     /// `tokenizer_class` of a SentencePiece tokenizer.
@@ -49,6 +59,32 @@ pub type AddToConfig = fn(&dyn GgufMetadata, &GgufShape, &mut Map<String, Value>
 pub struct GgufName {
     pub name: &'static str,
     pub files: GgufFiles,
+}
+
+/// What readers know of windows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadWindows {
+    /// Nothing.
+    Unknown,
+    /// Nothing, and every file states one; 0 is none.
+    Stated,
+    /// Which layers have one, without being told.
+    Known,
+    /// The layers that the file names.
+    Named,
+    /// All but every fourth have one; in models of so many layers only, if that is said.
+    AllButEveryFourth { layers: Option<usize> },
+}
+
+/// How readers scale queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryScale {
+    /// By the root of the size of a head; in models of so many layers, by that of hidden / heads.
+    OfHead { but: Option<usize> },
+    /// The same, and their norm can hold what differs.
+    InNorm { but: Option<usize> },
+    /// By what the file states, with the other factors of such models.
+    Stated,
 }
 
 /// Files told apart by whether attention has a window.
@@ -144,6 +180,7 @@ pub struct GgufShape {
 /// Names by which files call one way to cut texts into words before byte-pair merges (`tokenizer.ggml.pre`).
 #[derive(Debug, Clone, Copy)]
 pub struct PreTokenizerNames {
+    /// The first is what files are written with.
     pub names: &'static [&'static str],
     pub cut: WordCut,
     /// A word that is a token of itself is not merged.

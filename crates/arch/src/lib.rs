@@ -17,7 +17,9 @@ pub use config_reader::MOST_POSITIONS;
 pub use error::ArchError;
 pub use families::SUPPORTED;
 pub use family::{Family, SpecialTokenIds, Windows};
-pub use gguf_family::{GgufFamily, GgufMetadata, GgufShape, PreTokenizerNames, WordCut};
+pub use gguf_family::{
+    GgufFamily, GgufMetadata, GgufShape, PreTokenizerNames, QueryScale, ReadWindows, WordCut,
+};
 pub use olive_kernels::Activation;
 pub use rope::{Rope, RopeScaling};
 pub use spec::{Attention, Layer, Linear, LinearKind, Mlp, NormLayout, QkNorm, RopeUse, Spec};

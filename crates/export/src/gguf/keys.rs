@@ -2,9 +2,10 @@
 
 use super::Request;
 use super::file::File;
+use super::query::query_factor;
 use super::rope;
 use crate::error::ExportError;
-use olive_arch::{Layer, RopeScaling, RopeUse, Spec};
+use olive_arch::{Layer, QueryScale, ReadWindows, RopeScaling, RopeUse, Spec};
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
 use olive_model::ModelFolder;
@@ -13,11 +14,8 @@ use serde_json::Value;
 /// The version of the formats of blocks.
 const QUANTISATION: u32 = 2;
 
-/// Readers give every layer a window but every so many-th.
-const WINDOWLESS_PERIOD: usize = 4;
-
-/// Layers of the EXAONE 4 whose attention has windows.
-const LARGEST_EXAONE: usize = 64;
+/// Names the layers that have a window.
+const WINDOW_PATTERN: &str = "attention.sliding_window_pattern";
 
 /// A model that is described.
 pub(super) struct Described<'a> {
@@ -99,29 +97,23 @@ impl Described<'_> {
     fn add_attention(&self, file: &mut File, events: &dyn EventSink) {
         let spec = self.spec;
         let window = spec.layers.iter().find_map(|layer| layer.window);
-        let warn = |message: String| events.emit(Event::Warning { message });
-        match (self.architecture, window) {
-            ("phi3", window) => {
-                file.size(&self.key("attention.sliding_window"), window.unwrap_or(0));
-                if let Some(window) = window.filter(|window| *window < spec.context_length) {
-                    warn(format!(
-                        "llama.cpp does not heed the window of {window} tokens of such models: texts longer than that differ"
-                    ));
-                }
-            }
-            ("gemma2", Some(window)) => file.size(&self.key("attention.sliding_window"), window),
-            ("gemma3" | "olmo2" | "exaone4", Some(window)) => {
-                file.size(&self.key("attention.sliding_window"), window);
-                self.add_pattern(file);
-            }
-            (_, Some(window)) => {
-                file.size(&self.key("attention.sliding_window"), window);
-                warn(format!(
-                    "llama.cpp has no windows in `{}` models: texts longer than {window} tokens differ",
-                    self.architecture
-                ));
-            }
+        let key = self.key("attention.sliding_window");
+        match (spec.family.gguf.windows, window) {
+            (ReadWindows::Stated, window) => file.size(&key, window.unwrap_or(0)),
+            (_, Some(window)) => file.size(&key, window),
             (_, None) => {}
+        }
+        match (spec.family.gguf.windows, window) {
+            (ReadWindows::Named, Some(_)) => self.add_named_windows(file),
+            (ReadWindows::AllButEveryFourth { .. }, Some(_)) => self.add_windows(file),
+            (ReadWindows::Unknown | ReadWindows::Stated, Some(window)) if window < spec.context_length => {
+                let message = format!(
+                    "llama.cpp knows no windows in `{}` models: texts longer than {window} tokens differ",
+                    self.architecture
+                );
+                events.emit(Event::Warning { message });
+            }
+            _ => {}
         }
         if let Some(cap) = spec.attention.softcap {
             file.float(&self.key("attn_logit_softcapping"), cap);
@@ -132,26 +124,25 @@ impl Described<'_> {
     }
 
     /// Which layers have a window: all but every so many-th, or a list.
-    fn add_pattern(&self, file: &mut File) {
+    fn add_named_windows(&self, file: &mut File) {
         let layers = &self.spec.layers;
         let first = layers.iter().position(|layer| layer.window.is_none()).map(|layer| layer + 1);
-        let period = first.filter(|period| {
-            layers
-                .iter()
-                .enumerate()
-                .all(|(i, layer)| layer.window.is_none() == (i + 1).is_multiple_of(*period))
-        });
-        let key = self.key("attention.sliding_window_pattern");
-        match period.filter(|_| self.architecture == "gemma3") {
-            Some(period) => file.size(&key, period),
-            None => file.flags(&key, layers.iter().map(|layer| layer.window.is_some())),
+        let period = first.filter(|period| have_windows_but_every(*period, layers));
+        match period {
+            Some(period) => file.size(&self.key(WINDOW_PATTERN), period),
+            None => self.add_windows(file),
         }
+    }
+
+    fn add_windows(&self, file: &mut File) {
+        let has_window = self.spec.layers.iter().map(|layer| layer.window.is_some());
+        file.flags(&self.key(WINDOW_PATTERN), has_window);
     }
 
     fn add_rope(&self, file: &mut File) {
         let spec = self.spec;
         file.float(&self.key("rope.freq_base"), spec.rope.theta);
-        if let Some(local) = spec.rope_local.as_ref().filter(|_| self.architecture == "gemma3") {
+        if let Some(local) = &spec.rope_local {
             file.float(&self.key("rope.freq_base_swa"), local.theta);
         }
         let is_partial = spec.rope.rotary_dim != spec.attention.head_dim;
@@ -161,7 +152,7 @@ impl Described<'_> {
         let states_attention_factor = spec.family.gguf.states_attention_factor;
         rope::add_scaling(&spec.rope, self.architecture, spec.context_length, states_attention_factor, file);
         let has_own_length = matches!(spec.rope.scaling, RopeScaling::LongRope { .. });
-        if self.architecture == "phi3" && !has_own_length {
+        if spec.family.gguf.states_original_context && !has_own_length {
             let original = self.folder.config["original_max_position_embeddings"].as_u64();
             let original = original.and_then(|length| usize::try_from(length).ok());
             let original = original.unwrap_or(spec.context_length);
@@ -169,10 +160,10 @@ impl Described<'_> {
         }
     }
 
-    /// Granite's factors.
+    /// Factors that families have which state how queries are scaled.
     fn add_factors(&self, file: &mut File) {
         let spec = self.spec;
-        if self.architecture != "granite" {
+        if spec.family.gguf.query_scale != QueryScale::Stated {
             return;
         }
         file.float(&self.key("attention.scale"), spec.attention.scale);
@@ -191,43 +182,35 @@ impl Described<'_> {
         const HINT: &str = "a reader would compute otherwise; export ONNX with the pass ModelBuilder";
         let spec = self.spec;
         let unsaid = |what: String| Err(ExportError::Unsaid { what, hint: HINT });
-        if self.architecture == "smollm3" {
+        let facts = &spec.family.gguf;
+        if let Some(period) = facts.unrotated_period {
             let usual =
-                |(i, layer): (usize, &Layer)| (layer.rope == RopeUse::None) == (i + 1).is_multiple_of(4);
+                |(i, layer): (usize, &Layer)| (layer.rope == RopeUse::None) == (i + 1).is_multiple_of(period);
             if !spec.layers.iter().enumerate().all(usual) {
-                return unsaid("other layers than every fourth do not rotate".into());
+                return unsaid("these layers do not rotate".into());
             }
         }
-        if matches!(self.architecture, "olmo2" | "exaone4")
-            && spec.layers.iter().any(|layer| layer.window.is_some())
-        {
-            // Readers do not look at the pattern, and at a window of EXAONE only in the largest model.
-            let usual = |(i, layer): (usize, &Layer)| {
-                layer.window.is_none() == (i + 1).is_multiple_of(WINDOWLESS_PERIOD)
-            };
-            let is_known = self.architecture == "olmo2" || spec.num_layers() == LARGEST_EXAONE;
-            if !is_known || !spec.layers.iter().enumerate().all(usual) {
+        let has_windows = spec.layers.iter().any(|layer| layer.window.is_some());
+        if let (ReadWindows::AllButEveryFourth { layers }, true) = (facts.windows, has_windows) {
+            // Readers do not look at what the file says of the layers.
+            let is_known = layers.is_none_or(|layers| layers == spec.num_layers());
+            if !is_known || !have_windows_but_every(4, &spec.layers) {
                 return unsaid("these layers have a window".into());
             }
         }
-        let has_bias = spec.mlp.bias || spec.attention.o_bias;
-        if has_bias && self.architecture != "llama" {
+        if (spec.mlp.bias || spec.attention.o_bias) && !facts.has_biases {
             return unsaid("the MLP or the output of attention has biases".into());
         }
-        let attention = &spec.attention;
-        let folds = self.architecture == "gemma3";
-        let states = self.architecture == "granite";
-        let scalar = query_scalar(self.architecture, spec);
-        let differs = (attention.scale * (scalar as f64).sqrt() - 1.0).abs() > 1e-6;
-        if differs && !folds && !states {
-            return unsaid(format!("queries are scaled by {} and not by 1/√{scalar}", attention.scale));
+        if let QueryScale::OfHead { .. } = facts.query_scale
+            && (query_factor(spec) - 1.0).abs() > 1e-6
+        {
+            return unsaid(format!("queries are scaled by {}", spec.attention.scale));
         }
         Ok(())
     }
 }
 
-/// What a reader divides queries by the root of. The largest Gemmas scale by hidden / heads, which readers know by the number of layers.
-pub(super) fn query_scalar(architecture: &str, spec: &Spec) -> usize {
-    let is_largest = matches!((architecture, spec.num_layers()), ("gemma2", 46) | ("gemma3", 62));
-    if is_largest { spec.hidden_size / spec.attention.heads } else { spec.attention.head_dim }
+fn have_windows_but_every(period: usize, layers: &[Layer]) -> bool {
+    let fits = |(i, layer): (usize, &Layer)| layer.window.is_none() == (i + 1).is_multiple_of(period);
+    layers.iter().enumerate().all(fits)
 }

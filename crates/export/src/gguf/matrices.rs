@@ -1,10 +1,10 @@
 //! The tensors of a file, and how their values come from those of a checkpoint.
 
-use super::keys::query_scalar;
 use super::names;
 use super::precision::{Precision, Role};
+use super::query::query_factor;
 use crate::error::ExportError;
-use olive_arch::{Linear, LinearKind, QkNorm, Spec};
+use olive_arch::{Linear, LinearKind, QkNorm, QueryScale, Spec};
 use olive_core::Result;
 use olive_kernels::quant::ggml::WrittenType;
 use olive_model::WeightSource;
@@ -80,13 +80,8 @@ impl Matrix {
 ///
 /// # Errors
 /// A tensor that is missing or has another shape.
-pub(super) fn matrices(
-    weights: &dyn WeightSource,
-    spec: &Spec,
-    architecture: &str,
-    precision: Precision,
-) -> Result<Vec<Matrix>> {
-    let listing = Listing { spec, architecture, precision };
+pub(super) fn matrices(weights: &dyn WeightSource, spec: &Spec, precision: Precision) -> Result<Vec<Matrix>> {
+    let listing = Listing { spec, precision };
     let embedding = if spec.tied { Role::Head } else { Role::Embedding };
     let mut all =
         vec![listing.matrix(Spec::EMBEDDING, embedding, spec.vocab_size, spec.hidden_size, Change::None)?];
@@ -110,7 +105,6 @@ pub(super) fn matrices(
 
 struct Listing<'a> {
     spec: &'a Spec,
-    architecture: &'a str,
     precision: Precision,
 }
 
@@ -164,13 +158,14 @@ impl Listing<'_> {
         self.vector(name, size, change)
     }
 
-    /// Readers of Gemma 3 scale queries by the size of a head; what the model does otherwise goes into their norm.
+    /// What of the scale of queries goes into their norm.
     fn query_factor(&self, name: &str) -> f32 {
-        let attention = &self.spec.attention;
-        if !name.ends_with("self_attn.q_norm.weight") {
-            return 1.0;
+        let goes_in = matches!(self.spec.family.gguf.query_scale, QueryScale::InNorm { .. });
+        if goes_in && name.ends_with("self_attn.q_norm.weight") {
+            query_factor(self.spec) as f32
+        } else {
+            1.0
         }
-        (attention.scale * (query_scalar(self.architecture, self.spec) as f64).sqrt()) as f32
     }
 
     fn vector(&self, name: &str, size: usize, change: Change) -> Result<Matrix, ExportError> {

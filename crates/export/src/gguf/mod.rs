@@ -6,6 +6,7 @@ mod keys;
 mod matrices;
 mod names;
 mod precision;
+mod query;
 mod rope;
 mod tokenizer;
 mod values;
@@ -56,7 +57,7 @@ pub fn export(
     let mut file = File::default();
     described.add(request, &mut file, events)?;
     tokenizer.add(&mut file);
-    let mut matrices: Vec<Matrix> = matrices(&*weights, &spec, architecture, request.precision)?;
+    let mut matrices: Vec<Matrix> = matrices(&*weights, &spec, request.precision)?;
     matrices.extend(rope::factors(&spec.rope));
     file.write(path, &matrices, &*weights, cancel, events)
 }

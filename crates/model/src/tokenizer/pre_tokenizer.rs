@@ -97,17 +97,12 @@ pub fn written_name(tokenizer: &Value) -> Option<&'static str> {
             && pre_tokenizer(known.names.first().copied()).is_ok_and(|known| steps(&known.value) == given)
     };
     let known = PRE_TOKENIZERS.iter().find(cuts_so)?;
-    Some(match known.cut {
-        WordCut::Gpt2 if has_digits_apart(tokenizer) => "smollm",
-        WordCut::Gpt2 => "gpt-2",
-        WordCut::DigitsThenGpt2 => "smollm",
-        WordCut::Letters { digits: "" } => "qwen2",
-        WordCut::Letters { .. } if ignores_merges => "llama-bpe",
-        WordCut::Letters { .. } => "smaug-bpe",
-        WordCut::LettersApartFromLineEnds => "seed-coder",
-        WordCut::Cased { contractions: true, .. } => "gpt-4o",
-        WordCut::Cased { contractions: false, .. } => "tekken",
-    })
+    let apart = || PRE_TOKENIZERS.iter().find(|known| known.cut == WordCut::DigitsThenGpt2);
+    let known = match known.cut {
+        WordCut::Gpt2 if has_digits_apart(tokenizer) => apart()?,
+        _ => known,
+    };
+    known.names.first().copied()
 }
 
 /// What decides where words end.
