@@ -41,6 +41,7 @@ mod run_job;
 mod sandbox;
 mod schema;
 mod search_table;
+mod serve;
 mod session;
 mod spelling;
 mod table;
@@ -136,6 +137,8 @@ enum Verb {
     Generate(generate::GenerateArgs),
     /// Talk with a model.
     Chat(chat::ChatArgs),
+    /// Answer over HTTP as OpenAI's service does, with a model.
+    Serve(serve::ServeArgs),
     /// Measure how fast a model reads and writes, and what memory it takes.
     Benchmark(benchmark::Benchmark),
     /// Measure models on data: perplexity, answers, size, speed.
@@ -191,6 +194,7 @@ impl Cli {
             Verb::Data(args) => data::run(args, globals),
             Verb::Generate(args) => generate::run(args, globals),
             Verb::Chat(args) => chat::run(args, globals),
+            Verb::Serve(args) => serve::run(args, globals),
             Verb::Benchmark(args) => benchmark::run(args, globals),
             Verb::Evaluate(args) => evaluate::run(args, globals),
             Verb::Export(args) => export::run(args, globals),

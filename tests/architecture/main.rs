@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 21] = [
+const CRATES: [&str; 22] = [
     "commit",
     "core",
     "kernels",
@@ -33,6 +33,7 @@ const CRATES: [&str; 21] = [
     "report",
     "systems",
     "verbs",
+    "serve",
 ];
 
 fn root() -> &'static Path {

@@ -73,6 +73,12 @@ impl LayerCache {
 }
 
 impl Decoder {
+    /// Bytes of a cache for so many positions.
+    pub fn cache_bytes(&self, positions: usize) -> u64 {
+        let row = 2 * self.spec.num_layers() * self.spec.attention.kv_size() * self.dtype.size_in_bytes();
+        (row as u64).saturating_mul(positions as u64)
+    }
+
     /// Room for a sequence of `max_len` positions.
     ///
     /// # Errors

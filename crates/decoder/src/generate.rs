@@ -111,6 +111,11 @@ impl Continuation {
         self.finish.is_none().then(|| &self.tokens[self.fed..])
     }
 
+    /// What is pending, of which a sequence that holds `held` tokens has a part already: a long prompt can be fed in pieces.
+    pub fn pending_after(&self, held: usize) -> Option<&[u32]> {
+        self.finish.is_none().then(|| self.tokens.get(held..).unwrap_or_default())
+    }
+
     /// Chooses a token by the logits after what was pending. `None` if it is one that ends the answer.
     ///
     /// # Errors
@@ -126,6 +131,16 @@ impl Continuation {
         self.tokens.push(token);
         self.check_limits();
         Ok(Some(token))
+    }
+
+    /// Why the answer has ended, if it has.
+    pub fn finish(&self) -> Option<Finish> {
+        self.finish
+    }
+
+    /// Tokens of the prompt that were in the context already.
+    pub fn reused_tokens(&self) -> usize {
+        self.reused_tokens
     }
 
     /// Ends the answer here, if it has not ended.

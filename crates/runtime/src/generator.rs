@@ -6,7 +6,7 @@ use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
-use olive_data::chat_template::{ChatTemplate, GenerationPrompt, Message};
+use olive_data::chat_template::{Beside, ChatTemplate, GenerationPrompt, Message};
 use olive_decoder::{
     GenerateError, Generation, LanguageModel, Limits, SamplingOptions, TextStream, generate, ignored_settings,
 };
@@ -141,6 +141,20 @@ impl Generator {
         self.model.new_sequence()
     }
 
+    /// What computes the logits.
+    pub fn model(&self) -> &LoadedModel {
+        &self.model
+    }
+
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Tokens that end an answer.
+    pub fn stop_tokens(&self) -> &BTreeSet<u32> {
+        &self.stop
+    }
+
     /// What the model's own configuration says about sampling.
     pub fn defaults(&self) -> SamplingOptions {
         self.defaults.sampling
@@ -170,6 +184,21 @@ impl Generator {
             },
         };
         self.tokens(text, special)
+    }
+
+    /// The tokens of a conversation whose messages have whatever keys the model's chat template looks at; `None` if the model
+    /// has no template.
+    ///
+    /// # Errors
+    /// As [`Generator::encode`].
+    pub fn encode_conversation(
+        &self,
+        messages: &olive_data::Value,
+        beside: Beside<'_>,
+    ) -> Result<Option<Vec<u32>>> {
+        let Some(template) = &self.template else { return Ok(None) };
+        let text = template.render_with(messages, beside, GenerationPrompt::Add)?;
+        self.tokens(text, SpecialTokens::InText).map(Some)
     }
 
     /// The tokens of a text.

@@ -151,6 +151,14 @@ impl SequenceCache {
 }
 
 impl CacheTensor {
+    /// Bytes for so many positions, of which a cache with a window holds the last.
+    pub(crate) fn bytes(&self, positions: usize) -> u64 {
+        let rows = self.window.map_or(positions, |window| window.min(positions));
+        let element = if self.dtype == TensorElementType::Float32 { 4 } else { 2 };
+        let row = (self.kv_heads as u64).saturating_mul(self.head_dim as u64).saturating_mul(element);
+        row.saturating_mul(rows as u64)
+    }
+
     /// Elements of so many rows, as far as memory could hold them.
     fn elements(&self, rows: usize) -> Option<usize> {
         let elements = self.kv_heads.checked_mul(self.head_dim)?.checked_mul(rows)?;

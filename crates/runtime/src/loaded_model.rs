@@ -1,13 +1,15 @@
 //! A model of either form.
 
 use super::session::{CacheMode, OnnxSequence, OnnxSession};
-use super::{ActiveAdapter, Library};
+use super::{ActiveAdapter, Library, OnnxAdapter, RuntimeError};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
 use olive_decoder::{Decoder, KvCache, LanguageModel, Scored, ScoringModel};
 use olive_model::{Adapter, ModelFolder, QuantisedBase};
+use std::path::Path;
+use std::sync::Arc;
 
 /// What computes the logits.
 pub enum LoadedModel {
@@ -71,6 +73,43 @@ impl LoadedModel {
         match self {
             LoadedModel::Float(decoder) => decoder.spec.context_length,
             LoadedModel::Onnx(session) => session.config().model.context_length,
+        }
+    }
+
+    /// Bytes of the keys and values of a sequence of so many positions.
+    pub fn cache_bytes(&self, positions: usize) -> u64 {
+        match self {
+            LoadedModel::Float(decoder) => decoder.cache_bytes(positions),
+            LoadedModel::Onnx(session) => session.cache_bytes(positions),
+        }
+    }
+
+    /// An adapter for sequences of this model, from an `.onnx_adapter` file or a folder with one.
+    ///
+    /// # Errors
+    /// The model is a float one, whose adapter is chosen when it is loaded; the file cannot be read, or fits another graph.
+    pub fn load_adapter(&self, path: &Path) -> Result<Arc<OnnxAdapter>> {
+        let refuse = |reason: &str| RuntimeError::Adapter { path: path.to_owned(), reason: reason.into() };
+        let LoadedModel::Onnx(session) = self else {
+            return Err(refuse(
+                "a float model has one adapter, from when it is loaded; an ONNX model can change it",
+            )
+            .into());
+        };
+        let file = if path.is_dir() { ActiveAdapter::Beside.file(path) } else { Some(path.to_owned()) };
+        session.load_adapter(&file.ok_or_else(|| refuse("it is a folder without an `.onnx_adapter` file"))?)
+    }
+
+    /// An empty sequence with this adapter, or with that of the model.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub fn new_sequence_with(&self, adapter: Option<&Arc<OnnxAdapter>>) -> Result<ModelSequence> {
+        match (self, adapter) {
+            (LoadedModel::Onnx(session), Some(adapter)) => {
+                Ok(ModelSequence::Onnx(Box::new(session.new_sequence_with(Some(Arc::clone(adapter)))?)))
+            }
+            _ => self.new_sequence(),
         }
     }
 

@@ -136,6 +136,14 @@ impl OnnxSession {
         self.share
     }
 
+    /// Bytes of the keys and values of so many positions.
+    pub fn cache_bytes(&self, positions: usize) -> u64 {
+        // A cache that moves is there twice while the graph runs.
+        let copies = if self.share { 1 } else { 2 };
+        let bytes = self.cache_tensors.iter().map(|tensor| tensor.bytes(positions));
+        bytes.fold(0u64, u64::saturating_add).saturating_mul(copies)
+    }
+
     /// Loads an adapter for sequences of this model.
     ///
     /// # Errors

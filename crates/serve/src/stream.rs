@@ -1,0 +1,171 @@
+//! An answer on its way to the client: all at once, or as events
+//! (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+
+use super::answer_text::Piece;
+use super::answers::{Answer, Choice};
+use super::api_error::ApiError;
+use super::job::{Event, Reason};
+use super::log::{Record, Transcript};
+use axum::body::Body;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How often a stream without news says that it is alive, so that proxies keep it.
+const PING: Duration = Duration::from_secs(15);
+
+/// An answer that comes in.
+pub(crate) struct Incoming {
+    pub(crate) answer: Answer,
+    pub(crate) events: mpsc::Receiver<Event>,
+    /// Choices for each prompt.
+    pub(crate) per_prompt: usize,
+    /// How many there are in all.
+    pub(crate) choices: usize,
+    pub(crate) record: Arc<Record>,
+    pub(crate) transcript: Option<Transcript>,
+}
+
+/// Ends a stream that cannot go on: the connection is closed without the end of the body.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut off")]
+struct CutOff;
+
+/// What came.
+enum News {
+    Piece(usize, Piece),
+    Finished(usize, Reason),
+    Failed,
+}
+
+impl Incoming {
+    async fn next(&mut self) -> News {
+        match self.events.recv().await {
+            Some(Event::Piece { choice, piece }) => {
+                if let Some(transcript) = &mut self.transcript {
+                    transcript.add(choice, &piece.text);
+                }
+                News::Piece(choice, piece)
+            }
+            Some(Event::Finished { choice, reason, counts }) => {
+                self.answer.count(counts, choice % self.per_prompt == 0);
+                self.record.add(counts);
+                News::Finished(choice, reason)
+            }
+            Some(Event::Failed) | None => News::Failed,
+        }
+    }
+
+    /// Waits for all of it.
+    pub(crate) async fn whole(mut self) -> Result<Value, ApiError> {
+        let mut choices: Vec<(Piece, Option<Reason>)> = Vec::new();
+        choices.resize_with(self.choices, Default::default);
+        while choices.iter().any(|(_, reason)| reason.is_none()) {
+            match self.next().await {
+                News::Piece(choice, piece) => {
+                    let whole = &mut choices[choice].0;
+                    whole.text.push_str(&piece.text);
+                    whole.tokens.extend(piece.tokens);
+                }
+                News::Finished(choice, reason) => choices[choice].1 = Some(reason),
+                News::Failed => return Err(ApiError::failed()),
+            }
+        }
+        let choices: Vec<Choice> = choices
+            .into_iter()
+            .filter_map(|(piece, reason)| Some(Choice { piece, reason: reason? }))
+            .collect();
+        Ok(self.answer.whole(&choices))
+    }
+
+    /// Passes it on as it comes.
+    pub(crate) fn stream(self) -> Response {
+        const HEADERS: [(header::HeaderName, &str); 2] =
+            [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
+        let events = EventStream {
+            text: (0..self.choices)
+                .filter_map(|choice| self.answer.opening(choice))
+                .map(|d| data(&d))
+                .collect(),
+            offsets: vec![0; self.choices],
+            open: self.choices,
+            end: End::NotYet,
+            incoming: self,
+        };
+        let body = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
+        (HEADERS, Body::from_stream(body)).into_response()
+    }
+}
+
+struct EventStream {
+    incoming: Incoming,
+    /// Events to be sent at once.
+    text: String,
+    /// Characters of each choice that were sent.
+    offsets: Vec<usize>,
+    /// Choices that have not ended.
+    open: usize,
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    NotYet,
+    Done,
+    /// The error was told; the connection is to be closed.
+    Failed,
+    Closed,
+}
+
+impl EventStream {
+    async fn next(&mut self) -> Option<Result<String, CutOff>> {
+        while self.text.is_empty() {
+            match self.end {
+                End::Done | End::Closed => return None,
+                End::Failed => {
+                    self.end = End::Closed;
+                    return Some(Err(CutOff));
+                }
+                End::NotYet => {}
+            }
+            match timeout(PING, self.incoming.next()).await {
+                Ok(news) => self.take(news),
+                Err(_) => self.text.push_str(": ping\n\n"),
+            }
+        }
+        Some(Ok(std::mem::take(&mut self.text)))
+    }
+
+    fn take(&mut self, news: News) {
+        let answer = &self.incoming.answer;
+        match news {
+            News::Piece(choice, piece) => {
+                self.text.push_str(&data(&answer.more(choice, &piece, self.offsets[choice])));
+                self.offsets[choice] += piece.text.chars().count();
+            }
+            News::Finished(choice, reason) => {
+                self.text.push_str(&data(&answer.closing(choice, reason)));
+                self.open -= 1;
+                if self.open == 0 {
+                    self.text.extend(answer.usage().map(|usage| data(&usage)));
+                    self.text.push_str("data: [DONE]\n\n");
+                    self.end = End::Done;
+                }
+            }
+            News::Failed => {
+                self.text.push_str(&data(&ApiError::failed().to_json()));
+                self.end = End::Failed;
+            }
+        }
+    }
+}
+
+/// An event. JSON has no line breaks of its own.
+fn data(document: &Value) -> String {
+    format!("data: {document}\n\n")
+}
