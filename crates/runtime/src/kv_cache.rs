@@ -6,6 +6,7 @@ use half::f16;
 use ort::memory::Allocator;
 use ort::session::{IoBinding, Session};
 use ort::value::{DynTensor, DynValue, TensorElementType, ValueType};
+use std::ops::Range;
 use std::path::Path;
 
 /// One cache tensor, `[1, kv_heads, positions, head_dim]`, and its two names in the graph.
@@ -113,7 +114,7 @@ impl SequenceCache {
             cache.reserve(session, declared, 1, 0)?;
             return Ok(cache);
         }
-        let tensors = declared.iter().map(|of| of.tensor(allocator, of.window.unwrap_or(0)));
+        let tensors = declared.iter().map(|of| of.tensor(allocator, 1, of.window.unwrap_or(0)));
         let tensors = tensors.map(|tensor| tensor.map(DynTensor::into_dyn)).collect::<Result<_, _>>()?;
         Ok(SequenceCache::Moved { tensors })
     }
@@ -132,9 +133,11 @@ impl SequenceCache {
         }
         let new_capacity = len.checked_next_multiple_of(GROWTH).unwrap_or(len);
         for (index, of) in declared.iter().enumerate() {
-            let mut tensor = of.tensor(session.allocator(), new_capacity)?;
+            let mut tensor = of.tensor(session.allocator(), 1, new_capacity)?;
             if filled > 0 {
-                copy_rows(of, &tensors[index], *capacity, &mut tensor, new_capacity, filled)?;
+                let from = Plane { tensor: &tensors[index], sequence: 0, capacity: *capacity };
+                let to = Plane { tensor: &mut tensor, sequence: 0, capacity: new_capacity };
+                copy_positions(of, from, to, 0..filled)?;
             }
             binding.bind_input(&*of.past, &tensor)?;
             binding.bind_output(&*of.present, &mut tensor)?;
@@ -165,34 +168,46 @@ impl CacheTensor {
         (elements < isize::MAX as usize / 4).then_some(elements)
     }
 
-    /// Zeroes, `[1, kv_heads, rows, head_dim]`.
-    fn tensor(&self, allocator: &Allocator, rows: usize) -> Result<DynTensor, RuntimeError> {
-        Ok(DynTensor::new(allocator, self.dtype, [1, self.kv_heads, rows, self.head_dim])?)
+    /// Zeroes, `[sequences, kv_heads, rows, head_dim]`.
+    pub(crate) fn tensor(
+        &self,
+        allocator: &Allocator,
+        sequences: usize,
+        rows: usize,
+    ) -> Result<DynTensor, RuntimeError> {
+        Ok(DynTensor::new(allocator, self.dtype, [sequences, self.kv_heads, rows, self.head_dim])?)
     }
 }
 
-/// Copies the first `filled` rows of every head from a tensor of `from_rows` rows to one of `to_rows`.
-fn copy_rows(
-    declared: &CacheTensor,
-    from: &DynTensor,
-    from_rows: usize,
-    to: &mut DynTensor,
-    to_rows: usize,
-    filled: usize,
+/// A sequence in a tensor of some: `[sequences, kv_heads, capacity, head_dim]`.
+pub(crate) struct Plane<T> {
+    pub(crate) tensor: T,
+    pub(crate) sequence: usize,
+    pub(crate) capacity: usize,
+}
+
+/// Copies what every head has for these positions.
+pub(crate) fn copy_positions(
+    of: &CacheTensor,
+    from: Plane<&DynTensor>,
+    to: Plane<&mut DynTensor>,
+    positions: Range<usize>,
 ) -> Result<(), RuntimeError> {
-    fn copy<T: Copy>(from: &[T], to: &mut [T], from_head: usize, to_head: usize, len: usize) {
+    fn copy<T: Copy>(from: &[T], to: &mut [T], from_head: usize, to_head: usize, elements: Range<usize>) {
         for (from, to) in from.chunks_exact(from_head).zip(to.chunks_exact_mut(to_head)) {
-            to[..len].copy_from_slice(&from[..len]);
+            to[elements.clone()].copy_from_slice(&from[elements.clone()]);
         }
     }
-    let (from_head, to_head, len) =
-        (from_rows * declared.head_dim, to_rows * declared.head_dim, filled * declared.head_dim);
-    if declared.dtype == TensorElementType::Float16 {
-        let (from, to) = (from.try_extract_tensor::<f16>()?.1, to.try_extract_tensor_mut::<f16>()?.1);
-        copy(from, to, from_head, to_head, len);
+    let (from_head, to_head) = (from.capacity * of.head_dim, to.capacity * of.head_dim);
+    let elements = positions.start * of.head_dim..positions.end * of.head_dim;
+    let from_row = from.sequence * of.kv_heads * from_head..(from.sequence + 1) * of.kv_heads * from_head;
+    let to_row = to.sequence * of.kv_heads * to_head..(to.sequence + 1) * of.kv_heads * to_head;
+    if of.dtype == TensorElementType::Float16 {
+        let source = &from.tensor.try_extract_tensor::<f16>()?.1[from_row];
+        copy(source, &mut to.tensor.try_extract_tensor_mut::<f16>()?.1[to_row], from_head, to_head, elements);
     } else {
-        let (from, to) = (from.try_extract_tensor::<f32>()?.1, to.try_extract_tensor_mut::<f32>()?.1);
-        copy(from, to, from_head, to_head, len);
+        let source = &from.tensor.try_extract_tensor::<f32>()?.1[from_row];
+        copy(source, &mut to.tensor.try_extract_tensor_mut::<f32>()?.1[to_row], from_head, to_head, elements);
     }
     Ok(())
 }

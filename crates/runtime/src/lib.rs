@@ -1,6 +1,7 @@
 //! ONNX Runtime: finding or fetching the library, sessions, the model's side of the generation loop.
 
 pub mod adapter;
+mod batch;
 pub mod benchmark;
 pub mod environment;
 pub mod error;
@@ -16,6 +17,7 @@ mod programs;
 mod scoring;
 pub mod session;
 pub mod threads;
+mod together;
 mod wheel;
 
 pub use adapter::{ActiveAdapter, OnnxAdapter};

@@ -6,7 +6,7 @@ use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::device::Device;
 use olive_core::handle::ModelHandle;
-use olive_decoder::{Decoder, KvCache, LanguageModel, Scored, ScoringModel};
+use olive_decoder::{Decoder, Feed, KvCache, LanguageModel, Scored, ScoringModel};
 use olive_model::{Adapter, ModelFolder, QuantisedBase};
 use std::path::Path;
 use std::sync::Arc;
@@ -84,6 +84,18 @@ impl LoadedModel {
         }
     }
 
+    /// Computes tokens of several sequences at once from here on, where that is possible and gives the same numbers. Says
+    /// whether it does.
+    ///
+    /// # Errors
+    /// The model cannot be run.
+    pub fn allow_batches(&self) -> Result<bool> {
+        match self {
+            LoadedModel::Float(_) => Ok(false),
+            LoadedModel::Onnx(session) => session.allow_batches(),
+        }
+    }
+
     /// An adapter for sequences of this model, from an `.onnx_adapter` file or a folder with one.
     ///
     /// # Errors
@@ -138,6 +150,17 @@ impl LanguageModel for LoadedModel {
 
     fn feed(&self, sequence: &mut ModelSequence, tokens: &[u32]) -> Result<Vec<f32>> {
         with_both!(self, sequence, |model, of| model.feed(of, tokens))
+    }
+
+    fn feed_all(&self, feeds: &mut [Feed<'_, ModelSequence>]) -> Vec<Result<Vec<f32>>> {
+        let LoadedModel::Onnx(session) = self else {
+            return feeds.iter_mut().map(|feed| self.feed(feed.sequence, feed.tokens)).collect();
+        };
+        let feeds = feeds.iter_mut().map(|feed| match &mut *feed.sequence {
+            ModelSequence::Onnx(sequence) => Feed { sequence: &mut **sequence, tokens: feed.tokens },
+            ModelSequence::Float(_) => unreachable!("a sequence is given to the model that made it"),
+        });
+        session.feed_all(&mut feeds.collect::<Vec<_>>())
     }
 
     fn truncate(&self, sequence: &mut ModelSequence, len: usize) -> Result<usize> {

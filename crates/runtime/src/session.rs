@@ -1,11 +1,12 @@
 //! An ONNX model folder as a language model.
 
 use super::adapter::OnnxAdapter;
+use super::batch::{Batch, Row};
 use super::kv_cache::{self, CacheTensor, SequenceCache};
 use super::{GenaiConfig, Library, RuntimeError, environment, threads};
 use half::{bf16, f16};
 use olive_core::Result;
-use olive_decoder::LanguageModel;
+use olive_decoder::{Feed, LanguageModel};
 use ort::logging::LogLevel;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
@@ -13,6 +14,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
@@ -33,7 +35,7 @@ pub struct OnnxSession {
     session: Mutex<Session>,
     dir: PathBuf,
     config: GenaiConfig,
-    cache_tensors: Vec<CacheTensor>,
+    pub(super) cache_tensors: Vec<CacheTensor>,
     /// The adapter of sequences that choose none.
     adapter: Option<Arc<OnnxAdapter>>,
     /// Inputs that the graph wants and only an adapter gives.
@@ -42,21 +44,29 @@ pub struct OnnxSession {
     threads: usize,
     share: bool,
     /// Names of the inputs that are made anew for every run, as far as the graph has them.
-    attention_mask: Option<String>,
-    position_ids: Option<String>,
+    pub(super) attention_mask: Option<String>,
+    pub(super) position_ids: Option<String>,
     /// Sequences longer than this rotate otherwise (LongRoPE).
     pub(super) switch: Option<usize>,
-    logits_memory: MemoryInfo<'static>,
+    pub(super) logits_memory: MemoryInfo<'static>,
+    /// Whether sequences may run together.
+    pub(super) together: AtomicBool,
+    /// Those that did last.
+    pub(super) batch: Mutex<Option<Batch>>,
+    /// How many batches there were.
+    pub(super) batches: AtomicU64,
 }
 
 /// A sequence of a session: its tokens, their keys and values, and the adapter that reads them.
 pub struct OnnxSequence {
-    cache: SequenceCache,
-    adapter: Option<Arc<OnnxAdapter>>,
+    pub(super) cache: SequenceCache,
+    pub(super) adapter: Option<Arc<OnnxAdapter>>,
     /// What the cache holds.
-    tokens: Vec<u32>,
+    pub(super) tokens: Vec<u32>,
     /// Length of the sequence for which the keys in the cache were rotated.
-    rope_length: usize,
+    pub(super) rope_length: usize,
+    /// Where the same is for runs of several.
+    pub(super) row: Option<Row>,
 }
 
 /// Tokens of one run, at their place in a sequence.
@@ -116,6 +126,9 @@ impl OnnxSession {
             position_ids,
             switch,
             logits_memory,
+            together: AtomicBool::new(false),
+            batch: Mutex::new(None),
+            batches: AtomicU64::new(0),
         };
         opened.adapter_inputs = opened.other_inputs()?;
         opened.check_adapter(opened.adapter.as_deref())?;
@@ -138,10 +151,9 @@ impl OnnxSession {
 
     /// Bytes of the keys and values of so many positions.
     pub fn cache_bytes(&self, positions: usize) -> u64 {
-        // A cache that moves is there twice while the graph runs.
-        let copies = if self.share { 1 } else { 2 };
+        // A cache that moves is there twice while the graph runs; one that stays, while several run together.
         let bytes = self.cache_tensors.iter().map(|tensor| tensor.bytes(positions));
-        bytes.fold(0u64, u64::saturating_add).saturating_mul(copies)
+        bytes.fold(0u64, u64::saturating_add).saturating_mul(2)
     }
 
     /// Loads an adapter for sequences of this model.
@@ -159,10 +171,10 @@ impl OnnxSession {
     pub fn new_sequence_with(&self, adapter: Option<Arc<OnnxAdapter>>) -> Result<OnnxSequence> {
         self.check_adapter(adapter.as_deref())?;
         let cache = self.empty_cache(adapter.as_deref())?;
-        Ok(OnnxSequence { cache, adapter, tokens: Vec::new(), rope_length: 0 })
+        Ok(OnnxSequence { cache, adapter, tokens: Vec::new(), rope_length: 0, row: None })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Session> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -218,6 +230,7 @@ impl OnnxSession {
             sequence.cache = self.empty_cache(sequence.adapter.as_deref())?;
         }
         sequence.tokens.clear();
+        sequence.row = None;
         Ok(())
     }
 
@@ -247,6 +260,7 @@ impl OnnxSession {
         part: &Part<'_>,
         read: impl FnOnce(&DynValue) -> RuntimeResult<R>,
     ) -> RuntimeResult<R> {
+        sequence.row = None;
         let position = sequence.tokens.len();
         let total = position + part.tokens.len();
         let shown = self.shown_length(total, part.length);
@@ -348,10 +362,21 @@ impl LanguageModel for OnnxSession {
         Ok(self.run(sequence, &Part { tokens: &again, length }, last_row)?)
     }
 
+    fn feed_all(&self, feeds: &mut [Feed<'_, OnnxSequence>]) -> Vec<Result<Vec<f32>>> {
+        if self.may_run_together(feeds) {
+            match self.run_together(feeds) {
+                Ok(logits) => return logits.into_iter().map(Ok).collect(),
+                Err(error) => tracing::debug!("sequences run one by one this time: {error}"),
+            }
+        }
+        feeds.iter_mut().map(|feed| self.feed(feed.sequence, feed.tokens)).collect()
+    }
+
     fn truncate(&self, sequence: &mut OnnxSequence, len: usize) -> Result<usize> {
         if self.share && self.is_long(len) == self.is_long(sequence.rope_length) {
             // Rows beyond the position are never read, only overwritten.
             sequence.tokens.truncate(len);
+            sequence.row = None;
         } else {
             self.forget(sequence)?;
         }
@@ -380,21 +405,37 @@ fn row(values: Vec<i64>) -> RuntimeResult<DynTensor> {
 
 /// The last row of `[1, positions, vocab]` logits as f32.
 fn last_row(logits: &DynValue) -> RuntimeResult<Vec<f32>> {
-    fn tail<T>(shape: &[i64], values: &[T]) -> usize {
-        values.len().saturating_sub(shape.last().map_or(0, |&vocab| vocab as usize))
+    Ok(rows(logits, 1)?.pop().unwrap_or_default())
+}
+
+/// The last rows of `[sequences, positions, vocab]` logits as f32.
+pub(super) fn rows(logits: &DynValue, sequences: usize) -> RuntimeResult<Vec<Vec<f32>>> {
+    fn tails<T: Copy>(
+        shape: &[i64],
+        values: &[T],
+        sequences: usize,
+        to_f32: impl Fn(T) -> f32,
+    ) -> Vec<Vec<f32>> {
+        let vocabulary = shape.last().map_or(0, |&vocab| vocab as usize);
+        let each = values.len() / sequences.max(1);
+        let tail = each.saturating_sub(vocabulary);
+        values
+            .chunks_exact(each.max(1))
+            .map(|rows| rows[tail..].iter().map(|x| to_f32(*x)).collect())
+            .collect()
     }
     Ok(match logits.dtype().tensor_type() {
         Some(TensorElementType::Float16) => {
             let (shape, values) = logits.try_extract_tensor::<f16>()?;
-            values[tail(shape, values)..].iter().map(|x| x.to_f32()).collect()
+            tails(shape, values, sequences, f16::to_f32)
         }
         Some(TensorElementType::Bfloat16) => {
             let (shape, values) = logits.try_extract_tensor::<bf16>()?;
-            values[tail(shape, values)..].iter().map(|x| x.to_f32()).collect()
+            tails(shape, values, sequences, bf16::to_f32)
         }
         _ => {
             let (shape, values) = logits.try_extract_tensor::<f32>()?;
-            values[tail(shape, values)..].to_vec()
+            tails(shape, values, sequences, |x| x)
         }
     })
 }

@@ -51,6 +51,7 @@ fn work(state: &ServerState, load: &mut dyn FnMut() -> Result<Generator>) -> Res
     let generator = Arc::new(load()?);
     let adapters = state.options.adapters.iter().map(|(_, path)| generator.model().load_adapter(path));
     let adapters = adapters.collect::<Result<Vec<_>>>()?;
+    generator.model().allow_batches()?;
     let room = Room::of(generator.model(), &state.options.limits)?;
     let scheduler = Scheduler::new(&generator, &adapters, room, &state.queue, &state.metrics, &*state.events);
     state.is_loaded(Model { generator: Arc::clone(&generator), context: room.context });

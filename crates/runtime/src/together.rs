@@ -1,0 +1,154 @@
+//! One token of several sequences in one run of the graph.
+//!
+//! The graph reads tensors with a row for each sequence. A sequence keeps its own cache, and the rows are copies of it: while
+//! the same sequences run together, only what a run adds is copied back, a row of each cache tensor. A row may be longer than
+//! its sequence: the attention mask tells the graph how much of each is there, from which `GroupQueryAttention` takes its place
+//! (`seqlens_k`).
+
+use super::RuntimeError;
+use super::batch::{Batch, Member, Row};
+use super::session::{OnnxSequence, OnnxSession, rows};
+use olive_core::Result;
+use olive_decoder::{Feed, LanguageModel};
+use ort::value::{DynTensor, Tensor};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
+
+/// Most sequences that are tried together before it is relied upon.
+const TRIED: usize = 4;
+
+impl OnnxSession {
+    /// Lets sequences run together from here on, if the graph and this machine's kernels give the same numbers then as for each
+    /// alone, which a trial finds out. Says whether they do.
+    ///
+    /// # Errors
+    /// The graph cannot be run at all.
+    pub fn allow_batches(&self) -> Result<bool> {
+        let same = self.shares_cache() && self.switch.is_none() && self.are_same_together()?;
+        self.together.store(same, Ordering::Relaxed);
+        Ok(same)
+    }
+
+    fn are_same_together(&self) -> Result<bool> {
+        let vocabulary = self.config().model.vocab_size.max(1);
+        let token = |n: usize| u32::try_from(n * 7 % vocabulary).unwrap_or_default();
+        let (mut sequences, mut alone) = (Vec::new(), Vec::new());
+        for index in 0..TRIED {
+            let mut sequence = self.new_sequence()?;
+            let prompt: Vec<u32> = (0..2 + 3 * index).map(|n| token(n + index)).collect();
+            self.feed(&mut sequence, &prompt)?;
+            alone.push(self.feed(&mut sequence, &[token(index)])?);
+            self.truncate(&mut sequence, prompt.len())?;
+            sequences.push(sequence);
+        }
+        let next: Vec<[u32; 1]> = (0..TRIED).map(|index| [token(index)]).collect();
+        for count in 2..=TRIED {
+            let mut feeds: Vec<Feed<'_, OnnxSequence>> = sequences[..count]
+                .iter_mut()
+                .zip(&next)
+                .map(|(sequence, tokens)| Feed { sequence, tokens })
+                .collect();
+            let together = match self.run_together(&mut feeds) {
+                Ok(together) => together,
+                Err(error) => {
+                    tracing::debug!("sequences run one by one: {error}");
+                    return Ok(false);
+                }
+            };
+            let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            if together.iter().zip(&alone).any(|(a, b)| bits(a) != bits(b)) {
+                tracing::debug!("sequences run one by one: {count} together give other numbers");
+                return Ok(false);
+            }
+            for sequence in &mut sequences[..count] {
+                let len = sequence.tokens.len() - 1;
+                self.truncate(sequence, len)?;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether these can run together.
+    pub(super) fn may_run_together(&self, feeds: &[Feed<'_, OnnxSequence>]) -> bool {
+        let adapter =
+            |feed: &Feed<'_, OnnxSequence>| feed.sequence.adapter.as_ref().map(Arc::as_ptr);
+        self.together.load(Ordering::Relaxed)
+            && feeds.len() > 1
+            && feeds.iter().all(|feed| {
+                let begun = feed.tokens.len() == 1 && !feed.sequence.tokens.is_empty();
+                begun && adapter(feed) == adapter(&feeds[0])
+            })
+    }
+
+    /// The logits of each after its token.
+    ///
+    /// # Errors
+    /// There is no memory, or the graph does not take several sequences; then each can still be run by itself.
+    pub(super) fn run_together(&self, feeds: &mut [Feed<'_, OnnxSequence>]) -> RuntimeResult<Vec<Vec<f32>>> {
+        let len = feeds.iter().map(|feed| feed.sequence.tokens.len() + 1).max().unwrap_or_default();
+        let mut session = self.lock();
+        for feed in feeds.iter_mut() {
+            let held = feed.sequence.tokens.len();
+            feed.sequence.cache.reserve(&session, &self.cache_tensors, held + 1, held)?;
+        }
+        let mut kept = self.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        let members: Vec<Member<'_>> = feeds.iter().map(|feed| member(feed.sequence)).collect();
+        let mut batch = match kept.take() {
+            Some(batch) if batch.holds(&members, len) => batch,
+            older => {
+                // Its memory goes before there is another.
+                drop(older);
+                let number = self.batches.fetch_add(1, Ordering::Relaxed);
+                let adapter = feeds.first().and_then(|feed| feed.sequence.adapter.as_deref());
+                Batch::new(&session, &self.cache_tensors, &members, adapter, len, number)?
+            }
+        };
+        for (name, tensor) in self.inputs_together(feeds, len)? {
+            batch.binding.bind_input(name, &tensor)?;
+        }
+        let name = &self.config().model.decoder.outputs.logits;
+        batch.binding.bind_output_to_device(name, &self.logits_memory)?;
+        let logits = rows(&session.run_binding(&batch.binding)?[name.as_str()], feeds.len())?;
+        for (index, feed) in feeds.iter_mut().enumerate() {
+            let position = feed.sequence.tokens.len();
+            batch.copy_back(&self.cache_tensors, index, &mut feed.sequence.cache, position)?;
+        }
+        for (index, feed) in feeds.iter_mut().enumerate() {
+            let sequence = &mut *feed.sequence;
+            sequence.tokens.extend_from_slice(feed.tokens);
+            sequence.rope_length = sequence.tokens.len();
+            sequence.row = Some(Row::new(&batch, index, sequence.tokens.len()));
+        }
+        *kept = Some(batch);
+        Ok(logits)
+    }
+
+    /// Inputs that are made anew for every run, for sequences of at most `len` positions with their tokens.
+    fn inputs_together(
+        &self,
+        feeds: &[Feed<'_, OnnxSequence>],
+        len: usize,
+    ) -> RuntimeResult<Vec<(&str, DynTensor)>> {
+        let tensor = |width: usize, values: Vec<i64>| -> RuntimeResult<DynTensor> {
+            Ok(Tensor::from_array(([feeds.len(), width], values))?.upcast())
+        };
+        let ids = feeds.iter().flat_map(|feed| feed.tokens).map(|token| i64::from(*token));
+        let held = || feeds.iter().map(|feed| feed.sequence.tokens.len());
+        let mut inputs =
+            vec![(self.config().model.decoder.inputs.input_ids.as_str(), tensor(1, ids.collect())?)];
+        if let Some(name) = &self.attention_mask {
+            let mask = held().flat_map(|held| (0..len).map(move |position| i64::from(position <= held)));
+            inputs.push((name, tensor(len, mask.collect())?)); // [sequences, len]
+        }
+        if let Some(name) = &self.position_ids {
+            inputs.push((name, tensor(1, held().map(|held| held as i64).collect())?)); // [sequences, 1]
+        }
+        Ok(inputs)
+    }
+}
+
+fn member(sequence: &OnnxSequence) -> Member<'_> {
+    Member { cache: &sequence.cache, len: sequence.tokens.len(), row: sequence.row }
+}
