@@ -117,6 +117,48 @@ fn onnx_sequences_take_turns() {
     }
 }
 
+/// One run for several sequences, which join, leave, go back and go on alone in between.
+#[test]
+fn onnx_sequences_run_together() {
+    let (library, temp) = (library(), tempfile::tempdir().unwrap());
+    onnx(&tiny("llama31"), None, temp.path());
+    let session = OnnxSession::open(temp.path(), None, &library, CacheMode::Auto).unwrap();
+    // What kernels of other processors round is theirs to decide.
+    let same = session.allow_batches().unwrap();
+    assert!(same || !cfg!(target_arch = "x86_64"));
+    check(&session);
+
+    let fed = |tokens: &[u32]| session.feed(&mut session.new_sequence().unwrap(), tokens).unwrap();
+    let mut sequences: Vec<OnnxSequence> = (0..3).map(|_| session.new_sequence().unwrap()).collect();
+    let mut held: Vec<Vec<u32>> = vec![vec![1, 20, 30], vec![1, 9], vec![1, 50, 40, 60, 70]];
+    for (sequence, tokens) in sequences.iter_mut().zip(&held) {
+        session.feed(sequence, tokens).unwrap();
+    }
+    for (step, members) in
+        [vec![0, 1, 2], vec![0, 1, 2], vec![0, 2], vec![2], vec![0, 1, 2], vec![1, 2]].into_iter().enumerate()
+    {
+        let token = [80 + step as u32];
+        if step == 4 {
+            // Another past than the one that the others saw it with.
+            session.truncate(&mut sequences[0], 2).unwrap();
+            held[0].truncate(2);
+        }
+        let mut feeds: Vec<Feed<'_, OnnxSequence>> = sequences
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| members.contains(index))
+            .map(|(_, sequence)| Feed { sequence, tokens: &token })
+            .collect();
+        let logits = session.feed_all(&mut feeds);
+        for (index, logits) in members.into_iter().zip(logits) {
+            held[index].push(token[0]);
+            let (got, wanted) = (logits.unwrap(), fed(&held[index]));
+            let apart = got.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-4, "step {step}, sequence {index}: {apart}");
+        }
+    }
+}
+
 /// A server holds one model and gives every connection a sequence.
 #[test]
 fn models_are_shared_between_threads() {

@@ -72,8 +72,7 @@ impl OnnxSession {
 
     /// Whether these can run together.
     pub(super) fn may_run_together(&self, feeds: &[Feed<'_, OnnxSequence>]) -> bool {
-        let adapter =
-            |feed: &Feed<'_, OnnxSequence>| feed.sequence.adapter.as_ref().map(Arc::as_ptr);
+        let adapter = |feed: &Feed<'_, OnnxSequence>| feed.sequence.adapter.as_ref().map(Arc::as_ptr);
         self.together.load(Ordering::Relaxed)
             && feeds.len() > 1
             && feeds.iter().all(|feed| {
