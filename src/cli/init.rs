@@ -1,14 +1,14 @@
 //! `olive init`.
 
 use super::data::loader;
-use super::init_answers::{Answers, DataAnswer};
+use super::init_answers::{Answers, DataAnswer, no_rows};
 use super::init_args::{InitArgs, MethodName};
 use super::init_summary::{self, Surveyed};
 use super::session::Session;
 use super::{Globals, output, questions};
 use crate::report::own_name;
 use olive_config::LoadOptions;
-use olive_core::Result;
+use olive_core::{Error, Result};
 use olive_data::{load_rows, survey};
 use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, REGISTRY, RunConfig};
@@ -60,9 +60,11 @@ impl Rows {
     ) -> Result<Rows> {
         let context = model.spec()?.context_length;
         let size = parameters(model).unwrap_or(u64::MAX);
-        let part = |text: TextPart, block: usize| DataPart {
+        let mut field = args.field.clone();
+        let part = |text: TextPart, block: usize, field: &Option<String>| DataPart {
             reader: loader(file).to_owned(),
             file: absolute(file),
+            field: field.clone(),
             text,
             block,
             skips_bad_rows: false,
@@ -73,18 +75,26 @@ impl Rows {
             let config = draft(answers, Some(trained), args, environment).configuration();
             RunConfig::from_value(&config, Path::new("olive-config.json"), &LoadOptions::default(), &REGISTRY)
         };
-        // Which text is made of rows does not matter yet.
-        let config = config_of(&part(TextPart::Column(String::from("text")), context))?;
-        let load = |config: &RunConfig| {
-            config.passes.iter().find_map(|pass| Some(pass.pass.data().first()?.config.clone()))
+        let data_of = |data: &DataPart| {
+            let config = config_of(data)?;
+            let used = config.passes.iter().find_map(|pass| Some(pass.pass.data().first()?.config.clone()));
+            used.ok_or_else(|| no_rows(file))
         };
-        let Some(data) = load(&config) else { return Err(super::init_answers::no_rows(file)) };
-        let columns = Columns::of(&load_rows(&data.load)?);
+        // Which text is made of rows does not matter yet.
+        let any = TextPart::Column(String::from("text"));
+        let columns_of = |field: &Option<String>| {
+            let data = data_of(&part(any.clone(), context, field))?;
+            Ok::<_, Error>(Columns::of(&load_rows(&data.load)?))
+        };
+        let mut columns = columns_of(&field)?;
+        if field.is_none() && columns.wrapped_in.is_some() {
+            field = columns.wrapped_in;
+            columns = columns_of(&field)?;
+        }
         let shape = answers.shape(&columns, args)?;
         shape.check(&columns.texts)?;
         let text = TextPart::of(&shape, model)?;
-        let config = config_of(&part(text.clone(), context))?;
-        let Some(data) = load(&config) else { return Err(super::init_answers::no_rows(file)) };
+        let data = data_of(&part(text.clone(), context, &field))?;
         let survey = survey(&data, model, 0, &(), &environment.cancel)?;
         let block = text.block(&survey.lengths, context);
         let samples = match &text {
@@ -96,7 +106,7 @@ impl Rows {
             max_steps: args.max_steps.map(|steps| steps as usize),
             ..TrainingPart::for_data(size, samples)
         };
-        let data = DataPart { skips_bad_rows: !survey.bad.is_empty(), ..part(text, block) };
+        let data = DataPart { skips_bad_rows: !survey.bad.is_empty(), ..part(text, block, &field) };
         let surveyed = Surveyed {
             rows: survey.rows,
             bad: survey.bad.len(),

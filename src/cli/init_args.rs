@@ -18,6 +18,9 @@ pub(crate) struct InitArgs {
     /// Train nothing: only convert the model.
     #[arg(long)]
     pub(super) no_data: bool,
+    /// The key under which the rows stand in a JSON document; without it, that of the first list of objects.
+    #[arg(long, value_name = "KEY", conflicts_with = "no_data")]
+    pub(super) field: Option<String>,
     /// The column with what is asked.
     #[arg(long, value_name = "COLUMN", requires = "answer")]
     pub(super) question: Option<String>,

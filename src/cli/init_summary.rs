@@ -123,7 +123,8 @@ fn training(trained: &Trained, prospect: &Prospect) -> Vec<String> {
         Method::Qlora => "QLoRA: the weights are held in 4 bits",
     };
     let length = prospect.length.map(|length| {
-        format!("{} steps of {} rows, {} tokens in all", length.steps, training.rows, length.tokens)
+        let rows = if training.rows == 1 { "row" } else { "rows" };
+        format!("{} steps of {} {rows}, {} tokens in all", length.steps, training.rows, length.tokens)
     });
     let epochs = if training.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", training.epochs) };
     let mut lines =

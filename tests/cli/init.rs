@@ -251,3 +251,20 @@ fn paths_are_those_from_the_root_of_the_project() {
     assert_eq!(config["input_model"]["model_path"], "model-cache/phi3");
     assert_eq!(config["data_configs"][0]["load_dataset_config"]["data_files"], "mine/faq.csv");
 }
+
+#[test]
+fn rows_in_a_document_are_found_under_their_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = root().join(MODEL);
+    let rows: Vec<Value> =
+        (0..9).map(|n| json!({"question": format!("{n}?"), "answer": format!("{n}!")})).collect();
+    let document =
+        json!({"version": 2, "notes": ["none"], "data": rows, "more": [{"question": "?", "answer": "!"}]});
+    std::fs::write(dir.path().join("all.json"), document.to_string()).unwrap();
+    let arguments = ["--model", model.to_str().unwrap(), "--data", "all.json", "--yes"];
+    for (more, field) in [(&[][..], "data"), (&["--field", "more", "--overwrite"], "more")] {
+        succeed(init(dir.path(), &arguments).args(more));
+        let load = &configuration(dir.path())["data_configs"][0]["load_dataset_config"];
+        assert_eq!((&load["field"], &load["data_name"]), (&json!(field), &json!("json")));
+    }
+}

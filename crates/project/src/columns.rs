@@ -24,6 +24,8 @@ pub struct Columns {
     /// Those that hold texts.
     pub texts: Vec<String>,
     format: Option<RowFormat>,
+    /// The only row has the rows in this column: a JSON document that says more than them.
+    pub wrapped_in: Option<String>,
 }
 
 /// Names of columns that are asked with, the likeliest first: letters and digits only.
@@ -60,7 +62,7 @@ impl Columns {
         };
         let names = rows.columns.clone();
         let texts = (0..names.len()).filter(holds_text).map(|column| names[column].clone()).collect();
-        Columns { names, texts, format: format(rows) }
+        Columns { names, texts, format: format(rows), wrapped_in: wrapped_in(rows) }
     }
 
     /// What the rows are by the names and the values of their columns. `None`: that cannot be told.
@@ -82,6 +84,16 @@ impl Columns {
             }
         }
     }
+}
+
+/// The first column with a list of objects, where there is only one row, which is no conversation.
+fn wrapped_in(rows: &Rows) -> Option<String> {
+    let is_list = |value: &Value| match value {
+        Value::List(items) => matches!(items.first(), Some(Value::Dict(_))),
+        _ => false,
+    };
+    let first = (rows.len() == 1).then(|| rows.values(0).iter().position(is_list)).flatten()?;
+    format(rows).is_none().then(|| rows.columns[first].clone())
 }
 
 /// A name without case, spaces and signs.
@@ -116,7 +128,7 @@ mod tests {
 
     fn columns(texts: &[&str]) -> Columns {
         let texts: Vec<String> = texts.iter().map(|name| (*name).to_owned()).collect();
-        Columns { names: texts.clone(), texts, format: None }
+        Columns { names: texts.clone(), texts, format: None, wrapped_in: None }
     }
 
     fn pair(question: &str, answer: &str) -> Option<RowShape> {

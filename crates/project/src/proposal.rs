@@ -58,6 +58,8 @@ pub struct DataPart {
     pub reader: String,
     /// `data_files`.
     pub file: String,
+    /// `field`: the key under which the rows stand in a JSON document.
+    pub field: Option<String>,
     pub text: TextPart,
     /// `max_seq_len`.
     pub block: usize,
@@ -223,7 +225,11 @@ impl TrainingPart {
 
 impl Trained {
     fn data_config(&self) -> Value {
-        let DataPart { reader, file, text, block, skips_bad_rows } = &self.data;
+        let DataPart { reader, file, field, text, block, skips_bad_rows } = &self.data;
+        let mut load = object(json!({"data_name": reader, "data_files": file, "split": "train"}));
+        if let Some(field) = field {
+            load.insert("field".into(), field.as_str().into());
+        }
         let mut options = text.options();
         options.insert("strategy".into(), text.strategy().into());
         options.insert("max_seq_len".into(), (*block).into());
@@ -236,7 +242,7 @@ impl Trained {
         json!({
             "name": "train_data",
             "type": "HuggingfaceContainer",
-            "load_dataset_config": {"data_name": reader, "data_files": file, "split": "train"},
+            "load_dataset_config": load,
             "pre_process_data_config": options,
         })
     }
