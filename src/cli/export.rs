@@ -4,10 +4,12 @@ use super::session::Session;
 use super::{Globals, environment, output};
 use crate::report::number::bytes;
 use clap::{Args, ValueEnum, ValueHint};
+use olive_core::error::IoContext;
 use olive_core::handle::ModelHandle;
-use olive_core::{Fault, Result, shown};
+use olive_core::{Fault, Result, file, shown};
 use olive_export::gguf::{Precision, Request, Written, export, export_adapter};
-use olive_model::{SourceOptions, detect, resolve};
+use olive_export::{NoModelfile, modelfile};
+use olive_model::{ModelFolder, SourceOptions, detect, resolve};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -24,6 +26,9 @@ pub(crate) struct ExportArgs {
     /// The file to write, or a folder for it. Without it, a file of the model's name in `gen-model`.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     to: Option<PathBuf>,
+    /// Write a `Modelfile` for Ollama beside the file.
+    #[arg(long, conflicts_with = "adapter_only")]
+    modelfile: bool,
     /// Of an adapter folder write the adapter alone; otherwise it is merged with its base.
     #[arg(long)]
     adapter_only: bool,
@@ -87,7 +92,21 @@ pub(crate) fn run(args: &ExportArgs, globals: &Globals) -> Result<()> {
     };
     drop(session);
     let Written { tensors, bytes: size } = written;
-    output::result(&format!("{}: {tensors} tensors, {}", shown(&path), bytes(size)))
+    output::result(&format!("{}: {tensors} tensors, {}", shown(&path), bytes(size)))?;
+    if args.modelfile { write_modelfile(&model, &path) } else { Ok(()) }
+}
+
+/// Beside the file, for `ollama create NAME -f Modelfile`.
+fn write_modelfile(model: &ModelHandle, path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    match modelfile(&ModelFolder::of(model)?, &name)? {
+        Ok(text) => {
+            let to = path.with_file_name("Modelfile");
+            file::replace(&to, text.as_bytes()).at("write", &to)?;
+            output::result(&format!("{}: ollama create NAME -f {}", shown(&to), shown(&to)))
+        }
+        Err(reason) => Err(ExportVerbError::Modelfile { reason }.into()),
+    }
 }
 
 impl ExportArgs {
@@ -115,6 +134,8 @@ fn name_of(model: &str) -> String {
 enum ExportVerbError {
     #[error("`{}` is an ONNX model, whose weights are not those that were trained", shown(path))]
     Onnx { path: PathBuf },
+    #[error("there is no Modelfile: {reason}")]
+    Modelfile { reason: NoModelfile },
     #[error("there is no adapter in `{}`", shown(path))]
     NoAdapter { path: PathBuf },
 }
@@ -126,11 +147,14 @@ impl Fault for ExportVerbError {
                 "export what was made before it: the folder of the pass MergeAdapterWeights, or that of LoRA (`olive cache ls`)"
                     .into()
             }
+            ExportVerbError::Modelfile { .. } => {
+                "the GGUF file is written; Ollama needs a template of its own kind for this model".into()
+            }
             ExportVerbError::NoAdapter { .. } => "leave out --adapter-only".into(),
         })
     }
 
     fn exit_code(&self) -> u8 {
-        2
+        if matches!(self, ExportVerbError::Modelfile { .. }) { 1 } else { 2 }
     }
 }

@@ -122,3 +122,51 @@ fn a_model_with_an_adapter_is_written_merged_and_an_onnx_model_refused() {
         "the adapter changes nothing, so this shows nothing"
     );
 }
+
+#[test]
+fn ollama_is_told_how_turns_are_written_where_it_can_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = with_tokenizer(&fixture("models/llama31"), dir.path());
+    let export = |template: &str| {
+        std::fs::write(model.join("chat_template.jinja"), template).unwrap();
+        let mut command = olive();
+        command
+            .args(["export", "--modelfile", "--to"])
+            .arg(dir.path().join("m.gguf"))
+            .arg(&model)
+            .output()
+            .unwrap()
+    };
+    let turns = |before: &str, between: &str, after: &str, system: &str| {
+        let open = format!("{before}' + (m['role'] if m['role'] != 'assistant' else 'ROLE') + '{between}");
+        format!(
+            "{system}{{% for m in messages %}}{{{{ '{open}' + m['content'] + '{after}' }}}}{{% endfor %}}\
+             {{% if add_generation_prompt %}}{{{{ '{before}ROLE{between}' }}}}{{% endif %}}"
+        )
+    };
+    let chat_ml = turns("<|im_start|>", "\\n", "<|im_end|>\\n", "<|im_start|>system\nBe brief.<|im_end|>\n")
+        .replace("ROLE", "assistant");
+    let gemma =
+        turns("<start_of_turn>", "\\n", "<end_of_turn>\\n", "{{ bos_token }}").replace("ROLE", "model");
+    let cases = [
+        (
+            chat_ml.as_str(),
+            "TEMPLATE \"\"\"{{ range .Messages }}<|im_start|>{{ .Role }}\n{{ .Content }}<|im_end|>\n{{ end }}<|im_start|>assistant\n\"\"\"\n\
+             SYSTEM \"\"\"Be brief.\"\"\"\nPARAMETER stop \"<|im_end|>\"\n",
+        ),
+        (
+            gemma.as_str(),
+            "{{ range .Messages }}<start_of_turn>{{ if eq .Role \"assistant\" }}model{{ else }}user{{ end }}\n{{ .Content }}<end_of_turn>\n\
+             {{ end }}<start_of_turn>model\n\"\"\"\nPARAMETER stop \"<end_of_turn>\"\n",
+        ),
+    ];
+    for (template, expected) in cases {
+        let output = export(template);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let written = std::fs::read_to_string(dir.path().join("Modelfile")).unwrap();
+        assert!(written.starts_with("FROM ./m.gguf\n") && written.contains(expected), "{written}");
+    }
+    let output = export(&turns("[", "]", "[/]", "").replace("ROLE", "assistant"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("ChatML, Llama 3, Phi-3, Gemma"), "{}", text(&output.stderr));
+}

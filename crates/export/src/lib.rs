@@ -2,5 +2,7 @@
 
 mod error;
 pub mod gguf;
+mod modelfile;
 
 pub use error::ExportError;
+pub use modelfile::{NoModelfile, modelfile};
