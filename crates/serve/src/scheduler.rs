@@ -10,7 +10,7 @@ use olive_core::Result;
 use olive_core::event::{Event as Message, EventSink};
 use olive_decoder::{Feed, LanguageModel};
 use olive_runtime::{Generator, ModelSequence, OnnxAdapter};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,8 +28,17 @@ pub(crate) struct Scheduler<'g> {
     events: &'g dyn EventSink,
     slots: Vec<Slot<'g>>,
     bytes: TokenBytes<'g>,
+    /// Choices whose readers take nothing, and whose places others needed.
+    parked: VecDeque<Work<'g>>,
     /// Choices that have begun.
     begun: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    /// All is done, and nothing will come.
+    Closed,
 }
 
 impl<'g> Scheduler<'g> {
@@ -42,29 +51,50 @@ impl<'g> Scheduler<'g> {
         events: &'g dyn EventSink,
     ) -> Scheduler<'g> {
         let bytes = TokenBytes::new(generator.tokenizer());
-        Scheduler { generator, adapters, room, queue, metrics, events, slots: Vec::new(), bytes, begun: 0 }
+        Scheduler {
+            generator,
+            adapters,
+            room,
+            queue,
+            metrics,
+            events,
+            slots: Vec::new(),
+            bytes,
+            parked: VecDeque::new(),
+            begun: 0,
+        }
     }
 
     /// Works until the queue is closed and all is done.
     pub(crate) fn run(mut self) {
         loop {
-            while self.busy() < self.room.sequences {
-                let next = if self.busy() == 0 { self.queue.wait() } else { self.queue.poll() };
-                match next {
-                    Next::Choice(job, choice) => self.begin(&job, choice),
-                    Next::Nothing => break,
-                    Next::Closed if self.busy() == 0 => return,
-                    Next::Closed => break,
+            self.resume();
+            if self.fill() == Flow::Closed {
+                return;
+            }
+            match self.settle() {
+                Turn::Ready => {
+                    self.read_prompts();
+                    self.answer();
                 }
-                self.count();
+                Turn::Paused => std::thread::sleep(REST),
+                Turn::Over => {}
             }
-            if self.settle() == Turn::Paused {
-                std::thread::sleep(REST);
-                continue;
-            }
-            self.read_prompts();
-            self.answer();
         }
+    }
+
+    /// Begins choices while there are places. Waits for one if there is nothing else to do.
+    fn fill(&mut self) -> Flow {
+        while self.busy() < self.room.sequences {
+            let idle = self.busy() == 0 && self.parked.is_empty();
+            match if idle { self.queue.wait() } else { self.queue.poll() } {
+                Next::Choice(job, choice) => self.begin(&job, choice),
+                Next::Closed if idle => return Flow::Closed,
+                Next::Nothing | Next::Closed => break,
+            }
+            self.count();
+        }
+        Flow::On
     }
 
     fn busy(&self) -> usize {
@@ -73,7 +103,7 @@ impl<'g> Scheduler<'g> {
 
     /// Requests under way, for the metrics.
     fn count(&self) {
-        let jobs = self.slots.iter().filter_map(|slot| slot.work.as_ref());
+        let jobs = self.slots.iter().filter_map(|slot| slot.work.as_ref()).chain(&self.parked);
         let jobs: BTreeSet<*const Job> = jobs.map(|work| Arc::as_ptr(work.job())).collect();
         self.metrics.set_running(jobs.len());
     }
@@ -85,10 +115,8 @@ impl<'g> Scheduler<'g> {
     }
 
     fn try_begin(&mut self, job: &Arc<Job>, choice: usize) -> Result<()> {
-        let (index, shared) = self.place(job, choice)?;
-        self.begun += 1;
+        let (index, shared) = self.place(job.variant, job.prompt(choice))?;
         let slot = &mut self.slots[index];
-        slot.used = self.begun;
         let begun = slot.begin(self.generator, Arc::clone(job), choice, shared, self.room.context);
         if begun.is_err() {
             self.slots.remove(index);
@@ -98,14 +126,47 @@ impl<'g> Scheduler<'g> {
         begun
     }
 
-    /// The slot for a choice, and how many tokens of its prompt are there: that of the sequence which begins like it, if that
+    /// Gives places to choices whose readers take something again.
+    fn resume(&mut self) {
+        for _ in 0..self.parked.len() {
+            let Some(mut work) = self.parked.pop_front() else { return };
+            match work.deliver() {
+                Turn::Over => {}
+                Turn::Ready if self.busy() < self.room.sequences => {
+                    let job = Arc::clone(work.job());
+                    if let Err(error) = self.try_resume(work) {
+                        self.fail(&job, &error);
+                    }
+                }
+                Turn::Ready | Turn::Paused => self.parked.push_back(work),
+            }
+        }
+    }
+
+    fn try_resume(&mut self, work: Work<'g>) -> Result<()> {
+        let (index, shared) = self.place(work.job().variant, work.tokens())?;
+        let resumed = self.slots[index].resume(self.generator.model(), work, shared);
+        if resumed.is_err() {
+            self.slots.remove(index);
+        }
+        resumed
+    }
+
+    /// The slot for tokens of a variant, and how many of them it holds: that of the sequence which begins like them, if that
     /// leaves most of what it holds; else a new one, or the one that was not used for longest.
-    fn place(&mut self, job: &Job, choice: usize) -> Result<(usize, usize)> {
-        let (model, prompt) = (self.generator.model(), job.prompt(choice));
+    fn place(&mut self, variant: usize, tokens: &[u32]) -> Result<(usize, usize)> {
+        self.begun += 1;
+        let (index, shared) = self.choose(variant, tokens)?;
+        self.slots[index].used = self.begun;
+        Ok((index, shared))
+    }
+
+    fn choose(&mut self, variant: usize, tokens: &[u32]) -> Result<(usize, usize)> {
+        let model = self.generator.model();
         let idle = || self.slots.iter().enumerate().filter(|(_, slot)| slot.work.is_none());
-        let alike = idle().filter(|(_, slot)| self.room.prefix_cache && slot.variant == job.variant);
+        let alike = idle().filter(|(_, slot)| self.room.prefix_cache && slot.variant == variant);
         let best =
-            alike.map(|(index, slot)| (index, slot.shared(model, prompt))).max_by_key(|(_, shared)| *shared);
+            alike.map(|(index, slot)| (index, slot.shared(model, tokens))).max_by_key(|(_, shared)| *shared);
         let full = self.slots.len() >= self.room.sequences;
         if let Some((index, shared)) = best
             && shared > 0
@@ -114,14 +175,14 @@ impl<'g> Scheduler<'g> {
             return Ok((index, shared));
         }
         if full && let Some((index, _)) = idle().min_by_key(|(_, slot)| slot.used) {
-            if self.slots[index].variant == job.variant {
+            if self.slots[index].variant == variant {
                 return Ok((index, 0));
             }
             // Its memory goes before there is another.
             self.slots.remove(index);
         }
-        let sequence = self.sequence(job.variant)?;
-        self.slots.push(Slot { sequence, variant: job.variant, whole: 0, used: 0, work: None });
+        let sequence = self.sequence(variant)?;
+        self.slots.push(Slot { sequence, variant, whole: 0, used: 0, work: None });
         Ok((self.slots.len() - 1, 0))
     }
 
@@ -130,31 +191,36 @@ impl<'g> Scheduler<'g> {
         self.generator.model().new_sequence_with(adapter)
     }
 
-    /// Hands out what was said, and frees the places of what is done. Paused if nobody has room for more.
+    /// Hands out what was said, and frees the places of what is done, or of those who wait for readers while others wait for
+    /// places. Paused if nobody has room for more.
     fn settle(&mut self) -> Turn {
-        let mut state = Turn::Over;
+        let mut state = if self.parked.is_empty() { Turn::Over } else { Turn::Paused };
+        let wanted = self.queue.has_ready() || self.parked.iter().any(Work::keeps_up);
         for slot in &mut self.slots {
             let Some(work) = &mut slot.work else { continue };
             match work.deliver() {
                 Turn::Over => slot.work = None,
                 Turn::Ready => state = Turn::Ready,
-                Turn::Paused if state == Turn::Over => state = Turn::Paused,
-                Turn::Paused => {}
+                Turn::Paused => {
+                    if wanted && work.is_stalled() {
+                        self.parked.extend(slot.work.take());
+                    }
+                    if state == Turn::Over {
+                        state = Turn::Paused;
+                    }
+                }
             }
         }
         self.count();
         state
     }
 
-    /// A piece of every prompt that is not computed yet.
+    /// A piece of everything that is not computed yet but for its last token.
     fn read_prompts(&mut self) {
         let model = self.generator.model();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            if slot.work.as_ref().is_none_or(Work::is_answering) {
-                continue;
-            }
-            let Some(feed) = slot.feed(model) else { continue };
+            let Some(feed) = slot.is_reading(model).then(|| slot.feed(model)).flatten() else { continue };
             let outcome = model.feed(feed.sequence, feed.tokens);
             self.take(index, outcome);
         }
@@ -167,7 +233,7 @@ impl<'g> Scheduler<'g> {
         let mut places = Vec::new();
         let mut feeds: Vec<Feed<'_, ModelSequence>> = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
-            let ready = slot.work.as_ref().is_some_and(|work| work.is_answering() && work.keeps_up());
+            let ready = !slot.is_reading(model) && slot.work.as_ref().is_some_and(Work::keeps_up);
             if let Some(feed) = ready.then(|| slot.feed(model)).flatten() {
                 places.push(index);
                 feeds.push(feed);

@@ -9,11 +9,15 @@ use olive_decoder::{Continuation, Feed, Finish, LanguageModel, Limits, SamplingO
 use olive_runtime::{Generator, LoadedModel, ModelSequence};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
 
 /// Prompts are computed in pieces that end at multiples of this: others have their turn between them, and a piece gives the
 /// same numbers whatever of the prompt was there already.
 pub(crate) const CHUNK: usize = 64;
+
+/// How long a reader may take nothing before its place goes to others.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A sequence that is kept when its answer is done: the next prompt may begin like it.
 pub(crate) struct Slot<'g> {
@@ -38,6 +42,8 @@ pub(crate) struct Work<'g> {
     counts: Counts,
     /// What the reader has not taken yet.
     outbox: VecDeque<Event>,
+    /// Since its reader takes nothing.
+    paused: Option<Instant>,
     state: State,
 }
 
@@ -103,9 +109,27 @@ impl<'g> Slot<'g> {
             said: BTreeMap::new(),
             counts,
             outbox: VecDeque::new(),
+            paused: None,
             state: State::Open,
         });
         Ok(())
+    }
+
+    /// Goes on with a choice that had given up its place; what the sequence does not share with it is computed again.
+    ///
+    /// # Errors
+    /// There is no memory for it.
+    pub(crate) fn resume(&mut self, model: &LoadedModel, work: Work<'g>, shared: usize) -> Result<()> {
+        self.whole = model.truncate(&mut self.sequence, shared)?;
+        self.work = Some(work);
+        Ok(())
+    }
+
+    /// Whether there is more to be fed than the last token.
+    pub(crate) fn is_reading(&self, model: &LoadedModel) -> bool {
+        let held = model.tokens(&self.sequence).len();
+        let pending = self.work.as_ref().and_then(|work| work.continuation.pending_after(held));
+        pending.is_some_and(|pending| pending.len() > 1) || self.generated() == 0
     }
 
     /// What the model is to be fed next: a piece of the prompt, or the last token.
@@ -149,9 +173,14 @@ impl Work<'_> {
         &self.job
     }
 
-    /// Whether the prompt is computed.
-    pub(crate) fn is_answering(&self) -> bool {
-        self.counts.generated > 0
+    /// All tokens, of prompt and answer.
+    pub(crate) fn tokens(&self) -> &[u32] {
+        self.continuation.pending_after(0).unwrap_or_default()
+    }
+
+    /// Whether its reader has taken nothing for so long that others go first.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.paused.is_some_and(|since| since.elapsed() > PATIENCE)
     }
 
     /// Whether the reader has taken all that there was.
@@ -177,11 +206,13 @@ impl Work<'_> {
                 Ok(()) => {}
                 Err(TrySendError::Full(event)) => {
                     self.outbox.push_front(event);
+                    self.paused.get_or_insert_with(Instant::now);
                     return Turn::Paused;
                 }
                 Err(TrySendError::Closed(_)) => return Turn::Over,
             }
         }
+        self.paused = None;
         if self.state == State::Open { Turn::Ready } else { Turn::Over }
     }
 
