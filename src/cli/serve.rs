@@ -168,7 +168,7 @@ fn folder_name(model: &str) -> String {
 
 /// The first Ctrl-C or SIGTERM lets answers under way end; the second does not wait for them.
 #[expect(clippy::exit, reason = "the second signal; the server writes no files")]
-fn on_interrupt(events: std::sync::Arc<impl EventSink + Send + Sync + 'static>) -> Shutdown {
+fn on_interrupt(events: std::sync::Arc<impl EventSink + Send + 'static>) -> Shutdown {
     let shutdown = Shutdown::default();
     let raised = shutdown.clone();
     let installed = ctrlc::set_handler(move || {

@@ -138,7 +138,16 @@ impl Dialogue {
             self.beginning(self.assistant),
         ];
         let before = text.strip_suffix(&written.concat())?;
-        let before = before.strip_prefix(bos).unwrap_or(before).trim_start();
+        // The token of the beginning may be the mark of a turn, too.
+        let without_bos = before.strip_prefix(bos).filter(|_| !bos.is_empty());
+        [Some(before), without_bos]
+            .into_iter()
+            .flatten()
+            .find_map(|before| self.system_in(before.trim_start()))
+    }
+
+    /// The same of what stands before the first turn.
+    fn system_in(&self, before: &str) -> Option<Option<String>> {
         if before.is_empty() {
             return Some(None);
         }
