@@ -60,6 +60,8 @@ fn words(line: &str) -> Vec<String> {
 }
 
 const GENERATE: &str = "generate --raw --prompt he --max-new-tokens 2 --quiet";
+const EXPORT: &str = "export --to out.gguf";
+const INIT: &str = "init project --yes --model model --max-steps 2";
 const RUN: &str = "run --config olive.json";
 
 /// A pipeline of one step of training, a merge and an export.
@@ -129,7 +131,7 @@ impl Subjects {
 
     /// A subject with the file that is to be changed.
     pub fn choose(&self, rng: &mut ChaCha8Rng) -> Subject {
-        let kind = below(rng, 9);
+        let kind = below(rng, 12);
         let mut files = self.whole.clone();
         let configure = |files: &mut Files, passes: &[&str], data_file: &str| {
             let mut config = pipeline(passes, data_file);
@@ -175,6 +177,19 @@ impl Subjects {
             7 => {
                 files.clone_from(&self.onnx);
                 ("onnx/genai_config.json", format!("{GENERATE} onnx"))
+            }
+            8 => {
+                let precision = one_of(rng, &["f32", "f16", "q8_0", "q4_0"]);
+                ("model/", format!("{EXPORT} model --modelfile --precision {precision}"))
+            }
+            9 => {
+                files.extend(self.adapter.clone());
+                ("adapter/", format!("{EXPORT} adapter --adapter-only --base model"))
+            }
+            10 => {
+                files.extend(self.data.clone());
+                let file = one_of(rng, &["rows.jsonl", "rows.csv", "rows.parquet"]);
+                (file, format!("{INIT} --data {file}"))
             }
             _ => ("model/", format!("{GENERATE} model")),
         };
