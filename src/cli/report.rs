@@ -2,10 +2,10 @@
 
 use super::output;
 use clap::Args;
-use olive_core::{Result, error::IoContext, file, shown};
+use olive_core::{Error, Result, error::IoContext, file, shown};
 use olive_engine::ForeignFiles;
-use olive_engine::record::RunRecord;
-use olive_report::{Comparison, FILE, Run, compare_page, is_page, run_page};
+use olive_engine::record::{RunRecord, RunState};
+use olive_report::{CARD, Comparison, FILE, Run, card, compare_page, is_card, is_page, run_page};
 use std::path::{Path, PathBuf};
 
 #[derive(Args)]
@@ -34,21 +34,33 @@ pub(crate) fn report(args: &ReportArgs) -> Result<()> {
     write(&path, &run_page(&run))
 }
 
-/// Writes the page of the run that has just ended into its output folder, unless a file of somebody else is in the way. What
-/// keeps it from being written does not make the run a failed one.
+/// Writes the page of the run that has just ended into its output folder, and a model card if it made a model, unless a file of
+/// somebody else is in the way. What keeps them from being written does not make the run a failed one.
 pub(crate) fn write_of_run(output_dir: &Path, foreign: ForeignFiles) {
-    let path = output_dir.join(FILE);
     let Some(record) = RunRecord::list(output_dir).into_iter().next() else { return };
-    if path.symlink_metadata().is_ok() && foreign == ForeignFiles::Kept && !is_page(&path) {
-        output::note(&format!("{} is not of an earlier run, and stays as it is", shown(&path)));
+    let run = match RunRecord::open(&record) {
+        Ok(record) => Run::new(record, shown(output_dir).to_string()),
+        Err(error) => return output::note(&not_written(&error)),
+    };
+    put(&output_dir.join(FILE), &run_page(&run), is_page, foreign);
+    let card = (run.record.state() == RunState::Succeeded).then(|| card(&run)).flatten();
+    if let Some(card) = card {
+        put(&output_dir.join(CARD), &card, is_card, foreign);
+    }
+}
+
+fn put(path: &Path, text: &str, is_ours: impl Fn(&Path) -> bool, foreign: ForeignFiles) {
+    if path.symlink_metadata().is_ok() && foreign == ForeignFiles::Kept && !is_ours(path) {
+        output::note(&format!("{} is not of an earlier run, and stays as it is", shown(path)));
         return;
     }
-    let page =
-        RunRecord::open(&record).map(|record| run_page(&Run::new(record, shown(output_dir).to_string())));
-    let written = page.and_then(|page| file::replace(&path, page.as_bytes()).at("write", &path));
-    if let Err(error) = written {
-        output::note(&format!("the report of this run was not written: {}", error.with_causes()));
+    if let Err(error) = file::replace(path, text.as_bytes()).at("write", path) {
+        output::note(&not_written(&error));
     }
+}
+
+fn not_written(error: &Error) -> String {
+    format!("the report of this run was not written: {}", error.with_causes())
 }
 
 /// Sets runs side by side.

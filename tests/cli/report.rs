@@ -51,6 +51,35 @@ fn every_run_leaves_a_page_that_needs_nothing_else() {
 }
 
 #[test]
+fn a_result_has_a_card_for_the_hub_that_tells_nothing_of_the_machine() {
+    let quickstart = Quickstart::new(4);
+    run(&quickstart, &["passes.lora.config.training_args.eval_steps=2"]);
+    let path = quickstart.output().join("README.md");
+    let card = std::fs::read_to_string(&path).unwrap();
+    let (head, body) = card.strip_prefix("---\n").unwrap().split_once("---\n").unwrap();
+    for line in ["pipeline_tag: text-generation", "- olive", "- lora", "- onnx", "- onnxruntime-genai"] {
+        assert!(head.lines().any(|found| found == line), "no {line} in\n{head}");
+    }
+    for part in [
+        "made of `tiny-phi3`, trained with LoRA",
+        "| `builder` | | ModelBuilder |",
+        "the loss fell from ",
+        r"<\|user\|>\n{Question}",
+        "olive chat .",
+    ] {
+        assert!(body.contains(part), "no {part} in\n{body}");
+    }
+    assert!(!card.contains(quickstart.dir.path().to_str().unwrap()), "{card}");
+    // It is written anew, but never over what somebody else wrote.
+    run(&quickstart, &["passes.lora.config.training_args.eval_steps=2"]);
+    assert!(std::fs::read_to_string(&path).unwrap().starts_with("---\n# Written by olive"));
+    std::fs::write(&path, "mine").unwrap();
+    let said = run(&quickstart, &["passes.lora.config.training_args.eval_steps=2"]);
+    assert!(said.contains("README.md is not of an earlier run"), "{said}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+}
+
+#[test]
 fn hostile_names_are_text() {
     let quickstart = Quickstart::new(1);
     let config = std::fs::read_to_string("configs/quickstart/olive-config.json").unwrap();

@@ -220,6 +220,7 @@ pub fn lasting(dir: &Path) -> BTreeMap<String, blake3::Hash> {
             let of_the_run = [
                 "run_history.json",
                 "report.html",
+                "README.md",
                 "metrics.jsonl",
                 "adapter_config.json",
                 ".olive",

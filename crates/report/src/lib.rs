@@ -1,10 +1,11 @@
 //! What runs did and reached, read from their records and written as one HTML page: no script, no network, light and dark,
-//! printable.
+//! printable; and as a model card for those who publish the result.
 //!
 //! [`run_page()`] shows one run, [`compare_page()`] several side by side. All text of models, data and file names passes
 //! maud, which escapes it; charts are SVG in the page.
 
 mod answers;
+mod card;
 mod chart;
 mod comparison;
 mod curves;
@@ -16,6 +17,7 @@ mod stages;
 mod visible;
 mod words;
 
+pub use card::{CARD, card, is_card};
 pub use comparison::{Comparison, compare_page};
 pub use format::{number as value_text, real as real_text};
 pub use page::run_page;
