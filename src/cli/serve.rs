@@ -101,8 +101,6 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
 pub(crate) fn run(args: &ServeArgs, globals: &Globals) -> Result<()> {
     let notes = Notes::new(globals);
     let options = args.options()?;
-    let names = std::iter::once(&options.name).chain(options.adapters.iter().map(|(name, _)| name));
-    let names = names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let shutdown = on_interrupt(notes.hub());
     let model = ModelArgs {
         model: args.model.clone(),
@@ -110,11 +108,7 @@ pub(crate) fn run(args: &ServeArgs, globals: &Globals) -> Result<()> {
         no_adapter: args.no_adapter,
         base: args.base.clone(),
     };
-    let mut load = || {
-        let generator = model.open(globals, &notes)?;
-        notes.info(&format!("ready: {names}"));
-        Ok(generator)
-    };
+    let mut load = || model.open(globals, &notes);
     let mut announce = |address: SocketAddr| output::result(&format!("http://{address}"));
     serve(options, &mut load, &mut announce, notes.hub(), &shutdown)
 }
@@ -148,7 +142,10 @@ impl ServeArgs {
 impl NetworkArgs {
     /// All keys, from wherever they are given. No log shows one.
     fn keys(&self) -> Result<Vec<String>> {
-        let mut keys: Vec<String> = self.api_key.iter().cloned().chain(std::env::var(KEY_VARIABLE)).collect();
+        // What is no text is no key, and the server refuses it.
+        let variable = std::env::var_os(KEY_VARIABLE).map(|key| key.to_string_lossy().into_owned());
+        let variable = variable.filter(|key| !key.is_empty());
+        let mut keys: Vec<String> = self.api_key.iter().cloned().chain(variable).collect();
         if let Some(path) = &self.api_key_file {
             let text = file::read_to_string(path).at("read", path)?;
             keys.extend(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()));

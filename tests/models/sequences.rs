@@ -124,7 +124,7 @@ fn onnx_sequences_run_together() {
     onnx(&tiny("llama31"), None, temp.path());
     let session = OnnxSession::open(temp.path(), None, &library, CacheMode::Auto).unwrap();
     // What kernels of other processors round is theirs to decide.
-    let same = session.allow_batches().unwrap();
+    let same = session.allow_batches(3).unwrap();
     assert!(same || !cfg!(target_arch = "x86_64"));
     check(&session);
 

@@ -19,7 +19,7 @@ pub(super) struct Batch {
     sequences: usize,
     capacity: usize,
     /// Which of all batches of the session this is.
-    pub(super) number: u64,
+    number: u64,
 }
 
 /// The row of a batch that holds what a sequence holds.

@@ -84,15 +84,15 @@ impl LoadedModel {
         }
     }
 
-    /// Computes tokens of several sequences at once from here on, where that is possible and gives the same numbers. Says
+    /// Computes tokens of up to `most` sequences at once from here on, where that is possible and gives the same numbers. Says
     /// whether it does.
     ///
     /// # Errors
     /// The model cannot be run.
-    pub fn allow_batches(&self) -> Result<bool> {
+    pub fn allow_batches(&self, most: usize) -> Result<bool> {
         match self {
             LoadedModel::Float(_) => Ok(false),
-            LoadedModel::Onnx(session) => session.allow_batches(),
+            LoadedModel::Onnx(session) => session.allow_batches(most),
         }
     }
 

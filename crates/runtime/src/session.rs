@@ -14,7 +14,7 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynTensor, DynValue, Tensor, TensorElementType};
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
@@ -49,8 +49,8 @@ pub struct OnnxSession {
     /// Sequences longer than this rotate otherwise (LongRoPE).
     pub(super) switch: Option<usize>,
     pub(super) logits_memory: MemoryInfo<'static>,
-    /// Whether sequences may run together.
-    pub(super) together: AtomicBool,
+    /// So many sequences may run together.
+    pub(super) together: AtomicUsize,
     /// Those that did last.
     pub(super) batch: Mutex<Option<Batch>>,
     /// How many batches there were.
@@ -126,7 +126,7 @@ impl OnnxSession {
             position_ids,
             switch,
             logits_memory,
-            together: AtomicBool::new(false),
+            together: AtomicUsize::new(1),
             batch: Mutex::new(None),
             batches: AtomicU64::new(0),
         };

@@ -16,65 +16,80 @@ use std::sync::{Arc, PoisonError};
 
 type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
 
-/// Most sequences that are tried together before it is relied upon.
-const TRIED: usize = 4;
+/// Up to here every number of sequences is tried before it is relied upon: kernels work on some rows at a time. Of larger
+/// numbers, powers of two are.
+const TRIED: usize = 8;
 
 impl OnnxSession {
-    /// Lets sequences run together from here on, if the graph and this machine's kernels give the same numbers then as for each
-    /// alone, which a trial finds out. Says whether they do.
+    /// Lets up to `most` sequences run together from here on, if the graph and this machine's kernels give the same numbers then
+    /// as for each alone, which a trial finds out. Says whether they do.
     ///
     /// # Errors
     /// The graph cannot be run at all.
-    pub fn allow_batches(&self) -> Result<bool> {
-        let same = self.shares_cache() && self.switch.is_none() && self.are_same_together()?;
-        self.together.store(same, Ordering::Relaxed);
+    pub fn allow_batches(&self, most: usize) -> Result<bool> {
+        let possible = most > 1 && self.shares_cache() && self.switch.is_none();
+        let same = possible && self.are_same_together(most)?;
+        self.together.store(if same { most } else { 1 }, Ordering::Relaxed);
+        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(same)
     }
 
-    fn are_same_together(&self) -> Result<bool> {
-        let vocabulary = self.config().model.vocab_size.max(1);
-        let token = |n: usize| u32::try_from(n * 7 % vocabulary).unwrap_or_default();
+    fn are_same_together(&self, most: usize) -> Result<bool> {
+        let model = &self.config().model;
+        let token = |n: usize| u32::try_from(n * 7 % model.vocab_size.max(1)).unwrap_or_default();
         let (mut sequences, mut alone) = (Vec::new(), Vec::new());
-        for index in 0..TRIED {
+        for index in 0..most {
             let mut sequence = self.new_sequence()?;
-            let prompt: Vec<u32> = (0..2 + 3 * index).map(|n| token(n + index)).collect();
+            let len = (2 + 3 * index).clamp(1, model.context_length.saturating_sub(1).max(1));
+            let prompt: Vec<u32> = (0..len).map(|n| token(n + index)).collect();
             self.feed(&mut sequence, &prompt)?;
             alone.push(self.feed(&mut sequence, &[token(index)])?);
-            self.truncate(&mut sequence, prompt.len())?;
+            self.truncate(&mut sequence, len)?;
             sequences.push(sequence);
         }
-        let next: Vec<[u32; 1]> = (0..TRIED).map(|index| [token(index)]).collect();
-        for count in 2..=TRIED {
-            let mut feeds: Vec<Feed<'_, OnnxSequence>> = sequences[..count]
-                .iter_mut()
-                .zip(&next)
-                .map(|(sequence, tokens)| Feed { sequence, tokens })
-                .collect();
-            let together = match self.run_together(&mut feeds) {
-                Ok(together) => together,
-                Err(error) => {
-                    tracing::debug!("sequences run one by one: {error}");
-                    return Ok(false);
-                }
-            };
-            let bits = |logits: &[f32]| logits.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            if together.iter().zip(&alone).any(|(a, b)| bits(a) != bits(b)) {
-                tracing::debug!("sequences run one by one: {count} together give other numbers");
+        let tried = (2..=most).filter(|count| *count <= TRIED || count.is_power_of_two() || *count == most);
+        for count in tried {
+            if !self.try_together(&mut sequences[..count], &alone, token)? {
                 return Ok(false);
-            }
-            for sequence in &mut sequences[..count] {
-                let len = sequence.tokens.len() - 1;
-                self.truncate(sequence, len)?;
             }
         }
         Ok(true)
     }
 
+    /// Whether these give the logits that each gave alone for the token of its place; each is left as it was.
+    fn try_together(
+        &self,
+        sequences: &mut [OnnxSequence],
+        alone: &[Vec<f32>],
+        token: impl Fn(usize) -> u32,
+    ) -> Result<bool> {
+        let count = sequences.len();
+        let next: Vec<[u32; 1]> = (0..count).map(|index| [token(index)]).collect();
+        let feeds = sequences.iter_mut().zip(&next).map(|(sequence, tokens)| Feed { sequence, tokens });
+        let together = match self.run_together(&mut feeds.collect::<Vec<_>>()) {
+            Ok(together) => together,
+            Err(error) => {
+                tracing::debug!("sequences run one by one: {error}");
+                return Ok(false);
+            }
+        };
+        for sequence in sequences {
+            let len = sequence.tokens.len() - 1;
+            self.truncate(sequence, len)?;
+        }
+        let same = |a: &[f32], b: &[f32]| a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()));
+        let same = together.iter().zip(alone).all(|(together, alone)| same(together, alone));
+        if !same {
+            tracing::debug!("sequences run one by one: {count} together give other numbers");
+        }
+        Ok(same)
+    }
+
     /// Whether these can run together.
     pub(super) fn may_run_together(&self, feeds: &[Feed<'_, OnnxSequence>]) -> bool {
         let adapter = |feed: &Feed<'_, OnnxSequence>| feed.sequence.adapter.as_ref().map(Arc::as_ptr);
-        self.together.load(Ordering::Relaxed)
-            && feeds.len() > 1
+        feeds.len() > 1
+            && feeds.len() <= self.together.load(Ordering::Relaxed)
             && feeds.iter().all(|feed| {
                 let begun = feed.tokens.len() == 1 && !feed.sequence.tokens.is_empty();
                 begun && adapter(feed) == adapter(&feeds[0])

@@ -16,15 +16,7 @@ pub(crate) struct Answer {
     delivery: Delivery,
     /// Whether probabilities are told.
     logprobs: bool,
-    usage: Usage,
-}
-
-/// Tokens of an answer; a prompt counts once, whatever number of choices it has.
-#[derive(Debug, Clone, Copy, Default)]
-struct Usage {
-    prompt: usize,
-    cached: usize,
-    generated: usize,
+    usage: Counts,
 }
 
 /// A choice that is complete.
@@ -40,17 +32,15 @@ impl Answer {
             Form::Text => "cmpl",
         };
         let id = format!("{prefix}-{}", uuid::Uuid::new_v4().simple());
-        let usage = Usage::default();
+        let usage = Counts::default();
         Answer { form, id, created: seconds_since_1970(), model: model.to_owned(), delivery, logprobs, usage }
     }
 
-    /// Counts the tokens of a choice.
-    pub(crate) fn count(&mut self, counts: Counts, first_of_prompt: bool) {
+    /// Counts the tokens of a choice; those of a prompt should be told once.
+    pub(crate) fn count(&mut self, counts: Counts) {
+        self.usage.prompt += counts.prompt;
+        self.usage.cached += counts.cached;
         self.usage.generated += counts.generated;
-        if first_of_prompt {
-            self.usage.prompt += counts.prompt;
-            self.usage.cached += counts.cached;
-        }
     }
 
     /// The answer in one document.
@@ -73,7 +63,7 @@ impl Answer {
             Form::Text => "text_completion",
         };
         let mut document = self.document(object, choices.collect());
-        document.insert("usage".into(), self.usage.to_json());
+        document.insert("usage".into(), usage(self.usage));
         document.into()
     }
 
@@ -105,7 +95,7 @@ impl Answer {
         let wanted = self.delivery == Delivery::Stream { usage: true };
         wanted.then(|| {
             let mut document = self.chunk(Vec::new());
-            document.insert("usage".into(), self.usage.to_json());
+            document.insert("usage".into(), usage(self.usage));
             document.into()
         })
     }
@@ -180,13 +170,11 @@ fn text_logprobs(tokens: &[TokenLogprob], mut offset: usize) -> Value {
     json!({"tokens": texts, "token_logprobs": logprobs, "top_logprobs": top.collect::<Vec<_>>(), "text_offset": offsets})
 }
 
-impl Usage {
-    fn to_json(self) -> Value {
-        json!({
-            "prompt_tokens": self.prompt,
-            "completion_tokens": self.generated,
-            "total_tokens": self.prompt + self.generated,
-            "prompt_tokens_details": {"cached_tokens": self.cached},
-        })
-    }
+fn usage(counts: Counts) -> Value {
+    json!({
+        "prompt_tokens": counts.prompt,
+        "completion_tokens": counts.generated,
+        "total_tokens": counts.prompt + counts.generated,
+        "prompt_tokens_details": {"cached_tokens": counts.cached},
+    })
 }

@@ -81,6 +81,13 @@ impl Job {
     }
 }
 
+impl Counts {
+    /// The same without the prompt, which another choice counts.
+    pub(crate) fn of_answer(self) -> Counts {
+        Counts { prompt: 0, cached: 0, ..self }
+    }
+}
+
 impl Reason {
     /// As clients know it.
     pub(crate) fn name(self) -> &'static str {

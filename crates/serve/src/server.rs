@@ -11,7 +11,7 @@ use super::shutdown::Shutdown;
 use super::state::{Model, ServerState};
 use axum::Router;
 use olive_core::Result;
-use olive_core::event::EventSink;
+use olive_core::event::{Event, EventSink};
 use olive_runtime::Generator;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -51,12 +51,21 @@ fn work(state: &ServerState, load: &mut dyn FnMut() -> Result<Generator>) -> Res
     let generator = Arc::new(load()?);
     let adapters = state.options.adapters.iter().map(|(_, path)| generator.model().load_adapter(path));
     let adapters = adapters.collect::<Result<Vec<_>>>()?;
-    generator.model().allow_batches()?;
     let room = Room::of(generator.model(), &state.options.limits)?;
+    let together = generator.model().allow_batches(room.sequences)?;
+    let how = if together { "computed together" } else { "which take turns" };
     let scheduler = Scheduler::new(&generator, &adapters, room, &state.queue, &state.metrics, &*state.events);
+    state.events.emit(Event::Info { message: greeting(state, room, how) });
     state.is_loaded(Model { generator: Arc::clone(&generator), context: room.context });
     scheduler.run();
     Ok(())
+}
+
+/// What there is, for whoever started it.
+fn greeting(state: &ServerState, room: Room, how: &str) -> String {
+    let names: Vec<String> = state.names().map(|name| format!("`{name}`")).collect();
+    let (names, Room { sequences, context, .. }) = (names.join(", "), room);
+    format!("ready: {names}; {sequences} answers at a time, {how}, of {context} tokens with their prompts")
 }
 
 fn listen(wanted: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

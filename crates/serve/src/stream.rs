@@ -53,7 +53,9 @@ impl Incoming {
                 News::Piece(choice, piece)
             }
             Some(Event::Finished { choice, reason, counts }) => {
-                self.answer.count(counts, choice % self.per_prompt == 0);
+                let first_of_prompt = choice % self.per_prompt == 0;
+                let counts = if first_of_prompt { counts } else { counts.of_answer() };
+                self.answer.count(counts);
                 self.record.add(counts);
                 News::Finished(choice, reason)
             }
