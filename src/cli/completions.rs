@@ -25,17 +25,33 @@ enum Shell {
 /// Prints completions for the name that the program was called by.
 pub(crate) fn run(args: &CompletionsArgs, command: Command) -> Result<()> {
     let script = match args.shell {
-        Shell::Bash => script(Bash, command),
+        Shell::Bash => of_bash(command),
         Shell::Zsh => script(Zsh, command),
         Shell::Fish => script(Fish, command),
     };
     output::result(script.trim_end())
 }
 
+/// The script for bash, whose labels are broken for names with hyphens: the name is put in where it is completed.
+fn of_bash(command: Command) -> String {
+    let script = named_script(Bash, command, own_name::USUAL);
+    let line = |line: &str| match line.trim_start().starts_with("complete -F") {
+        true => line
+            .strip_suffix(own_name::USUAL)
+            .map_or(line.to_owned(), |rest| format!("{rest}{}", own_name::called())),
+        false => line.to_owned(),
+    };
+    script.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 fn script(shell: impl Generator, command: Command) -> String {
+    named_script(shell, command, own_name::called())
+}
+
+fn named_script(shell: impl Generator, command: Command, name: &str) -> String {
     let mut command = without_hidden(Box::leak(Box::new(command)));
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, own_name::called(), &mut script);
+    clap_complete::generate(shell, &mut command, name, &mut script);
     String::from_utf8_lossy(&script).into_owned()
 }
 

@@ -26,6 +26,9 @@ pub(crate) struct ExportArgs {
     /// The file to write, or a folder for it. Without it, a file of the model's name in `gen-model`.
     #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     to: Option<PathBuf>,
+    /// Replace a file that is there already.
+    #[arg(long)]
+    overwrite: bool,
     /// Write a `Modelfile` for Ollama beside the file.
     #[arg(long, conflicts_with = "adapter_only")]
     modelfile: bool,
@@ -74,9 +77,16 @@ pub(crate) fn run(args: &ExportArgs, globals: &Globals) -> Result<()> {
     let session = Session::start(globals, 1)?;
     let options = SourceOptions { cancel: session.cancel().clone(), ..environment::source_options(globals) };
     let dir = resolve(&args.model, None, &options, session.events())?;
-    let model = detect(&dir, args.base.as_deref(), &options, session.events())?;
+    let model = match detect(&dir, args.base.as_deref(), &options, session.events())? {
+        // Beside the result of a run lies what it was made of.
+        ModelHandle::Onnx { dir } if dir.join("merged/config.json").is_file() => {
+            ModelHandle::Hf { dir: dir.join("merged") }
+        }
+        model => model,
+    };
     let name = args.name.clone().unwrap_or_else(|| name_of(&args.model));
     let path = args.path(&name);
+    args.check(&path)?;
     let written = match &model {
         ModelHandle::Onnx { dir } => return Err(ExportVerbError::Onnx { path: dir.clone() }.into()),
         ModelHandle::HfWithAdapter { base, adapter } if args.adapter_only => {
@@ -110,22 +120,37 @@ fn write_modelfile(model: &ModelHandle, path: &Path) -> Result<()> {
 }
 
 impl ExportArgs {
+    /// Whether the file can be written: it takes the place of no other one, and of nothing that is no file.
+    fn check(&self, path: &Path) -> Result<(), ExportVerbError> {
+        match path.symlink_metadata() {
+            Ok(found) if !found.is_file() => Err(ExportVerbError::NotAFile { path: path.to_owned() }),
+            Ok(_) if !self.overwrite => Err(ExportVerbError::Exists { path: path.to_owned() }),
+            _ => Ok(()),
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         let kind = if self.adapter_only { "LoRA" } else { self.precision.precision().label() };
         let name = format!("{}-{kind}.gguf", name.replace([' ', '/'], "-"));
         match &self.to {
             None => Path::new("gen-model").join(name),
-            Some(to) if to.is_dir() => to.join(name),
+            Some(to) if to.is_dir() || to.as_os_str().to_string_lossy().ends_with('/') => to.join(name),
             Some(to) => to.clone(),
         }
     }
 }
 
+/// Parts of an output folder, which say nothing of the model.
+const PARTS: [&str; 3] = ["merged", "adapter", "model"];
+
 /// What a model is called whose folder, file or hub id this is.
 fn name_of(model: &str) -> String {
-    let path = Path::new(model);
-    let last =
-        path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
+    let named = |path: PathBuf| {
+        let name = path.file_name()?.to_string_lossy().into_owned();
+        let of_a_run = || Some(path.parent()?.file_name()?.to_string_lossy().into_owned());
+        if PARTS.contains(&name.as_str()) { of_a_run().or(Some(name)) } else { Some(name) }
+    };
+    let last = Path::new(model).canonicalize().ok().and_then(named);
     let last = last.unwrap_or_else(|| model.rsplit('/').next().unwrap_or(model).to_owned());
     last.strip_suffix(".gguf").unwrap_or(&last).to_owned()
 }
@@ -136,6 +161,10 @@ enum ExportVerbError {
     Onnx { path: PathBuf },
     #[error("there is no Modelfile: {reason}")]
     Modelfile { reason: NoModelfile },
+    #[error("`{}` is there already", shown(path))]
+    Exists { path: PathBuf },
+    #[error("`{}` is no file that could be replaced", shown(path))]
+    NotAFile { path: PathBuf },
     #[error("there is no adapter in `{}`", shown(path))]
     NoAdapter { path: PathBuf },
 }
@@ -150,6 +179,8 @@ impl Fault for ExportVerbError {
             ExportVerbError::Modelfile { .. } => {
                 "the GGUF file is written; Ollama needs a template of its own kind for this model".into()
             }
+            ExportVerbError::Exists { .. } => "replace it with --overwrite, or give another path with --to".into(),
+            ExportVerbError::NotAFile { .. } => "give the path of a file with --to".into(),
             ExportVerbError::NoAdapter { .. } => "leave out --adapter-only".into(),
         })
     }

@@ -15,11 +15,13 @@ use olive_engine::{Environment, REGISTRY, RunConfig};
 use olive_model::{ModelFolder, resolve};
 use olive_project::{
     Columns, DataPart, Existing, Layout, Method, Proposal, TextPart, Trained, TrainingPart, parameters,
-    place_of_data, place_of_model, prospect,
+    place_of_data, place_of_model, prospect, refuse_existing,
 };
 use std::path::Path;
 
 pub(crate) fn run(args: &InitArgs, globals: &Globals) -> Result<()> {
+    let existing = if args.overwrite { Existing::Replace } else { Existing::Keep };
+    refuse_existing(&args.dir, existing)?;
     let session = Session::start(globals, 1)?;
     let environment = session.environment(globals, MemoryPolicy::Refuse);
     let answers = Answers::gather(args, &environment, session.events())?;
@@ -39,7 +41,6 @@ pub(crate) fn run(args: &InitArgs, globals: &Globals) -> Result<()> {
     if answers.asks && !questions::confirm("Write this project?")? {
         return output::result("nothing is written");
     }
-    let existing = if args.overwrite { Existing::Replace } else { Existing::Keep };
     let written = layout.write(existing)?;
     output::result(&init_summary::ending(&layout, &written))
 }

@@ -4,6 +4,7 @@ use super::download::own_folder;
 use super::init_args::{InitArgs, ResultKind};
 use super::{output, questions};
 use clap::ValueEnum;
+use olive_config::nearest;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Error, Fault, Result, shown};
 use olive_engine::Environment;
@@ -41,11 +42,13 @@ impl Answers {
         events: &dyn EventSink,
     ) -> Result<Answers> {
         let asks = !args.yes && questions::can_be_asked();
+        if let Some(file) = args.data.as_ref().filter(|file| !file.exists()) {
+            return Err(no_such_file(file));
+        }
         let model = match &args.model {
             Some(model) => model.clone(),
             None => model(args, asks)?,
         };
-        let model = fetched(model, args, environment, events)?;
         let data = match (&args.data, args.no_data) {
             (Some(file), _) => DataAnswer::File(file.clone()),
             (None, true) => DataAnswer::None,
@@ -59,6 +62,7 @@ impl Answers {
         if data == DataAnswer::None && matches!(outcome, Outcome::Merged | Outcome::Adapter) {
             return Err(InitError::NothingToDo.into());
         }
+        let model = fetched(model, args, environment, events)?;
         Ok(Answers { model, data, outcome, asks })
     }
 
@@ -166,7 +170,7 @@ fn in_words(kind: ResultKind) -> &'static str {
     match kind {
         ResultKind::Int4 => "an ONNX model in 4 bits: small and fast on a processor",
         ResultKind::Float32 => "an ONNX model in float32",
-        ResultKind::Merged => "a Hugging Face folder, for vLLM, llama.cpp and others",
+        ResultKind::Merged => "a Hugging Face folder, for vLLM and others (`olive export` makes GGUF of it)",
         ResultKind::Adapter => "an adapter (PEFT)",
     }
 }
@@ -189,7 +193,11 @@ fn asked_shape(columns: &Columns) -> Result<RowShape> {
     Ok(match questions::select("What is a row?", &kinds)? {
         0 => {
             let question = texts[questions::select("Which column is asked?", texts)?].clone();
-            let answer = texts[questions::select("Which column is the answer?", texts)?].clone();
+            let others: Vec<String> = texts.iter().filter(|column| **column != question).cloned().collect();
+            let answer = match others.as_slice() {
+                [] => question.clone(),
+                others => others[questions::select("Which column is the answer?", others)?].clone(),
+            };
             RowShape::Pair { question, answer }
         }
         1 => RowShape::Text { column: texts[questions::select("Which column?", texts)?].clone() },
@@ -256,6 +264,19 @@ fn without_repetitions(paths: Vec<String>) -> Vec<String> {
         .collect()
 }
 
+/// A file that is not there, and one that may be meant.
+fn no_such_file(file: &Path) -> Error {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let there: Vec<String> = entries(folder)
+        .iter()
+        .filter(|path| is_data(path))
+        .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .collect();
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let near = nearest(&name, there.iter().map(String::as_str)).map(str::to_owned);
+    InitError::NoFile { file: file.to_owned(), near }.into()
+}
+
 /// A file from which nothing is read.
 pub(super) fn no_rows(file: &Path) -> Error {
     InitError::NoRows { file: file.to_owned() }.into()
@@ -267,6 +288,8 @@ enum InitError {
     Unsaid { what: &'static str, flag: &'static str, found: Vec<String> },
     #[error("without data nothing is trained, and nothing would be made")]
     NothingToDo,
+    #[error("there is no file `{}`", shown(file))]
+    NoFile { file: PathBuf, near: Option<String> },
     #[error("no rows are read from `{}`", shown(file))]
     NoRows { file: PathBuf },
 }
@@ -282,6 +305,10 @@ impl Fault for InitError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             InitError::Unsaid { flag, .. } => format!("say it with {flag}"),
+            InitError::NoFile { near: Some(near), .. } => format!("did you mean `{near}`?"),
+            InitError::NoFile { near: None, .. } => {
+                "paths are relative to the folder the command was started in".into()
+            }
             InitError::NothingToDo => "give data with --data, or ask for --result int4".into(),
             InitError::NoRows { .. } => "give a file of rows: JSON lines, JSON, CSV, Parquet or text".into(),
         })

@@ -124,14 +124,18 @@ fn training(trained: &Trained, prospect: &Prospect) -> Vec<String> {
     };
     let length = prospect.length.map(|length| {
         let rows = if training.rows == 1 { "row" } else { "rows" };
-        format!("{} steps of {} {rows}, {} tokens in all", length.steps, training.rows, length.tokens)
+        let steps = if length.steps == 1 { "step" } else { "steps" };
+        format!("{} {steps} of {} {rows}, {} tokens in all", length.steps, training.rows, length.tokens)
     });
     let epochs = if training.epochs == 1 { "1 epoch".into() } else { format!("{} epochs", training.epochs) };
     let mut lines =
         vec![field("training", &format!("{method}; {epochs}, learning rate {}", training.learning_rate))];
     lines.extend(length.map(|length| field("", &length)));
     if training.holds_out {
-        lines.push(field("", "a tenth of the rows is held out, to see what was learned"));
+        lines.push(field(
+            "",
+            "a tenth of the rows is held out; the models before and after are measured on it",
+        ));
     }
     lines
 }

@@ -130,6 +130,10 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
             }
             output::result(&format!("output: {}", shown(output_dir)))?;
             if !globals.quiet {
+                let page = output_dir.join("report.html");
+                if page.is_file() {
+                    output::note(&format!("report: {}", shown(&page)));
+                }
                 let model = quoted(&output_dir.display().to_string());
                 output::note(&format!("try it: {} chat {model}", own_name::called()));
             }

@@ -77,6 +77,10 @@ fn a_table_becomes_a_project_that_runs_as_it_is() {
     run.current_dir(&project).args(["run", "--config", "fine-tuning/olive-config.json"]).args(steps);
     succeed(&mut run);
     assert!(project.join("gen-model/faq/model.onnx").is_file());
+    // What training gained and what rounding cost is measured on the rows that were held out.
+    let measured = std::fs::read_to_string(project.join("gen-model/faq/metrics.json")).unwrap();
+    assert!(measured.contains("held_out-perplexity"), "{measured}");
+    assert!(project.join("gen-model/faq/metrics_merge.json").is_file());
     assert!(!dir.path().join("cache").exists(), "something was left outside the project");
 }
 
@@ -166,11 +170,16 @@ fn what_is_not_said_and_not_clear_is_asked_for_by_its_flag() {
     let model = model.to_str().unwrap();
     std::fs::write(dir.path().join("pairs.jsonl"), "{\"de\": \"Oliven\", \"en\": \"olives\"}\n").unwrap();
     std::fs::write(dir.path().join("other.csv"), csv(3)).unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["--yes"], "--model"),
         (&["--yes", "--model", model], "--data FILE, or --no-data"),
         (&["--yes", "--model", model, "--data", "pairs.jsonl"], "--question COLUMN"),
         (&["--yes", "--model", model, "--data", "pairs.jsonl", "--text", "fr"], "there is de, en"),
+        (&["--yes", "--model", model, "--data", "other.csw"], "did you mean `other.csv`?"),
+        (
+            &["--yes", "--model", model, "--data", "other.csv", "--question", "Answer", "--answer", "Answer"],
+            "both the question and the answer",
+        ),
         (&["--yes", "--model", model, "--no-data", "--result", "merged"], "--data"),
         (&["--model", model], "--data FILE"),
     ];
@@ -267,4 +276,27 @@ fn rows_in_a_document_are_found_under_their_key() {
         let load = &configuration(dir.path())["data_configs"][0]["load_dataset_config"];
         assert_eq!((&load["field"], &load["data_name"]), (&json!(field), &json!("json")));
     }
+}
+
+#[test]
+fn a_row_without_an_answer_is_left_out_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("faq.csv"), csv(30) + "30,How many?,\n").unwrap();
+    let model = root().join(MODEL);
+    let arguments = ["--model", model.to_str().unwrap(), "--data", "faq.csv", "--yes"];
+    succeed(&mut init(dir.path(), &arguments));
+    let mut data = olive();
+    data.current_dir(dir.path()).args([
+        "data",
+        "fine-tuning/olive-config.json",
+        "--name",
+        "train_data",
+        "--samples",
+        "99",
+    ]);
+    let shown = text(&succeed(&mut data).stdout);
+    assert!(
+        shown.contains("1 of 28 rows have an empty text, or no value") && !shown.contains("None"),
+        "{shown}"
+    );
 }

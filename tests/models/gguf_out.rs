@@ -41,7 +41,7 @@ fn with_tokenizer(family: &Path, dir: &Path) -> PathBuf {
 
 fn export(model: &Path, to: &Path) -> std::process::Output {
     let mut command = olive();
-    command.args(["export", "--precision", "f32", "--to"]).arg(to).arg(model);
+    command.args(["export", "--overwrite", "--precision", "f32", "--to"]).arg(to).arg(model);
     command.output().unwrap()
 }
 
@@ -171,4 +171,25 @@ fn ollama_is_told_how_turns_are_written_where_it_can_be() {
     let output = export(&turns("[", "]", "[/]", "").replace("ROLE", "assistant"));
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("ChatML, Llama 3, Phi-3, Gemma"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn only_a_file_that_may_be_replaced_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = with_tokenizer(&fixture("models/llama31"), dir.path());
+    let file = dir.path().join("mine.gguf");
+    std::fs::write(&file, "mine").unwrap();
+    for (to, more, reason) in [
+        (file.as_path(), &[][..], "--overwrite"),
+        (Path::new("/dev/null"), &["--overwrite"], "no file that could be replaced"),
+    ] {
+        let output = olive().args(["export", "--to"]).arg(to).args(more).arg(&model).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(reason), "{}", text(&output.stderr));
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"mine");
+    // A folder that is not there yet gets a file of the model's name.
+    let folder = dir.path().join("new/");
+    succeed(olive().args(["export", "--to"]).arg(format!("{}/", folder.display())).arg(&model));
+    assert!(folder.join("llama31-F16.gguf").is_file());
 }

@@ -72,4 +72,4 @@ pub use value::Value;
 
 /// Part of the cache keys of passes that learn from data. To be raised when the same files, options and tokenizer give
 /// other tokens than before.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

@@ -63,7 +63,8 @@ fn plain_texts(
     let texts = texts::texts(rows, source, options, tokens, model.folder, cancel)?;
     let left_out = rows.len() - texts.len();
     if left_out > 0 && !texts.is_empty() {
-        warn(events, format!("{left_out} of {} rows have an empty text and are left out", rows.len()));
+        let what = "have an empty text, or no value for their template, and are left out";
+        warn(events, format!("{left_out} of {} rows {what}", rows.len()));
     }
     let doubly_marked = texts::doubly_marked(&texts, tokens);
     if options.add_special_tokens && doubly_marked > 0 {

@@ -38,7 +38,8 @@ pub(super) enum Framing {
     ByTokenizer,
 }
 
-/// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, texts that are empty even then are left out.
+/// The texts of `rows`, with special tokens if asked for. Since Olive 0.7, texts that are empty even then are left
+/// out; so are rows without a value for their template, where only what follows a marker counts.
 pub(super) fn texts(
     rows: &Rows,
     source: &PlainSource<'_>,
@@ -51,6 +52,10 @@ pub(super) fn texts(
     // A chat template inserts what it needs itself.
     let add = options.add_special_tokens && !matches!(source, CompiledSource::Chat { .. });
     let text = |row: usize| -> std::result::Result<Option<Text>, DataError> {
+        // `None` would be what is learned.
+        if options.loss_on == Some(LossOn::Completion) && source.lacks_value(rows, row) {
+            return Ok(None);
+        }
         let text = source.text(rows, row)?;
         let text = if add { surround(text, tokens) } else { text };
         if options.era != Era::Old && text.is_empty() {
@@ -255,6 +260,12 @@ impl CompiledSource {
                 _ => None,
             }),
         }
+    }
+
+    /// Whether a column of a text template has no value in this row.
+    fn lacks_value(&self, rows: &Rows, row: usize) -> bool {
+        let CompiledSource::Template { places, .. } = self else { return false };
+        places.iter().any(|(_, place)| rows.values(row)[*place] == Value::None)
     }
 
     fn text(&self, rows: &Rows, row: usize) -> std::result::Result<String, DataError> {

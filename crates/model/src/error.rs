@@ -69,8 +69,8 @@ impl olive_core::Fault for ModelError {
                 Some(save_tokenizer(path))
             }
             ModelError::NotAModel { .. } => Some(
-                "a model folder holds config.json, tokenizer.json and *.safetensors; `huggingface-cli download` and \
-                 `save_pretrained` write such folders"
+                "a model folder holds config.json, tokenizer.json and *.safetensors; `olive download` and `save_pretrained` write \
+                 such folders"
                     .into(),
             ),
             ModelError::NotFound { .. } => Some(

@@ -178,6 +178,9 @@ fn classify(id: &str, revision: &str, options: &SourceOptions, error: DownloadEr
             if revision == "main" && code.as_deref() != Some("EntryNotFound")
                 || code.as_deref() == Some("RepoNotFound") =>
         {
+            if let Some(error) = beside(id) {
+                return Failure::Other(error.into());
+            }
             ("there is no such model (404)".to_owned(), missing)
         }
         DownloadError::Answer { status: 404, code } if code.as_deref() != Some("EntryNotFound") => {
@@ -211,6 +214,20 @@ fn classify(id: &str, revision: &str, options: &SourceOptions, error: DownloadEr
         DownloadError::Local(error) => return Failure::Other(error),
     };
     Failure::Other(ModelError::Hub { repo: id.into(), reason, hint: hint.into() }.into())
+}
+
+/// For an id whose first part is a folder here, which is rather what was meant.
+fn beside(id: &str) -> Option<ModelError> {
+    let folder = Path::new(id).parent().filter(|folder| folder.is_dir())?;
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names.truncate(8);
+    let hint = format!("`{}` has {}", shown(folder), names.join(", "));
+    let reason = "there is no such folder here, and no such model on the hub".to_owned();
+    Some(ModelError::Hub { repo: id.into(), reason, hint })
 }
 
 fn refused(status: u16, with_token: bool) -> (String, &'static str) {

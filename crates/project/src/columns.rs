@@ -53,12 +53,12 @@ const LOOKED_AT: usize = 200;
 impl Columns {
     pub fn of(rows: &Rows) -> Columns {
         let looked_at = rows.len().min(LOOKED_AT);
+        // A cell may be empty here and there.
         let holds_text = |column: &usize| {
-            let texts = (0..looked_at).filter(
-                |row| matches!(&rows.values(*row)[*column], Value::Str(text) if !text.trim().is_empty()),
-            );
-            // A cell may be empty here and there.
-            looked_at > 0 && texts.count() * 2 > looked_at
+            let mut values =
+                (0..looked_at).map(|row| &rows.values(row)[*column]).filter(|value| **value != Value::None);
+            values.next().is_some_and(|first| matches!(first, Value::Str(_)))
+                && values.all(|value| matches!(value, Value::Str(_)))
         };
         let names = rows.columns.clone();
         let texts = (0..names.len()).filter(holds_text).map(|column| names[column].clone()).collect();

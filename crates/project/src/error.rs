@@ -1,5 +1,6 @@
 //! Why a project cannot be made.
 
+use olive_config::nearest;
 use olive_core::{Fault, shown};
 use std::path::PathBuf;
 
@@ -11,6 +12,8 @@ pub enum ProjectError {
     ColumnName { column: String },
     #[error("there is no column `{column}` with texts")]
     NoColumn { column: String, texts: Vec<String> },
+    #[error("`{column}` cannot be both the question and the answer")]
+    SameColumn { column: String },
     #[error("what is learned from the rows cannot be told from their columns: {}", names.join(", "))]
     UnknownShape { names: Vec<String> },
     #[error("the model does not fit into the memory of this machine, even trained in 4 bits")]
@@ -23,7 +26,11 @@ impl Fault for ProjectError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             ProjectError::ColumnName { .. } => "rename the column in the file".into(),
-            ProjectError::NoColumn { texts, .. } => format!("there is {}", texts.join(", ")),
+            ProjectError::NoColumn { column, texts } => match nearest(column, texts.iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`? there is {}", texts.join(", ")),
+                None => format!("there is {}", texts.join(", ")),
+            },
+            ProjectError::SameColumn { .. } => "name two columns, or learn one as it is with --text".into(),
             ProjectError::UnknownShape { .. } => {
                 "say it with --question COLUMN and --answer COLUMN, with --text COLUMN, or with --template TEXT".into()
             }

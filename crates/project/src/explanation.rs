@@ -43,10 +43,17 @@ impl Walk<'_> {
                 ("the configuration", "data_configs", Value::Array(items)) => {
                     items.iter().for_each(|item| each("the data config", &path, item, all));
                 }
+                ("the configuration", "evaluators", Value::Object(named)) => {
+                    named
+                        .iter()
+                        .for_each(|(name, value)| of_evaluator(&format!("{path}.{name}"), value, all));
+                }
                 (_, "accelerators", Value::Array(items)) => {
                     items.iter().for_each(|item| each("the accelerator", &path, item, all));
                 }
                 (_, block, Value::Object(options)) => Walk { block, path }.object(options, all),
+                // Explained by themselves.
+                ("the metric", "sub_types", _) => {}
                 (block, key, value) => {
                     let meaning = REGISTRY.meaning(block, key);
                     let explained = |meaning| Explained { path, value: value.clone(), meaning };
@@ -61,6 +68,17 @@ impl Walk<'_> {
 fn typed(path: String, value: &Value, all: &mut Vec<Explained>) {
     if let (Some(block), Value::Object(map)) = (value["type"].as_str(), value) {
         Walk { block, path }.object(map, all);
+    }
+}
+
+/// An evaluator with its metrics and what they measure.
+fn of_evaluator(path: &str, value: &Value, all: &mut Vec<Explained>) {
+    for metric in value["metrics"].as_array().into_iter().flatten() {
+        each("the metric", &format!("{path}.metrics"), metric, all);
+        for measured in metric["sub_types"].as_array().into_iter().flatten() {
+            let name = metric["name"].as_str().unwrap_or("0");
+            each("the sub type", &format!("{path}.metrics.{name}.sub_types"), measured, all);
+        }
     }
 }
 

@@ -87,6 +87,16 @@ fn absolute(path: &Path) -> PathBuf {
     }
 }
 
+/// # Errors
+/// [`ProjectError::Exists`]: there is a project, which is to be kept.
+pub fn refuse_existing(root: &Path, existing: Existing) -> Result<(), ProjectError> {
+    let configuration = root.join(CONFIGURATION);
+    match existing == Existing::Keep && configuration.exists() {
+        true => Err(ProjectError::Exists { path: configuration }),
+        false => Ok(()),
+    }
+}
+
 impl Layout {
     /// Writes the project, and gives the files from its root in the order in which they are best read. Files that a project does not have to
     /// have are left as they are where they exist.
@@ -133,12 +143,9 @@ impl Layout {
 
     /// Whether something of somebody's is in the way.
     fn check(&self, existing: Existing) -> Result<()> {
+        refuse_existing(&self.root, existing)?;
         if existing == Existing::Replace {
             return Ok(());
-        }
-        let configuration = self.root.join(CONFIGURATION);
-        if configuration.exists() {
-            return Err(ProjectError::Exists { path: configuration }.into());
         }
         match self.copy() {
             Some((from, to)) if to.exists() && !has_same_bytes(from, &to)? => {
@@ -171,10 +178,13 @@ impl Layout {
     fn explanation(&self) -> String {
         let mut text = format!(
             "# What `olive-config.json` says\n\nCommands are run in the project's root, where paths begin:\n\n```sh\n{command}\n\
-             {program} validate {CONFIGURATION}\n```\n\nThe first runs it; what was done before comes from the cache. The \
-             second says of every value where it comes from, and what a run would do.\n\n| key | value | |\n|---|---|---|\n",
+             {program} validate {CONFIGURATION}\n{program} data {CONFIGURATION}\n{program} chat {output}\n```\n\nThe first runs it; what was done before comes from the cache. The \
+             second says of every value where it comes from, and what a run would do. The third shows the rows as the model sees them. \
+             `{output}/report.html` is the page of the last run, with what was measured of the model before and after; another \
+             `output_dir` keeps it beside the next one, and `{program} compare` sets both side by side.\n\n| key | value | |\n|---|---|---|\n",
             command = self.command(),
             program = self.program,
+            output = self.proposal.output_dir,
         );
         for key in explained(&self.proposal.configuration()) {
             text.push_str(&format!(

@@ -16,7 +16,7 @@ mod speed;
 pub use block_length::block_length;
 pub use columns::{Columns, RowShape};
 pub use error::ProjectError;
-pub use layout::{CONFIGURATION, Existing, Layout, place_of_data, place_of_model};
+pub use layout::{CONFIGURATION, Existing, Layout, place_of_data, place_of_model, refuse_existing};
 pub use pair_text::{PairText, pair_text};
 pub use proposal::{DataPart, Method, Outcome, Proposal, TextPart, Trained, TrainingPart};
 pub use prospect::{Prospect, parameters, prospect};

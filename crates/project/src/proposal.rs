@@ -224,9 +224,28 @@ impl TrainingPart {
 }
 
 impl Trained {
-    fn data_config(&self) -> Value {
+    /// Rows are held out by their place in the file, so that every stage is measured on the same ones.
+    fn splits(&self) -> [&'static str; 2] {
+        if self.is_measured() { ["train[10%:]", "train[:10%]"] } else { ["train", ""] }
+    }
+
+    /// Whether what training gained and what rounding cost is measured. Joined texts have no rows.
+    fn is_measured(&self) -> bool {
+        self.training.holds_out && !matches!(self.data.text, TextPart::Column(_))
+    }
+
+    fn data_configs(&self) -> Vec<Value> {
+        let [train, held_out] = self.splits();
+        let mut configs = vec![self.data_config("train_data", train)];
+        if self.is_measured() {
+            configs.push(self.data_config("held_out", held_out));
+        }
+        configs
+    }
+
+    fn data_config(&self, name: &str, split: &str) -> Value {
         let DataPart { reader, file, field, text, block, skips_bad_rows } = &self.data;
-        let mut load = object(json!({"data_name": reader, "data_files": file, "split": "train"}));
+        let mut load = object(json!({"data_name": reader, "data_files": file, "split": split}));
         if let Some(field) = field {
             load.insert("field".into(), field.as_str().into());
         }
@@ -240,7 +259,7 @@ impl Trained {
             options.insert("bad_rows".into(), "skip".into());
         }
         json!({
-            "name": "train_data",
+            "name": name,
             "type": "HuggingfaceContainer",
             "load_dataset_config": load,
             "pre_process_data_config": options,
@@ -260,7 +279,9 @@ impl Trained {
             "target_modules": "all-linear",
             "train_data_config": "train_data",
         }));
-        if self.training.holds_out {
+        if self.is_measured() {
+            pass.insert("eval_data_config".into(), "held_out".into());
+        } else if self.training.holds_out {
             pass.insert("eval_dataset_size".into(), HELD_OUT.into());
         }
         pass.insert("training_args".into(), self.training.options());
@@ -276,9 +297,24 @@ impl Proposal {
             "systems": {"local_system": {"type": "LocalSystem", "accelerators": [self.accelerator()]}},
         }));
         if let Some(trained) = &self.trained {
-            config.insert("data_configs".into(), json!([trained.data_config()]));
+            config.insert("data_configs".into(), trained.data_configs().into());
+        }
+        let is_measured = self.trained.as_ref().is_some_and(Trained::is_measured);
+        if is_measured {
+            config.insert(
+                "evaluators".into(),
+                json!({"quality": {"metrics": [{
+                    "name": "held_out",
+                    "type": "accuracy",
+                    "data_config": "held_out",
+                    "sub_types": [{"name": "perplexity", "priority": 1}, {"name": "loss"}],
+                }]}}),
+            );
         }
         config.insert("passes".into(), self.passes());
+        if is_measured {
+            config.insert("evaluator".into(), "quality".into());
+        }
         config.extend(object(json!({
             "host": "local_system",
             "target": "local_system",
@@ -306,7 +342,12 @@ impl Proposal {
             };
             passes.insert(name.into(), trained.pass());
             if self.outcome != Outcome::Adapter {
-                passes.insert("merge".into(), json!({"type": "MergeAdapterWeights"}));
+                let mut merge = object(json!({"type": "MergeAdapterWeights"}));
+                // Of the result it is measured anyway.
+                if trained.is_measured() && self.outcome != Outcome::Merged {
+                    merge.insert("evaluator".into(), "quality".into());
+                }
+                passes.insert("merge".into(), merge.into());
             }
         }
         let precision = match self.outcome {
@@ -325,6 +366,11 @@ impl Proposal {
 /// [`ProjectError::NoColumn`]: the shape names a column that has no texts.
 impl RowShape {
     pub fn check(&self, texts: &[String]) -> Result<(), ProjectError> {
+        if let RowShape::Pair { question, answer } = self
+            && question == answer
+        {
+            return Err(ProjectError::SameColumn { column: question.clone() });
+        }
         let missing = |column: &&String| !texts.contains(column);
         let named: Vec<&String> = match self {
             RowShape::Pair { question, answer } => vec![question, answer],
