@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use olive_core::error::IoContext;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Result, file, secrets};
-use olive_serve::{Access, Limits, ServeOptions, Shutdown, serve};
+use olive_serve::{Access, Limits, ServeError, ServeOptions, Shutdown, serve};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -99,6 +99,9 @@ fn at_least_one(text: &str) -> std::result::Result<usize, String> {
 }
 
 pub(crate) fn run(args: &ServeArgs, globals: &Globals) -> Result<()> {
+    if globals.sandbox {
+        return Err(ServeError::Sandbox.into());
+    }
     let notes = Notes::new(globals);
     let options = args.options()?;
     let shutdown = on_interrupt(notes.hub());

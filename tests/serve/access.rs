@@ -82,6 +82,16 @@ fn other_machines_need_a_key_or_a_word() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_sandbox_has_no_network() {
+    let output = olive().args(["--sandbox", "serve", "--port", "0"]).arg(base_model()).output().unwrap();
+    let told = text(&output.stderr);
+    // A kernel without Landlock refuses `--sandbox` itself.
+    assert!(!output.status.success() && output.stdout.is_empty(), "{told}");
+    assert!(told.contains("--sandbox"), "{told}");
+}
+
+#[test]
 fn a_page_that_points_its_name_here_is_refused() {
     let server = Server::start(&["--allowed-host", "box.lan"]);
     let status = |host: &str| server.send(&request("GET", "/v1/models", &[("Host", host)], b"")).status;

@@ -8,6 +8,8 @@ pub enum ServeError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("{address} can be reached from other machines, and no key is set")]
     Unprotected { address: SocketAddr },
+    #[error("`--sandbox` denies the network, on which a server listens")]
+    Sandbox,
     #[error("an API key is empty, or has characters that a header cannot hold")]
     Key,
     #[error("`{given}` is no origin that a browser sends")]
@@ -34,6 +36,7 @@ impl olive_core::Fault for ServeError {
             ServeError::Unprotected { .. } => {
                 "set OLIVE_API_KEY or --api-key-file, or say --insecure if everybody may use the model".into()
             }
+            ServeError::Sandbox => "run it without; requests read no files in any case".into(),
             ServeError::Key => "a key is one line of visible ASCII characters".into(),
             ServeError::Origin { .. } => {
                 "an origin is a scheme, a host and perhaps a port: https://example.com".into()

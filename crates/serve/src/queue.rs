@@ -18,6 +18,8 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// Choices that the one who works would begin at once.
+    free: usize,
     closed: bool,
 }
 
@@ -59,7 +61,7 @@ impl Queue {
             return Err(Refused::Closed);
         }
         state.forget_the_abandoned();
-        if state.not_begun() >= self.limit {
+        if state.not_begun() >= self.limit.saturating_add(state.free) {
             return Err(Refused::Full);
         }
         state.waiting.push_back(Waiting { job: Arc::new(job), next: 0 });
@@ -67,16 +69,16 @@ impl Queue {
         Ok(())
     }
 
-    /// The next choice to begin, if there is one now.
-    pub(crate) fn poll(&self) -> Next {
-        self.lock().next()
+    /// The next choice to begin, if there is one now and a place is free.
+    pub(crate) fn poll(&self, free: usize) -> Next {
+        self.lock().next(free)
     }
 
     /// The next choice to begin, when there is one.
-    pub(crate) fn wait(&self) -> Next {
+    pub(crate) fn wait(&self, free: usize) -> Next {
         let mut state = self.lock();
         loop {
-            match state.next() {
+            match state.next(free) {
                 Next::Nothing if state.waiting.is_empty() => {
                     state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
@@ -110,8 +112,9 @@ impl Queue {
 }
 
 impl State {
-    fn next(&mut self) -> Next {
+    fn next(&mut self, free: usize) -> Next {
         self.forget_the_abandoned();
+        self.free = free;
         let Some(mut first) = self.ready().and_then(|place| self.waiting.remove(place)) else {
             return if self.closed && self.waiting.is_empty() { Next::Closed } else { Next::Nothing };
         };
@@ -121,6 +124,7 @@ impl State {
             // One of many choices takes its turn with the requests behind it.
             self.waiting.push_back(first);
         }
+        self.free = free.saturating_sub(1);
         Next::Choice(job, choice)
     }
 
@@ -159,7 +163,7 @@ mod tests {
     }
 
     fn next(queue: &Queue) -> Option<(u32, usize)> {
-        match queue.poll() {
+        match queue.poll(1) {
             Next::Choice(job, choice) => Some((job.prompts[0][0], choice)),
             Next::Nothing | Next::Closed => None,
         }
@@ -180,6 +184,15 @@ mod tests {
     }
 
     #[test]
+    fn who_can_begin_at_once_does_not_wait() {
+        let queue = Queue::new(1);
+        assert!(matches!(queue.poll(2), Next::Nothing));
+        let (jobs, _readers): (Vec<Job>, Vec<_>) = (0..4).map(|token| job(token, 1)).unzip();
+        let taken: Vec<bool> = jobs.into_iter().map(|job| queue.push(job).is_ok()).collect();
+        assert_eq!(taken, [true, true, true, false]);
+    }
+
+    #[test]
     fn the_place_of_who_went_away_is_free() {
         let queue = Queue::new(1);
         let ((one, reader), (two, _other), (three, _third)) = (job(1, 1), job(2, 1), job(3, 1));
@@ -189,7 +202,7 @@ mod tests {
         queue.push(three).unwrap();
         assert_eq!((next(&queue), next(&queue)), (Some((3, 0)), None));
         queue.close();
-        assert!(matches!(queue.poll(), Next::Closed));
+        assert!(matches!(queue.poll(1), Next::Closed));
         assert_eq!(queue.push(job(4, 1).0).err(), Some(Refused::Closed));
     }
 }

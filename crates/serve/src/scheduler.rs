@@ -85,9 +85,14 @@ impl<'g> Scheduler<'g> {
 
     /// Begins choices while there are places. Waits for one if there is nothing else to do.
     fn fill(&mut self) -> Flow {
-        while self.busy() < self.room.sequences {
-            let idle = self.busy() == 0 && self.parked.is_empty();
-            match if idle { self.queue.wait() } else { self.queue.poll() } {
+        loop {
+            let busy = self.busy();
+            let free = self.room.sequences - busy;
+            let idle = busy == 0 && self.parked.is_empty();
+            if free == 0 {
+                break;
+            }
+            match if idle { self.queue.wait(free) } else { self.queue.poll(free) } {
                 Next::Choice(job, choice) => self.begin(&job, choice),
                 Next::Closed if idle => return Flow::Closed,
                 Next::Nothing | Next::Closed => break,
