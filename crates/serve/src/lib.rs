@@ -1,7 +1,7 @@
 //! An HTTP server that answers as OpenAI's does, with one model.
 //!
-//! Two threads work: one does all input and output ([`connections`], [`routes`], [`gate`]), the other owns the model and gives
-//! every sequence a token in its turn ([`scheduler`]). Requests go from one to the other through a bounded queue, and pieces of
+//! Two threads work: one does all input and output (`connections`, `routes`, `gate`), the other owns the model and gives
+//! every sequence a token in its turn (`scheduler`). Requests go from one to the other through a bounded queue, and pieces of
 //! text come back through a bounded channel, whose closing ends the work.
 
 mod answer_text;

@@ -54,7 +54,7 @@ impl ServerState {
         std::iter::once(self.options.name.as_str()).chain(adapters)
     }
 
-    /// The place of a name among [`ServerState::names`].
+    /// The place of a name among `names`.
     pub(crate) fn variant(&self, name: &str) -> Result<usize, ApiError> {
         self.names().position(|known| known == name).ok_or_else(|| ApiError::model_not_found(name))
     }
@@ -62,4 +62,34 @@ impl ServerState {
 
 pub(crate) fn seconds_since_1970() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::options::{Access, Limits};
+
+    /// The state of a server whose model is not loaded.
+    pub(crate) fn state() -> Arc<ServerState> {
+        let limits =
+            Limits { sequences: None, queue: 1, context: None, body: 1, choices: 1, prefix_cache: true };
+        let options = ServeOptions {
+            address: ([127, 0, 0, 1], 0).into(),
+            name: "base".into(),
+            adapters: vec![("tuned".into(), "somewhere".into())],
+            access: Access::default(),
+            limits,
+            log_prompts: false,
+        };
+        Arc::new(ServerState::new(options, Arc::new(())))
+    }
+
+    #[test]
+    fn names_are_known_before_the_model_is_there() {
+        let state = state();
+        assert_eq!(state.model().err(), Some(ApiError::loading()));
+        assert_eq!(ApiError::loading().status, 503);
+        assert_eq!((state.variant("base"), state.variant("tuned")), (Ok(0), Ok(1)));
+        assert_eq!(state.variant("other"), Err(ApiError::model_not_found("other")));
+    }
 }

@@ -89,16 +89,7 @@ impl Incoming {
     pub(crate) fn stream(self) -> Response {
         const HEADERS: [(header::HeaderName, &str); 2] =
             [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-        let events = EventStream {
-            text: (0..self.choices)
-                .filter_map(|choice| self.answer.opening(choice))
-                .map(|d| data(&d))
-                .collect(),
-            offsets: vec![0; self.choices],
-            open: self.choices,
-            end: End::NotYet,
-            incoming: self,
-        };
+        let events = EventStream::new(self);
         let body = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
         (HEADERS, Body::from_stream(body)).into_response()
     }
@@ -125,6 +116,17 @@ enum End {
 }
 
 impl EventStream {
+    fn new(incoming: Incoming) -> EventStream {
+        let openings = (0..incoming.choices).filter_map(|choice| incoming.answer.opening(choice));
+        EventStream {
+            text: openings.map(|opening| data(&opening)).collect(),
+            offsets: vec![0; incoming.choices],
+            open: incoming.choices,
+            end: End::NotYet,
+            incoming,
+        }
+    }
+
     async fn next(&mut self) -> Option<Result<String, CutOff>> {
         while self.text.is_empty() {
             match self.end {
@@ -170,4 +172,72 @@ impl EventStream {
 /// An event. JSON has no line breaks of its own.
 fn data(document: &Value) -> String {
     format!("data: {document}\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generation::Delivery;
+    use crate::job::{Counts, Form};
+    use crate::state::tests::state;
+    use axum::http::Method;
+
+    /// The ends of an answer of two choices: where it is made, and where it is read.
+    fn incoming() -> (mpsc::Sender<Event>, Incoming) {
+        let (sender, events) = mpsc::channel(8);
+        let record = Arc::new(Record::new(state(), Method::POST, "/"));
+        let answer = Answer::new(Form::Text, "base", Delivery::Stream { usage: true }, false);
+        (sender, Incoming { answer, events, per_prompt: 2, choices: 2, record, transcript: None })
+    }
+
+    fn piece(choice: usize, text: &str) -> Event {
+        Event::Piece { choice, piece: Piece { text: text.into(), tokens: Vec::new() } }
+    }
+
+    fn finished(choice: usize) -> Event {
+        let counts = Counts { prompt: 5, cached: 0, generated: 2 };
+        Event::Finished { choice, reason: Reason::Stop, counts }
+    }
+
+    #[tokio::test]
+    async fn a_stream_ends_when_all_choices_have() {
+        let (sender, incoming) = incoming();
+        let mut stream = EventStream::new(incoming);
+        for event in [piece(1, "b"), finished(1), piece(0, "a"), finished(0)] {
+            sender.send(event).await.unwrap();
+        }
+        let mut said = String::new();
+        while let Some(part) = stream.next().await {
+            said.push_str(&part.unwrap());
+        }
+        assert_eq!(said.matches("\"finish_reason\":\"stop\"").count(), 2, "{said}");
+        assert!(said.contains(r#""prompt_tokens":5,"completion_tokens":4,"total_tokens":9"#), "{said}");
+        assert!(said.ends_with("data: [DONE]\n\n"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_and_cuts_the_answer_off() {
+        for event in [Some(Event::Failed), None] {
+            let (sender, incoming) = incoming();
+            let mut stream = EventStream::new(incoming);
+            sender.send(piece(0, "a")).await.unwrap();
+            assert!(stream.next().await.unwrap().unwrap().contains("\"text\":\"a\""));
+            if let Some(event) = event {
+                sender.send(event).await.unwrap();
+            }
+            drop(sender);
+            let told = stream.next().await.unwrap().unwrap();
+            assert!(told.starts_with("data: {\"error\":{") && told.contains("server_error"), "{told}");
+            assert!(stream.next().await.unwrap().is_err(), "without an end the connection is closed");
+            assert!(stream.next().await.is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_whole_answer_that_fails_is_an_error() {
+        let (sender, incoming) = incoming();
+        sender.send(finished(0)).await.unwrap();
+        drop(sender);
+        assert_eq!(incoming.whole().await.err(), Some(ApiError::failed()));
+    }
 }
