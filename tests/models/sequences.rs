@@ -124,7 +124,7 @@ fn onnx_sequences_run_together() {
     onnx(&tiny("llama31"), None, temp.path());
     let session = OnnxSession::open(temp.path(), None, &library, CacheMode::Auto).unwrap();
     // What kernels of other processors round is theirs to decide.
-    let same = session.allow_batches(3).unwrap();
+    let same = session.allow_batches(3, 100).unwrap();
     assert!(same || !cfg!(target_arch = "x86_64"));
     check(&session);
 
@@ -157,6 +157,17 @@ fn onnx_sequences_run_together() {
             assert!(apart < 1e-4, "step {step}, sequence {index}: {apart}");
         }
     }
+}
+
+/// A graph that chooses rotations by the longest sequence would give others another answer in its company.
+#[test]
+fn sequences_whose_rotations_depend_on_the_longest_run_alone() {
+    let (library, temp) = (library(), tempfile::tempdir().unwrap());
+    onnx(&tiny("phi4mini"), None, temp.path());
+    // Without the model's own configuration only the graph knows.
+    std::fs::remove_file(temp.path().join("config.json")).ok();
+    let session = OnnxSession::open(temp.path(), None, &library, CacheMode::Auto).unwrap();
+    assert!(!session.allow_batches(3, 200).unwrap());
 }
 
 /// A server holds one model and gives every connection a sequence.

@@ -84,15 +84,15 @@ impl LoadedModel {
         }
     }
 
-    /// Computes tokens of up to `most` sequences at once from here on, where that is possible and gives the same numbers. Says
-    /// whether it does.
+    /// Computes tokens of up to `most` sequences of up to `longest` tokens at once from here on, where that is possible and
+    /// gives the same numbers. Says whether it does.
     ///
     /// # Errors
     /// The model cannot be run.
-    pub fn allow_batches(&self, most: usize) -> Result<bool> {
+    pub fn allow_batches(&self, most: usize, longest: usize) -> Result<bool> {
         match self {
             LoadedModel::Float(_) => Ok(false),
-            LoadedModel::Onnx(session) => session.allow_batches(most),
+            LoadedModel::Onnx(session) => session.allow_batches(most, longest),
         }
     }
 

@@ -364,7 +364,7 @@ impl LanguageModel for OnnxSession {
 
     fn feed_all(&self, feeds: &mut [Feed<'_, OnnxSequence>]) -> Vec<Result<Vec<f32>>> {
         if self.may_run_together(feeds) {
-            match self.run_together(feeds) {
+            match self.run_together(feeds, 0) {
                 Ok(logits) => return logits.into_iter().map(Ok).collect(),
                 Err(error) => tracing::debug!("sequences run one by one this time: {error}"),
             }

@@ -21,20 +21,20 @@ type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
 const TRIED: usize = 8;
 
 impl OnnxSession {
-    /// Lets up to `most` sequences run together from here on, if the graph and this machine's kernels give the same numbers then
-    /// as for each alone, which a trial finds out. Says whether they do.
+    /// Lets up to `most` sequences of up to `longest` tokens run together from here on, if the graph and this machine's kernels
+    /// give the same numbers then as for each alone, which a trial finds out. Says whether they do.
     ///
     /// # Errors
     /// The graph cannot be run at all.
-    pub fn allow_batches(&self, most: usize) -> Result<bool> {
+    pub fn allow_batches(&self, most: usize, longest: usize) -> Result<bool> {
         let possible = most > 1 && self.shares_cache() && self.switch.is_none();
-        let same = possible && self.are_same_together(most)?;
+        let same = possible && self.are_same_together(most, longest)?;
         self.together.store(if same { most } else { 1 }, Ordering::Relaxed);
         *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(same)
     }
 
-    fn are_same_together(&self, most: usize) -> Result<bool> {
+    fn are_same_together(&self, most: usize, longest: usize) -> Result<bool> {
         let model = &self.config().model;
         let token = |n: usize| u32::try_from(n * 7 % model.vocab_size.max(1)).unwrap_or_default();
         let (mut sequences, mut alone) = (Vec::new(), Vec::new());
@@ -49,24 +49,27 @@ impl OnnxSession {
         }
         let tried = (2..=most).filter(|count| *count <= TRIED || count.is_power_of_two() || *count == most);
         for count in tried {
-            if !self.try_together(&mut sequences[..count], &alone, token)? {
+            if !self.try_together(&mut sequences[..count], &alone, token, 0)? {
                 return Ok(false);
             }
         }
-        Ok(true)
+        // A graph may choose rotations by the longest of the sequences (LongRoPE), which is then not theirs alone to say.
+        self.try_together(&mut sequences[..2], &alone, token, longest)
     }
 
-    /// Whether these give the logits that each gave alone for the token of its place; each is left as it was.
+    /// Whether these give the logits that each gave alone for the token of its place, when `len` positions are shown at least;
+    /// each is left as it was.
     fn try_together(
         &self,
         sequences: &mut [OnnxSequence],
         alone: &[Vec<f32>],
         token: impl Fn(usize) -> u32,
+        len: usize,
     ) -> Result<bool> {
         let count = sequences.len();
         let next: Vec<[u32; 1]> = (0..count).map(|index| [token(index)]).collect();
         let feeds = sequences.iter_mut().zip(&next).map(|(sequence, tokens)| Feed { sequence, tokens });
-        let together = match self.run_together(&mut feeds.collect::<Vec<_>>()) {
+        let together = match self.run_together(&mut feeds.collect::<Vec<_>>(), len) {
             Ok(together) => together,
             Err(error) => {
                 tracing::debug!("sequences run one by one: {error}");
@@ -96,12 +99,16 @@ impl OnnxSession {
             })
     }
 
-    /// The logits of each after its token.
+    /// The logits of each after its token. The attention mask shows `len` positions, or as many as the longest has.
     ///
     /// # Errors
     /// There is no memory, or the graph does not take several sequences; then each can still be run by itself.
-    pub(super) fn run_together(&self, feeds: &mut [Feed<'_, OnnxSequence>]) -> RuntimeResult<Vec<Vec<f32>>> {
-        let len = feeds.iter().map(|feed| feed.sequence.tokens.len() + 1).max().unwrap_or_default();
+    pub(super) fn run_together(
+        &self,
+        feeds: &mut [Feed<'_, OnnxSequence>],
+        len: usize,
+    ) -> RuntimeResult<Vec<Vec<f32>>> {
+        let len = feeds.iter().map(|feed| feed.sequence.tokens.len() + 1).fold(len, usize::max);
         let mut session = self.lock();
         for feed in feeds.iter_mut() {
             let held = feed.sequence.tokens.len();

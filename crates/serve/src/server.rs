@@ -52,11 +52,11 @@ fn work(state: &ServerState, load: &mut dyn FnMut() -> Result<Generator>) -> Res
     let adapters = state.options.adapters.iter().map(|(_, path)| generator.model().load_adapter(path));
     let adapters = adapters.collect::<Result<Vec<_>>>()?;
     let room = Room::of(generator.model(), &state.options.limits)?;
-    let together = generator.model().allow_batches(room.sequences)?;
+    let together = generator.model().allow_batches(room.sequences, room.context)?;
     let how = if together { "computed together" } else { "which take turns" };
     let scheduler = Scheduler::new(&generator, &adapters, room, &state.queue, &state.metrics, &*state.events);
-    state.events.emit(Event::Info { message: greeting(state, room, how) });
     state.is_loaded(Model { generator: Arc::clone(&generator), context: room.context });
+    state.events.emit(Event::Info { message: greeting(state, room, how) });
     scheduler.run();
     Ok(())
 }
