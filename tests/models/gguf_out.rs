@@ -133,7 +133,7 @@ fn ollama_is_told_how_turns_are_written_where_it_can_be() {
         std::fs::write(model.join("chat_template.jinja"), template).unwrap();
         let mut command = olive();
         command
-            .args(["export", "--modelfile", "--to"])
+            .args(["export", "--overwrite", "--modelfile", "--to"])
             .arg(dir.path().join("m.gguf"))
             .arg(&model)
             .output()
