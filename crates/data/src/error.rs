@@ -192,7 +192,9 @@ impl olive_core::Fault for DataError {
             DataError::UnknownLoader { .. } => format!("supported are {}", listed(&READERS, "and")),
             DataError::NoFiles { .. } => "set `data_files` to a path, a glob or a list of them".into(),
             DataError::MissingFile { .. } | DataError::NoMatch { .. } => {
-                "paths are relative to `data_dir` or else to the folder the command was started in".into()
+                "paths are relative to `data_dir` or else to the folder the command was started in; what `olive init` \
+                 made is run from the project's root"
+                    .into()
             }
             DataError::TooManyFolders { .. } => {
                 "name the folders that hold the files: links may lead through the same ones again and again".into()
