@@ -167,3 +167,18 @@ fn a_mix_is_planned_and_what_is_in_it_counts_in_keys() {
     std::fs::write(&plain, "{\"text\": \"The path goes over the bridge.\"}\n".repeat(4)).unwrap();
     assert!(!is_cached(run(0.5, &[])), "what is mixed in is part of the key");
 }
+
+#[test]
+fn a_template_that_was_written_for_sharegpt_finds_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rows.jsonl");
+    let row = r#"{"conversations": [{"from": "human", "value": "Brine?"}, {"from": "gpt", "value": "Salt water."}]}"#;
+    std::fs::write(&file, format!("{row}\n{row}\n")).unwrap();
+    let template = "{% for m in messages %}<|{{ {'human': 'user', 'gpt': 'assistant'}[m['from']] }}|>\n{{ m['value'] }}\
+                    <|end|>\n{% endfor %}";
+    let mut command = olive();
+    command.arg("data").arg(&file).args(["--model", "model-cache/tiny-phi3", "--set", "format=sharegpt"]);
+    let shown = command.arg("--set").arg(format!("chat_template={template}")).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("of which 0 cannot be learned") && shown.contains("\nSalt water."), "{shown}");
+}

@@ -37,6 +37,8 @@ pub struct Turn {
     pub tool_calls: Vec<Value>,
     /// What else the message has, for the template: `name`, `tool_call_id`, …
     pub other: Vec<(String, Value)>,
+    /// `from` and `value` as the row has them, for templates that were written for such rows.
+    pub share_gpt: Vec<(String, Value)>,
     /// How much its tokens count in the loss; `None`: as `loss_on` says.
     pub weight: Option<f32>,
 }
@@ -50,6 +52,7 @@ impl Turn {
             reasoning: None,
             tool_calls: Vec::new(),
             other: Vec::new(),
+            share_gpt: Vec::new(),
             weight: None,
         }
     }
@@ -65,7 +68,7 @@ impl Turn {
         if !self.tool_calls.is_empty() {
             entries.push(("tool_calls".into(), Value::List(self.tool_calls.clone())));
         }
-        entries.extend(self.other.iter().cloned());
+        entries.extend(self.other.iter().chain(&self.share_gpt).cloned());
         Value::Dict(entries)
     }
 }

@@ -58,6 +58,9 @@ fn meaning(name: &str) -> Option<Meaning> {
     }))
 }
 
+/// What ShareGPT calls role and content.
+const SHARE_GPT: [&str; 2] = ["from", "value"];
+
 /// The keys of a message that are read here; the template gets the others.
 fn is_read(key: &str) -> bool {
     let own = ["role", "content", "from", "value", "tool_calls", WEIGHT];
@@ -99,8 +102,10 @@ fn turn(message: usize, value: &Value) -> Result<Turn, RowFault> {
     }
     let reasoning =
         REASONING.iter().find_map(|key| get(key)).map(|thought| text(message, thought)).transpose()?;
-    let other = entries.iter().filter(|(key, value)| *value != Value::None && !is_read(key));
-    Ok(Turn { role, content, reasoning, tool_calls, other: other.cloned().collect(), weight })
+    let other =
+        entries.iter().filter(|(key, value)| *value != Value::None && !is_read(key)).cloned().collect();
+    let share_gpt = entries.iter().filter(|(key, _)| SHARE_GPT.contains(&key.as_str())).cloned().collect();
+    Ok(Turn { role, content, reasoning, tool_calls, other, share_gpt, weight })
 }
 
 /// A text, or the texts of parts one after the other.
