@@ -8,7 +8,7 @@ use super::{Globals, LogFormat, environment, evaluation_table, output, report, s
 use crate::report::own_name;
 use clap::Args;
 use olive_config::LoadOptions;
-use olive_core::{Fault, Result, shown};
+use olive_core::{Fault, Result, shell_word, shown};
 use olive_engine::executor::Executor;
 use olive_engine::passes::MemoryPolicy;
 use olive_engine::{Environment, ForeignFiles, Plan, REGISTRY, RunConfig, StepOutcome, WorkflowOutcome};
@@ -134,7 +134,8 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
                 if page.is_file() {
                     output::note(&format!("report: {}", shown(&page)));
                 }
-                let model = quoted(&output_dir.display().to_string());
+                let model = output_dir.display().to_string();
+                let model = shell_word(&model);
                 output::note(&format!("try it: {} chat {model}", own_name::called()));
             }
             Ok(())
@@ -153,10 +154,4 @@ fn print_outcome(outcome: &WorkflowOutcome, globals: &Globals) -> Result<()> {
             output::result(&json.to_string())
         }
     }
-}
-
-/// As a shell takes it.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
-    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }

@@ -8,6 +8,9 @@ const PERIOD: usize = 4;
 /// The layers that have a window, or every how many-th has none.
 pub const WINDOW_PATTERN: &str = "attention.sliding_window_pattern";
 
+/// What files call the norms of a layer, in the order of [`NormLayout::names`](super::NormLayout::names).
+pub const GGUF_NORMS: [&str; 4] = ["attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"];
+
 /// A family's files. Norms and packed matrices follow from the model's [`Spec`](super::Spec).
 pub struct GgufFamily {
     /// Values of `general.architecture`; none if no such files can be read.

@@ -18,7 +18,8 @@ pub use error::ArchError;
 pub use families::SUPPORTED;
 pub use family::{Family, SpecialTokenIds, Windows};
 pub use gguf_family::{
-    GgufFamily, GgufMetadata, GgufShape, PreTokenizerNames, QueryScale, ReadWindows, WordCut,
+    GGUF_NORMS, GgufFamily, GgufMetadata, GgufShape, PreTokenizerNames, QueryScale, ReadWindows,
+    WINDOW_PATTERN, WordCut,
 };
 pub use olive_kernels::Activation;
 pub use rope::{Rope, RopeScaling};

@@ -161,6 +161,18 @@ pub enum LinearKind {
 }
 
 impl LinearKind {
+    pub const ALL: [LinearKind; 9] = [
+        LinearKind::Qkv,
+        LinearKind::Q,
+        LinearKind::K,
+        LinearKind::V,
+        LinearKind::O,
+        LinearKind::GateUp,
+        LinearKind::Gate,
+        LinearKind::Up,
+        LinearKind::Down,
+    ];
+
     /// Last part of the module path, the name PEFT's `target_modules` uses.
     pub fn name(self) -> &'static str {
         match self {
@@ -174,6 +186,25 @@ impl LinearKind {
             LinearKind::Up => "up_proj",
             LinearKind::Down => "down_proj",
         }
+    }
+
+    /// What GGUF files call it. Both halves of an MLP that lie in one matrix have the name of the second.
+    pub fn gguf_name(self) -> &'static str {
+        match self {
+            LinearKind::Qkv => "attn_qkv",
+            LinearKind::Q => "attn_q",
+            LinearKind::K => "attn_k",
+            LinearKind::V => "attn_v",
+            LinearKind::O => "attn_output",
+            LinearKind::GateUp | LinearKind::Up => "ffn_up",
+            LinearKind::Gate => "ffn_gate",
+            LinearKind::Down => "ffn_down",
+        }
+    }
+
+    /// Where it lies in a layer: `self_attn.q_proj`.
+    pub fn path(self) -> String {
+        format!("{}.{}", self.parent(), self.name())
     }
 
     fn parent(self) -> &'static str {
@@ -195,7 +226,7 @@ impl Spec {
         let (hidden, inner) = (self.hidden_size, self.intermediate_size);
         let linear = |kind: LinearKind, in_features, out_features, bias| Linear {
             kind,
-            module: format!("model.layers.{layer}.{}.{}", kind.parent(), kind.name()),
+            module: format!("model.layers.{layer}.{}", kind.path()),
             in_features,
             out_features,
             bias,

@@ -22,5 +22,5 @@ pub const RECORDS: &str = ".olive";
 
 pub use error::{Error, Fault, Result};
 pub use inner_path::InnerPath;
-pub use shown::shown;
+pub use shown::{shell_word, shown};
 pub use written_out::{controls, written_out};

@@ -1,5 +1,6 @@
 //! Paths as people and terminals can stand them.
 
+use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 
@@ -7,6 +8,12 @@ use std::path::Path;
 /// of Rust (`\n`, `\u{1b}`, `\xff`).
 pub fn shown(path: &Path) -> Shown<'_> {
     Shown(path)
+}
+
+/// A text as one word of a POSIX shell.
+pub fn shell_word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(plain) { text.into() } else { format!("'{}'", text.replace('\'', r"'\''")).into() }
 }
 
 /// What [`shown()`] gives.

@@ -3,10 +3,10 @@
 use crate::value::Value;
 
 /// The names under which datasets have what a model thinks before it answers; the first is the usual one.
-const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+pub(crate) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// What ShareGPT's files call a role and a content.
-const SHARE_GPT: [&str; 2] = ["from", "value"];
+pub(crate) const SHARE_GPT: [&str; 2] = ["from", "value"];
 
 /// A conversation without the keys that are null, which files with one schema for all messages are full of, with
 /// reasoning under the names that templates ask for, and with roles and contents where messages have ShareGPT's names.

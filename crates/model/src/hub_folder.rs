@@ -7,8 +7,7 @@ use super::{ModelError, ModelFolder};
 use olive_core::error::IoContext;
 use olive_core::event::EventSink;
 use olive_core::{Result, file};
-use std::fs::{DirEntry, File};
-use std::io::Read;
+use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -114,28 +113,9 @@ impl FileState {
             (Err(error), _) => return Err(error).at("read", path),
         };
         let is_link = (here.dev(), here.ino()) == (there.dev(), there.ino());
-        let is_same = is_link || here.is_file() && here.len() == there.len() && are_equal(path, source)?;
+        let may_be = here.is_file() && here.len() == there.len();
+        let is_same = is_link || may_be && file::have_same_bytes(path, source).at("read", path)?;
         Ok(if is_same { FileState::Same } else { FileState::Other })
-    }
-}
-
-/// Whether two files of one length have the same bytes.
-fn are_equal(one: &Path, other: &Path) -> Result<bool> {
-    const PIECE: usize = 1 << 20;
-    let open = |path: &Path| -> Result<File> { file::open(path).at("open", path) };
-    let (mut one_file, mut other_file) = (open(one)?, open(other)?);
-    let (mut a, mut b) = (Vec::with_capacity(PIECE), Vec::with_capacity(PIECE));
-    loop {
-        a.clear();
-        b.clear();
-        one_file.by_ref().take(PIECE as u64).read_to_end(&mut a).at("read", one)?;
-        other_file.by_ref().take(PIECE as u64).read_to_end(&mut b).at("read", other)?;
-        if a != b {
-            return Ok(false);
-        }
-        if a.is_empty() {
-            return Ok(true);
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::explanation::explained;
 use crate::proposal::{Outcome, Proposal};
 use olive_config::json_schema;
 use olive_core::error::IoContext;
-use olive_core::{Result, file};
+use olive_core::{Result, file, shell_word};
 use olive_engine::REGISTRY;
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
@@ -148,7 +148,7 @@ impl Layout {
             return Ok(());
         }
         match self.copy() {
-            Some((from, to)) if to.exists() && !has_same_bytes(from, &to)? => {
+            Some((from, to)) if to.exists() && !file::have_same_bytes(from, &to).at("read", &to)? => {
                 Err(ProjectError::Exists { path: to }.into())
             }
             _ => Ok(()),
@@ -208,7 +208,7 @@ impl Layout {
              cd \"$(dirname \"$0\")/..\"\nif [ $# -gt 0 ]; then\n    exec {program} generate {output} --prompt \"$*\"\nfi\n\
              exec {program} chat {output}\n",
             program = self.program,
-            output = quoted(&self.proposal.output_dir),
+            output = shell_word(&self.proposal.output_dir),
         )
     }
 
@@ -224,14 +224,4 @@ impl Layout {
 /// A value in a cell of a table.
 fn cell(value: &Value) -> String {
     format!("`{}`", value.to_string().replace('|', "\\|").replace('`', "'"))
-}
-
-/// A word for a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-fn has_same_bytes(one: &Path, other: &Path) -> Result<bool> {
-    let read = |path: &Path| -> Result<Vec<u8>> { file::read(path).at("read", path) };
-    Ok(read(one)? == read(other)?)
 }

@@ -3,7 +3,7 @@
 use crate::block_length::block_length;
 use crate::columns::RowShape;
 use crate::error::ProjectError;
-use crate::pair_text::{check_name, pair_text};
+use crate::pair_text::{PairText, check_name, pair_text};
 use olive_config::RowFormat;
 use olive_core::Result;
 use olive_core::device::DeviceChoice;
@@ -73,7 +73,7 @@ pub enum TextPart {
     /// `format`: conversations, of which the answers count.
     Format(RowFormat),
     /// `text_template`, of which what follows `response_template` counts.
-    Answer { template: String, before_answer: String, add_special_tokens: bool },
+    Answer(PairText),
     /// `text_template`, of which everything counts.
     Template(String),
     /// `text_cols`: texts one after another, cut into blocks.
@@ -119,14 +119,7 @@ impl TextPart {
                 check_name(column)?;
                 TextPart::Column(column.clone())
             }
-            RowShape::Pair { question, answer } => {
-                let text = pair_text(model, question, answer)?;
-                TextPart::Answer {
-                    template: text.template,
-                    before_answer: text.before_answer,
-                    add_special_tokens: text.add_special_tokens,
-                }
-            }
+            RowShape::Pair { question, answer } => TextPart::Answer(pair_text(model, question, answer)?),
         })
     }
 
@@ -141,7 +134,7 @@ impl TextPart {
     fn options(&self) -> Map<String, Value> {
         let options = match self {
             TextPart::Format(format) => json!({"format": format.name()}),
-            TextPart::Answer { template, before_answer, add_special_tokens } => json!({
+            TextPart::Answer(PairText { template, before_answer, add_special_tokens }) => json!({
                 "text_template": template,
                 "response_template": before_answer,
                 "loss_on": "completion",
@@ -224,23 +217,20 @@ impl TrainingPart {
 }
 
 impl Trained {
-    /// Rows are held out by their place in the file, so that every stage is measured on the same ones.
-    fn splits(&self) -> [&'static str; 2] {
-        if self.is_measured() { ["train[10%:]", "train[:10%]"] } else { ["train", ""] }
-    }
-
     /// Whether what training gained and what rounding cost is measured. Joined texts have no rows.
     fn is_measured(&self) -> bool {
         self.training.holds_out && !matches!(self.data.text, TextPart::Column(_))
     }
 
+    /// Rows that are measured are held out by their place in the file, so that they are the same ones for every stage.
     fn data_configs(&self) -> Vec<Value> {
-        let [train, held_out] = self.splits();
-        let mut configs = vec![self.data_config("train_data", train)];
-        if self.is_measured() {
-            configs.push(self.data_config("held_out", held_out));
+        match self.is_measured() {
+            true => vec![
+                self.data_config("train_data", "train[10%:]"),
+                self.data_config("held_out", "train[:10%]"),
+            ],
+            false => vec![self.data_config("train_data", "train")],
         }
-        configs
     }
 
     fn data_config(&self, name: &str, split: &str) -> Value {

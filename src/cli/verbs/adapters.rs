@@ -1,6 +1,6 @@
 //! `olive convert-adapters` and `olive extract-adapters`.
 
-use super::arguments::{HuggingFaceArgs, ModelArgs, one_of, word};
+use super::arguments::{HuggingFaceModelArgs, one_of, word};
 use super::unsupported::{Refused, UnsupportedOptions};
 use crate::cli::answering::Notes;
 use crate::cli::{Globals, environment, output};
@@ -9,9 +9,7 @@ use olive_core::{Result, shown};
 use olive_kernels::quant::FloatType;
 use olive_model::resolve;
 use olive_verbs::convert::{Int4Options, Options, convert, extract};
-use olive_verbs::{
-    InputKind, InputModel, OF_MODELS, TorchType, Unsupported, VerbError, WeightsFormat, ZeroPoint,
-};
+use olive_verbs::{InputKind, OF_MODELS, TorchType, Unsupported, VerbError, WeightsFormat, ZeroPoint};
 
 const FLOATS: &[TorchType] = &[TorchType::Float32, TorchType::Float16];
 
@@ -68,9 +66,7 @@ impl ConvertArgs {
 #[command(rename_all = "snake_case")]
 pub(crate) struct ExtractArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
+    model: HuggingFaceModelArgs,
     /// Folder for the adapters.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "adapters")]
     output_path: String,
@@ -102,7 +98,7 @@ impl UnsupportedOptions for OfExtract {
 impl ExtractArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), None))?;
+        let input = self.model.find()?;
         input.require(&InputKind::HuggingFace, "extract-adapters", "a Hugging Face model")?;
         let notes = Notes::new(globals);
         let path =

@@ -4,7 +4,9 @@ use crate::cli::overwrite::Overwrite;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use olive_verbs::training::boolean;
-use olive_verbs::{ModelOptions, OutputOptions, RowOptions, TextOptions, TextSource, Word};
+use olive_verbs::{
+    InputModel, ModelOptions, OutputOptions, RowOptions, TextOptions, TextSource, VerbError, Word,
+};
 
 /// One of the words of a type.
 pub(super) fn word<T: Word>() -> impl TypedValueParser<Value = T> {
@@ -60,18 +62,48 @@ pub(super) struct AdapterArgs {
     adapter_path: Option<String>,
 }
 
+/// A Hugging Face model.
+#[derive(Args)]
+pub(super) struct HuggingFaceModelArgs {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    about: HuggingFaceArgs,
+}
+
+/// A model with an adapter on it, perhaps.
+#[derive(Args)]
+pub(super) struct AdaptedModelArgs {
+    #[command(flatten)]
+    model: HuggingFaceModelArgs,
+    #[command(flatten)]
+    adapter: AdapterArgs,
+}
+
 impl ModelArgs {
-    pub(super) fn options(
-        &self,
-        about: Option<&HuggingFaceArgs>,
-        adapter: Option<&AdapterArgs>,
-    ) -> ModelOptions {
-        ModelOptions {
-            model: self.model_name_or_path.clone(),
-            task: about.and_then(|about| about.task.clone()),
-            trust_remote_code: about.is_some_and(|about| about.trust_remote_code),
-            adapter: adapter.and_then(|adapter| adapter.adapter_path.clone()),
-        }
+    fn options(&self) -> ModelOptions {
+        ModelOptions { model: self.model_name_or_path.clone(), ..ModelOptions::default() }
+    }
+
+    pub(super) fn find(&self) -> Result<InputModel, VerbError> {
+        InputModel::find(&self.options())
+    }
+}
+
+impl HuggingFaceModelArgs {
+    fn options(&self) -> ModelOptions {
+        let HuggingFaceArgs { task, trust_remote_code } = &self.about;
+        ModelOptions { task: task.clone(), trust_remote_code: *trust_remote_code, ..self.model.options() }
+    }
+
+    pub(super) fn find(&self) -> Result<InputModel, VerbError> {
+        InputModel::find(&self.options())
+    }
+}
+
+impl AdaptedModelArgs {
+    pub(super) fn find(&self) -> Result<InputModel, VerbError> {
+        InputModel::find(&ModelOptions { adapter: self.adapter.adapter_path.clone(), ..self.model.options() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! `olive auto-opt`.
 
-use super::arguments::{AdapterArgs, HuggingFaceArgs, ModelArgs, RunningArgs, SharedCacheArgs, word};
+use super::arguments::{AdaptedModelArgs, RunningArgs, SharedCacheArgs, word};
 use super::carry_out::carry_out;
 use super::target;
 use super::unsupported::{Refused, UnsupportedOptions};
@@ -8,17 +8,13 @@ use crate::cli::Globals;
 use clap::Args;
 use olive_core::Result;
 use olive_verbs::auto_opt::{Options, UNSUPPORTED, draft};
-use olive_verbs::{InputModel, OF_MODELS, Precision, Provider, Unsupported};
+use olive_verbs::{OF_MODELS, Precision, Provider, Unsupported};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct AutoOptArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
-    #[command(flatten)]
-    adapter: AdapterArgs,
+    model: AdaptedModelArgs,
     /// Folder for the result.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "auto-opt-output")]
     output_path: String,
@@ -60,7 +56,7 @@ impl UnsupportedOptions for OfAutoOpt {
 impl AutoOptArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), Some(&self.adapter)))?;
+        let input = self.model.find()?;
         let options = Options {
             output: self.running.output(&self.output_path, Some(&self.cache)),
             device: target::device(globals)?,

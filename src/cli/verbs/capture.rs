@@ -1,25 +1,19 @@
 //! `olive capture-onnx-graph`.
 
-use super::arguments::{
-    AdapterArgs, HuggingFaceArgs, ModelArgs, RunningArgs, SharedCacheArgs, one_of, truth, word_of,
-};
+use super::arguments::{AdaptedModelArgs, RunningArgs, SharedCacheArgs, one_of, truth, word_of};
 use super::carry_out::carry_out;
 use super::unsupported::{Refused, UnsupportedOptions};
 use crate::cli::Globals;
 use clap::{ArgAction, Args};
 use olive_core::Result;
 use olive_verbs::capture::{Options, PRECISIONS, UNSUPPORTED, draft};
-use olive_verbs::{Device, InputModel, OF_MODELS, Precision, Unsupported};
+use olive_verbs::{Device, OF_MODELS, Precision, Unsupported};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct CaptureArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
-    #[command(flatten)]
-    adapter: AdapterArgs,
+    model: AdaptedModelArgs,
     /// Folder for the result.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "onnx-model")]
     output_path: String,
@@ -70,7 +64,7 @@ impl UnsupportedOptions for OfCapture {
 impl CaptureArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), Some(&self.adapter)))?;
+        let input = self.model.find()?;
         let options = Options {
             output: self.running.output(&self.output_path, Some(&self.cache)),
             device: self.conversion_device,

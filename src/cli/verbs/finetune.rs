@@ -1,6 +1,6 @@
 //! `olive finetune`.
 
-use super::arguments::{HuggingFaceArgs, ModelArgs, RunningArgs, SharedCacheArgs, TextArgs, word};
+use super::arguments::{HuggingFaceModelArgs, RunningArgs, SharedCacheArgs, TextArgs, word};
 use super::carry_out::carry_out;
 use super::target;
 use super::training::TrainingArgs;
@@ -9,15 +9,13 @@ use crate::cli::Globals;
 use clap::Args;
 use olive_core::Result;
 use olive_verbs::finetune::{Options, UNSUPPORTED, draft};
-use olive_verbs::{InputModel, Method, OF_MODELS, TorchType, Unsupported};
+use olive_verbs::{Method, OF_MODELS, TorchType, Unsupported};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct FinetuneArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
+    model: HuggingFaceModelArgs,
     /// Folder for the adapter.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "finetuned-adapter")]
     output_path: String,
@@ -75,7 +73,7 @@ impl UnsupportedOptions for OfFinetune {
 impl FinetuneArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), None))?;
+        let input = self.model.find()?;
         let (subset, split, files) =
             (self.train_subset.as_ref(), Some(&self.train_split), self.data_files.as_ref());
         let options = Options {

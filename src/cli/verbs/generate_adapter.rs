@@ -6,7 +6,7 @@ use crate::cli::Globals;
 use clap::Args;
 use olive_core::Result;
 use olive_verbs::generate_adapter::{Options, draft};
-use olive_verbs::{AdapterType, InputModel, WeightsFormat};
+use olive_verbs::{AdapterType, WeightsFormat};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
@@ -30,7 +30,7 @@ pub(crate) struct GenerateAdapterArgs {
 
 impl GenerateAdapterArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
-        let input = InputModel::find(&self.model.options(None, None))?;
+        let input = self.model.find()?;
         let options = Options {
             output: self.running.output(&self.output_path, Some(&self.cache)),
             adapter_type: self.adapter_type,

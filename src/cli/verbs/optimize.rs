@@ -1,6 +1,6 @@
 //! `olive optimize`.
 
-use super::arguments::{AdapterArgs, HuggingFaceArgs, ModelArgs, RunningArgs, word};
+use super::arguments::{AdaptedModelArgs, RunningArgs, word};
 use super::carry_out::carry_out;
 use super::target;
 use super::unsupported::{Refused, UnsupportedOptions};
@@ -8,17 +8,13 @@ use crate::cli::Globals;
 use clap::Args;
 use olive_core::Result;
 use olive_verbs::optimize::{Options, UNSUPPORTED, draft};
-use olive_verbs::{Exporter, InputModel, OF_MODELS, Precision, Provider, Unsupported};
+use olive_verbs::{Exporter, OF_MODELS, Precision, Provider, Unsupported};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct OptimizeArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
-    #[command(flatten)]
-    adapter: AdapterArgs,
+    model: AdaptedModelArgs,
     /// Folder for the result.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "optimized-model")]
     output_path: String,
@@ -58,7 +54,7 @@ impl UnsupportedOptions for OfOptimize {
 impl OptimizeArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), Some(&self.adapter)))?;
+        let input = self.model.find()?;
         let options = Options {
             output: self.running.output(&self.output_path, None),
             provider: self.provider,

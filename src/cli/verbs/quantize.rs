@@ -1,25 +1,19 @@
 //! `olive quantize`.
 
-use super::arguments::{
-    AdapterArgs, HuggingFaceArgs, ModelArgs, RunningArgs, SharedCacheArgs, TextArgs, word,
-};
+use super::arguments::{AdaptedModelArgs, RunningArgs, SharedCacheArgs, TextArgs, word};
 use super::carry_out::carry_out;
 use super::unsupported::{Refused, UnsupportedOptions};
 use crate::cli::Globals;
 use clap::Args;
 use olive_core::Result;
 use olive_verbs::quantize::{Options, UNSUPPORTED, check_implementation, draft};
-use olive_verbs::{Algorithm, InputModel, OF_MODELS, Precision, Unsupported};
+use olive_verbs::{Algorithm, OF_MODELS, Precision, Unsupported};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
 pub(crate) struct QuantizeArgs {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
-    #[command(flatten)]
-    adapter: AdapterArgs,
+    model: AdaptedModelArgs,
     /// Folder for the result.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "quantized-model")]
     output_path: String,
@@ -64,7 +58,7 @@ impl QuantizeArgs {
     pub(super) fn run(&self, globals: &Globals) -> Result<()> {
         check_implementation(&self.implementation)?;
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), Some(&self.adapter)))?;
+        let input = self.model.find()?;
         let rows = self.data_name.as_ref().map(|name| {
             self.text.rows(name, self.subset.as_ref(), self.split.as_ref(), self.data_files.as_ref())
         });

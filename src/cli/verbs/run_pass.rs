@@ -1,6 +1,6 @@
 //! `olive run-pass`.
 
-use super::arguments::{AdapterArgs, HuggingFaceArgs, ModelArgs, RunningArgs, word};
+use super::arguments::{AdaptedModelArgs, RunningArgs, word};
 use super::carry_out::carry_out;
 use super::target;
 use super::unsupported::{Refused, UnsupportedOptions};
@@ -8,7 +8,7 @@ use crate::cli::{Globals, output};
 use clap::Args;
 use olive_core::Result;
 use olive_verbs::run_pass::{Options, UNSUPPORTED, draft, list};
-use olive_verbs::{InputModel, OF_MODELS, Provider, Unsupported};
+use olive_verbs::{OF_MODELS, Provider, Unsupported};
 
 #[derive(Args)]
 #[command(rename_all = "snake_case")]
@@ -23,11 +23,7 @@ pub(crate) struct RunPassArgs {
     #[arg(long = "list-passes")]
     list_passes: bool,
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    about: HuggingFaceArgs,
-    #[command(flatten)]
-    adapter: AdapterArgs,
+    model: AdaptedModelArgs,
     /// Folder for the result.
     #[arg(short = 'o', long, value_name = "FOLDER", default_value = "run-pass-output")]
     output_path: String,
@@ -52,7 +48,7 @@ impl RunPassArgs {
             return output::result(&list().join("\n"));
         };
         self.refused.check()?;
-        let input = InputModel::find(&self.model.options(Some(&self.about), Some(&self.adapter)))?;
+        let input = self.model.find()?;
         let options = Options {
             output: self.running.output(&self.output_path, None),
             pass_name,

@@ -3,12 +3,10 @@
 use super::conversation::{Role, Turn};
 use super::json_text::parsed;
 use super::tools::{calls, calls_in_text};
+use crate::conversation::{REASONING, SHARE_GPT};
 use crate::python_text;
 use crate::row_fault::RowFault;
 use crate::value::Value;
-
-/// The names under which datasets have what a model thinks before it answers.
-const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
 /// The names under which messages say how much they count.
 const WEIGHT: &str = "weight";
@@ -57,9 +55,6 @@ fn meaning(name: &str) -> Option<Meaning> {
         _ => return None,
     }))
 }
-
-/// What ShareGPT calls role and content.
-const SHARE_GPT: [&str; 2] = ["from", "value"];
 
 /// The keys of a message that are read here; the template gets the others.
 fn is_read(key: &str) -> bool {

@@ -5,7 +5,7 @@ use super::matrices::{Change, Matrix};
 use super::names;
 use super::values::interleaved;
 use crate::error::ExportError;
-use olive_arch::{LinearKind, Spec};
+use olive_arch::Spec;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
@@ -60,13 +60,14 @@ fn matrices(adapter: &Adapter, spec: &Spec) -> Result<Vec<Matrix>, ExportError> 
     let alpha = alpha(adapter);
     let mut matrices = Vec::with_capacity(2 * adapter.modules.len());
     for (module, pair) in &adapter.modules {
-        let Some(name) = names::in_file(&format!("{module}.weight"), spec) else {
+        let weight = format!("{module}.weight");
+        let Some(name) = names::in_file(&weight, spec) else {
             return refuse(format!("`{module}` is no module of such models"));
         };
-        if spec.tied && format!("{module}.weight") == Spec::HEAD {
+        if spec.tied && weight == Spec::HEAD {
             return refuse("it adapts a head that is the embedding, too".into());
         }
-        if format!("{module}.weight") == Spec::EMBEDDING {
+        if weight == Spec::EMBEDDING {
             return refuse("it adapts the embedding".into());
         }
         let LoraPair { rank, in_features, out_features, .. } = *pair;
@@ -76,7 +77,8 @@ fn matrices(adapter: &Adapter, spec: &Spec) -> Result<Vec<Matrix>, ExportError> 
         if (folded - 1.0).abs() > 1e-9 {
             up.iter_mut().for_each(|value| *value = (f64::from(*value) * folded) as f32);
         }
-        if let Change::Interleave { heads } = change(module, spec) {
+        let change = names::kind(module).map(|kind| Change::of_linear(kind, spec));
+        if let Some(Change::Interleave { heads }) = change {
             up = interleaved(&up, out_features / heads, rank);
         }
         matrices.push(of_rows(format!("{name}.lora_a"), pair.a.clone(), rank, in_features));
@@ -87,13 +89,4 @@ fn matrices(adapter: &Adapter, spec: &Spec) -> Result<Vec<Matrix>, ExportError> 
 
 fn of_rows(name: String, values: Vec<f32>, rows: usize, columns: usize) -> Matrix {
     Matrix { rows, columns, ..Matrix::of_values(&name, values) }
-}
-
-fn change(module: &str, spec: &Spec) -> Change {
-    let heads = match module.rsplit_once('.') {
-        Some((_, last)) if last == LinearKind::Q.name() => spec.attention.heads,
-        Some((_, last)) if last == LinearKind::K.name() => spec.attention.kv_heads,
-        _ => return Change::None,
-    };
-    if spec.family.gguf.reorders_qk { Change::Interleave { heads } } else { Change::None }
 }

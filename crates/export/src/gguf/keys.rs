@@ -5,7 +5,7 @@ use super::file::File;
 use super::query::query_factor;
 use super::rope;
 use crate::error::ExportError;
-use olive_arch::{Layer, QueryScale, ReadWindows, RopeScaling, RopeUse, Spec};
+use olive_arch::{Layer, QueryScale, ReadWindows, RopeScaling, RopeUse, Spec, WINDOW_PATTERN};
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
 use olive_model::ModelFolder;
@@ -13,9 +13,6 @@ use serde_json::Value;
 
 /// The version of the formats of blocks.
 const QUANTISATION: u32 = 2;
-
-/// Names the layers that have a window.
-const WINDOW_PATTERN: &str = "attention.sliding_window_pattern";
 
 /// A model that is described.
 pub(super) struct Described<'a> {

@@ -44,6 +44,18 @@ pub(super) enum Change {
     },
 }
 
+impl Change {
+    /// What the rows of a linear layer need.
+    pub fn of_linear(kind: LinearKind, spec: &Spec) -> Change {
+        let heads = match kind {
+            LinearKind::Q => spec.attention.heads,
+            LinearKind::K => spec.attention.kv_heads,
+            _ => return Change::None,
+        };
+        if spec.family.gguf.reorders_qk { Change::Interleave { heads } } else { Change::None }
+    }
+}
+
 impl Matrix {
     /// How many dimensions the file gives it.
     pub fn dimensions(&self) -> Vec<usize> {
@@ -118,7 +130,7 @@ impl Listing<'_> {
         }
         for linear in spec.linears(layer) {
             let Linear { out_features, in_features, .. } = linear;
-            let change = self.change(linear.kind);
+            let change = Change::of_linear(linear.kind, spec);
             all.push(self.matrix(&linear.weight_name(), Role::Matrix, out_features, in_features, change)?);
             if linear.bias {
                 let name = format!("{}.bias", linear.module);
@@ -135,19 +147,6 @@ impl Listing<'_> {
             all.push(self.norm(&name, size)?);
         }
         Ok(())
-    }
-
-    fn change(&self, kind: LinearKind) -> Change {
-        let attention = &self.spec.attention;
-        match kind {
-            LinearKind::Q if self.spec.family.gguf.reorders_qk => {
-                Change::Interleave { heads: attention.heads }
-            }
-            LinearKind::K if self.spec.family.gguf.reorders_qk => {
-                Change::Interleave { heads: attention.kv_heads }
-            }
-            _ => Change::None,
-        }
     }
 
     fn norm(&self, name: &str, size: usize) -> Result<Matrix, ExportError> {

@@ -1,18 +1,6 @@
 //! What tensors are called in files.
 
-use olive_arch::{LinearKind, Spec};
-
-const KINDS: [LinearKind; 9] = [
-    LinearKind::Qkv,
-    LinearKind::Q,
-    LinearKind::K,
-    LinearKind::V,
-    LinearKind::O,
-    LinearKind::GateUp,
-    LinearKind::Gate,
-    LinearKind::Up,
-    LinearKind::Down,
-];
+use olive_arch::{GGUF_NORMS, LinearKind, Spec};
 
 /// The name of a checkpoint's tensor in a file; `None` for what no such model has.
 pub(super) fn in_file(name: &str, spec: &Spec) -> Option<String> {
@@ -28,33 +16,21 @@ pub(super) fn in_file(name: &str, spec: &Spec) -> Option<String> {
     Some(format!("blk.{layer}.{part}.{suffix}"))
 }
 
+/// The kind of a linear layer by its module path, from wherever that begins.
+pub(super) fn kind(module: &str) -> Option<LinearKind> {
+    let (_, name) = module.rsplit_once('.')?;
+    LinearKind::ALL.into_iter().find(|kind| kind.name() == name)
+}
+
 fn part_in_file(part: &str, spec: &Spec) -> Option<&'static str> {
     if let Some(norm) = part.strip_suffix("_layernorm") {
         let place = spec.norm_layout.names().iter().position(|name| *name == Some(norm))?;
-        let before_mlp =
-            if spec.family.gguf.names_mlp_norm_by_attention { "post_attention_norm" } else { "ffn_norm" };
-        return Some(["attn_norm", "post_attention_norm", before_mlp, "post_ffw_norm"][place]);
+        let named_by_attention = place == 2 && spec.family.gguf.names_mlp_norm_by_attention;
+        return Some(GGUF_NORMS[if named_by_attention { 1 } else { place }]);
     }
-    Some(match part {
-        "self_attn.q_norm" => "attn_q_norm",
-        "self_attn.k_norm" => "attn_k_norm",
-        _ => {
-            let (_, module) = part.split_once('.')?;
-            linear_in_file(KINDS.into_iter().find(|kind| kind.name() == module)?)
-        }
-    })
-}
-
-fn linear_in_file(kind: LinearKind) -> &'static str {
-    match kind {
-        LinearKind::Qkv => "attn_qkv",
-        LinearKind::Q => "attn_q",
-        LinearKind::K => "attn_k",
-        LinearKind::V => "attn_v",
-        LinearKind::O => "attn_output",
-        // Both halves in one matrix, as they are.
-        LinearKind::GateUp | LinearKind::Up => "ffn_up",
-        LinearKind::Gate => "ffn_gate",
-        LinearKind::Down => "ffn_down",
+    match part {
+        "self_attn.q_norm" => Some("attn_q_norm"),
+        "self_attn.k_norm" => Some("attn_k_norm"),
+        _ => kind(part).map(LinearKind::gguf_name),
     }
 }

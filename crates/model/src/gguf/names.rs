@@ -2,7 +2,7 @@
 
 use super::Found;
 use super::file::Gguf;
-use olive_arch::{NormLayout, Spec};
+use olive_arch::{GGUF_NORMS, LinearKind, NormLayout, Spec};
 use std::ops::Range;
 
 /// A tensor of the converted checkpoint.
@@ -93,29 +93,28 @@ fn name(source: &str, norms: NormLayout, packed_gate_up: bool) -> Option<String>
     if layer.parse::<usize>().is_err() || !matches!(suffix, "weight" | "bias") {
         return None;
     }
-    let [input, attention_output, mlp, mlp_output] = norms.names();
-    let norm = |name: Option<&str>| Some(format!("{}_layernorm", name?));
     let part = match part {
-        "attn_q" => "self_attn.q_proj".into(),
-        "attn_k" => "self_attn.k_proj".into(),
-        "attn_v" => "self_attn.v_proj".into(),
-        "attn_qkv" => "self_attn.qkv_proj".into(),
-        "attn_output" => "self_attn.o_proj".into(),
         "attn_q_norm" => "self_attn.q_norm".into(),
         "attn_k_norm" => "self_attn.k_norm".into(),
-        "ffn_gate" => "mlp.gate_proj".into(),
-        // A file has one matrix where the checkpoint has.
-        "ffn_up" if packed_gate_up => "mlp.gate_up_proj".into(),
-        "ffn_up" => "mlp.up_proj".into(),
-        "ffn_down" => "mlp.down_proj".into(),
-        "attn_norm" => norm(input)?,
-        "ffn_norm" => norm(mlp)?,
-        // Some files name the norm before the MLP so.
-        "post_attention_norm" => norm(attention_output.or(mlp))?,
-        "post_ffw_norm" => norm(mlp_output)?,
-        _ => return None,
+        _ => linear(part, packed_gate_up).or_else(|| norm(part, norms))?,
     };
     Some(format!("model.layers.{layer}.{part}.{suffix}"))
+}
+
+/// A file has one matrix where the checkpoint has.
+fn linear(part: &str, packed_gate_up: bool) -> Option<String> {
+    let hides = |kind: &LinearKind| *kind == if packed_gate_up { LinearKind::Up } else { LinearKind::GateUp };
+    let kind = LinearKind::ALL.into_iter().find(|kind| kind.gguf_name() == part && !hides(kind))?;
+    Some(kind.path())
+}
+
+fn norm(part: &str, norms: NormLayout) -> Option<String> {
+    let place = GGUF_NORMS.iter().position(|name| *name == part)?;
+    let names = norms.names();
+    let [_, attention_output, mlp, _] = names;
+    // Some files name the norm before the MLP by the attention.
+    let name = if place == 1 { attention_output.or(mlp) } else { names[place] };
+    Some(format!("{}_layernorm", name?))
 }
 
 #[cfg(test)]
