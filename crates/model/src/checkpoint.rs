@@ -4,10 +4,14 @@ use super::ModelError;
 use super::mapped_file::MappedFile;
 use super::stored_file::{self, read_json};
 use candle_core::DType;
+use crate::safetensors_file::Entry;
 use half::f16;
 use olive_core::{InnerPath, Result, error::IoContext, file};
+use olive_kernels::quant::ggml::GgmlType;
 use olive_kernels::{Decode, HostMatrix, Stored, first_not_finite};
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -24,8 +28,11 @@ pub struct Checkpoint {
 #[derive(Clone)]
 pub struct Tensor {
     pub name: String,
+    /// Type of the values: f32 for those in blocks, which give exactly such values.
     pub dtype: DType,
     pub shape: Vec<usize>,
+    /// The values lie as blocks of this type, not one by one.
+    blocks: Option<GgmlType>,
     map: Arc<MappedFile>,
     offset: usize,
     len: usize,
@@ -124,6 +131,7 @@ impl Checkpoint {
 }
 
 impl Tensor {
+    /// As they lie in the file.
     pub fn bytes(&self) -> &[u8] {
         &self.map[self.offset..self.offset + self.len]
     }
@@ -141,11 +149,16 @@ impl Tensor {
         }
         let map = Arc::new(MappedFile::anonymous(map.make_read_only()?));
         let name = name.to_owned();
-        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), map, offset: 0, len })
+        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), blocks: None, map, offset: 0, len })
     }
 
     pub fn element_count(&self) -> usize {
         self.shape.iter().product()
+    }
+
+    /// Bytes of its values when each is of the tensor's type.
+    pub fn plain_size(&self) -> usize {
+        self.element_count() * self.dtype.size_in_bytes()
     }
 
     /// The values of elements `range` as f32.
@@ -155,6 +168,10 @@ impl Tensor {
     #[inline]
     pub fn read_f32(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
         assert_eq!(range.len(), out.len(), "the destination holds the range");
+        if let Some(kind) = self.blocks {
+            kind.decode_range(self.bytes(), range, out);
+            return Ok(());
+        }
         let width = self.dtype.size_in_bytes();
         let bytes = &self.bytes()[range.start * width..range.end * width];
         match self.dtype {
@@ -195,7 +212,7 @@ impl Tensor {
         if self.shape != other.shape {
             return Ok(false);
         }
-        if self.dtype == other.dtype {
+        if (self.dtype, self.blocks) == (other.dtype, other.blocks) {
             return Ok(self.bytes() == other.bytes());
         }
         const RUN: usize = 1 << 16;
@@ -212,12 +229,24 @@ impl Tensor {
         Ok(true)
     }
 
-    /// The bytes in pieces, each of them found to hold numbers if the tensor is of a float type.
-    pub fn finite_pieces(&self) -> impl Iterator<Item = Result<&[u8]>> {
+    /// The bytes of its values, each of the tensor's type, in pieces that were found to hold numbers if it is a float type.
+    pub fn finite_pieces(&self) -> impl Iterator<Item = Result<Cow<'_, [u8]>>> {
         const PIECE: usize = 1 << 20;
-        self.bytes().chunks(PIECE).enumerate().map(|(index, piece)| match self.not_finite_in(piece) {
-            None => Ok(piece),
-            Some(at) => Err(self.not_finite(index * PIECE / self.dtype.size_in_bytes() + at).into()),
+        let width = self.dtype.size_in_bytes();
+        (0..self.plain_size()).step_by(PIECE).map(move |start| {
+            let end = (start + PIECE).min(self.plain_size());
+            let piece = match self.blocks {
+                None => Cow::Borrowed(&self.bytes()[start..end]),
+                Some(kind) => {
+                    let mut values = vec![0.0; (end - start) / width];
+                    kind.decode_range(self.bytes(), start / width..end / width, &mut values);
+                    Cow::Owned(values.into_iter().flat_map(f32::to_le_bytes).collect())
+                }
+            };
+            match self.not_finite_in(&piece) {
+                None => Ok(piece),
+                Some(at) => Err(self.not_finite(start / width + at).into()),
+            }
         })
     }
 
@@ -305,6 +334,7 @@ impl HostMatrix for Matrix {
     fn stored(&self) -> Stored<'_> {
         let bytes = self.tensor.bytes();
         match self.tensor.dtype {
+            _ if self.tensor.blocks.is_some() => Stored::Coded(self),
             DType::BF16 => Stored::Bf16(bytes),
             DType::F16 => Stored::F16(bytes),
             DType::F32 if cfg!(target_endian = "little") => {
@@ -384,18 +414,52 @@ fn map_file(path: &Path) -> Result<Vec<Tensor>> {
         .tensors()
         .into_iter()
         .map(|(name, view)| {
-            let dtype = DType::try_from(view.dtype()).map_err(|_| ModelError::Dtype {
-                name: name.clone(),
-                found: format!("{:?}", view.dtype()),
-            })?;
+            let Layout { name, dtype, shape, blocks } = layout(name, &view)?;
             Ok(Tensor {
                 name,
                 dtype,
-                shape: view.shape().to_vec(),
+                shape,
+                blocks,
                 offset: view.data().as_ptr() as usize - start,
                 len: view.data().len(),
                 map: map.clone(),
             })
         })
         .collect()
+}
+
+/// What follows the names of matrices that are stored as ggml's blocks, before the number of the type in ggml.h. Safetensors
+/// knows no such types, so the blocks of a row are a row of bytes.
+const BLOCKS_OF: &str = ".ggml_type_";
+
+/// A matrix `[rows, columns]` in the header of a file, whose blocks are of this type; rows are whole blocks.
+pub(super) fn block_entry(name: &str, [rows, columns]: [usize; 2], kind: GgmlType) -> Entry {
+    let row = columns / kind.block_values() * kind.block_bytes();
+    let name = format!("{name}{BLOCKS_OF}{}", kind.number());
+    Entry { name, dtype: "U8", shape: vec![rows, row], bytes: rows * row }
+}
+
+/// What a header says of a tensor.
+struct Layout {
+    name: String,
+    dtype: DType,
+    shape: Vec<usize>,
+    blocks: Option<GgmlType>,
+}
+
+fn layout(name: String, view: &TensorView) -> Result<Layout> {
+    let unknown = || ModelError::Dtype { name: name.clone(), found: format!("{:?}", view.dtype()) };
+    let dtype = DType::try_from(view.dtype()).map_err(|_| unknown())?;
+    let kind = |number: &str| GgmlType::of_number(number.parse().ok()?);
+    match (name.rsplit_once(BLOCKS_OF), view.shape()) {
+        (Some((plain, number)), &[rows, row]) if dtype == DType::U8 => {
+            let kind = kind(number).filter(|kind| row.is_multiple_of(kind.block_bytes()));
+            let kind = kind.ok_or_else(unknown)?;
+            let columns = (row / kind.block_bytes()).checked_mul(kind.block_values()).ok_or_else(unknown)?;
+            rows.checked_mul(columns).and_then(|values| values.checked_mul(4)).ok_or_else(unknown)?;
+            let (shape, blocks) = (vec![rows, columns], Some(kind));
+            Ok(Layout { name: plain.to_owned(), dtype: DType::F32, shape, blocks })
+        }
+        _ => Ok(Layout { dtype, shape: view.shape().to_vec(), blocks: None, name }),
+    }
 }

@@ -225,7 +225,7 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
             if merged.changes(&tensor.name) {
                 write_merged(merged, tensor, &mut writer)?;
             } else {
-                tensor.finite_pieces().try_for_each(|piece| writer.write(piece?))?;
+                tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?;
             }
             tensor.release();
             weight_map.insert(tensor.name.clone(), Value::from(file.as_str()));
@@ -235,7 +235,7 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
         writer.finish()?;
     }
     if shards.len() > 1 {
-        let total_size: usize = tensors.iter().map(|tensor| tensor.bytes().len()).sum();
+        let total_size: usize = tensors.iter().map(|tensor| tensor.plain_size()).sum();
         let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
         let path = dir.join("model.safetensors.index.json");
         let text = serde_json::to_string_pretty(&index).expect("plain data") + "\n";
@@ -250,7 +250,7 @@ fn shards<'a, 'b>(tensors: &'b [&'a Tensor], limit: usize) -> Vec<&'b [&'a Tenso
     let mut shards = Vec::new();
     let (mut start, mut size) = (0, 0);
     for (i, tensor) in tensors.iter().enumerate() {
-        let bytes = tensor.bytes().len();
+        let bytes = tensor.plain_size();
         if size + bytes > limit && i > start {
             shards.push(&tensors[start..i]);
             (start, size) = (i, 0);
@@ -283,7 +283,7 @@ fn entry(merged: &MergedCheckpoint, tensor: &Tensor) -> Result<Entry> {
     };
     let bytes = match dtype {
         "F32" => 4 * tensor.element_count(),
-        _ => tensor.bytes().len(),
+        _ => tensor.plain_size(),
     };
     let shape = tensor.shape.clone();
     Ok(Entry { name: tensor.name.clone(), dtype, shape, bytes })

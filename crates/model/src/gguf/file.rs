@@ -48,14 +48,24 @@ impl Gguf {
     /// # Errors
     /// No such tensor or elements.
     pub fn read(&self, name: &str, start: usize, len: usize) -> Found<Vec<f32>> {
+        let blocks = self.blocks(name, start, len)?;
+        let mut values = vec![0.0; len];
+        if let Some((_, kind)) = self.tensor(name) {
+            kind.decode(blocks, &mut values);
+        }
+        Ok(values)
+    }
+
+    /// The same elements as they lie in the file.
+    ///
+    /// # Errors
+    /// As [`Gguf::read`].
+    pub(super) fn blocks(&self, name: &str, start: usize, len: usize) -> Found<&[u8]> {
         let info = self.header.tensors.get(name).ok_or_else(|| format!("tensor `{name}` is missing"))?;
         let (block, width) = (info.kind.block_values(), info.kind.block_bytes());
-        let bytes = self.map[self.place(info)?]
+        self.map[self.place(info)?]
             .get(start / block * width..(start + len) / block * width)
-            .ok_or_else(|| format!("tensor `{name}` is shorter than its shape says"))?;
-        let mut values = vec![0.0; len];
-        info.kind.decode(bytes, &mut values);
-        Ok(values)
+            .ok_or_else(|| format!("tensor `{name}` is shorter than its shape says"))
     }
 
     /// Where the tensor's bytes are in the file.

@@ -4,6 +4,7 @@ use super::config::Described;
 use super::file::Gguf;
 use super::names::{Change, Target, targets};
 use super::{Found, config, refuse, tokenizer};
+use crate::checkpoint::block_entry;
 use crate::safetensors_file::{Entry, Writer};
 use crate::{Conversion, SourceOptions, stored_file};
 use half::{bf16, f16};
@@ -17,7 +18,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// Raised when the same file would be converted otherwise.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const PHASE: &str = "convert gguf";
 
@@ -30,8 +31,8 @@ const PIECES: usize = 16;
 /// The Hugging Face folder of a GGUF file, among the conversions that `options` name: made now, unless the same content was
 /// converted before.
 ///
-/// Weights are kept as f32 or f16 if the file holds all matrices so, else as bf16. Vectors that this would change
-/// stay f32.
+/// No value changes: matrices of floats keep their type and matrices of blocks their blocks, whatever order their rows take;
+/// vectors have the type that all matrices share, or f32.
 ///
 /// # Errors
 /// A file that is damaged or holds what is not supported; a cache that cannot be written.
@@ -95,7 +96,7 @@ fn convert(gguf: &Gguf, path: &Path, dir: &Path, events: &dyn EventSink) -> Resu
     Ok(())
 }
 
-/// Type of the converted weights.
+/// Types of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Storage {
     F32,
@@ -104,16 +105,23 @@ enum Storage {
 }
 
 impl Storage {
-    /// The type that all matrices have, if it is a float type.
+    /// The type that all matrices have, or f32, which holds what all of them have.
     fn of(gguf: &Gguf) -> Storage {
         let mut matrices = gguf.tensor_names().into_iter().filter_map(|name| {
             gguf.tensor(name).filter(|(shape, _)| shape.len() > 1).map(|(_, dtype)| dtype)
         });
         let first = matrices.next();
-        match first.filter(|first| matrices.all(|dtype| dtype == *first)) {
-            Some(GgmlType::F32) => Storage::F32,
-            Some(GgmlType::F16) => Storage::F16,
-            _ => Storage::Bf16,
+        let shared = first.filter(|first| matrices.all(|dtype| dtype == *first));
+        shared.and_then(Storage::of_floats).unwrap_or(Storage::F32)
+    }
+
+    /// That of a float type.
+    fn of_floats(kind: GgmlType) -> Option<Storage> {
+        match kind {
+            GgmlType::F32 => Some(Storage::F32),
+            GgmlType::F16 => Some(Storage::F16),
+            GgmlType::Bf16 => Some(Storage::Bf16),
+            _ => None,
         }
     }
 
@@ -151,18 +159,35 @@ impl Storage {
 struct PlannedTensor {
     target: Target,
     shape: Vec<usize>,
-    storage: Storage,
+    form: Form,
+}
+
+/// How a tensor is written.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Values(Storage),
+    /// A matrix of these columns, as the file has it but for the order of its rows.
+    Blocks {
+        kind: GgmlType,
+        columns: usize,
+    },
 }
 
 impl PlannedTensor {
     fn new(gguf: &Gguf, target: Target, storage: Storage) -> Found<PlannedTensor> {
-        let (shape, _) =
+        let (shape, kind) =
             gguf.tensor(&target.source).ok_or_else(|| format!("`{}` is missing", target.source))?;
         let mut shape = shape.to_vec();
         if let (Some(rows), Some(first)) = (&target.rows, shape.first_mut()) {
             *first = rows.len();
         }
-        let mut plan = PlannedTensor { shape, target, storage };
+        let form = match (Storage::of_floats(kind), &shape[..], target.change) {
+            (None, &[_, columns], Change::None | Change::Interleaved { .. }) => Form::Blocks { kind, columns },
+            (Some(own), [_, _, ..], Change::None | Change::Interleaved { .. }) => Form::Values(own),
+            (_, [_], _) => Form::Values(storage),
+            _ => Form::Values(Storage::F32),
+        };
+        let mut plan = PlannedTensor { shape, target, form };
         if let Change::Interleaved { heads } = plan.target.change
             && !plan.rows().is_multiple_of(2 * heads)
         {
@@ -171,18 +196,24 @@ impl PlannedTensor {
         if let [len] = plan.shape[..]
             && !plan.values(gguf, 0..len)?.iter().all(|x| storage.holds(*x))
         {
-            plan.storage = Storage::F32;
+            plan.form = Form::Values(Storage::F32);
         }
         Ok(plan)
     }
 
     fn entry(&self) -> Entry {
-        let dtype = match self.storage {
+        let storage = match self.form {
+            Form::Values(storage) => storage,
+            Form::Blocks { kind, columns } => {
+                return block_entry(&self.target.name, [self.rows(), columns], kind);
+            }
+        };
+        let dtype = match storage {
             Storage::F32 => "F32",
             Storage::F16 => "F16",
             Storage::Bf16 => "BF16",
         };
-        let bytes = self.storage.width() * self.shape.iter().product::<usize>();
+        let bytes = storage.width() * self.shape.iter().product::<usize>();
         Entry { name: self.target.name.clone(), dtype, shape: self.shape.clone(), bytes }
     }
 
@@ -209,7 +240,7 @@ impl PlannedTensor {
         for batch in pieces.chunks(PIECES) {
             let converted: Found<Vec<Vec<u8>>> = batch
                 .par_iter()
-                .map(|rows| Ok(self.storage.bytes(&self.values(gguf, rows.clone())?)))
+                .map(|rows| self.bytes(gguf, rows.clone()))
                 .collect();
             for bytes in converted.map_err(|reason| refuse(path, reason))? {
                 writer.write(&bytes)?;
@@ -218,10 +249,34 @@ impl PlannedTensor {
         Ok(())
     }
 
+    /// Some rows, whole heads of them, as they are written.
+    fn bytes(&self, gguf: &Gguf, rows: std::ops::Range<usize>) -> Found<Vec<u8>> {
+        let values = self.values(gguf, rows.clone())?;
+        let kind = match self.form {
+            Form::Values(storage) => return Ok(storage.bytes(&values)),
+            Form::Blocks { kind, .. } => kind,
+        };
+        let row = self.row();
+        let blocks = gguf.blocks(&self.target.source, (self.first_row() + rows.start) * row, values.len())?;
+        Ok(match self.target.change {
+            Change::Interleaved { heads } => {
+                let row = row / kind.block_values() * kind.block_bytes();
+                let head = self.rows() / heads * row;
+                blocks.chunks_exact(head).flat_map(|head| deinterleave(head, row)).collect()
+            }
+            Change::None | Change::PlusOne => blocks.to_vec(),
+        })
+    }
+
+    /// The row of the file's tensor that is its first.
+    fn first_row(&self) -> usize {
+        self.target.rows.as_ref().map_or(0, |part| part.start)
+    }
+
     /// Some rows, whole heads of them, as Hugging Face has them.
     fn values(&self, gguf: &Gguf, rows: std::ops::Range<usize>) -> Found<Vec<f32>> {
         let row = self.row();
-        let first = self.target.rows.as_ref().map_or(0, |part| part.start) + rows.start;
+        let first = self.first_row() + rows.start;
         let source = &self.target.source;
         let mut values = gguf.read(source, first * row, rows.len() * row)?;
         if let Some(at) = first_not_finite(&values) {
@@ -241,7 +296,7 @@ impl PlannedTensor {
 }
 
 /// Rows `0, 2, 4, …` of a head, then `1, 3, 5, …`.
-fn deinterleave(head: &[f32], row: usize) -> Vec<f32> {
+fn deinterleave<T: Copy>(head: &[T], row: usize) -> Vec<T> {
     let rows = || head.chunks_exact(row);
     rows().step_by(2).chain(rows().skip(1).step_by(2)).flatten().copied().collect()
 }

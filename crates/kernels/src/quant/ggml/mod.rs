@@ -7,7 +7,9 @@ mod block;
 mod encode;
 mod super_block;
 
+use crate::vector::simd;
 use half::{bf16, f16};
+use std::ops::Range;
 
 /// How the values of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,11 +100,45 @@ impl GgmlType {
         }
     }
 
+    /// Values `range` of a tensor whose blocks are `bytes`; they may begin and end inside of blocks.
+    ///
+    /// # Panics
+    /// If the tensor has not as many values, or `values` has another length than `range`.
+    pub fn decode_range(self, bytes: &[u8], range: Range<usize>, mut values: &mut [f32]) {
+        assert_eq!(range.len(), values.len(), "the destination holds the range");
+        let (count, width) = (self.block_values(), self.block_bytes());
+        let block = |index: usize| &bytes[index * width..(index + 1) * width];
+        let mut partial = [0.0; super_block::VALUES];
+        let mut start = range.start;
+        if !start.is_multiple_of(count) && start < range.end {
+            let end = start.next_multiple_of(count).min(range.end);
+            self.decode(block(start / count), &mut partial[..count]);
+            let (first, rest) = values.split_at_mut(end - start);
+            first.copy_from_slice(&partial[start % count..][..end - start]);
+            (values, start) = (rest, end);
+        }
+        let (whole, last) = values.split_at_mut(values.len() / count * count);
+        let blocks = start / count;
+        self.decode(&bytes[blocks * width..(blocks + whole.len() / count) * width], whole);
+        if !last.is_empty() {
+            self.decode(block(blocks + whole.len() / count), &mut partial[..count]);
+            last.copy_from_slice(&partial[..last.len()]);
+        }
+    }
+
     /// The values of whole blocks.
     ///
     /// # Panics
     /// If `bytes` are not the blocks of as many values.
     pub fn decode(self, bytes: &[u8], values: &mut [f32]) {
+        simd(
+            #[inline(always)]
+            || self.decode_blocks(bytes, values),
+        );
+    }
+
+    #[inline(always)]
+    fn decode_blocks(self, bytes: &[u8], values: &mut [f32]) {
         match self {
             GgmlType::F32 => blocks(bytes, values, |bytes, [value]| *value = f32::from_le_bytes(*bytes)),
             GgmlType::F16 => {
@@ -181,6 +217,7 @@ fn to_blocks<const VALUES: usize, const BYTES: usize>(
     }
 }
 
+#[inline(always)]
 fn blocks<const BYTES: usize, const VALUES: usize>(
     bytes: &[u8],
     values: &mut [f32],
@@ -248,6 +285,27 @@ mod tests {
             }
         }
         assert_eq!(GgmlType::of_number(9), None);
+    }
+
+    /// Any part of a tensor is that part of the whole.
+    #[test]
+    fn ranges_may_cut_blocks() {
+        let mut random = ChaCha8Rng::seed_from_u64(8);
+        for kind in [GgmlType::F32, GgmlType::Bf16, GgmlType::Q4_0, GgmlType::Q8_0, GgmlType::Q6K] {
+            let mut bytes = vec![0; 3 * kind.block_bytes()];
+            random.fill_bytes(&mut bytes);
+            let mut all = vec![0.0; 3 * kind.block_values()];
+            kind.decode(&bytes, &mut all);
+            for start in 0..all.len() {
+                for end in [start, start + 1, start + 31, start + 300, all.len()] {
+                    let range = start..end.min(all.len()).max(start);
+                    let mut part = vec![0.0; range.len()];
+                    kind.decode_range(&bytes, range.clone(), &mut part);
+                    let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(&part), bits(&all[range]), "{kind:?}");
+                }
+            }
+        }
     }
 
     #[test]
