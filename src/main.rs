@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     if let Err(code) = command.enter_sandbox() {
         return code;
     }
+    command.choose_threads();
     // On a thread of the pool that computes: work that is given to the pool from outside puts the giver to sleep and wakes
     // it again, thousands of times in a step of training.
     rayon::scope(|_| command.run())

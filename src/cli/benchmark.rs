@@ -107,12 +107,13 @@ pub(crate) fn run(benchmark: &Benchmark, globals: &Globals) -> Result<()> {
     let first = Figure::new(&measured, |m| Some(m.time_to_first_token));
     let prefill = Figure::new(&measured, |m| Some(m.prefill_tokens_per_second));
     let decode = Figure::new(&measured, |m| m.decode_tokens_per_second);
-    let memory = peak_memory();
+    let (threads, memory) = (generator.model().threads(), peak_memory());
     if args.json {
         let value = serde_json::json!({
             "model": args.model.model,
             "prompt_tokens": args.prompt_tokens,
             "new_tokens": args.new_tokens,
+            "threads": threads,
             "load_seconds": load,
             "time_to_first_token": first.as_ref().map(|f| f.median),
             "prefill_tokens_per_second": prefill.as_ref().map(|f| f.median),
@@ -126,6 +127,7 @@ pub(crate) fn run(benchmark: &Benchmark, globals: &Globals) -> Result<()> {
         let text = figure.as_ref().map_or("too few tokens".into(), |f| f.text(unit, digits));
         output::result(&format!("{label:<12}  {text}"))
     };
+    output::result(&format!("{:<12}  {threads}", "threads"))?;
     output::result(&format!("{:<12}  {load:.2} s", "load"))?;
     line("first token", &first, "s", 3)?;
     line("prefill", &prefill, "tokens/s", 1)?;

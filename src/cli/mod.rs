@@ -51,6 +51,7 @@ mod version;
 
 use crate::report::json_lines::JsonLines;
 use crate::report::own_name;
+use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use olive_core::Error;
 use olive_core::error::IoFault;
@@ -100,6 +101,9 @@ pub(crate) struct Globals {
     /// also `gpu`, and computing stays on the CPU.
     #[arg(long, global = true, value_name = "DEVICE")]
     pub(crate) device: Option<String>,
+    /// Threads that compute. Without this, one for every physical core; for ONNX models, for those that nobody else uses.
+    #[arg(long, global = true, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) threads: Option<usize>,
     /// Say more (debug messages).
     #[arg(short, long, global = true)]
     pub(crate) verbose: bool,
@@ -180,6 +184,15 @@ impl Cli {
             return Ok(());
         }
         sandbox::enter(&self.globals).map_err(|error| fail(&error, &self.globals))
+    }
+
+    /// `--threads`, for the pool that computes and for ONNX Runtime. The pool must not have begun.
+    pub(crate) fn choose_threads(&self) {
+        let Some(threads) = self.globals.threads else { return };
+        olive_runtime::threads::choose(threads);
+        if let Err(error) = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+            tracing::warn!("--threads is not heeded: {error}");
+        }
     }
 
     /// Does what was asked for.

@@ -314,6 +314,8 @@ fn benchmark_measures_a_float_model() {
     assert!(out.status.success(), "{}", text(&out.stderr));
     let figures: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
     assert_eq!(figures["measurements"].as_array().unwrap().len(), 2);
+    let chosen = ["--prompt-tokens", "7", "--new-tokens", "3", "--json", "--threads", "3"];
+    assert!(text(&run(&chosen).stdout).contains(r#""threads":3"#));
     for key in
         ["prefill_tokens_per_second", "decode_tokens_per_second", "time_to_first_token", "peak_memory_bytes"]
     {
@@ -325,4 +327,5 @@ fn benchmark_measures_a_float_model() {
     }
     assert!(!run(&["--prompt-tokens", "700"]).status.success());
     assert_eq!(run(&["--repeat", "0"]).status.code(), Some(2));
+    assert_eq!(run(&["--threads", "0"]).status.code(), Some(2));
 }

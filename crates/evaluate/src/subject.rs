@@ -58,10 +58,7 @@ impl Subject {
 
     /// Threads that compute, if the processor does.
     pub fn threads(&self) -> usize {
-        match &*self.model {
-            LoadedModel::Float(_) => rayon::current_num_threads(),
-            LoadedModel::Onnx(session) => session.threads(),
-        }
+        self.model.threads()
     }
 
     /// The model with its tokenizer, to answer prompts. Its weights are not loaded again.

@@ -68,6 +68,14 @@ impl LoadedModel {
         Ok(LoadedModel::Float(Box::new(decoder)))
     }
 
+    /// Threads that compute, if the processor does.
+    pub fn threads(&self) -> usize {
+        match self {
+            LoadedModel::Float(_) => rayon::current_num_threads(),
+            LoadedModel::Onnx(session) => session.threads(),
+        }
+    }
+
     /// Most tokens that the model can look at.
     pub fn context_length(&self) -> usize {
         match self {

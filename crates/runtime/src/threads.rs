@@ -1,6 +1,15 @@
 //! How many threads compute.
 
+use std::sync::OnceLock;
 use std::time::Duration;
+
+/// What the user has chosen.
+static CHOSEN: OnceLock<usize> = OnceLock::new();
+
+/// Has every model that is loaded from here on compute with so many threads. The first choice stands.
+pub fn choose(threads: usize) {
+    CHOSEN.get_or_init(|| threads);
+}
 
 /// Physical cores that this process may use: a second thread on a core only gets in the way of matrix products.
 pub fn physical_cores() -> usize {
@@ -10,12 +19,15 @@ pub fn physical_cores() -> usize {
         .map_or(available, |cores| cores.min(available))
 }
 
-/// Threads for ONNX Runtime: every physical core that no one else is using now, but at least half of them (as
+/// Threads for ONNX Runtime: those that were chosen, or every physical core that no one else is using now, but at least half of them (as
 /// onnxruntime-genai always takes).
 ///
 /// All threads meet after every operator, some two hundred times per token: one that has lost its core to another
 /// process holds up all of them, which costs more than it brings.
 pub fn at_rest() -> usize {
+    if let Some(chosen) = CHOSEN.get() {
+        return *chosen;
+    }
     // The load average would still tell of what ended a minute ago, such as our own training.
     let samples = (0..SAMPLES).map(|_| {
         std::thread::sleep(APART);
