@@ -1,5 +1,6 @@
 //! Several sequences of one model, whose answers do not depend on each other.
 
+use crate::support::models::families;
 use crate::support::runtime::library;
 use crate::support::tiny_model;
 use olive_core::cancel::CancelFlag;
@@ -33,10 +34,10 @@ fn onnx(model: &Path, adapter: Option<&Adapter>, dir: &Path) {
     build(&folder, weights, &options, None, dir, &CancelFlag::default(), &()).unwrap();
 }
 
-/// An adapter on the queries of the first layer that changes what the model says.
-fn adapter(model: &Path) -> Adapter {
+/// An adapter on the queries of the first layer that changes what the model says; none where queries have no matrix of their own.
+fn adapter(model: &Path) -> Option<Adapter> {
     let spec = ModelFolder::open(model).unwrap().spec().unwrap();
-    let linear = spec.all_linears().find(|linear| linear.module.ends_with("q_proj")).unwrap();
+    let linear = spec.all_linears().find(|linear| linear.module.ends_with("q_proj"))?;
     let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.7).sin()).collect::<Vec<f32>>();
     let pair = LoraPair {
         a: wave(2 * linear.in_features),
@@ -47,7 +48,7 @@ fn adapter(model: &Path) -> Adapter {
         scale: 4.0,
         magnitude: None,
     };
-    Adapter { modules: [(linear.module, pair)].into(), ..tiny_model::adapter(&[]) }
+    Some(Adapter { modules: [(linear.module, pair)].into(), ..tiny_model::adapter(&[]) })
 }
 
 fn sampled(seed: u64) -> SamplingOptions {
@@ -198,7 +199,7 @@ fn models_are_shared_between_threads() {
 #[test]
 fn every_onnx_sequence_has_an_adapter_of_its_own() {
     let (model, temp) = (tiny("llama31"), tempfile::tempdir().unwrap());
-    onnx(&model, Some(&adapter(&model)), temp.path());
+    onnx(&model, adapter(&model).as_ref(), temp.path());
     for mode in [CacheMode::Auto, CacheMode::Moved] {
         let session = OnnxSession::open(temp.path(), None, &library(), mode).unwrap();
         let trained = session.load_adapter(&temp.path().join("adapter_weights.onnx_adapter")).unwrap();
@@ -216,6 +217,50 @@ fn every_onnx_sequence_has_an_adapter_of_its_own() {
                     assert!(apart < 1e-4, "{mode:?}: {apart}");
                 }
             }
+        }
+    }
+}
+
+/// Greedy tokens of sequences that are fed together, in groups that change.
+fn greedy_in_company(model: &Decoder, prompts: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let mut sequences: Vec<_> = prompts.iter().map(|_| model.new_sequence().unwrap()).collect();
+    let best =
+        |logits: Vec<f32>| (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32;
+    let mut texts: Vec<Vec<u32>> = Vec::new();
+    for (sequence, prompt) in sequences.iter_mut().zip(prompts) {
+        texts.push(vec![best(model.feed(sequence, prompt).unwrap())]);
+    }
+    for step in 0..12 {
+        let takes_part = |index: usize| !(step + index).is_multiple_of(5);
+        let last: Vec<[u32; 1]> = texts.iter().map(|text| [*text.last().unwrap()]).collect();
+        let feeds = sequences.iter_mut().zip(&last).enumerate().filter(|(index, _)| takes_part(*index));
+        let mut feeds: Vec<_> = feeds.map(|(_, (sequence, tokens))| Feed { sequence, tokens }).collect();
+        let logits = model.feed_all(&mut feeds);
+        let members = (0..texts.len()).filter(|index| takes_part(*index)).collect::<Vec<_>>();
+        for (index, logits) in members.into_iter().zip(logits) {
+            texts[index].push(best(logits.unwrap()));
+        }
+    }
+    texts
+}
+
+/// Float models compute a token of all sequences at a time, with the numbers of each alone, whatever the family.
+#[test]
+fn float_models_answer_together_as_they_do_alone() {
+    for family in families() {
+        let name = family.display();
+        let mut model = float(&family);
+        let prompts: Vec<Vec<u32>> = (1..=7u32).map(|n| (n..3 * n + 2).collect()).collect();
+        for adapted in [false, true] {
+            if adapted {
+                let Some(adapter) = adapter(&family) else { continue };
+                model.attach(&adapter).unwrap();
+            }
+            let alone = greedy_in_company(&model, &prompts);
+            assert!(model.allow_batches(7).unwrap(), "{name}: takes turns");
+            assert_eq!(greedy_in_company(&model, &prompts), alone, "{name}, adapter: {adapted}");
+            check(&model);
+            assert!(!model.allow_batches(1).unwrap());
         }
     }
 }

@@ -7,7 +7,9 @@ use candle_core::Tensor;
 use olive_arch::{LinearKind, QkNorm, RopeUse};
 use olive_core::Result;
 use olive_kernels::attention::{self, Attended, AttentionSpec};
-use olive_kernels::{Dora, Dropout, Lora, RotaryTables, dora, glu, linear, residual, rms_norm, rotary};
+use olive_kernels::{
+    Dora, Dropout, Lora, RotaryTables, Segments, dora, glu, linear, residual, rms_norm, rotary,
+};
 
 /// Activations of a layer. Whatever is cheap to compute again (norms, the gated product) is not kept.
 pub(super) struct Saved {
@@ -28,6 +30,24 @@ pub(super) struct Saved {
     pub(super) mlp_branch: Option<Tensor>,
     /// Inner values of the adapter branches, in the order of the layer's linear layers.
     pub(super) inner: Vec<Option<Tensor>>,
+}
+
+/// What attention reads.
+struct Heads {
+    /// As attention sees them, `[tokens, heads · head_dim]`.
+    qkv: [Tensor; 3],
+    /// Queries and keys before their norm, where they have one.
+    unnormed: Option<[Tensor; 2]>,
+}
+
+/// What follows attention; names as in [`Saved`].
+struct Branches {
+    branch: Tensor,
+    middle: Tensor,
+    gate: Tensor,
+    up: Tensor,
+    mlp: Tensor,
+    output: Tensor,
 }
 
 /// A layer with what it needs of the decoder.
@@ -52,34 +72,15 @@ impl LayerOf<'_> {
         context: &ForwardContext,
         cache: Option<&mut LayerCache>,
     ) -> Result<(Tensor, Saved)> {
-        let spec = &self.decoder.spec;
         let mut inner = Vec::with_capacity(self.weights.linears.len());
-        let x = self.norm_or_same(input, self.weights.input_norm.as_ref())?;
-        let [q, k, v] = self.project_qkv(&x, context, &mut inner)?;
-        let unnormed = self.weights.qk_norm.as_ref().map(|_| [q.clone(), k.clone()]);
-        let [q, k] = self.qk_norm([q, k])?;
-        let [q, k] = match self.rotary(context) {
-            None => [q, k],
-            Some(tables) => {
-                let dim = spec.attention.head_dim;
-                [rotary::forward(q, tables, dim)?, rotary::forward(k, tables, dim)?]
-            }
-        };
+        let Heads { qkv: [q, k, v], unnormed } = self.heads(input, context, &mut inner)?;
         let (k, v) = match cache {
             None => (k, v),
             Some(cache) => cache.append(&k, &v)?,
         };
         let attended = attention::forward(&self.attention(), &q, &k, &v, &context.segments)?;
-        let branch = self.apply(LinearKind::O, &attended.output, context, &mut inner)?;
-        let normed = self.norm_or_same(&branch, self.weights.attention_output_norm.as_ref())?;
-        let middle = self.add_branch(input, normed)?;
-
-        let x = self.norm_or_same(&middle, self.weights.mlp_norm.as_ref())?;
-        let [gate, up] = self.project_gate_up(&x, context, &mut inner)?;
-        let product = glu::forward(&gate, &up, spec.mlp.activation)?;
-        let mlp = self.apply(LinearKind::Down, &product, context, &mut inner)?;
-        let normed = self.norm_or_same(&mlp, self.weights.mlp_output_norm.as_ref())?;
-        let output = self.add_branch(&middle, normed)?;
+        let Branches { branch, middle, gate, up, mlp, output } =
+            self.branches(input, &attended.output, context, &mut inner)?;
         let saved = Saved {
             input: input.clone(),
             unnormed,
@@ -93,6 +94,68 @@ impl LayerOf<'_> {
             inner,
         };
         Ok((output, saved))
+    }
+
+    /// `[sequences, hidden]` to the same: a token of each sequence, which sees what its own cache holds and is appended to it.
+    pub(super) fn forward_each(
+        &self,
+        input: &Tensor,
+        context: &ForwardContext,
+        caches: &mut [&mut LayerCache],
+    ) -> Result<Tensor> {
+        let mut inner = Vec::with_capacity(self.weights.linears.len());
+        let Heads { qkv: [q, k, v], .. } = self.heads(input, context, &mut inner)?;
+        let mut attended = Vec::with_capacity(caches.len());
+        for (row, cache) in caches.iter_mut().enumerate() {
+            let segments = Segments::after_cache(cache.len(), 1);
+            let (k, v) = cache.append(&k.narrow(0, row, 1)?, &v.narrow(0, row, 1)?)?;
+            let q = q.narrow(0, row, 1)?;
+            attended.push(attention::forward(&self.attention(), &q, &k, &v, &segments)?.output);
+        }
+        let attended = Tensor::cat(&attended, 0)?;
+        Ok(self.branches(input, &attended, context, &mut inner)?.output)
+    }
+
+    /// Queries and keys, normed and rotated, and values.
+    fn heads(
+        &self,
+        input: &Tensor,
+        context: &ForwardContext,
+        inner: &mut Vec<Option<Tensor>>,
+    ) -> Result<Heads> {
+        let x = self.norm_or_same(input, self.weights.input_norm.as_ref())?;
+        let [q, k, v] = self.project_qkv(&x, context, inner)?;
+        let unnormed = self.weights.qk_norm.as_ref().map(|_| [q.clone(), k.clone()]);
+        let [q, k] = self.qk_norm([q, k])?;
+        let [q, k] = match self.rotary(context) {
+            None => [q, k],
+            Some(tables) => {
+                let dim = self.decoder.spec.attention.head_dim;
+                [rotary::forward(q, tables, dim)?, rotary::forward(k, tables, dim)?]
+            }
+        };
+        Ok(Heads { qkv: [q, k, v], unnormed })
+    }
+
+    /// What attention gave, added to the residual stream, and the MLP after it.
+    fn branches(
+        &self,
+        input: &Tensor,
+        attended: &Tensor,
+        context: &ForwardContext,
+        inner: &mut Vec<Option<Tensor>>,
+    ) -> Result<Branches> {
+        let branch = self.apply(LinearKind::O, attended, context, inner)?;
+        let normed = self.norm_or_same(&branch, self.weights.attention_output_norm.as_ref())?;
+        let middle = self.add_branch(input, normed)?;
+
+        let x = self.norm_or_same(&middle, self.weights.mlp_norm.as_ref())?;
+        let [gate, up] = self.project_gate_up(&x, context, inner)?;
+        let product = glu::forward(&gate, &up, self.decoder.spec.mlp.activation)?;
+        let mlp = self.apply(LinearKind::Down, &product, context, inner)?;
+        let normed = self.norm_or_same(&mlp, self.weights.mlp_output_norm.as_ref())?;
+        let output = self.add_branch(&middle, normed)?;
+        Ok(Branches { branch, middle, gate, up, mlp, output })
     }
 
     pub(super) fn attention(&self) -> AttentionSpec {

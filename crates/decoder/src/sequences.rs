@@ -2,7 +2,7 @@
 
 use super::cache::KvCache;
 use super::error::GenerateError;
-use super::language_model::LanguageModel;
+use super::language_model::{Feed, LanguageModel};
 use super::scoring::{Scored, ScoringModel};
 use super::weights::Decoder;
 use olive_core::Result;
@@ -31,6 +31,16 @@ impl LanguageModel for Decoder {
             return Err(GenerateError::NotANumber.into());
         }
         Ok(logits)
+    }
+
+    fn feed_all(&self, feeds: &mut [Feed<'_, KvCache>]) -> Vec<Result<Vec<f32>>> {
+        if self.may_run_together(feeds) {
+            match self.feed_together(feeds) {
+                Ok(logits) => return logits.into_iter().map(Ok).collect(),
+                Err(error) => tracing::debug!("sequences run one by one this time: {error}"),
+            }
+        }
+        feeds.iter_mut().map(|feed| self.feed(feed.sequence, feed.tokens)).collect()
     }
 
     fn truncate(&self, sequence: &mut KvCache, len: usize) -> Result<usize> {

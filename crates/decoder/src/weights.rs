@@ -9,6 +9,7 @@ use olive_core::device::Device;
 use olive_kernels::{FrozenWeight, activation_type, first_not_finite, invalid};
 use olive_model::{Adapter, Checkpoint, ModelError, ModelFolder, QuantisedBase};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// A decoder with frozen weights and an optional adapter on some linear layers.
 ///
@@ -25,6 +26,8 @@ pub struct Decoder {
     pub(super) lora: Vec<LoraModule>,
     /// Modules that are trained whole.
     pub(super) whole: Vec<WholeModule>,
+    /// So many sequences may run together.
+    pub(super) together: AtomicUsize,
 }
 
 /// One decoder layer; norms are f32 `[n]`, one already added where the checkpoint stores offsets.
@@ -105,6 +108,7 @@ impl Decoder {
             head,
             lora: Vec::new(),
             whole: Vec::new(),
+            together: AtomicUsize::new(1),
             spec,
         })
     }

@@ -10,7 +10,6 @@ use super::vector::{dot, dot_bf16, simd};
 use candle_core::{DType, Device, Tensor};
 use olive_core::Result;
 use rayon::prelude::*;
-use std::ops::Range;
 use std::sync::Arc;
 
 /// A matrix `[out, in]` in host memory, in the form in which it is stored.
@@ -100,14 +99,6 @@ impl FrozenWeight {
         }
     }
 
-    /// Elements `range` of a weight in host memory, as f32.
-    fn decode(&self, range: Range<usize>, out: &mut [f32]) {
-        match &self.storage {
-            Storage::Host(matrix) => matrix.decode(range, out),
-            Storage::Dense(_) => unreachable!("kernels run on weights in host memory only"),
-        }
-    }
-
     /// The weight as the right operand of a product, `[out, in]`.
     fn operand(&self) -> RightOperand<'_> {
         RightOperand::new(self.stored(), self.out_features, self.in_features)
@@ -172,7 +163,7 @@ fn plain_backward(dy: &Tensor, w: &FrozenWeight) -> Result<Tensor> {
 }
 
 /// Rows of X up to which a dot product per row of W beats the packing of a matrix product.
-const FEW: usize = 4;
+const FEW: usize = 8;
 
 /// Overwrites `y`, `[x.rows, out]`, with `x · wᵀ`; x is `[any, in]`.
 #[tracing::instrument(name = "frozen_linear::forward_host", level = "trace", skip_all)]
@@ -204,11 +195,9 @@ pub(crate) fn backward_values(dy: MatRef, w: &FrozenWeight) -> Vec<f32> {
     gemm_values(1.0, dy, w.operand())
 }
 
+/// The result of a row does not depend on how many there are.
 fn few_rows(x: MatRef, w: &FrozenWeight, y: &mut [f32]) {
-    let stored_bf16 = match w.stored() {
-        Stored::Bf16(bytes) => Some(bytes),
-        Stored::F32(_) | Stored::F16(_) | Stored::Coded(_) => None,
-    };
+    let operand = w.operand();
     let (rows, width, out) = (x.rows, w.in_features, w.out_features);
     if rows == 0 {
         return;
@@ -219,7 +208,7 @@ fn few_rows(x: MatRef, w: &FrozenWeight, y: &mut [f32]) {
         let mut weight_row = vec![0.0; width];
         for (j, y) in chunk.chunks_exact_mut(rows).enumerate() {
             let start = (i * CHUNK + j) * width;
-            if let (Some(bytes), [y]) = (stored_bf16, &mut *y) {
+            if let (Stored::Bf16(bytes), [y]) = (w.stored(), &mut *y) {
                 let bytes = &bytes[2 * start..2 * (start + width)];
                 *y = simd(
                     #[inline(always)]
@@ -227,13 +216,15 @@ fn few_rows(x: MatRef, w: &FrozenWeight, y: &mut [f32]) {
                 );
                 continue;
             }
-            w.decode(start..start + width, &mut weight_row);
-            for (r, y) in y.iter_mut().enumerate() {
-                *y = simd(
-                    #[inline(always)]
-                    || dot(x.row(r), &weight_row),
-                );
-            }
+            simd(
+                #[inline(always)]
+                || {
+                    operand.run(start, &mut weight_row);
+                    for (r, y) in y.iter_mut().enumerate() {
+                        *y = dot(x.row(r), &weight_row);
+                    }
+                },
+            );
         }
     });
     for (r, y) in y.chunks_exact_mut(out).enumerate() {

@@ -3,8 +3,8 @@
 use super::ModelError;
 use super::mapped_file::MappedFile;
 use super::stored_file::{self, read_json};
-use candle_core::DType;
 use crate::safetensors_file::Entry;
+use candle_core::DType;
 use half::f16;
 use olive_core::{InnerPath, Result, error::IoContext, file};
 use olive_kernels::quant::ggml::GgmlType;

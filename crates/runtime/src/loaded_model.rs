@@ -99,7 +99,7 @@ impl LoadedModel {
     /// The model cannot be run.
     pub fn allow_batches(&self, most: usize, longest: usize) -> Result<bool> {
         match self {
-            LoadedModel::Float(_) => Ok(false),
+            LoadedModel::Float(decoder) => decoder.allow_batches(most),
             LoadedModel::Onnx(session) => session.allow_batches(most, longest),
         }
     }
@@ -161,14 +161,18 @@ impl LanguageModel for LoadedModel {
     }
 
     fn feed_all(&self, feeds: &mut [Feed<'_, ModelSequence>]) -> Vec<Result<Vec<f32>>> {
-        let LoadedModel::Onnx(session) = self else {
-            return feeds.iter_mut().map(|feed| self.feed(feed.sequence, feed.tokens)).collect();
-        };
-        let feeds = feeds.iter_mut().map(|feed| match &mut *feed.sequence {
-            ModelSequence::Onnx(sequence) => Feed { sequence: &mut **sequence, tokens: feed.tokens },
-            ModelSequence::Float(_) => unreachable!("a sequence is given to the model that made it"),
-        });
-        session.feed_all(&mut feeds.collect::<Vec<_>>())
+        let (mut float, mut onnx) = (Vec::new(), Vec::new());
+        for Feed { sequence, tokens } in feeds {
+            match sequence {
+                ModelSequence::Float(sequence) => float.push(Feed { sequence, tokens }),
+                ModelSequence::Onnx(sequence) => onnx.push(Feed { sequence: &mut **sequence, tokens }),
+            }
+        }
+        match self {
+            LoadedModel::Float(decoder) if onnx.is_empty() => decoder.feed_all(&mut float),
+            LoadedModel::Onnx(session) if float.is_empty() => session.feed_all(&mut onnx),
+            _ => unreachable!("a sequence is given to the model that made it"),
+        }
     }
 
     fn truncate(&self, sequence: &mut ModelSequence, len: usize) -> Result<usize> {

@@ -9,16 +9,12 @@ use super::RuntimeError;
 use super::batch::{Batch, Member, Row};
 use super::session::{OnnxSequence, OnnxSession, rows};
 use olive_core::Result;
-use olive_decoder::{Feed, LanguageModel};
+use olive_decoder::{Feed, Trial};
 use ort::value::{DynTensor, Tensor};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 type RuntimeResult<T> = std::result::Result<T, RuntimeError>;
-
-/// Up to here every number of sequences is tried before it is relied upon: kernels work on some rows at a time. Of larger
-/// numbers, powers of two are.
-const TRIED: usize = 8;
 
 impl OnnxSession {
     /// Lets up to `most` sequences of up to `longest` tokens run together from here on, if the graph and this machine's kernels
@@ -36,56 +32,14 @@ impl OnnxSession {
 
     fn are_same_together(&self, most: usize, longest: usize) -> Result<bool> {
         let model = &self.config().model;
-        let token = |n: usize| u32::try_from(n * 7 % model.vocab_size.max(1)).unwrap_or_default();
-        let (mut sequences, mut alone) = (Vec::new(), Vec::new());
-        for index in 0..most {
-            let mut sequence = self.new_sequence()?;
-            let len = (2 + 3 * index).clamp(1, model.context_length.saturating_sub(1).max(1));
-            let prompt: Vec<u32> = (0..len).map(|n| token(n + index)).collect();
-            self.feed(&mut sequence, &prompt)?;
-            alone.push(self.feed(&mut sequence, &[token(index)])?);
-            self.truncate(&mut sequence, len)?;
-            sequences.push(sequence);
-        }
-        let tried = (2..=most).filter(|count| *count <= TRIED || count.is_power_of_two() || *count == most);
-        for count in tried {
-            if !self.try_together(&mut sequences[..count], &alone, token, 0)? {
+        let mut trial = Trial::new(self, most, model.vocab_size, model.context_length)?;
+        for count in trial.counts() {
+            if !trial.same(count, |feeds| Ok(self.run_together(feeds, 0)?))? {
                 return Ok(false);
             }
         }
         // A graph may choose rotations by the longest of the sequences (LongRoPE), which is then not theirs alone to say.
-        self.try_together(&mut sequences[..2], &alone, token, longest)
-    }
-
-    /// Whether these give the logits that each gave alone for the token of its place, when `len` positions are shown at least;
-    /// each is left as it was.
-    fn try_together(
-        &self,
-        sequences: &mut [OnnxSequence],
-        alone: &[Vec<f32>],
-        token: impl Fn(usize) -> u32,
-        len: usize,
-    ) -> Result<bool> {
-        let count = sequences.len();
-        let next: Vec<[u32; 1]> = (0..count).map(|index| [token(index)]).collect();
-        let feeds = sequences.iter_mut().zip(&next).map(|(sequence, tokens)| Feed { sequence, tokens });
-        let together = match self.run_together(&mut feeds.collect::<Vec<_>>(), len) {
-            Ok(together) => together,
-            Err(error) => {
-                tracing::debug!("sequences run one by one: {error}");
-                return Ok(false);
-            }
-        };
-        for sequence in sequences {
-            let len = sequence.tokens.len() - 1;
-            self.truncate(sequence, len)?;
-        }
-        let same = |a: &[f32], b: &[f32]| a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()));
-        let same = together.iter().zip(alone).all(|(together, alone)| same(together, alone));
-        if !same {
-            tracing::debug!("sequences run one by one: {count} together give other numbers");
-        }
-        Ok(same)
+        trial.same(2, |feeds| Ok(self.run_together(feeds, longest)?))
     }
 
     /// Whether these can run together.

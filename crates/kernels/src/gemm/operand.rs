@@ -53,7 +53,8 @@ impl<'a> RightOperand<'a> {
     }
 
     /// Adjacent elements from `start` on.
-    pub(super) fn run(&self, start: usize, out: &mut [f32]) {
+    #[inline(always)]
+    pub(crate) fn run(&self, start: usize, out: &mut [f32]) {
         let range = start..start + out.len();
         match self.stored {
             Stored::F32(values) => out.copy_from_slice(&values[range]),

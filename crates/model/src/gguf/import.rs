@@ -182,7 +182,9 @@ impl PlannedTensor {
             *first = rows.len();
         }
         let form = match (Storage::of_floats(kind), &shape[..], target.change) {
-            (None, &[_, columns], Change::None | Change::Interleaved { .. }) => Form::Blocks { kind, columns },
+            (None, &[_, columns], Change::None | Change::Interleaved { .. }) => {
+                Form::Blocks { kind, columns }
+            }
             (Some(own), [_, _, ..], Change::None | Change::Interleaved { .. }) => Form::Values(own),
             (_, [_], _) => Form::Values(storage),
             _ => Form::Values(Storage::F32),
@@ -238,10 +240,8 @@ impl PlannedTensor {
         let step = (PIECE / self.row().max(1)).next_multiple_of(group).max(group);
         let pieces: Vec<_> = (0..rows).step_by(step).map(|start| start..(start + step).min(rows)).collect();
         for batch in pieces.chunks(PIECES) {
-            let converted: Found<Vec<Vec<u8>>> = batch
-                .par_iter()
-                .map(|rows| self.bytes(gguf, rows.clone()))
-                .collect();
+            let converted: Found<Vec<Vec<u8>>> =
+                batch.par_iter().map(|rows| self.bytes(gguf, rows.clone())).collect();
             for bytes in converted.map_err(|reason| refuse(path, reason))? {
                 writer.write(&bytes)?;
             }
