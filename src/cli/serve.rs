@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use olive_core::error::IoContext;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Result, file, secrets};
-use olive_serve::{Access, Limits, ServeError, ServeOptions, Shutdown, serve};
+use olive_serve::{Access, Limits, ModelNames, ServeError, ServeOptions, Shutdown, Times, serve};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -18,23 +18,29 @@ pub(crate) struct ServeArgs {
     /// A Hugging Face folder, a GGUF file, an adapter folder, an ONNX folder, what `olive run` wrote, or a hub id.
     #[arg(value_hint = ValueHint::AnyPath)]
     model: String,
-    /// An adapter for an ONNX model, an `.onnx_adapter` file or a folder with one, which clients choose by this name. May be
-    /// given several times.
-    #[arg(long = "adapter", value_name = "NAME=PATH", value_parser = named_path)]
-    adapters: Vec<(String, PathBuf)>,
-    /// Run the model without the adapter that lies beside it.
+    /// Another model beside it, of any form, which clients choose by this name. May be given several times.
+    #[arg(long = "model", value_name = "NAME=PATH", value_parser = named)]
+    others: Vec<(String, String)>,
+    /// An adapter for MODEL, if that is an ONNX model: an `.onnx_adapter` file or a folder with one, which clients choose by
+    /// this name. May be given several times.
+    #[arg(long = "adapter", value_name = "NAME=PATH", value_parser = named)]
+    adapters: Vec<(String, String)>,
+    /// Run MODEL without the adapter that lies beside it.
     #[arg(long)]
     no_adapter: bool,
-    /// The model under an adapter folder, if it is not where the adapter says.
+    /// The model under adapter folders, if it is not where they say.
     #[arg(long, value_name = "DIR")]
     base: Option<PathBuf>,
-    /// What clients call the model; its folder's name, without this.
+    /// What clients call MODEL; its folder's name, without this.
     #[arg(long, value_name = "NAME")]
     served_model_name: Option<String>,
     #[command(flatten)]
     network: NetworkArgs,
     #[command(flatten)]
     limits: LimitArgs,
+    /// Answer programs only, without the page at `/`.
+    #[arg(long)]
+    no_page: bool,
     /// Write prompts and answers into the log.
     #[arg(long)]
     log_prompts: bool,
@@ -67,13 +73,13 @@ struct NetworkArgs {
 
 #[derive(Args)]
 struct LimitArgs {
-    /// Answers that are computed at the same time; what fits into memory, at most 8, without this.
+    /// Answers of each model that are computed at the same time; what fits into memory, at most 8, without this.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_sequences: Option<usize>,
     /// Requests that wait for their turn; more are refused.
     #[arg(long, value_name = "N", default_value = "100", value_parser = at_least_one)]
     max_queue: usize,
-    /// Tokens of a prompt and its answer; those of the model, at most 8192, without this.
+    /// Tokens of a prompt and its answer; those of each model, at most 8192, without this.
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     context_length: Option<usize>,
     /// Bytes of a request.
@@ -87,9 +93,10 @@ struct LimitArgs {
     no_prefix_cache: bool,
 }
 
-fn named_path(text: &str) -> std::result::Result<(String, PathBuf), String> {
+/// `NAME=PATH`
+fn named(text: &str) -> std::result::Result<(String, String), String> {
     match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.to_owned())),
         _ => Err("it is not of the form NAME=PATH".into()),
     }
 }
@@ -105,24 +112,45 @@ pub(crate) fn run(args: &ServeArgs, globals: &Globals) -> Result<()> {
     let notes = Notes::new(globals);
     let options = args.options()?;
     let shutdown = on_interrupt(notes.hub());
-    let model = ModelArgs {
-        model: args.model.clone(),
-        adapter: None,
-        no_adapter: args.no_adapter,
-        base: args.base.clone(),
-    };
-    let mut load = || model.open(globals, &notes);
+    let models = args.models();
+    let mut load = |index: usize| models[index].open(globals, &notes);
     let mut announce = |address: SocketAddr| output::result(&format!("http://{address}"));
     serve(options, &mut load, &mut announce, notes.hub(), &shutdown)
 }
 
 impl ServeArgs {
+    /// MODEL, and those beside it.
+    fn models(&self) -> Vec<ModelArgs> {
+        let first = ModelArgs {
+            model: self.model.clone(),
+            adapter: None,
+            no_adapter: self.no_adapter,
+            base: self.base.clone(),
+        };
+        let others = self.others.iter().map(|(_, model)| ModelArgs {
+            model: model.clone(),
+            adapter: None,
+            no_adapter: false,
+            base: self.base.clone(),
+        });
+        std::iter::once(first).chain(others).collect()
+    }
+
+    /// What clients call them.
+    fn names(&self) -> Vec<ModelNames> {
+        let name = self.served_model_name.clone().unwrap_or_else(|| folder_name(&self.model));
+        let adapters = self.adapters.iter().map(|(name, path)| (name.clone(), path.into())).collect();
+        let first = ModelNames { name, adapters };
+        let others =
+            self.others.iter().map(|(name, _)| ModelNames { name: name.clone(), adapters: Vec::new() });
+        std::iter::once(first).chain(others).collect()
+    }
+
     fn options(&self) -> Result<ServeOptions> {
         let (network, limits) = (&self.network, &self.limits);
         Ok(ServeOptions {
             address: SocketAddr::new(network.host, network.port),
-            name: self.served_model_name.clone().unwrap_or_else(|| folder_name(&self.model)),
-            adapters: self.adapters.clone(),
+            models: self.names(),
             access: Access {
                 keys: network.keys()?,
                 insecure: network.insecure,
@@ -137,6 +165,8 @@ impl ServeArgs {
                 choices: limits.max_choices,
                 prefix_cache: !limits.no_prefix_cache,
             },
+            times: Times::default(),
+            page: !self.no_page,
             log_prompts: self.log_prompts,
         })
     }

@@ -15,6 +15,7 @@ fn the_model_is_listed_with_the_room_it_has() {
         (&model["id"], &model["object"], &model["max_model_len"]),
         (&json!("org/name"), &json!("model"), &json!(256))
     );
+    assert_eq!(model["chat"], true, "it has a chat template");
     assert!(model["created"].is_u64() && model["owned_by"].is_string());
     let missing = server.get("/v1/models/other");
     assert_eq!((missing.status, &missing.json()["error"]["code"]), (404, &json!("model_not_found")));

@@ -3,6 +3,8 @@
 mod access;
 mod answers;
 mod client;
+mod models;
+mod page;
 mod protocol;
 mod refusals;
 mod server;

@@ -18,7 +18,8 @@ fn paths_and_methods_are_told_apart() {
         ("GET", CHAT, 405, Some("POST")),
         ("DELETE", "/v1/models", 405, Some("GET,HEAD")),
         ("GET", "/nope", 404, None),
-        ("POST", "/", 404, None),
+        ("POST", "/", 405, Some("GET,HEAD")),
+        ("POST", "/page", 404, None),
         ("POST", "/v1/embeddings", 404, None),
     ] {
         let answer = server.send(&request(method, path, &[], b""));

@@ -120,6 +120,7 @@ fn a_model_without_a_template_completes_and_does_not_chat() {
     let answer = server.post(CHAT, &chat("Hi", json!({})));
     assert_eq!((answer.status, answer.param().as_deref()), (400, Some("messages")));
     assert!(answer.text().contains("no chat template"));
+    assert_eq!(server.get("/v1/models").json()["data"][0]["chat"], false);
     assert!(server.complete("The olive", json!({}))["choices"][0]["text"].is_string());
 }
 

@@ -80,6 +80,11 @@ impl Server {
         answer.json()
     }
 
+    /// What `/metrics` counts for the model.
+    pub fn tokens(&self, name: &str, model: &str) -> Option<u64> {
+        self.metric(&format!("{name}{{model=\"{model}\"}}"))
+    }
+
     /// A value of `/metrics`.
     pub fn metric(&self, name: &str) -> Option<u64> {
         let page = self.get("/metrics").text();

@@ -133,7 +133,8 @@ fn a_float_model_takes_no_named_adapter() {
         .output()
         .unwrap();
     let told = crate::support::binary::text(&output.stderr);
-    assert!(!output.status.success() && told.contains("a float model has one adapter"), "{told}");
+    assert!(!output.status.success() && told.contains("a float model, which has one adapter"), "{told}");
+    assert!(told.contains("`--model a=nowhere`"), "{told}");
 }
 
 #[test]
@@ -161,13 +162,13 @@ fn the_work_ends_when_nobody_waits_for_it() {
     let idle = |server: &Server| server.metric("olive_requests_running") == Some(0);
     drop(endless(&server));
     server.until("the stream has ended", idle);
-    let before = server.metric("olive_generated_tokens_total");
+    let before = server.tokens("olive_generated_tokens_total", "tiny-phi3");
     let mut line = server.open();
     line.send(&post(TEXT, &much(json!({}))));
     server.until("it works", |server| !idle(server));
     drop(line);
     server.until("the work has ended", idle);
-    let made = server.metric("olive_generated_tokens_total").unwrap() - before.unwrap();
+    let made = server.tokens("olive_generated_tokens_total", "tiny-phi3").unwrap() - before.unwrap();
     assert!(made < 50_000, "{made} tokens were made for nobody");
 }
 
@@ -231,7 +232,7 @@ fn more_than_the_memory_or_the_model_has_is_refused_at_the_start() {
     };
     let (code, told) = serve(&["--context-length", "2000"]);
     assert_eq!(code, Some(2));
-    assert!(told.contains("`--context-length` is 2000, and the model looks at 1024"), "{told}");
+    assert!(told.contains("`--context-length` is 2000, and `tiny-phi3` looks at 1024"), "{told}");
     let (code, told) = serve(&["--max-sequences", "100000000"]);
     assert_eq!(code, Some(1));
     assert!(told.contains("100000000 sequences") && told.contains("--max-sequences"), "{told}");

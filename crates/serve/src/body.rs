@@ -7,17 +7,14 @@ use futures_util::StreamExt;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// For all of a body to arrive.
-const TIME: Duration = Duration::from_secs(30);
-
 /// For the rest of a body that is too large: who has not sent it all may not read the answer.
 const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// Most bytes of such a rest.
 const DRAIN: usize = 64 << 20;
 
-/// The bytes of a body of JSON.
-pub(crate) async fn read(request: Request<Body>, limit: usize) -> Result<Vec<u8>, ApiError> {
+/// The bytes of a body of JSON, which must arrive within `time`.
+pub(crate) async fn read(request: Request<Body>, limit: usize, time: Duration) -> Result<Vec<u8>, ApiError> {
     check_headers(request.headers())?;
     let length = header_text(request.headers(), header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
     let waits = request.headers().contains_key(header::EXPECT);
@@ -29,7 +26,7 @@ pub(crate) async fn read(request: Request<Body>, limit: usize) -> Result<Vec<u8>
         }
         return Err(ApiError::large_body(limit));
     }
-    timeout(TIME, collect(body, limit)).await.unwrap_or_else(|_| Err(ApiError::slow_body()))
+    timeout(time, collect(body, limit)).await.unwrap_or_else(|_| Err(ApiError::slow_body()))
 }
 
 fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
@@ -78,4 +75,20 @@ async fn drain(body: Body) {
     };
     // Nothing depends on whether it came to an end.
     let _ = timeout(DRAIN_TIME, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Bytes;
+    use futures_util::stream;
+    use std::convert::Infallible;
+
+    #[tokio::test]
+    async fn a_body_that_does_not_arrive_is_given_up() {
+        let parts = stream::iter([Ok::<_, Infallible>(Bytes::from("{\"a\":"))]).chain(stream::pending());
+        let request = Request::builder().header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from_stream(parts)).unwrap();
+        assert_eq!(read(request, 100, Duration::from_millis(20)).await, Err(ApiError::slow_body()));
+    }
 }

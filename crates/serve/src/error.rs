@@ -1,6 +1,8 @@
 //! What keeps the server from starting.
 
+use olive_core::shown;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -16,12 +18,15 @@ pub enum ServeError {
     Origin { given: String },
     #[error("two models have the name `{name}`")]
     SameName { name: String },
+    #[error("{what} take {needed} MB, and {available} MB are available")]
+    Memory { what: String, needed: u64, available: u64 },
+    #[error("`--context-length` is {given}, and `{name}` looks at {model} tokens")]
+    Context { given: usize, name: String, model: usize },
     #[error(
-        "{sequences} sequences of {positions} positions take {needed} MB, and {available} MB are available"
+        "`--adapter {name}={}`: `{model}` is a float model, which has one adapter, from when it is loaded",
+        shown(path)
     )]
-    Memory { sequences: usize, positions: usize, needed: u64, available: u64 },
-    #[error("`--context-length` is {given}, and the model looks at {model} tokens")]
-    Context { given: usize, model: usize },
+    FloatAdapter { name: String, path: PathBuf, model: String },
     #[error("the thread for connections cannot be started")]
     Thread { source: std::io::Error },
 }
@@ -42,9 +47,12 @@ impl olive_core::Fault for ServeError {
                 "an origin is a scheme, a host and perhaps a port: https://example.com".into()
             }
             ServeError::SameName { .. } => {
-                "--served-model-name and --adapter NAME=PATH give each its own".into()
+                "--served-model-name, --model NAME=PATH and --adapter NAME=PATH give each its own".into()
             }
             ServeError::Memory { .. } => "--max-sequences and --context-length make it less".into(),
+            ServeError::FloatAdapter { name, path, .. } => {
+                format!("`--model {name}={}` serves the adapter's folder beside it", shown(path))
+            }
             ServeError::Context { .. } => "leave it out, or give less".into(),
             ServeError::Thread { .. } => return None,
         })

@@ -1,13 +1,14 @@
 //! Who is let in: before anything of a body is read.
 //!
 //! * `Host` must name this machine where no key is set: a web page can let its own name point here (DNS rebinding).
-//! * A key, in constant time.
+//! * A key, in constant time; not for `/health` and the page, which say nothing about anybody.
 //! * Web pages of other origins only where they are allowed, exactly (<https://fetch.spec.whatwg.org/#http-cors-protocol>).
 
 use super::api_error::ApiError;
 use super::body::header_text;
 use super::log::Record;
 use super::options::Access;
+use super::page;
 use super::state::ServerState;
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -18,7 +19,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
-/// The path that needs no key.
+/// The path that tells whether the models are loaded.
 pub(crate) const HEALTH: &str = "/health";
 
 /// Methods that a web page may use.
@@ -37,7 +38,8 @@ pub(crate) async fn gate(
     request.extensions_mut().insert(Arc::clone(&record));
     let access = &state.options.access;
     let origin = allowed_origin(access, request.headers());
-    let mut response = match check(access, &request, origin.as_ref()) {
+    let door = door(&state, request.uri().path());
+    let mut response = match check(access, &request, door, origin.as_ref()) {
         Ok(Passage::Preflight) => preflight(request.headers()),
         Ok(Passage::Through) => next.run(request).await,
         Err(error) => error.into_response(),
@@ -58,7 +60,25 @@ enum Passage {
     Preflight,
 }
 
-fn check(access: &Access, request: &Request, origin: Option<&HeaderValue>) -> Result<Passage, ApiError> {
+/// What a path asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    /// It needs no key.
+    Open,
+    Locked,
+}
+
+fn door(state: &ServerState, path: &str) -> Door {
+    let open = path == HEALTH || (state.options.page && page::has(path));
+    if open { Door::Open } else { Door::Locked }
+}
+
+fn check(
+    access: &Access,
+    request: &Request,
+    door: Door,
+    origin: Option<&HeaderValue>,
+) -> Result<Passage, ApiError> {
     let headers = request.headers();
     if access.keys.is_empty() && !names_this_machine(access, request) {
         return Err(ApiError::host());
@@ -67,7 +87,7 @@ fn check(access: &Access, request: &Request, origin: Option<&HeaderValue>) -> Re
     if origin.is_some() && request.method() == Method::OPTIONS && asks {
         return Ok(Passage::Preflight);
     }
-    if request.uri().path() == HEALTH || access.keys.is_empty() || has_key(access, headers) {
+    if door == Door::Open || access.keys.is_empty() || has_key(access, headers) {
         Ok(Passage::Through)
     } else {
         Err(ApiError::key())
@@ -130,7 +150,7 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        check(access, &request.body(Body::empty()).unwrap(), None).is_ok()
+        check(access, &request.body(Body::empty()).unwrap(), Door::Locked, None).is_ok()
     }
 
     #[test]

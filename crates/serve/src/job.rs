@@ -2,6 +2,7 @@
 
 use super::answer_text::Piece;
 use super::generation::Generation;
+use super::options::Target;
 use tokio::sync::mpsc;
 
 /// Pieces that wait for a reader; when there are so many, the request pauses.
@@ -18,8 +19,8 @@ pub(crate) enum Form {
 
 /// A request, ready for the model.
 pub(crate) struct Job {
-    /// Which adapter: 0 is the model as it was loaded.
-    pub(crate) variant: usize,
+    /// Which model, with which adapter.
+    pub(crate) target: Target,
     pub(crate) form: Form,
     /// Each has a token at least, and leaves room for one.
     pub(crate) prompts: Vec<Vec<u32>>,

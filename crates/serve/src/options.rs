@@ -4,19 +4,29 @@ use super::ServeError;
 use axum::http::HeaderValue;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A server, before it starts.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
     pub address: SocketAddr,
-    /// What clients call the model.
+    /// The models, one at least.
+    pub models: Vec<ModelNames>,
+    pub access: Access,
+    pub limits: Limits,
+    pub times: Times,
+    /// Whether there is a page to talk to the models.
+    pub page: bool,
+    /// Whether prompts and answers are logged.
+    pub log_prompts: bool,
+}
+
+/// What clients call a model.
+#[derive(Debug, Clone)]
+pub struct ModelNames {
     pub name: String,
     /// More names, each for the model with the adapter at this path.
     pub adapters: Vec<(String, PathBuf)>,
-    pub access: Access,
-    pub limits: Limits,
-    /// Whether prompts and answers are logged.
-    pub log_prompts: bool,
 }
 
 /// Who may ask.
@@ -32,14 +42,23 @@ pub struct Access {
     pub hosts: Vec<String>,
 }
 
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Target {
+    /// Which of the models.
+    pub(crate) model: usize,
+    /// Which of its adapters: 0 is the model as it was loaded.
+    pub(crate) variant: usize,
+}
+
 /// How much there may be of everything.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Sequences that advance at the same time; what fits into memory, at most 8, where it is `None`.
+    /// Sequences of each model that advance at the same time; what fits into memory, at most 8, where it is `None`.
     pub sequences: Option<usize>,
     /// Requests that wait.
     pub queue: usize,
-    /// Tokens of a prompt and its answer; the model's own, at most 8192, where it is `None`.
+    /// Tokens of a prompt and its answer; each model's own, at most 8192, where it is `None`.
     pub context: Option<usize>,
     /// Bytes of a request's body.
     pub body: usize,
@@ -49,7 +68,36 @@ pub struct Limits {
     pub prefix_cache: bool,
 }
 
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// From the first byte of a request's head to its last.
+    pub head: Duration,
+    /// For a request's body.
+    pub body: Duration,
+    /// Without a request, before a connection is closed.
+    pub idle: Duration,
+    /// Without news, before a stream says that it is alive, so that proxies keep it.
+    pub ping: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Times {
+        let seconds = Duration::from_secs;
+        Times { head: seconds(30), body: seconds(30), idle: seconds(60), ping: seconds(15) }
+    }
+}
+
 impl ServeOptions {
+    /// All that clients may call a model, in order: of each model its own name and those of its adapters.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&str, Target)> {
+        self.models.iter().enumerate().flat_map(|(model, names)| {
+            let adapters = names.adapters.iter().map(|(name, _)| name);
+            let names = std::iter::once(&names.name).chain(adapters).enumerate();
+            names.map(move |(variant, name)| (name.as_str(), Target { model, variant }))
+        })
+    }
+
     /// # Errors
     /// Options that contradict each other, or the network.
     pub(crate) fn check(&self) -> Result<(), ServeError> {
@@ -69,8 +117,7 @@ impl ServeOptions {
         if let Some(given) = access.origins.iter().find(|origin| !exact(origin)) {
             return Err(ServeError::Origin { given: given.clone() });
         }
-        let mut names: Vec<&str> = self.adapters.iter().map(|(name, _)| name.as_str()).collect();
-        names.push(&self.name);
+        let mut names: Vec<&str> = self.names().map(|(name, _)| name).collect();
         names.sort_unstable();
         match names.windows(2).find(|pair| pair[0] == pair[1]) {
             Some(pair) => Err(ServeError::SameName { name: pair[0].to_owned() }),
@@ -86,8 +133,7 @@ mod tests {
     fn options(address: &str) -> ServeOptions {
         ServeOptions {
             address: address.parse().unwrap(),
-            name: "model".into(),
-            adapters: Vec::new(),
+            models: vec![ModelNames { name: "model".into(), adapters: Vec::new() }],
             access: Access::default(),
             limits: Limits {
                 sequences: None,
@@ -97,6 +143,8 @@ mod tests {
                 choices: 1,
                 prefix_cache: true,
             },
+            times: Times::default(),
+            page: true,
             log_prompts: false,
         }
     }
@@ -126,8 +174,11 @@ mod tests {
             given.access.origins = vec![origin.into()];
             assert!(matches!(given.check(), Err(ServeError::Origin { .. })), "{origin}");
         }
-        let mut given = options("127.0.0.1:1");
-        given.adapters = vec![("model".into(), "a".into())];
-        assert!(matches!(given.check(), Err(ServeError::SameName { .. })));
+        for (name, adapter) in [("model", "a"), ("other", "model"), ("other", "other")] {
+            let mut given = options("127.0.0.1:1");
+            let adapters = vec![(adapter.into(), "somewhere".into())];
+            given.models.push(ModelNames { name: name.into(), adapters });
+            assert!(matches!(given.check(), Err(ServeError::SameName { .. })), "{name} {adapter}");
+        }
     }
 }

@@ -31,13 +31,14 @@ pub(crate) fn prepare(
     form: Form,
     events: mpsc::Sender<Event>,
 ) -> Result<Prepared, ApiError> {
-    let model = state.model()?;
+    let models = state.models()?;
     let body: Value = serde_json::from_slice(body)
         .map_err(|error| ApiError::body(format!("the body is not JSON: {error}")))?;
     let object = body.as_object().ok_or_else(|| ApiError::body("the body must be a JSON object"))?;
     let fields = Fields::of(object);
     let name = fields.text("model")?.ok_or_else(|| fields.invalid("model", "is missing"))?;
-    let variant = state.variant(name)?;
+    let target = state.target(name)?;
+    let model = &models[target.model];
     let facts = Facts {
         vocabulary: model.generator.model().vocabulary(),
         defaults: model.generator.defaults(),
@@ -60,7 +61,7 @@ pub(crate) fn prepare(
         state.events.emit(Message::Info { message: format!("{field}: {said}") });
     }
     let answer = Answer::new(form, name, generation.delivery, generation.alternatives.is_some());
-    Ok(Prepared { job: Job { variant, form, prompts, generation, events }, answer })
+    Ok(Prepared { job: Job { target, form, prompts, generation, events }, answer })
 }
 
 fn chat_prompt(state: &ServerState, model: &Model, request: &ChatRequest) -> Result<Vec<u32>, ApiError> {

@@ -6,9 +6,10 @@ use super::gate::{HEALTH, gate};
 use super::generation::Delivery;
 use super::job::{Form, PIECES};
 use super::log::{Record, Transcript};
+use super::page;
 use super::prepare::prepare;
 use super::queue::Refused;
-use super::state::ServerState;
+use super::state::{Model, ServerState};
 use super::stream::Incoming;
 use axum::extract::{Path, Request, State};
 use axum::http::{StatusCode, header};
@@ -24,7 +25,7 @@ use tokio::task::spawn_blocking;
 type Shared = State<Arc<ServerState>>;
 
 pub(crate) fn router(state: Arc<ServerState>) -> Router {
-    Router::new()
+    page::routes(state.options.page)
         .route("/v1/models", get(models))
         .route("/v1/models/{*id}", get(model))
         .route("/v1/chat/completions", post(chat))
@@ -38,7 +39,7 @@ pub(crate) fn router(state: Arc<ServerState>) -> Router {
 }
 
 async fn health(State(state): Shared) -> Result<Response, ApiError> {
-    state.model()?;
+    state.models()?;
     Ok(json_response(StatusCode::OK, &json!({"status": "ok"})))
 }
 
@@ -49,20 +50,22 @@ async fn metrics(State(state): Shared) -> Response {
 }
 
 async fn models(State(state): Shared) -> Result<Response, ApiError> {
-    let context = state.model()?.context;
-    let list: Vec<Value> = state.names().map(|name| description(&state, name, context)).collect();
+    let models = state.models()?;
+    let names = state.options.names();
+    let list: Vec<Value> = names.map(|(name, of)| description(&state, name, &models[of.model])).collect();
     Ok(json_response(StatusCode::OK, &json!({"object": "list", "data": list})))
 }
 
 async fn model(State(state): Shared, Path(id): Path<String>) -> Result<Response, ApiError> {
-    let context = state.model()?.context;
-    state.variant(&id)?;
-    Ok(json_response(StatusCode::OK, &description(&state, &id, context)))
+    let model = &state.models()?[state.target(&id)?.model];
+    Ok(json_response(StatusCode::OK, &description(&state, &id, model)))
 }
 
-fn description(state: &ServerState, name: &str, context: usize) -> Value {
+/// Beside what OpenAI says: the longest context, as vLLM names it, and whether there is a chat template.
+fn description(state: &ServerState, name: &str, model: &Model) -> Value {
     json!({
-        "id": name, "object": "model", "created": state.started, "owned_by": "olive", "max_model_len": context,
+        "id": name, "object": "model", "created": state.started, "owned_by": "olive",
+        "max_model_len": model.context, "chat": model.generator.has_chat_template(),
     })
 }
 
@@ -90,8 +93,8 @@ async fn answer(
     request: Request,
     form: Form,
 ) -> Result<Response, ApiError> {
-    state.model()?;
-    let body = body::read(request, state.options.limits.body).await?;
+    state.models()?;
+    let body = body::read(request, state.options.limits.body, state.options.times.body).await?;
     let (sender, events) = mpsc::channel(PIECES);
     let reading = {
         let state = Arc::clone(&state);
@@ -112,7 +115,7 @@ async fn answer(
         Refused::Closed => ApiError::stopping(),
     })?;
     match delivery {
-        Delivery::Stream { .. } => Ok(incoming.stream()),
+        Delivery::Stream { .. } => Ok(incoming.stream(state.options.times.ping)),
         Delivery::Whole => Ok(json_response(StatusCode::OK, &incoming.whole().await?)),
     }
 }

@@ -1,8 +1,9 @@
-//! Starting and stopping: the thread for connections, and the model on the thread that called.
+//! Starting and stopping: the thread for connections, and the models on the thread that called.
 
 use super::ServeError;
 use super::connections;
-use super::options::ServeOptions;
+use super::options::{ModelNames, ServeOptions};
+use super::places::{Common, Served};
 use super::queue::Queue;
 use super::room::Room;
 use super::routes::router;
@@ -12,7 +13,7 @@ use super::state::{Model, ServerState};
 use axum::Router;
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
-use olive_runtime::Generator;
+use olive_runtime::{Generator, LoadedModel, OnnxAdapter};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -20,14 +21,15 @@ use std::thread::JoinHandle;
 /// Threads that read requests and make tokens of their prompts.
 const READERS: usize = 2;
 
-/// Serves until the shutdown. `announce` is told the address once connections are accepted, and the model is loaded then, by
-/// `load`. The calling thread computes.
+/// Serves until the shutdown. `announce` is told the address once connections are accepted, and the models are loaded then, by
+/// `load`, which is given the place of each among those of the options. The calling thread computes.
 ///
 /// # Errors
-/// Options that contradict each other, an address that cannot be had, a model that cannot be loaded or served.
+/// Options that contradict each other, an address that cannot be had, a model that cannot be loaded or served, models that do
+/// not fit into memory together.
 pub fn serve(
     options: ServeOptions,
-    load: &mut dyn FnMut() -> Result<Generator>,
+    load: &mut dyn FnMut(usize) -> Result<Generator>,
     announce: &mut dyn FnMut(SocketAddr) -> Result<()>,
     events: Arc<dyn EventSink + Send + Sync>,
     shutdown: &Shutdown,
@@ -46,24 +48,48 @@ pub fn serve(
     outcome
 }
 
-/// Loads the model, and computes until the connections are gone.
-fn work(state: &ServerState, load: &mut dyn FnMut() -> Result<Generator>) -> Result<()> {
-    let generator = Arc::new(load()?);
-    let adapters = state.options.adapters.iter().map(|(_, path)| generator.model().load_adapter(path));
+/// Loads the models, and computes until the connections are gone.
+fn work(state: &ServerState, load: &mut dyn FnMut(usize) -> Result<Generator>) -> Result<()> {
+    let names = &state.options.models;
+    let generators = (0..names.len()).map(|index| load(index).map(Arc::new)).collect::<Result<Vec<_>>>()?;
+    let adapters = names.iter().zip(&generators).map(|(names, generator)| adapters(names, generator.model()));
     let adapters = adapters.collect::<Result<Vec<_>>>()?;
-    let room = Room::of(generator.model(), &state.options.limits)?;
-    let together = generator.model().allow_batches(room.sequences, room.context)?;
-    let how = if together { "computed together" } else { "which take turns" };
-    let scheduler = Scheduler::new(&generator, &adapters, room, &state.queue, &state.metrics, &*state.events);
-    state.is_loaded(Model { generator: Arc::clone(&generator), context: room.context });
-    state.events.emit(Event::Info { message: greeting(state, room, how) });
+    let models: Vec<(&str, &LoadedModel)> = names
+        .iter()
+        .zip(&generators)
+        .map(|(names, generator)| (names.name.as_str(), generator.model()))
+        .collect();
+    let rooms = Room::of(&models, &state.options.limits)?;
+    let (mut loaded, mut served, mut greetings) = (Vec::new(), Vec::new(), Vec::new());
+    for (((generator, adapters), room), names) in generators.iter().zip(&adapters).zip(rooms).zip(names) {
+        let together = generator.model().allow_batches(room.sequences, room.context)?;
+        greetings.push(greeting(names, room, together));
+        loaded.push(Model { generator: Arc::clone(generator), context: room.context });
+        served.push(Served { generator, adapters, room });
+    }
+    let common = Common { queue: &state.queue, metrics: &state.metrics, events: &*state.events };
+    let scheduler = Scheduler::new(served, common);
+    state.are_loaded(loaded);
+    greetings.into_iter().for_each(|message| state.events.emit(Event::Info { message }));
     scheduler.run();
     Ok(())
 }
 
+/// The adapters of an ONNX model that have names.
+fn adapters(names: &ModelNames, model: &LoadedModel) -> Result<Vec<Arc<OnnxAdapter>>> {
+    if let (LoadedModel::Float(_), Some((name, path))) = (model, names.adapters.first()) {
+        let (name, path) = (name.clone(), path.clone());
+        return Err(ServeError::FloatAdapter { name, path, model: names.name.clone() }.into());
+    }
+    names.adapters.iter().map(|(_, path)| model.load_adapter(path)).collect()
+}
+
 /// What there is, for whoever started it.
-fn greeting(state: &ServerState, room: Room, how: &str) -> String {
-    let names: Vec<String> = state.names().map(|name| format!("`{name}`")).collect();
+fn greeting(names: &ModelNames, room: Room, together: bool) -> String {
+    let adapters = names.adapters.iter().map(|(name, _)| name);
+    let names: Vec<String> =
+        std::iter::once(&names.name).chain(adapters).map(|name| format!("`{name}`")).collect();
+    let how = if together { "computed together" } else { "which take turns" };
     let (names, Room { sequences, context, .. }) = (names.join(", "), room);
     format!("ready: {names}; {sequences} answers at a time, {how}, of {context} tokens with their prompts")
 }
@@ -95,10 +121,11 @@ fn accept(
         tokio::net::TcpListener::from_std(listener).map_err(failed)?
     };
     let router: Router = router(Arc::clone(&state));
+    let times = state.options.times;
     let thread = std::thread::Builder::new().name("connections".into());
     let run = move || {
         let _closed_at_the_end = CloseQueue(&state.queue);
-        runtime.block_on(connections::run(listener, router, &shutdown));
+        runtime.block_on(connections::run(listener, router, times, &shutdown));
         // Prompts that are still being read are for nobody.
         runtime.shutdown_background();
     };

@@ -2,7 +2,7 @@
 
 use super::api_error::ApiError;
 use super::metrics::Metrics;
-use super::options::ServeOptions;
+use super::options::{ServeOptions, Target};
 use super::queue::Queue;
 use olive_core::event::EventSink;
 use olive_runtime::Generator;
@@ -16,10 +16,10 @@ pub(crate) struct ServerState {
     pub(crate) events: Arc<dyn EventSink + Send + Sync>,
     /// Seconds since 1970.
     pub(crate) started: u64,
-    model: OnceLock<Model>,
+    models: OnceLock<Vec<Model>>,
 }
 
-/// The model, from when it is loaded.
+/// A model, from when all are loaded.
 pub(crate) struct Model {
     pub(crate) generator: Arc<Generator>,
     /// Tokens of a prompt and its answer.
@@ -30,33 +30,29 @@ impl ServerState {
     pub(crate) fn new(options: ServeOptions, events: Arc<dyn EventSink + Send + Sync>) -> ServerState {
         ServerState {
             queue: Queue::new(options.limits.queue),
+            metrics: Metrics::new(options.names()),
             options,
-            metrics: Metrics::default(),
             events,
             started: seconds_since_1970(),
-            model: OnceLock::new(),
+            models: OnceLock::new(),
         }
     }
 
     /// From here on requests are answered.
-    pub(crate) fn is_loaded(&self, model: Model) {
-        // There is one model, which is loaded once.
-        let _ = self.model.set(model);
+    pub(crate) fn are_loaded(&self, models: Vec<Model>) {
+        // They are loaded once.
+        let _ = self.models.set(models);
     }
 
-    pub(crate) fn model(&self) -> Result<&Model, ApiError> {
-        self.model.get().ok_or_else(ApiError::loading)
+    /// The models, in the order of the options.
+    pub(crate) fn models(&self) -> Result<&[Model], ApiError> {
+        self.models.get().map(Vec::as_slice).ok_or_else(ApiError::loading)
     }
 
-    /// What clients may call the model, the model without an adapter of these options first.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        let adapters = self.options.adapters.iter().map(|(name, _)| name.as_str());
-        std::iter::once(self.options.name.as_str()).chain(adapters)
-    }
-
-    /// The place of a name among `names`.
-    pub(crate) fn variant(&self, name: &str) -> Result<usize, ApiError> {
-        self.names().position(|known| known == name).ok_or_else(|| ApiError::model_not_found(name))
+    /// What a client means by a name.
+    pub(crate) fn target(&self, name: &str) -> Result<Target, ApiError> {
+        let known = self.options.names().find(|(known, _)| *known == name);
+        known.map(|(_, target)| target).ok_or_else(|| ApiError::model_not_found(name))
     }
 }
 
@@ -67,29 +63,35 @@ pub(crate) fn seconds_since_1970() -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::options::{Access, Limits};
+    use crate::options::{Access, Limits, ModelNames, Times};
 
-    /// The state of a server whose model is not loaded.
+    /// The state of a server of two models that are not loaded.
     pub(crate) fn state() -> Arc<ServerState> {
         let limits =
             Limits { sequences: None, queue: 1, context: None, body: 1, choices: 1, prefix_cache: true };
         let options = ServeOptions {
             address: ([127, 0, 0, 1], 0).into(),
-            name: "base".into(),
-            adapters: vec![("tuned".into(), "somewhere".into())],
+            models: vec![
+                ModelNames { name: "base".into(), adapters: vec![("tuned".into(), "somewhere".into())] },
+                ModelNames { name: "other".into(), adapters: Vec::new() },
+            ],
             access: Access::default(),
             limits,
+            times: Times::default(),
+            page: true,
             log_prompts: false,
         };
         Arc::new(ServerState::new(options, Arc::new(())))
     }
 
     #[test]
-    fn names_are_known_before_the_model_is_there() {
+    fn names_are_known_before_the_models_are_there() {
         let state = state();
-        assert_eq!(state.model().err(), Some(ApiError::loading()));
+        assert_eq!(state.models().err(), Some(ApiError::loading()));
         assert_eq!(ApiError::loading().status, 503);
-        assert_eq!((state.variant("base"), state.variant("tuned")), (Ok(0), Ok(1)));
-        assert_eq!(state.variant("other"), Err(ApiError::model_not_found("other")));
+        for (name, model, variant) in [("base", 0, 0), ("tuned", 0, 1), ("other", 1, 0)] {
+            assert_eq!(state.target(name), Ok(Target { model, variant }));
+        }
+        assert_eq!(state.target("third"), Err(ApiError::model_not_found("third")));
     }
 }

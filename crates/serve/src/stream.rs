@@ -16,9 +16,6 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How often a stream without news says that it is alive, so that proxies keep it.
-const PING: Duration = Duration::from_secs(15);
-
 /// An answer that comes in.
 pub(crate) struct Incoming {
     pub(crate) answer: Answer,
@@ -85,11 +82,11 @@ impl Incoming {
         Ok(self.answer.whole(&choices))
     }
 
-    /// Passes it on as it comes.
-    pub(crate) fn stream(self) -> Response {
+    /// Passes it on as it comes; says that it is alive when nothing has come for `ping`.
+    pub(crate) fn stream(self, ping: Duration) -> Response {
         const HEADERS: [(header::HeaderName, &str); 2] =
             [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-cache")];
-        let events = EventStream::new(self);
+        let events = EventStream::new(self, ping);
         let body = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
         (HEADERS, Body::from_stream(body)).into_response()
     }
@@ -103,6 +100,7 @@ struct EventStream {
     offsets: Vec<usize>,
     /// Choices that have not ended.
     open: usize,
+    ping: Duration,
     end: End,
 }
 
@@ -116,12 +114,13 @@ enum End {
 }
 
 impl EventStream {
-    fn new(incoming: Incoming) -> EventStream {
+    fn new(incoming: Incoming, ping: Duration) -> EventStream {
         let openings = (0..incoming.choices).filter_map(|choice| incoming.answer.opening(choice));
         EventStream {
             text: openings.map(|opening| data(&opening)).collect(),
             offsets: vec![0; incoming.choices],
             open: incoming.choices,
+            ping,
             end: End::NotYet,
             incoming,
         }
@@ -137,7 +136,7 @@ impl EventStream {
                 }
                 End::NotYet => {}
             }
-            match timeout(PING, self.incoming.next()).await {
+            match timeout(self.ping, self.incoming.next()).await {
                 Ok(news) => self.take(news),
                 Err(_) => self.text.push_str(": ping\n\n"),
             }
@@ -182,6 +181,8 @@ mod tests {
     use crate::state::tests::state;
     use axum::http::Method;
 
+    const LONG: Duration = Duration::from_secs(3600);
+
     /// The ends of an answer of two choices: where it is made, and where it is read.
     fn incoming() -> (mpsc::Sender<Event>, Incoming) {
         let (sender, events) = mpsc::channel(8);
@@ -202,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_stream_ends_when_all_choices_have() {
         let (sender, incoming) = incoming();
-        let mut stream = EventStream::new(incoming);
+        let mut stream = EventStream::new(incoming, LONG);
         for event in [piece(1, "b"), finished(1), piece(0, "a"), finished(0)] {
             sender.send(event).await.unwrap();
         }
@@ -219,7 +220,7 @@ mod tests {
     async fn a_failure_is_told_and_cuts_the_answer_off() {
         for event in [Some(Event::Failed), None] {
             let (sender, incoming) = incoming();
-            let mut stream = EventStream::new(incoming);
+            let mut stream = EventStream::new(incoming, LONG);
             sender.send(piece(0, "a")).await.unwrap();
             assert!(stream.next().await.unwrap().unwrap().contains("\"text\":\"a\""));
             if let Some(event) = event {
@@ -231,6 +232,17 @@ mod tests {
             assert!(stream.next().await.unwrap().is_err(), "without an end the connection is closed");
             assert!(stream.next().await.is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn a_stream_without_news_says_that_it_is_alive() {
+        let (sender, incoming) = incoming();
+        let mut stream = EventStream::new(incoming, Duration::from_millis(5));
+        for _ in 0..2 {
+            assert_eq!(stream.next().await.unwrap().unwrap(), ": ping\n\n");
+        }
+        sender.send(piece(0, "a")).await.unwrap();
+        assert!(stream.next().await.unwrap().unwrap().contains("\"text\":\"a\""));
     }
 
     #[tokio::test]
