@@ -20,7 +20,7 @@ const shown = () => columns.filter((column) => !column.element.hidden);
 const answering = () => columns.some((column) => column.isAnswering);
 
 /** Milliseconds before a server that is loading its models is asked again. */
-const PATIENCE = 500;
+const PATIENCE = 1000;
 
 function changed() {
   settings.setConversations(columns.map((column) => column.saved()));
