@@ -34,6 +34,7 @@ mod plan_json;
 mod plan_state;
 mod plan_text;
 mod problem;
+mod push;
 mod questions;
 mod report;
 mod run;
@@ -149,6 +150,8 @@ enum Verb {
     Evaluate(evaluate::EvaluateArgs),
     /// Write a model in the format of another program: GGUF for llama.cpp and Ollama.
     Export(export::ExportArgs),
+    /// Bring a model to a repository of the Hugging Face Hub.
+    Push(push::PushArgs),
     /// Write the page of a run again.
     Report(report::ReportArgs),
     /// Set runs side by side: how they differ, and what came of it.
@@ -211,6 +214,7 @@ impl Cli {
             Verb::Benchmark(args) => benchmark::run(args, globals),
             Verb::Evaluate(args) => evaluate::run(args, globals),
             Verb::Export(args) => export::run(args, globals),
+            Verb::Push(args) => push::run(args, globals),
             Verb::Report(args) => report::report(args),
             Verb::Compare(args) => report::compare(args),
             Verb::Download(args) => download::run(args, globals),

@@ -11,12 +11,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 22] = [
+const CRATES: [&str; 23] = [
     "commit",
     "core",
     "kernels",
     "arch",
     "model",
+    "publish",
     "config",
     "decoder",
     "data",

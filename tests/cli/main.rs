@@ -27,6 +27,7 @@ mod mlflow_server;
 mod output_folder;
 mod packages;
 mod packaging;
+mod push;
 mod report;
 mod run;
 mod run_record;
