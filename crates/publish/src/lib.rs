@@ -11,6 +11,7 @@ mod error;
 mod hub;
 mod left_out;
 mod local_file;
+mod message;
 mod objects;
 mod package;
 mod progress;

@@ -1,5 +1,6 @@
 //! `olive push`, against a server that takes models as the hub does.
 
+mod answers;
 mod faults;
 mod files;
 mod http;
