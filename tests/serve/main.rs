@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod client;
+mod json;
 mod models;
 mod page;
 mod protocol;

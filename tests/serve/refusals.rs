@@ -27,7 +27,7 @@ fn a_wrong_field_is_named() {
         ("stream", json!("yes"), "stream"),
         ("stream_options", json!(3), "stream_options"),
         ("top_logprobs", json!(3), "top_logprobs"),
-        ("response_format", json!({"type": "json_object"}), "response_format"),
+        ("response_format", json!({"type": "json_object", "schema": {"type": "strange"}}), "response_format"),
         ("response_format", json!({"type": "json_schema", "json_schema": {}}), "response_format"),
         ("response_format", json!({"type": "yaml"}), "response_format"),
         ("tools", json!([{"type": "function", "function": {"name": "f"}}]), "tools"),

@@ -2,7 +2,7 @@
 
 use super::api_error::ApiError;
 use super::fields::Fields;
-use super::formats::{check_format, check_tools};
+use super::formats::{answer_schema, check_tools};
 use super::generation::{ALTERNATIVES, Facts, Generation};
 use super::messages;
 use olive_data::Value;
@@ -17,10 +17,11 @@ pub(crate) struct ChatRequest {
 
 impl ChatRequest {
     pub(crate) fn read(fields: Fields<'_>, facts: &Facts<'_>) -> Result<ChatRequest, ApiError> {
-        check_format(fields)?;
+        let schema = answer_schema(fields)?;
         check_tools(fields)?;
         let messages = messages::read(fields)?;
         let mut generation = Generation::read(fields, facts)?;
+        generation.schema = schema;
         let older = fields.count("max_tokens", 1..=usize::MAX)?;
         generation.max_tokens = fields.count("max_completion_tokens", 1..=usize::MAX)?.or(older);
         generation.alternatives = alternatives(fields)?;

@@ -2,7 +2,7 @@
 
 use super::api_error::ApiError;
 use super::fields::Fields;
-use super::formats::check_format;
+use super::formats::answer_schema;
 use super::generation::{ALTERNATIVES, Facts, Generation, token_id};
 use serde_json::Value;
 
@@ -24,10 +24,11 @@ pub(crate) enum Prompt {
 
 impl CompletionRequest {
     pub(crate) fn read(fields: Fields<'_>, facts: &Facts<'_>) -> Result<CompletionRequest, ApiError> {
-        check_format(fields)?;
+        let schema = answer_schema(fields)?;
         refuse_what_is_not_done(fields)?;
         let prompts = prompts(fields, facts.vocabulary)?;
         let mut generation = Generation::read(fields, facts)?;
+        generation.schema = schema;
         generation.max_tokens = Some(fields.count("max_tokens", 1..=usize::MAX)?.unwrap_or(MAX_TOKENS));
         generation.alternatives = fields.count("logprobs", 0..=ALTERNATIVES)?;
         Ok(CompletionRequest { prompts, generation })

@@ -2,20 +2,43 @@
 
 use super::api_error::{ApiError, quoted};
 use super::fields::Fields;
-use serde_json::Value;
+use super::grammar::Refused;
+use serde_json::{Value, json};
 
-/// Refuses a form of the answer that is not kept to.
-pub(crate) fn check_format(fields: Fields<'_>) -> Result<(), ApiError> {
-    const NAME: &str = "response_format";
-    let Some(object) = fields.object(NAME)? else { return Ok(()) };
-    match Fields::within("response_format.", object).text("type")? {
-        Some("text") => Ok(()),
-        Some(kind @ ("json_object" | "json_schema")) => {
-            let message = format!("`{NAME}` of type `{kind}` is not supported: answers are not constrained");
-            Err(ApiError::unsupported(NAME, message))
+const NAME: &str = "response_format";
+
+/// The schema that the answer must keep to, if the request asks for JSON.
+pub(crate) fn answer_schema(fields: Fields<'_>) -> Result<Option<Value>, ApiError> {
+    let Some(object) = fields.object(NAME)? else { return Ok(None) };
+    let format = Fields::within("response_format.", object);
+    match format.text("type")? {
+        Some("text") => Ok(None),
+        // With a schema, as llama.cpp has it.
+        Some("json_object") => match format.object("schema")? {
+            Some(schema) => Ok(Some(Value::Object(schema.clone()))),
+            None => Ok(Some(json!({"type": "object"}))),
+        },
+        Some("json_schema") => {
+            let named = format.object("json_schema")?;
+            let named = named.ok_or_else(|| fields.invalid(NAME, "needs a `json_schema`"))?;
+            let named = Fields::within("response_format.json_schema.", named);
+            named.text("name")?;
+            // Answers always keep to the schema.
+            named.boolean("strict")?;
+            let schema = named.object("schema")?;
+            let schema = schema.ok_or_else(|| fields.invalid(NAME, "needs a `json_schema.schema`"))?;
+            Ok(Some(Value::Object(schema.clone())))
         }
         Some(other) => Err(fields.invalid(NAME, format!("has the unknown type `{}`", quoted(other)))),
         None => Err(fields.invalid(NAME, "needs a `type`")),
+    }
+}
+
+/// A schema that cannot be kept to.
+pub(crate) fn refused(why: Refused) -> ApiError {
+    match why {
+        Refused::Schema(reason) => ApiError::invalid(NAME, format!("`{NAME}`: the schema {reason}")),
+        Refused::Busy => ApiError::queue_full(),
     }
 }
 
@@ -55,18 +78,35 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn param(check: fn(Fields<'_>) -> Result<(), ApiError>, body: Value) -> Option<String> {
+    fn param<T>(check: fn(Fields<'_>) -> Result<T, ApiError>, body: Value) -> Option<String> {
         let object = body.as_object().unwrap().clone();
         let error = check(Fields::of(&object)).err()?.to_json();
         Some(error["error"]["param"].as_str().unwrap().to_owned())
     }
 
     #[test]
-    fn only_text_is_a_format() {
-        assert_eq!(param(check_format, json!({"response_format": {"type": "text"}})), None);
-        for wrong in [json!({"type": "json_object"}), json!({"type": "yaml"}), json!({}), json!("text")] {
-            assert_eq!(param(check_format, json!({"response_format": wrong})).unwrap(), "response_format");
+    fn json_has_a_schema_and_text_has_none() {
+        let schema = |format: Value| {
+            let body = json!({ "response_format": format }).as_object().unwrap().clone();
+            answer_schema(Fields::of(&body)).unwrap()
+        };
+        let own = json!({"type": "array"});
+        assert_eq!(schema(json!({"type": "text"})), None);
+        assert_eq!(schema(json!({"type": "json_object"})), Some(json!({"type": "object"})));
+        assert_eq!(schema(json!({"type": "json_object", "schema": own})), Some(own.clone()));
+        let named =
+            json!({"type": "json_schema", "json_schema": {"name": "r", "strict": true, "schema": own}});
+        assert_eq!(schema(named), Some(own));
+    }
+
+    #[test]
+    fn a_format_that_is_none_is_refused_by_its_name() {
+        for wrong in [json!({"type": "yaml"}), json!({}), json!("text"), json!({"type": "json_schema"})] {
+            assert_eq!(param(answer_schema, json!({"response_format": wrong})).unwrap(), NAME);
         }
+        let own = json!({"type": "json_schema", "json_schema": {"name": "r", "schema": true}});
+        let found = param(answer_schema, json!({"response_format": own})).unwrap();
+        assert_eq!(found, "response_format.json_schema.schema");
     }
 
     #[test]

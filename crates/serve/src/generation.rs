@@ -49,6 +49,8 @@ pub(crate) struct Generation {
     /// Those of the first choice; others have other seeds.
     pub(crate) sampling: SamplingOptions,
     pub(crate) changes: LogitChanges,
+    /// What the answer must keep to.
+    pub(crate) schema: Option<Value>,
     pub(crate) stop: Vec<String>,
     pub(crate) stop_tokens: BTreeSet<u32>,
     /// Choices for each prompt.
@@ -59,7 +61,7 @@ pub(crate) struct Generation {
 }
 
 impl Generation {
-    /// Reads all but `max_tokens` and `logprobs`, which the two kinds of requests spell differently.
+    /// Reads all but `max_tokens` and `logprobs`, which the two kinds of requests spell differently, and the schema.
     pub(crate) fn read(fields: Fields<'_>, facts: &Facts<'_>) -> Result<Generation, ApiError> {
         Ok(Generation {
             max_tokens: None,
@@ -70,6 +72,7 @@ impl Generation {
                 bias: logit_bias(fields, facts.vocabulary)?,
                 min_p: fields.number("min_p", 0.0..=1.0)?.unwrap_or(0.0),
             },
+            schema: None,
             stop: stop(fields)?,
             stop_tokens: stop_tokens(fields, facts)?,
             choices: fields.count("n", 1..=facts.choices)?.unwrap_or(1),

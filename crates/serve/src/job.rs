@@ -2,6 +2,7 @@
 
 use super::answer_text::Piece;
 use super::generation::Generation;
+use super::grammar::Grammar;
 use super::options::Target;
 use tokio::sync::mpsc;
 
@@ -25,6 +26,8 @@ pub(crate) struct Job {
     /// Each has a token at least, and leaves room for one.
     pub(crate) prompts: Vec<Vec<u32>>,
     pub(crate) generation: Generation,
+    /// Of the schema that the answers keep to.
+    pub(crate) grammar: Option<Grammar>,
     /// Whoever holds the other end waits for the answer; when nobody does, the work ends.
     pub(crate) events: mpsc::Sender<Event>,
 }

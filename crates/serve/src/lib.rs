@@ -16,6 +16,7 @@ mod fields;
 mod formats;
 mod gate;
 mod generation;
+mod grammar;
 mod job;
 mod log;
 mod logit_changes;

@@ -5,7 +5,9 @@ use super::api_error::ApiError;
 use super::chat_request::ChatRequest;
 use super::completion_request::{CompletionRequest, Prompt};
 use super::fields::Fields;
+use super::formats::refused;
 use super::generation::{Facts, Generation};
+use super::grammar::Grammar;
 use super::job::{Event, Form, Job};
 use super::state::{Model, ServerState};
 use olive_core::event::Event as Message;
@@ -45,7 +47,7 @@ pub(crate) fn prepare(
         stop_tokens: model.generator.stop_tokens(),
         choices: state.options.limits.choices,
     };
-    let (field, prompts, generation) = match form {
+    let (field, prompts, mut generation) = match form {
         Form::Chat => {
             let request = ChatRequest::read(fields, &facts)?;
             ("messages", vec![chat_prompt(state, model, &request)?], request.generation)
@@ -60,8 +62,18 @@ pub(crate) fn prepare(
         let said = object.get(field).map(Value::to_string).unwrap_or_default();
         state.events.emit(Message::Info { message: format!("{field}: {said}") });
     }
+    let grammar = generation.schema.take().map(|schema| grammar(state, model, schema)).transpose()?;
     let answer = Answer::new(form, name, generation.delivery, generation.alternatives.is_some());
-    Ok(Prepared { job: Job { target, form, prompts, generation, events }, answer })
+    Ok(Prepared { job: Job { target, form, prompts, generation, grammar, events }, answer })
+}
+
+fn grammar(state: &ServerState, model: &Model, schema: Value) -> Result<Grammar, ApiError> {
+    let grammars = model.grammars().map_err(|reason| {
+        let message = format!("answers cannot be kept to a schema with this vocabulary: {reason}");
+        state.events.emit(Message::Warning { message });
+        ApiError::failed()
+    })?;
+    grammars.compile(schema).map_err(refused)
 }
 
 fn chat_prompt(state: &ServerState, model: &Model, request: &ChatRequest) -> Result<Vec<u32>, ApiError> {

@@ -189,7 +189,8 @@ mod tests {
         let generation = Generation::read(Fields::of(&object), &facts).unwrap();
         let (events, receiver) = mpsc::channel(1);
         let target = Target { model: 0, variant: 0 };
-        (Job { target, form: Form::Text, prompts: vec![vec![token]], generation, events }, receiver)
+        let prompts = vec![vec![token]];
+        (Job { target, form: Form::Text, prompts, generation, grammar: None, events }, receiver)
     }
 
     fn next(queue: &Queue) -> Option<(u32, usize)> {

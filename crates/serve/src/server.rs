@@ -64,7 +64,7 @@ fn work(state: &ServerState, load: &mut dyn FnMut(usize) -> Result<Generator>) -
     for (((generator, adapters), room), names) in generators.iter().zip(&adapters).zip(rooms).zip(names) {
         let together = generator.model().allow_batches(room.sequences, room.context)?;
         greetings.push(greeting(names, room, together));
-        loaded.push(Model { generator: Arc::clone(generator), context: room.context });
+        loaded.push(Model::new(Arc::clone(generator), room.context));
         served.push(Served { generator, adapters, room });
     }
     let common = Common { queue: &state.queue, metrics: &state.metrics, events: &*state.events };

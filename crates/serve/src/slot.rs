@@ -1,6 +1,7 @@
 //! A place for one sequence, and the choice that grows in it.
 
 use super::answer_text::{AnswerText, Flow, Piece};
+use super::grammar::{Constraint, Document, Grammar};
 use super::job::{Counts, Event, Form, Job, Reason};
 use super::logprobs::{Distribution, Place};
 use super::token_bytes::TokenBytes;
@@ -36,6 +37,8 @@ pub(crate) struct Work<'g> {
     job: Arc<Job>,
     choice: usize,
     continuation: Continuation,
+    /// Where the answer is in the grammar that it keeps to.
+    constraint: Option<Constraint>,
     text: AnswerText<'g>,
     /// How often each token was generated.
     said: BTreeMap<u32, u32>,
@@ -103,6 +106,7 @@ impl<'g> Slot<'g> {
         let counts = Counts { prompt: prompt.len(), cached: continuation.reused_tokens(), generated: 0 };
         self.work = Some(Work {
             text: AnswerText::new(stream, job.generation.stop.clone()),
+            constraint: job.grammar.as_ref().map(Grammar::begin),
             job,
             choice,
             continuation,
@@ -219,10 +223,15 @@ impl Work<'_> {
     fn take(&mut self, mut logits: Vec<f32>, bytes: &TokenBytes<'_>) -> Result<()> {
         let generation = &self.job.generation;
         let distribution = generation.alternatives.map(|count| (count, Distribution::of(&logits)));
+        if let Some(constraint) = &mut self.constraint {
+            constraint.mask(&mut logits, &generation.stop_tokens)?;
+        }
         generation.changes.apply(&mut logits, &self.said, generation.sampling.temperature);
         let Some(token) = self.continuation.advance(logits)? else {
             return self.end(Reason::Stop);
         };
+        let constraint = self.constraint.as_mut();
+        let document = constraint.map(|constraint| constraint.take(token)).transpose()?;
         let first = self.counts.generated == 0 && self.job.form == Form::Chat;
         let place = if first { Place::First } else { Place::Later };
         let logprob = distribution.map(|(count, distribution)| distribution.tell(token, count, bytes, place));
@@ -235,6 +244,7 @@ impl Work<'_> {
                 self.close(Reason::Stop);
                 Ok(())
             }
+            (Flow::On, _) if document == Some(Document::Whole) => self.end(Reason::Stop),
             (Flow::On, None) => Ok(()),
             (Flow::On, Some(Finish::Stop)) => self.end(Reason::Stop),
             (Flow::On, Some(Finish::Length | Finish::Context | Finish::Interrupted)) => {

@@ -1,9 +1,11 @@
 //! What all requests share.
 
 use super::api_error::ApiError;
+use super::grammar::Grammars;
 use super::metrics::Metrics;
 use super::options::{ServeOptions, Target};
 use super::queue::Queue;
+use olive_core::contain::contain;
 use olive_core::event::EventSink;
 use olive_runtime::Generator;
 use std::sync::{Arc, OnceLock};
@@ -24,6 +26,20 @@ pub(crate) struct Model {
     pub(crate) generator: Arc<Generator>,
     /// Tokens of a prompt and its answer.
     pub(crate) context: usize,
+    /// From the first request for JSON on.
+    grammars: OnceLock<Result<Grammars, String>>,
+}
+
+impl Model {
+    pub(crate) fn new(generator: Arc<Generator>, context: usize) -> Model {
+        Model { generator, context, grammars: OnceLock::new() }
+    }
+
+    /// What makes grammars of schemas, or why the vocabulary is not one for that.
+    pub(crate) fn grammars(&self) -> Result<&Grammars, &String> {
+        let make = || Grammars::new(self.generator.tokenizer(), self.generator.model().vocabulary());
+        self.grammars.get_or_init(|| contain(make).unwrap_or_else(Err)).as_ref()
+    }
 }
 
 impl ServerState {
