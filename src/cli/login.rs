@@ -52,7 +52,9 @@ pub(crate) fn logout(_args: &LogoutArgs, _globals: &Globals) -> Result<()> {
 fn token() -> Result<String> {
     let stdin = std::io::stdin();
     let text = if stdin.is_terminal() {
-        output::note("A token with read access is made on the page settings/tokens of the hub.");
+        output::note(
+            "A token with read access, or write access for `push`, is made on the page settings/tokens of the hub.",
+        );
         let typed = Password::new().with_prompt("token").allow_empty_password(true);
         questions::answered(typed.interact())?
     } else {

@@ -91,8 +91,11 @@ impl Repository<'_> {
         let found = self.find(visibility).await?;
         let is_new = found == Found::Nothing && self.create(visibility).await?;
         if found == Found::Nothing && !is_new {
-            // It is there, though the token cannot see it.
-            self.find(visibility).await?;
+            // It is there since, or the token cannot see it.
+            let seen = self.find(visibility).await?;
+            if visibility == Visibility::Private && seen == Found::Nothing {
+                return Err(Failure::Odd("it does not say whether the repository is private".to_owned()));
+            }
         }
         if self.revision != "main" && found != Found::Branch {
             let url = self.api(&format!("/branch/{}", in_path(self.revision)));

@@ -166,3 +166,17 @@ fn a_repository_that_is_to_be_private_is() {
     }
     assert!(!pushed(&hub, "main").contains_key("notes.txt"));
 }
+
+#[test]
+fn more_files_than_one_request_takes_are_pushed_by_several() {
+    let (hub, dir) = (Hub::serve(), tempfile::tempdir().unwrap());
+    for n in 0..300 {
+        std::fs::write(dir.path().join(format!("{n:03}.safetensors")), n.to_string()).unwrap();
+    }
+    push(&hub, dir.path(), &[]);
+    let requests = hub.requests();
+    assert_eq!(count(&requests, "POST /api/models/ada/tiny/preupload"), 2);
+    assert_eq!(count(&requests, "POST /ada/tiny.git/info/lfs"), 2);
+    assert_eq!((count(&requests, "PUT"), count(&requests, "POST /api/models/ada/tiny/commit")), (300, 1));
+    assert_eq!(pushed(&hub, "main"), content(dir.path()));
+}
