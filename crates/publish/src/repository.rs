@@ -90,8 +90,8 @@ impl Repository<'_> {
     pub(crate) async fn ensure(&self, visibility: Visibility) -> Result<bool, Failure> {
         let found = self.find(visibility).await?;
         let is_new = found == Found::Nothing && self.create(visibility).await?;
-        if found == Found::Nothing && !is_new {
-            // It is there since, or the token cannot see it.
+        // A repository that could not be seen before, or one that was to be private and perhaps is not.
+        if found == Found::Nothing && (!is_new || visibility == Visibility::Private) {
             let seen = self.find(visibility).await?;
             if visibility == Visibility::Private && seen == Found::Nothing {
                 return Err(Failure::Odd("it does not say whether the repository is private".to_owned()));

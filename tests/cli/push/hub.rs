@@ -65,6 +65,8 @@ pub struct State {
     /// Method, path and whether a token came along.
     pub requests: Vec<String>,
     storage: String,
+    /// Repositories are public, whatever is asked for.
+    pub always_public: bool,
 }
 
 pub struct Hub {
@@ -228,7 +230,7 @@ impl State {
         let attributes = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n".to_vec();
         let tree = BTreeMap::from([(".gitattributes".to_owned(), Blob::Regular(attributes))]);
         let branches = BTreeMap::from([("main".to_owned(), tree)]);
-        let private = body["visibility"] == "private";
+        let private = body["visibility"] == "private" && !self.always_public;
         self.repos.insert(id.clone(), Repo { private, branches, commits: vec!["initial commit".to_owned()] });
         Answer::json(&json!({"url": format!("https://hub/{id}")}))
     }

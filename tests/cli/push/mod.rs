@@ -165,6 +165,12 @@ fn a_repository_that_is_to_be_private_is() {
         );
     }
     assert!(!pushed(&hub, "main").contains_key("notes.txt"));
+
+    let hub = Hub::serve();
+    hub.state().always_public = true;
+    let (_, said) = failure(&mut push_with(WRITER, &hub, model.path(), &["--private"]));
+    assert!(said.contains("is public"), "a hub that does not know what private is: {said}");
+    assert!(hub.state().objects.is_empty() && pushed(&hub, "main").is_empty());
 }
 
 #[test]
