@@ -18,14 +18,20 @@ impl Decoder {
     /// # Errors
     /// The model cannot be run at all.
     pub fn allow_batches(&self, most: usize) -> Result<bool> {
-        let mut trial = Trial::new(self, most, self.spec.vocab_size, self.spec.context_length)?;
-        let mut same = most > 1;
-        // Kernels take the rows one by one up to a number, and in groups above it.
-        for count in [2, most] {
-            same = same && trial.same(count, |feeds| self.feed_together(feeds))?;
-        }
+        let same = most > 1 && self.are_same_together(most)?;
         self.together.store(if same { most } else { 1 }, Ordering::Relaxed);
         Ok(same)
+    }
+
+    fn are_same_together(&self, most: usize) -> Result<bool> {
+        let mut trial = Trial::new(self, most, self.spec.vocab_size, self.spec.context_length)?;
+        // Kernels take the rows one by one up to a number, and in groups above it.
+        for count in [2, most] {
+            if !trial.same(count, |feeds| self.feed_together(feeds))? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Whether these can run together: each has one more token, and their keys keep the rotations that they have.
