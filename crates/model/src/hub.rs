@@ -4,19 +4,16 @@ use super::ModelError;
 use super::hub_download::{Download, DownloadError, Progress, is_commit};
 use super::source_options::SourceOptions;
 use super::stored_file::read_json;
+use super::watched::watched;
 use olive_core::error::IoFault;
 use olive_core::event::{Event, EventSink};
 use olive_core::{Error, InnerPath, Result, file, shown};
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::time::Duration;
 
 /// Silence after which a download is given up.
 const STALL: Duration = Duration::from_secs(60);
-
-/// Between two looks at what a download has done.
-const TICK: Duration = Duration::from_millis(100);
 
 /// The snapshot folder of `id` at `revision`.
 ///
@@ -102,25 +99,18 @@ async fn watch<T>(
     options: &SourceOptions,
     events: &dyn EventSink,
 ) -> std::result::Result<T, Failure> {
-    let mut work = pin!(work);
-    let mut ticks = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            biased;
-            _ = ticks.tick() => {
-                options.cancel.check().map_err(Failure::Other)?;
-                if progress.silence() > STALL {
-                    let reason = format!("nothing arrived for {} seconds", STALL.as_secs());
-                    return Err(Failure::Unreachable(reason));
-                }
-                progress.report(events);
-            }
-            result = &mut work => {
-                progress.finish(events);
-                return Ok(result);
-            }
+    let look = || {
+        options.cancel.check().map_err(Failure::Other)?;
+        if progress.silence() > STALL {
+            let reason = format!("nothing arrived for {} seconds", STALL.as_secs());
+            return Err(Failure::Unreachable(reason));
         }
-    }
+        progress.report(events);
+        Ok(())
+    };
+    let result = watched(work, look).await?;
+    progress.finish(events);
+    Ok(result)
 }
 
 /// A complete snapshot in the cache.

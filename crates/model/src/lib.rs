@@ -24,6 +24,7 @@ pub mod source;
 pub mod source_options;
 pub mod stored_file;
 pub mod tokenizer;
+mod watched;
 
 pub use adapter::Adapter;
 pub use adapter_config::AdapterConfig;
@@ -37,3 +38,4 @@ pub use merged::{MergedCheckpoint, WeightSource};
 pub use quantised_base::{BaseFormat, QuantisedBase};
 pub use source::{HubModel, resolve};
 pub use source_options::SourceOptions;
+pub use watched::watched;

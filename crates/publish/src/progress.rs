@@ -3,14 +3,11 @@
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
+use olive_model::watched;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-
-/// Between two looks at what has been done.
-const TICK: Duration = Duration::from_millis(100);
 
 /// Bytes of a phase. Clones count the same.
 #[derive(Clone)]
@@ -92,16 +89,10 @@ pub(crate) async fn cancellable<T, E: From<olive_core::Error>>(
     work: impl Future<Output = Result<T, E>>,
     mut on_tick: impl FnMut(),
 ) -> Result<T, E> {
-    let mut work = pin!(work);
-    let mut ticks = tokio::time::interval(TICK);
-    loop {
-        tokio::select! {
-            biased;
-            _ = ticks.tick() => {
-                cancel.check()?;
-                on_tick();
-            }
-            result = &mut work => return result,
-        }
-    }
+    let look = || {
+        cancel.check()?;
+        on_tick();
+        Ok(())
+    };
+    watched(work, look).await?
 }
