@@ -89,6 +89,26 @@ pub struct SearchDefaults {
     pub others: serde_json::Map<String, serde_json::Value>,
 }
 
+/// Whether sequences from some length on are rotated with other factors (LongRoPE).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RopeSwitch {
+    Never,
+    /// Sequences longer than this.
+    At(usize),
+    /// Only the graph knows.
+    Unknown,
+}
+
+impl RopeSwitch {
+    /// The length, where there is one that is known.
+    pub fn length(self) -> Option<usize> {
+        match self {
+            RopeSwitch::At(length) => Some(length),
+            RopeSwitch::Never | RopeSwitch::Unknown => None,
+        }
+    }
+}
+
 impl GenaiConfig {
     pub const FILE: &'static str = "genai_config.json";
 
@@ -109,14 +129,21 @@ impl GenaiConfig {
         Ok(config)
     }
 
-    /// The length from which on sequences are rotated with other factors (LongRoPE), if there is one: what the
-    /// model's own configuration says, or what onnxruntime-genai takes for granted where that was not copied along.
-    pub fn rope_switch(&self, dir: &Path) -> Option<usize> {
-        let switch = match ModelFolder::open(dir).ok().and_then(|folder| folder.spec().ok()) {
-            Some(spec) => spec.rope.scaling.switch_length(),
-            None => families::genai_rope_switch(&self.model.r#type),
+    /// Where rotations change: what the model's own configuration says, or what onnxruntime-genai takes for granted where
+    /// that was not copied along.
+    pub fn rope_switch(&self, dir: &Path) -> RopeSwitch {
+        let folder = ModelFolder::open(dir);
+        let switch = match folder.and_then(|folder| folder.spec()) {
+            Ok(spec) => spec.rope.scaling.switch_length(),
+            Err(_) => match families::genai_rope_switch(&self.model.r#type) {
+                None => return RopeSwitch::Unknown,
+                switch => switch,
+            },
         };
-        switch.filter(|switch| *switch < self.model.context_length)
+        match switch {
+            Some(length) if length < self.model.context_length => RopeSwitch::At(length),
+            _ => RopeSwitch::Never,
+        }
     }
 
     /// The graph's file.

@@ -28,7 +28,7 @@ impl ScoringModel for OnnxSession {
         let total = held + tokens.len();
         let mut padding = 0;
         if let Some(switch) =
-            self.switch.filter(|switch| (held..length).contains(switch) && !self.looks_ahead())
+            self.switch.length().filter(|switch| (held..length).contains(switch) && !self.looks_ahead())
         {
             // The first run must reach to where sequences are long.
             rows = rows.max(switch + 1);

@@ -2,6 +2,7 @@
 
 use super::adapter::OnnxAdapter;
 use super::batch::{Batch, Row};
+use super::genai_config::RopeSwitch;
 use super::kv_cache::{self, CacheTensor, SequenceCache};
 use super::{GenaiConfig, Library, RuntimeError, environment, threads};
 use half::{bf16, f16};
@@ -46,8 +47,7 @@ pub struct OnnxSession {
     /// Names of the inputs that are made anew for every run, as far as the graph has them.
     pub(super) attention_mask: Option<String>,
     pub(super) position_ids: Option<String>,
-    /// Sequences longer than this rotate otherwise (LongRoPE).
-    pub(super) switch: Option<usize>,
+    pub(super) switch: RopeSwitch,
     pub(super) logits_memory: MemoryInfo<'static>,
     /// So many sequences may run together.
     pub(super) together: AtomicUsize,
@@ -236,7 +236,7 @@ impl OnnxSession {
 
     /// Whether sequences of this length rotate as long ones.
     fn is_long(&self, length: usize) -> bool {
-        self.switch.is_some_and(|switch| switch < length)
+        self.switch.length().is_some_and(|switch| switch < length)
     }
 
     /// Makes the sequence one that goes on to `length`. Gives what it held where the keys of that are rotated for shorter or
@@ -310,7 +310,7 @@ impl OnnxSession {
     /// Length of the attention mask, by which the graph chooses rotations: that of the sequence up to here, `total`, or more
     /// where it goes on to be a long one.
     fn shown_length(&self, total: usize, length: usize) -> usize {
-        match self.switch {
+        match self.switch.length() {
             Some(switch) if self.is_long(length) && self.looks_ahead() => total.max(switch + 1),
             _ => total,
         }

@@ -7,6 +7,7 @@
 
 use super::RuntimeError;
 use super::batch::{Batch, Member, Row};
+use super::genai_config::RopeSwitch;
 use super::session::{OnnxSequence, OnnxSession, rows};
 use olive_core::Result;
 use olive_decoder::{Feed, Trial};
@@ -23,7 +24,7 @@ impl OnnxSession {
     /// # Errors
     /// The graph cannot be run at all.
     pub fn allow_batches(&self, most: usize, longest: usize) -> Result<bool> {
-        let possible = most > 1 && self.shares_cache() && self.switch.is_none();
+        let possible = most > 1 && self.shares_cache() && self.switch.length().is_none();
         let same = possible && self.are_same_together(most, longest)?;
         self.together.store(if same { most } else { 1 }, Ordering::Relaxed);
         *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -38,7 +39,12 @@ impl OnnxSession {
                 return Ok(false);
             }
         }
-        // A graph may choose rotations by the longest of the sequences (LongRoPE), which is then not theirs alone to say.
+        if self.switch == RopeSwitch::Never {
+            return Ok(true);
+        }
+        // The graph may choose rotations by the longest of the sequences, which is then not theirs alone to say. This is
+        // tried only where nothing else tells: caches for the whole context, once freed, leave the C library with large
+        // pieces of memory, in which the small caches of requests are a tenth slower.
         trial.same(2, |feeds| Ok(self.run_together(feeds, longest)?))
     }
 
