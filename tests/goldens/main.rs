@@ -2,6 +2,7 @@
 
 mod gguf;
 mod models;
+mod passes;
 #[path = "../support/mod.rs"]
 mod support;
 mod train;

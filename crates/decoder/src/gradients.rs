@@ -5,6 +5,7 @@
 
 use super::forward_context::ForwardContext;
 use super::layer::Saved;
+use super::layer_backward::Gradients;
 use super::training_mode::TrainingMode;
 use super::whole::WholeKind;
 use super::{Decoder, LoraGradients, Tokens};
@@ -86,7 +87,13 @@ impl Decoder {
                 Kept::Input(input) => layer_of.forward(&input, &context, None)?.1,
             };
             let input = InputGradient::needed_if(index > lowest || embedding.is_some());
-            match layer_of.backward(saved, &d_hidden, &context, gradients, input)? {
+            match layer_of.backward(
+                saved,
+                &d_hidden,
+                &context,
+                Gradients { adapter: &mut *gradients, along: None },
+                input,
+            )? {
                 Some(next) => d_hidden = next,
                 None => break,
             }

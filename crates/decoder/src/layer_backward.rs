@@ -7,15 +7,29 @@ use super::whole::{LayerNorm, WholeKind};
 use candle_core::Tensor;
 use olive_arch::LinearKind;
 use olive_core::Result;
+use olive_kernels::divergence::inner_product;
 use olive_kernels::linear::{InputGradient, RanLora};
-use olive_kernels::{attention, dora, glu, linear, residual, rms_norm, rotary};
+use olive_kernels::{FrozenWeight, attention, dora, frozen_linear, glu, linear, residual, rms_norm, rotary};
 
 /// A layer on its way back.
 struct LayerBackward<'a> {
     layer: &'a LayerOf<'a>,
     saved: &'a Saved,
     context: &'a ForwardContext,
-    gradients: &'a mut LoraGradients,
+    gradients: Gradients<'a>,
+}
+
+/// Where derivatives with respect to weights go.
+pub(super) struct Gradients<'a> {
+    pub(super) adapter: &'a mut LoraGradients,
+    /// Those of this layer's linear layers along directions that somebody asked for.
+    pub(super) along: Option<Along<'a>>,
+}
+
+/// Directions in the linear layers of one layer, in their order, and the derivatives along them.
+pub(super) struct Along<'a> {
+    pub(super) directions: &'a [FrozenWeight],
+    pub(super) sums: &'a mut [f64],
 }
 
 impl LayerOf<'_> {
@@ -27,7 +41,7 @@ impl LayerOf<'_> {
         saved: Saved,
         d_output: &Tensor,
         context: &ForwardContext,
-        gradients: &mut LoraGradients,
+        gradients: Gradients<'_>,
         input: InputGradient,
     ) -> Result<Option<Tensor>> {
         let mut step = LayerBackward { layer: self, saved: &saved, context, gradients };
@@ -59,19 +73,20 @@ impl LayerOf<'_> {
             Some(weight) => rms_norm::backward(x, weight, self.decoder.spec.norm_eps, dy),
         }
     }
+}
 
-    /// The input of some linear layers, made again where one of them has an adapter, which needs it.
-    fn if_adapted(
+impl LayerBackward<'_> {
+    /// The input of some linear layers, made again where a derivative with respect to one of them needs it.
+    fn if_needed(
         &self,
         kinds: &[LinearKind],
         input: impl FnOnce() -> Result<Tensor>,
     ) -> Result<Option<Tensor>> {
-        let adapted = |kind: &LinearKind| self.weights.linears[self.position(*kind)].lora.is_some();
-        kinds.iter().any(adapted).then(input).transpose()
+        let layer = self.layer;
+        let adapted = |kind: &LinearKind| layer.weights.linears[layer.position(*kind)].lora.is_some();
+        (self.gradients.along.is_some() || kinds.iter().any(adapted)).then(input).transpose()
     }
-}
 
-impl LayerBackward<'_> {
     fn mlp(&mut self, d_output: &Tensor) -> Result<Tensor> {
         let spec = &self.layer.decoder.spec;
         self.branch_norm_gradient(LayerNorm::MlpOutput, d_output, self.saved.mlp_branch.as_ref())?;
@@ -81,18 +96,18 @@ impl LayerBackward<'_> {
             self.layer.weights.mlp_output_norm.as_ref(),
         )?;
         let product = || glu::forward(&self.saved.gate, &self.saved.up, spec.mlp.activation);
-        let product = self.layer.if_adapted(&[LinearKind::Down], product)?;
+        let product = self.if_needed(&[LinearKind::Down], product)?;
         let d_product = self.linear_backward(LinearKind::Down, &d_branch, product.as_ref())?;
         drop(product);
         let [d_gate, d_up] =
             glu::backward(self.saved.gate.clone(), self.saved.up.clone(), spec.mlp.activation, &d_product)?;
         let x = || self.layer.norm_or_same(&self.saved.middle, self.layer.weights.mlp_norm.as_ref());
         let dx = if spec.mlp.packed_gate_up {
-            let x = self.layer.if_adapted(&[LinearKind::GateUp], x)?;
+            let x = self.if_needed(&[LinearKind::GateUp], x)?;
             let packed = Tensor::cat(&[d_gate, d_up], 1)?;
             self.linear_backward(LinearKind::GateUp, &packed, x.as_ref())?
         } else {
-            let x = self.layer.if_adapted(&[LinearKind::Gate, LinearKind::Up], x)?;
+            let x = self.if_needed(&[LinearKind::Gate, LinearKind::Up], x)?;
             let through_gate = self.linear_backward(LinearKind::Gate, &d_gate, x.as_ref())?;
             let through_up = self.linear_backward(LinearKind::Up, &d_up, x.as_ref())?;
             residual::add_scaled(&through_gate, through_up, None)?
@@ -153,7 +168,7 @@ impl LayerBackward<'_> {
         };
         let kinds: Vec<LinearKind> = parts.iter().map(|(kind, _)| *kind).collect();
         let x = || self.layer.norm_or_same(&self.saved.input, self.layer.weights.input_norm.as_ref());
-        let x = self.layer.if_adapted(&kinds, x)?;
+        let x = self.if_needed(&kinds, x)?;
         let mut dx: Option<Tensor> = None;
         for (kind, dy) in parts {
             let part = self.linear_step(kind, &dy, x.as_ref(), input)?;
@@ -179,7 +194,7 @@ impl LayerBackward<'_> {
     /// The gradient of a norm's weight from that of its output, if it is trained.
     fn norm_gradient(&mut self, norm: LayerNorm, x: &Tensor, dy: &Tensor) -> Result<()> {
         let kind = WholeKind::LayerNorm(self.layer.index, norm);
-        self.layer.decoder.add_norm_gradient(kind, x, dy, self.gradients)
+        self.layer.decoder.add_norm_gradient(kind, x, dy, self.gradients.adapter)
     }
 
     /// The same for a norm at the end of a branch, from the gradient of the residual stream.
@@ -214,6 +229,10 @@ impl LayerBackward<'_> {
     ) -> Result<Option<Tensor>> {
         let position = self.layer.position(kind);
         let weights = &self.layer.weights.linears[position];
+        if let (Some(along), Some(x)) = (&mut self.gradients.along, x) {
+            let moved = frozen_linear::forward(x, &along.directions[position])?;
+            along.sums[position] += inner_product(dy, &moved)?;
+        }
         let ran = self.layer.branch(position, self.context).zip(self.saved.inner[position].as_ref()).map(
             |(lora, inner)| {
                 let x = x.expect("the input of an adapted layer is made again");
@@ -222,13 +241,13 @@ impl LayerBackward<'_> {
         );
         if let (Some(module), Some(ran), Some(lengths)) = (weights.lora, ran, self.layer.lengths(position)) {
             let step = dora::backward(dy, &weights.weight, ran, &lengths, input)?;
-            self.gradients.add(module, step.pair)?;
-            self.gradients.add_magnitude(module, step.magnitude)?;
+            self.gradients.adapter.add(module, step.pair)?;
+            self.gradients.adapter.add_magnitude(module, step.magnitude)?;
             return Ok(step.x);
         }
         let step = linear::backward(dy, &weights.weight, ran, input)?;
         if let (Some(module), Some(pair)) = (weights.lora, step.lora) {
-            self.gradients.add(module, pair)?;
+            self.gradients.adapter.add(module, pair)?;
         }
         Ok(step.x)
     }

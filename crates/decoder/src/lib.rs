@@ -1,5 +1,6 @@
 //! The decoder-only transformer in float: forward, backward, generation.
 
+pub mod along;
 pub mod cache;
 pub mod error;
 pub mod forward;
@@ -25,6 +26,7 @@ pub mod weights;
 pub mod whole;
 mod whole_weights;
 
+pub use along::{Derivatives, Directions};
 pub use cache::KvCache;
 pub use error::GenerateError;
 pub use generate::{Continuation, Finish, Generation, Limits, generate};

@@ -14,6 +14,7 @@ pub mod adamw;
 pub mod attention;
 #[cfg(test)]
 pub(crate) mod autograd;
+pub mod divergence;
 pub mod dora;
 pub mod dropout;
 mod error;

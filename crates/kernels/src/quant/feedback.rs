@@ -8,6 +8,7 @@
 
 use super::block_format::BlockFormat;
 use super::block_method::pack_codes;
+use super::cholesky;
 use super::quantised_rows::QuantisedRows;
 use super::weight_format::WeightFormat;
 use crate::gemm::{Assign, MatMut, MatRef, gemm, gemm_serial};
@@ -15,7 +16,6 @@ use crate::host::HostRows;
 use crate::vector::simd;
 use candle_core::Tensor;
 use olive_core::Result;
-use rayon::prelude::*;
 
 /// `Σ x xᵀ` over the inputs of a linear layer.
 pub struct Moments {
@@ -40,6 +40,12 @@ impl Moments {
         Ok(())
     }
 
+    /// `Σ x xᵀ` times a factor, `[width, width]`.
+    pub fn scaled(mut self, factor: f32) -> Vec<f32> {
+        self.sums.iter_mut().for_each(|sum| *sum *= factor);
+        self.sums
+    }
+
     /// The factors of the moments with `damping` times their mean on the diagonal, which stands for the inputs that
     /// the data did not show.
     pub fn feedback(&self, damping: f32) -> Feedback {
@@ -53,57 +59,12 @@ impl Moments {
             for i in 0..k {
                 turned[i * k + i] += damping * mean;
             }
-            if cholesky(&mut turned, k) {
+            if cholesky::factor(&mut turned, k) {
                 return Feedback::new(&turned, k);
             }
             damping *= 10.0;
         }
     }
-}
-
-/// Columns that are factored together.
-const STRIP: usize = 64;
-
-/// Replaces the lower triangle of a symmetric matrix by its Cholesky factor; false if it is not positive.
-fn cholesky(a: &mut [f32], k: usize) -> bool {
-    for start in (0..k).step_by(STRIP) {
-        let width = STRIP.min(k - start);
-        // What the columns to the left contribute.
-        let mut known = vec![0.0; (k - start) * width];
-        if start > 0 {
-            let left = MatRef::new(&a[start * k..], k - start, start, k);
-            let top = MatRef::new(&a[start * k..], width, start, k);
-            let mut known = MatMut::new(&mut known, k - start, width, width);
-            gemm(&mut known, Assign::Replace, 1.0, left, top.t());
-        }
-        for (row, known) in a[start * k..].chunks_exact_mut(k).zip(known.chunks_exact(width)) {
-            row[start..start + width].iter_mut().zip(known).for_each(|(v, known)| *v -= known);
-        }
-        let (top, rest) = a[start * k..].split_at_mut(width * k);
-        for j in 0..width {
-            for i in 0..=j {
-                let dot: f32 = (0..i).map(|t| top[i * k + start + t] * top[j * k + start + t]).sum();
-                let value = top[j * k + start + i] - dot;
-                if i < j {
-                    top[j * k + start + i] = value / top[i * k + start + i];
-                } else if value > 0.0 && value.is_finite() {
-                    top[j * k + start + j] = value.sqrt();
-                } else {
-                    return false;
-                }
-            }
-        }
-        let top = &*top;
-        rest.par_chunks_exact_mut(k).for_each(|row| {
-            let row = &mut row[start..start + width];
-            for j in 0..width {
-                let factor = &top[j * k + start..j * k + start + j + 1];
-                let dot: f32 = row[..j].iter().zip(factor).map(|(a, b)| a * b).sum();
-                row[j] = (row[j] - dot) / factor[j];
-            }
-        });
-    }
-    true
 }
 
 /// How the error of one element is made up for by those after it.

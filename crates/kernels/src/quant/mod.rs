@@ -8,6 +8,7 @@
 mod algorithm;
 mod block_format;
 mod block_method;
+mod cholesky;
 mod default;
 mod dequantize_linear;
 pub mod double_quant;
@@ -15,6 +16,7 @@ mod eigen;
 pub mod feedback;
 pub mod float;
 pub mod ggml;
+pub mod gptq;
 mod k_quant;
 pub mod loftq;
 pub mod low_rank;
