@@ -1,10 +1,9 @@
 //! Quantisers against codes that the reference chose from recorded moments.
 
 use crate::support::shared::{say, shared};
-use olive_kernels::quant::gptq::{Corrections, Grid, Groups, Order};
+use olive_kernels::quant::gptq::{Corrections, Order};
+use olive_kernels::quant::{FloatType, Scheme};
 use safetensors::{SafeTensors, tensor::TensorView};
-
-const TOP: f32 = 15.0;
 
 fn floats(view: &TensorView) -> Vec<f32> {
     let bytes = view.data();
@@ -20,13 +19,6 @@ fn floats(view: &TensorView) -> Vec<f32> {
     }
 }
 
-fn grid(weights: &[f32]) -> Grid {
-    let low = weights.iter().copied().fold(0.0, f32::min);
-    let high = weights.iter().copied().fold(0.0, f32::max);
-    let scale = (high - low) / TOP;
-    Grid { scale, zero: (0.0 - low / scale).round_ties_even().clamp(0.0, TOP), top: TOP }
-}
-
 #[test]
 fn gptq_chooses_the_codes_of_the_reference() {
     for arch in ["llama", "qwen3", "phi3"] {
@@ -35,7 +27,7 @@ fn gptq_chooses_the_codes_of_the_reference() {
         let model = base.join("models").join(arch).join("hf/model.safetensors");
         let model = std::fs::read(model).unwrap();
         let model = SafeTensors::deserialize(&model).unwrap();
-        for (case, size, damping, order) in [
+        for (case, group, damping, order) in [
             ("gptq-float32", Some(32), 0.01, Order::AsTheyStand),
             ("gptq-channel-float32", None, 0.05, Order::ByActivation),
         ] {
@@ -43,6 +35,7 @@ fn gptq_chooses_the_codes_of_the_reference() {
             let hessians = SafeTensors::deserialize(&hessians).unwrap();
             let Ok(golden) = std::fs::read(dir.join(case).join("model.safetensors")) else { continue };
             let golden = SafeTensors::deserialize(&golden).unwrap();
+            let scheme = Scheme { bits: 4, group, symmetric: false, float: FloatType::F32 };
             let (mut all, mut other, mut far) = (0, 0, 0.0f32);
             let modules: &[&str] = if arch == "phi3" {
                 &["self_attn.qkv_proj", "self_attn.o_proj", "mlp.gate_up_proj", "mlp.down_proj"]
@@ -63,12 +56,12 @@ fn gptq_chooses_the_codes_of_the_reference() {
                     let name = format!("model.layers.{layer}.{module}");
                     let moments = floats(&hessians.tensor(&format!("H_{index}")).unwrap());
                     index += 1;
-                    if layer > 0 && size.is_none() {
+                    if layer > 0 && group.is_none() {
                         continue;
                     }
                     let mut weights = floats(&model.tensor(&format!("{name}.weight")).unwrap());
                     let corrections = Corrections::new(moments, damping, order).unwrap();
-                    let chosen = corrections.quantise(&mut weights, &Groups { size, grid: &grid });
+                    let chosen = corrections.quantise(&mut weights, scheme);
                     let want = golden.tensor(&format!("{name}.qweight")).unwrap();
                     let codes = want.data().iter().flat_map(|byte| [byte & 15, byte >> 4]);
                     all += chosen.codes.len();

@@ -30,6 +30,14 @@ impl FloatType {
         }
     }
 
+    /// The least positive value of full precision.
+    pub fn smallest(self) -> f32 {
+        match self {
+            FloatType::F32 | FloatType::Bf16 => f32::MIN_POSITIVE,
+            FloatType::F16 => f16::MIN_POSITIVE.to_f32(),
+        }
+    }
+
     /// Rounds every value to the nearest one this type can hold, ties to even.
     pub fn round(self, values: &mut [f32]) {
         match self {

@@ -5,6 +5,7 @@
 //! only. [`feedback`](super::feedback) finds scales by the weighted error instead, and writes ONNX Runtime's blocks.
 
 use super::cholesky;
+use super::grid::{Grid, Scheme};
 use crate::gemm::{Assign, MatMut, MatRef, gemm_serial};
 use rayon::prelude::*;
 
@@ -12,37 +13,6 @@ use rayon::prelude::*;
 const BLOCK: usize = 128;
 /// Rows of a weight that a thread works on at a time.
 const ROWS: usize = 64;
-
-/// Scale and zero point of a group of weights.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Grid {
-    pub scale: f32,
-    /// A whole number.
-    pub zero: f32,
-    /// The highest code.
-    pub top: f32,
-}
-
-impl Grid {
-    /// The code of a value: the nearest, of two the even one.
-    #[inline]
-    pub fn code(&self, value: f32) -> f32 {
-        (value / self.scale + self.zero).round_ties_even().clamp(0.0, self.top)
-    }
-
-    #[inline]
-    pub fn value(&self, code: f32) -> f32 {
-        (code - self.zero) * self.scale
-    }
-}
-
-/// How the values of a weight become codes.
-pub struct Groups<'a> {
-    /// Neighbours in a row that share a grid; `None`: the whole row.
-    pub size: Option<usize>,
-    /// The grid of some weights.
-    pub grid: &'a (dyn Fn(&[f32]) -> Grid + Sync),
-}
 
 /// What the moments say about the order of columns, and how errors are made up for.
 pub struct Corrections {
@@ -117,10 +87,10 @@ impl Corrections {
     }
 
     /// Chooses codes for rows of a weight, `[rows, width]`, and puts what they stand for in place of the weights.
-    pub fn quantise(&self, weights: &mut [f32], groups: &Groups<'_>) -> Chosen {
+    pub fn quantise(&self, weights: &mut [f32], scheme: Scheme) -> Chosen {
         let k = self.dead.len();
         let parts: Vec<Chosen> =
-            weights.par_chunks_mut(ROWS * k).map(|rows| self.quantise_rows(rows, groups)).collect();
+            weights.par_chunks_mut(ROWS * k).map(|rows| self.quantise_rows(rows, scheme)).collect();
         let mut all = Chosen::default();
         for part in parts {
             all.codes.extend(part.codes);
@@ -129,16 +99,16 @@ impl Corrections {
         all
     }
 
-    fn quantise_rows(&self, rows: &mut [f32], groups: &Groups<'_>) -> Chosen {
+    fn quantise_rows(&self, rows: &mut [f32], scheme: Scheme) -> Chosen {
         let k = self.dead.len();
         let count = rows.len() / k;
         let mut weights = self.in_order(rows); // carries the corrections of finished blocks
-        let group = groups.size.unwrap_or(k);
+        let group = scheme.group_of(k);
         let per_row = k.div_ceil(group);
         let mut grids = vec![Grid { scale: 1.0, zero: 0.0, top: 0.0 }; count * per_row];
-        if groups.size.is_none() {
+        if scheme.group.is_none() {
             for (grid, row) in grids.iter_mut().zip(weights.chunks_exact(k)) {
-                *grid = (groups.grid)(row);
+                *grid = scheme.grid(row);
             }
         }
         let mut codes = vec![0u8; count * k];
@@ -153,8 +123,8 @@ impl Corrections {
                 running.copy_from_slice(&row[start..start + width]);
                 for i in 0..width {
                     let column = start + i;
-                    if groups.size.is_some() && column.is_multiple_of(group) {
-                        grids[column / group] = (groups.grid)(&row[column..(column + group).min(k)]);
+                    if scheme.group.is_some() && column.is_multiple_of(group) {
+                        grids[column / group] = scheme.grid(&row[column..(column + group).min(k)]);
                     }
                     let grid = grids[column / group];
                     let code = grid.code(running[i]);
