@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up. A crate may use those in front of it; the command, in `src/`, may use all.
-const CRATES: [&str; 23] = [
+const CRATES: [&str; 24] = [
     "commit",
     "core",
     "kernels",
@@ -22,6 +22,7 @@ const CRATES: [&str; 23] = [
     "decoder",
     "data",
     "export",
+    "quantise",
     "train",
     "tracking",
     "onnx",

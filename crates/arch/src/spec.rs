@@ -276,6 +276,8 @@ impl Spec {
 
     /// Name of a head of its own, `[vocab, hidden]`.
     pub const HEAD: &'static str = "lm_head.weight";
+    /// Name of the head as a module, whether or not it has a weight of its own.
+    pub const HEAD_MODULE: &'static str = "lm_head";
 
     /// Whether a change of this weight would change both embedding and head.
     pub fn shares(&self, weight: &str) -> bool {

@@ -35,6 +35,16 @@ impl Directions {
     }
 }
 
+impl Derivatives {
+    /// Adds others, so many times.
+    pub fn add(&mut self, other: &Derivatives, factor: f64) {
+        for (sums, others) in self.layers.iter_mut().zip(&other.layers) {
+            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += factor * other);
+        }
+        self.head += factor * other.head;
+    }
+}
+
 impl Decoder {
     /// The mean divergence of this model's predictions of all positions from those of `teacher`; adds its derivatives along
     /// `directions` to `sums`. Of each layer only the input is kept for the way back.
