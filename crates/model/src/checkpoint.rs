@@ -3,6 +3,7 @@
 use super::ModelError;
 use super::mapped_file::MappedFile;
 use super::stored_file::{self, read_json};
+use crate::olive_format::{self, Grouped};
 use crate::safetensors_file::Entry;
 use candle_core::DType;
 use half::f16;
@@ -31,11 +32,21 @@ pub struct Tensor {
     /// Type of the values: f32 for those in blocks, which give exactly such values.
     pub dtype: DType,
     pub shape: Vec<usize>,
-    /// The values lie as blocks of this type, not one by one.
-    blocks: Option<GgmlType>,
+    coding: Coding,
     map: Arc<MappedFile>,
     offset: usize,
     len: usize,
+}
+
+/// How the values of a tensor lie in its file.
+#[derive(Clone)]
+enum Coding {
+    /// One by one.
+    Plain,
+    /// As blocks of this type.
+    Blocks(GgmlType),
+    /// As codes with scales, in tensors of their own.
+    Groups(Arc<Grouped>),
 }
 
 impl Checkpoint {
@@ -56,6 +67,7 @@ impl Checkpoint {
                 }
             }
         }
+        olive_format::fold(dir, &mut tensors)?;
         Ok(Checkpoint { dir: dir.to_owned(), tensors: Arc::new(tensors) })
     }
 
@@ -126,7 +138,7 @@ impl Checkpoint {
 
     /// Bytes of all tensors.
     pub fn size(&self) -> u64 {
-        self.tensors().map(|t| t.len as u64).sum()
+        self.tensors().map(Tensor::stored_size).sum()
     }
 }
 
@@ -134,6 +146,33 @@ impl Tensor {
     /// As they lie in the file.
     pub fn bytes(&self) -> &[u8] {
         &self.map[self.offset..self.offset + self.len]
+    }
+
+    /// Bytes in the file.
+    pub fn stored_size(&self) -> u64 {
+        match &self.coding {
+            Coding::Groups(groups) => groups.tensors().map(|tensor| tensor.len as u64).sum(),
+            Coding::Plain | Coding::Blocks(_) => self.len as u64,
+        }
+    }
+
+    /// The codes that the matrix is stored as, if it is.
+    pub fn groups(&self) -> Option<&Grouped> {
+        match &self.coding {
+            Coding::Groups(groups) => Some(groups),
+            Coding::Plain | Coding::Blocks(_) => None,
+        }
+    }
+
+    /// A matrix of this name that is stored as these codes.
+    pub(crate) fn of_groups(name: &str, groups: Grouped) -> Tensor {
+        let shape = groups.shape().to_vec();
+        let (map, offset, len) = {
+            let codes = groups.tensors().next().expect("codes come first");
+            (codes.map.clone(), codes.offset, codes.len)
+        };
+        let coding = Coding::Groups(Arc::new(groups));
+        Tensor { name: name.to_owned(), dtype: DType::F32, shape, coding, map, offset, len }
     }
 
     /// A matrix of this process's own memory.
@@ -149,7 +188,15 @@ impl Tensor {
         }
         let map = Arc::new(MappedFile::anonymous(map.make_read_only()?));
         let name = name.to_owned();
-        Ok(Tensor { name, dtype: DType::F32, shape: shape.to_vec(), blocks: None, map, offset: 0, len })
+        Ok(Tensor {
+            name,
+            dtype: DType::F32,
+            shape: shape.to_vec(),
+            coding: Coding::Plain,
+            map,
+            offset: 0,
+            len,
+        })
     }
 
     pub fn element_count(&self) -> usize {
@@ -168,9 +215,16 @@ impl Tensor {
     #[inline]
     pub fn read_f32(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
         assert_eq!(range.len(), out.len(), "the destination holds the range");
-        if let Some(kind) = self.blocks {
-            kind.decode_range(self.bytes(), range, out);
-            return Ok(());
+        match &self.coding {
+            Coding::Plain => {}
+            Coding::Blocks(kind) => {
+                kind.decode_range(self.bytes(), range, out);
+                return Ok(());
+            }
+            Coding::Groups(groups) => {
+                groups.decode(range, out);
+                return Ok(());
+            }
         }
         let width = self.dtype.size_in_bytes();
         let bytes = &self.bytes()[range.start * width..range.end * width];
@@ -212,7 +266,12 @@ impl Tensor {
         if self.shape != other.shape {
             return Ok(false);
         }
-        if (self.dtype, self.blocks) == (other.dtype, other.blocks) {
+        let alike = match (&self.coding, &other.coding) {
+            (Coding::Plain, Coding::Plain) => self.dtype == other.dtype,
+            (Coding::Blocks(own), Coding::Blocks(of_other)) => own == of_other,
+            _ => false,
+        };
+        if alike {
             return Ok(self.bytes() == other.bytes());
         }
         const RUN: usize = 1 << 16;
@@ -235,11 +294,11 @@ impl Tensor {
         let width = self.dtype.size_in_bytes();
         (0..self.plain_size()).step_by(PIECE).map(move |start| {
             let end = (start + PIECE).min(self.plain_size());
-            let piece = match self.blocks {
-                None => Cow::Borrowed(&self.bytes()[start..end]),
-                Some(kind) => {
+            let piece = match self.coding {
+                Coding::Plain => Cow::Borrowed(&self.bytes()[start..end]),
+                Coding::Blocks(_) | Coding::Groups(_) => {
                     let mut values = vec![0.0; (end - start) / width];
-                    kind.decode_range(self.bytes(), start / width..end / width, &mut values);
+                    self.read_f32(start / width..end / width, &mut values)?;
                     Cow::Owned(values.into_iter().flat_map(f32::to_le_bytes).collect())
                 }
             };
@@ -288,6 +347,10 @@ impl Tensor {
     /// Says that the bytes will not be read again soon, so that a model larger than memory can pass through. They
     /// come back from the file if they are.
     pub fn release(&self) {
+        if let Coding::Groups(groups) = &self.coding {
+            groups.tensors().for_each(Tensor::release);
+            return;
+        }
         #[cfg(unix)]
         if self.map.is_file() {
             #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
@@ -334,7 +397,7 @@ impl HostMatrix for Matrix {
     fn stored(&self) -> Stored<'_> {
         let bytes = self.tensor.bytes();
         match self.tensor.dtype {
-            _ if self.tensor.blocks.is_some() => Stored::Coded(self),
+            _ if !matches!(self.tensor.coding, Coding::Plain) => Stored::Coded(self),
             DType::BF16 => Stored::Bf16(bytes),
             DType::F16 => Stored::F16(bytes),
             DType::F32 if cfg!(target_endian = "little") => {
@@ -414,12 +477,12 @@ fn map_file(path: &Path) -> Result<Vec<Tensor>> {
         .tensors()
         .into_iter()
         .map(|(name, view)| {
-            let Layout { name, dtype, shape, blocks } = layout(name, &view)?;
+            let Layout { name, dtype, shape, coding } = layout(name, &view)?;
             Ok(Tensor {
                 name,
                 dtype,
                 shape,
-                blocks,
+                coding,
                 offset: view.data().as_ptr() as usize - start,
                 len: view.data().len(),
                 map: map.clone(),
@@ -444,7 +507,7 @@ struct Layout {
     name: String,
     dtype: DType,
     shape: Vec<usize>,
-    blocks: Option<GgmlType>,
+    coding: Coding,
 }
 
 fn layout(name: String, view: &TensorView) -> Result<Layout> {
@@ -457,9 +520,9 @@ fn layout(name: String, view: &TensorView) -> Result<Layout> {
             let kind = kind.ok_or_else(unknown)?;
             let columns = (row / kind.block_bytes()).checked_mul(kind.block_values()).ok_or_else(unknown)?;
             rows.checked_mul(columns).and_then(|values| values.checked_mul(4)).ok_or_else(unknown)?;
-            let (shape, blocks) = (vec![rows, columns], Some(kind));
-            Ok(Layout { name: plain.to_owned(), dtype: DType::F32, shape, blocks })
+            let (shape, coding) = (vec![rows, columns], Coding::Blocks(kind));
+            Ok(Layout { name: plain.to_owned(), dtype: DType::F32, shape, coding })
         }
-        _ => Ok(Layout { dtype, shape: view.shape().to_vec(), blocks: None, name }),
+        _ => Ok(Layout { dtype, shape: view.shape().to_vec(), coding: Coding::Plain, name }),
     }
 }

@@ -36,6 +36,8 @@ pub enum ModelError {
         shown(path)
     )]
     PreQuantised { path: PathBuf, statement: String, tensor: String, found: String },
+    #[error("the quantised weights in `{}` cannot be read: {reason}", shown(path))]
+    Quantisation { path: PathBuf, reason: String },
     #[error("tensor `{name}` holds values that are not finite, near element {near}")]
     NotFinite { name: String, near: usize },
     #[error("the adapter in `{}` cannot be used: {reason}", shown(path))]
@@ -98,6 +100,9 @@ impl olive_core::Fault for ModelError {
                  `input_model.model_path`, or with `--base` of `olive generate`"
                     .into(),
             ),
+            ModelError::Quantisation { .. } => {
+                Some("take the folder as the pass that quantised it wrote it, with its config.json".into())
+            }
             ModelError::Dtype { .. } => Some("take the model in float (F32, F16 or BF16)".into()),
             ModelError::Hub { hint, .. } => Some(hint.clone()),
             ModelError::NoHubId { .. } => Some("it is `organisation/name`, as on the model's page".into()),

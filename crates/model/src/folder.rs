@@ -1,7 +1,7 @@
 //! A Hugging Face model folder: its configuration, tokenizer and weights.
 
 use super::stored_file::read_json;
-use super::{Checkpoint, ModelError, prequantised, tokenizer};
+use super::{Checkpoint, ModelError, QuantisationSettings, prequantised, tokenizer};
 use olive_arch::Spec;
 use olive_core::handle::ModelHandle;
 use olive_core::{Result, error::IoContext, file};
@@ -75,7 +75,28 @@ impl ModelFolder {
         let config = read_json(&dir.join("config.json"))?
             .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
         prequantised::refuse(dir, &config)?;
-        Ok(ModelFolder::new(dir.to_owned(), config))
+        let mut folder = ModelFolder::new(dir.to_owned(), config);
+        // Such a file says that the model is not tied, as the float matrices are not; there is one quantised one.
+        if folder.quantisation()?.is_some_and(|settings| settings.tied) {
+            folder.config["tie_word_embeddings"] = true.into();
+        }
+        Ok(folder)
+    }
+
+    /// How its weights are quantised, if they are in Olive's format.
+    ///
+    /// # Errors
+    /// A statement that cannot be.
+    pub fn quantisation(&self) -> Result<Option<QuantisationSettings>> {
+        Ok(QuantisationSettings::of(&self.dir, &self.config)?)
+    }
+
+    /// `config.json` as the file has it.
+    ///
+    /// # Errors
+    /// The file cannot be read any more.
+    pub(crate) fn file_config(&self) -> Result<Value> {
+        Ok(read_json(&self.dir.join("config.json"))?.unwrap_or_else(|| self.config.clone()))
     }
 
     /// The folder of a model with its tokenizer.

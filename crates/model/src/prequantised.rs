@@ -1,9 +1,9 @@
 //! Checkpoints whose weights somebody has quantised already: told from what their files say and from the types of their
 //! tensors. A statement that was left over beside float weights means nothing.
 
-use super::ModelError;
 use super::checkpoint::stored_types;
 use super::stored_file::read_json;
+use super::{ModelError, QuantisationSettings};
 use olive_core::Result;
 use safetensors::Dtype;
 use serde_json::Value;
@@ -15,8 +15,11 @@ const KEYS: [&str; 2] = ["quantization_config", "compression_config"];
 const FILES: [&str; 2] = ["quantize_config.json", "quant_config.json"];
 
 /// # Errors
-/// The folder says that its weights are quantised, and they are.
+/// The folder says that its weights are quantised, and they are, in a format that cannot be read.
 pub(super) fn refuse(dir: &Path, config: &Value) -> Result<()> {
+    if QuantisationSettings::of(dir, config)?.is_some() {
+        return Ok(());
+    }
     let Some(statement) = statement(dir, config)? else { return Ok(()) };
     // What is wrong with the weights otherwise comes up where they are read.
     let types = stored_types(dir).unwrap_or_default();

@@ -1,0 +1,241 @@
+//! Writing a checkpoint some of whose matrices have become codes. Streamed: memory holds the codes of one matrix.
+
+use super::settings::{ModuleSettings, QuantisationSettings};
+use crate::checkpoint::{Checkpoint, Tensor};
+use crate::safetensors_file::{Entry, Writer};
+use crate::{ModelError, ModelFolder};
+use candle_core::DType;
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink, Unit};
+use olive_core::{Result, error::IoContext};
+use olive_kernels::quant::FloatType;
+use serde_json::{Map, Value, json};
+use std::path::Path;
+
+/// Bytes of tensors in one file before another one is begun, as transformers does it.
+const SHARD: usize = 5_000_000_000;
+
+/// A matrix that becomes codes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewCodes {
+    pub module: String,
+    /// The tensor that it is now, `[rows, cols]`: of the head of a tied model the embedding's.
+    pub tensor: String,
+    pub settings: ModuleSettings,
+}
+
+/// Codes as the file has them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PackedCodes {
+    /// `[rows, ceil(cols · bits / 8)]`.
+    pub codes: Vec<u8>,
+    /// `[rows, groups]`, as the type of the checkpoint can hold them.
+    pub scales: Vec<f32>,
+    /// `[rows, ceil(groups · bits / 8)]`; empty when symmetric.
+    pub zeros: Vec<u8>,
+}
+
+/// Rows of whole numbers of so many bits, the first one in the lowest bits of a byte; each row begins with a byte.
+pub fn pack(values: &[u8], width: usize, bits: u8) -> Vec<u8> {
+    let per_byte = usize::from(8 / bits);
+    let row = |row: &[u8]| -> Vec<u8> {
+        let byte =
+            |part: &[u8]| part.iter().rev().fold(0u16, |byte, value| byte << bits | u16::from(*value)) as u8;
+        row.chunks(per_byte).map(byte).collect()
+    };
+    values.chunks(width.max(1)).flat_map(row).collect()
+}
+
+/// The folder of a model that is written anew.
+pub struct QuantisedFolder<'a> {
+    pub source: &'a ModelFolder,
+    pub checkpoint: &'a Checkpoint,
+    /// What becomes codes here.
+    pub new: &'a [NewCodes],
+    /// What `config.json` is to say.
+    pub settings: &'a QuantisationSettings,
+    /// Whether the model, as it was, has one matrix for head and embedding.
+    pub was_tied: bool,
+}
+
+/// A tensor of the new checkpoint.
+enum Part<'a> {
+    /// As it is.
+    Kept(&'a Tensor),
+    Codes(&'a NewCodes, [usize; 2], FloatType),
+}
+
+impl QuantisedFolder<'_> {
+    /// Writes weights and `config.json` into `dir`. `codes` gives those of each of the new matrices.
+    ///
+    /// # Errors
+    /// A tensor that is not there or cannot be read, what `codes` says, a file that cannot be written, an interruption.
+    pub fn write(
+        &self,
+        dir: &Path,
+        codes: &mut dyn FnMut(&NewCodes) -> Result<PackedCodes>,
+        cancel: &CancelFlag,
+        events: &dyn EventSink,
+    ) -> Result<()> {
+        let parts = self.parts()?;
+        let phase = "write weights";
+        let total = Some(parts.len() as u64);
+        events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
+        let shards = shards(&parts)?;
+        let (mut weight_map, mut total_size, mut done) = (Map::new(), 0, 0);
+        for (index, parts) in shards.iter().enumerate() {
+            let file = match shards.len() {
+                1 => "model.safetensors".to_owned(),
+                count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
+            };
+            let entries: Vec<Entry> =
+                parts.iter().map(Part::entries).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+            for entry in &entries {
+                weight_map.insert(entry.name.clone(), Value::from(file.as_str()));
+                total_size += entry.bytes;
+            }
+            let mut writer = Writer::create(&dir.join(&file), &entries)?;
+            for part in *parts {
+                cancel.check()?;
+                part.write(&mut writer, codes)?;
+                done += 1;
+                events.emit(Event::PhaseProgress { done });
+            }
+            writer.finish()?;
+        }
+        if shards.len() > 1 {
+            let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
+            write_json(&dir.join("model.safetensors.index.json"), &index)?;
+        }
+        self.write_config(dir)?;
+        events.emit(Event::PhaseFinished { phase: phase.into() });
+        Ok(())
+    }
+
+    /// What the file will hold, in order.
+    fn parts(&self) -> Result<Vec<Part<'_>>> {
+        let mut parts = Vec::new();
+        for new in self.new {
+            let tensor = self.checkpoint.tensor(&new.tensor)?;
+            let (&[rows, cols], Some(float)) = (tensor.shape.as_slice(), FloatType::of(tensor.dtype)) else {
+                let found = tensor.dtype.as_str().into();
+                return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
+            };
+            parts.push(Part::Codes(new, [rows, cols], float));
+        }
+        let replaced =
+            |tensor: &Tensor| self.new.iter().any(|new| format!("{}.weight", new.module) == tensor.name);
+        parts.extend(self.checkpoint.tensors().filter(|tensor| !replaced(tensor)).map(Part::Kept));
+        Ok(parts)
+    }
+
+    fn write_config(&self, dir: &Path) -> Result<()> {
+        let mut config = self.source.file_config()?;
+        config[QuantisationSettings::KEY] = self.settings.to_json();
+        if self.settings.lm_head || self.settings.embeds {
+            config["tie_word_embeddings"] = false.into();
+        }
+        write_json(&dir.join("config.json"), &config)
+    }
+}
+
+impl Part<'_> {
+    fn bytes(&self) -> Result<usize> {
+        Ok(self.entries()?.iter().map(|entry| entry.bytes).sum())
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>> {
+        match self {
+            Part::Kept(tensor) => match tensor.groups() {
+                Some(groups) => groups.tensors().map(stored_entry).collect(),
+                None => Ok(vec![stored_entry(tensor)?]),
+            },
+            Part::Codes(new, [rows, cols], float) => {
+                let (bits, group) =
+                    (usize::from(new.settings.bits), new.settings.group.unwrap_or(*cols).max(1));
+                let groups = cols / group;
+                let entry = |suffix: &str, dtype, width: usize, size: usize| Entry {
+                    name: format!("{}.{suffix}", new.module),
+                    dtype,
+                    shape: vec![*rows, width],
+                    bytes: rows * width * size,
+                };
+                let mut entries = vec![
+                    entry("qweight", "U8", (cols * bits).div_ceil(8), 1),
+                    entry("scales", float_name(*float), groups, float.size()),
+                ];
+                if !new.settings.symmetric {
+                    entries.push(entry("qzeros", "U8", (groups * bits).div_ceil(8), 1));
+                }
+                Ok(entries)
+            }
+        }
+    }
+
+    fn write(
+        &self,
+        writer: &mut Writer,
+        codes: &mut dyn FnMut(&NewCodes) -> Result<PackedCodes>,
+    ) -> Result<()> {
+        match self {
+            Part::Kept(tensor) => {
+                match tensor.groups() {
+                    Some(groups) => groups.tensors().try_for_each(|tensor| writer.write(tensor.bytes()))?,
+                    None => tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?,
+                }
+                tensor.release();
+            }
+            Part::Codes(new, _, float) => {
+                let packed = codes(new)?;
+                writer.write(&packed.codes)?;
+                writer.write(&float.to_bytes(&packed.scales))?;
+                writer.write(&packed.zeros)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn shards<'a, 'b>(parts: &'b [Part<'a>]) -> Result<Vec<&'b [Part<'a>]>> {
+    let mut shards = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (i, part) in parts.iter().enumerate() {
+        let bytes = part.bytes()?;
+        if size + bytes > SHARD && i > start {
+            shards.push(&parts[start..i]);
+            (start, size) = (i, 0);
+        }
+        size += bytes;
+    }
+    shards.push(&parts[start..]);
+    Ok(shards)
+}
+
+fn stored_entry(tensor: &Tensor) -> Result<Entry> {
+    let dtype = match tensor.dtype {
+        DType::F32 => "F32",
+        DType::F16 => "F16",
+        DType::BF16 => "BF16",
+        DType::F64 => "F64",
+        DType::U8 => "U8",
+        DType::U32 => "U32",
+        DType::I64 => "I64",
+        other => {
+            return Err(ModelError::Dtype { name: tensor.name.clone(), found: other.as_str().into() }.into());
+        }
+    };
+    Ok(Entry { name: tensor.name.clone(), dtype, shape: tensor.shape.clone(), bytes: tensor.plain_size() })
+}
+
+fn float_name(float: FloatType) -> &'static str {
+    match float {
+        FloatType::F32 => "F32",
+        FloatType::F16 => "F16",
+        FloatType::Bf16 => "BF16",
+    }
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
+    std::fs::write(path, text).at("write", path)
+}
