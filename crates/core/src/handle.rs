@@ -11,6 +11,8 @@ pub enum ModelHandle {
     Hf { dir: PathBuf },
     /// A Hugging Face folder and a PEFT adapter on it.
     HfWithAdapter { base: PathBuf, adapter: PathBuf },
+    /// A Hugging Face folder, and a folder with a note for passes that quantise it: which weights need how many bits.
+    HfWithNote { base: PathBuf, note: PathBuf },
     /// A folder with a graph and `genai_config.json`, which names it.
     Onnx { dir: PathBuf },
 }
@@ -20,6 +22,7 @@ impl ModelHandle {
         match self {
             ModelHandle::Hf { .. } => ModelKind::Hf,
             ModelHandle::HfWithAdapter { .. } => ModelKind::HfWithAdapter,
+            ModelHandle::HfWithNote { .. } => ModelKind::HfWithNote,
             ModelHandle::Onnx { .. } => ModelKind::Onnx,
         }
     }
@@ -29,6 +32,7 @@ impl ModelHandle {
         match self {
             ModelHandle::Hf { .. } => "a Hugging Face model",
             ModelHandle::HfWithAdapter { .. } => "a model with an adapter",
+            ModelHandle::HfWithNote { .. } => "a model with a note of which weights need more bits",
             ModelHandle::Onnx { .. } => "an ONNX model",
         }
     }
@@ -41,6 +45,7 @@ impl ModelHandle {
             ModelKind::HfWithAdapter => {
                 ModelHandle::HfWithAdapter { base: self.base().to_owned(), adapter: output }
             }
+            ModelKind::HfWithNote => ModelHandle::HfWithNote { base: self.base().to_owned(), note: output },
         }
     }
 
@@ -50,6 +55,7 @@ impl ModelHandle {
             ModelHandle::Hf { .. } => ModelHandle::Hf { dir },
             ModelHandle::Onnx { .. } => ModelHandle::Onnx { dir },
             ModelHandle::HfWithAdapter { adapter, .. } => ModelHandle::HfWithAdapter { base: dir, adapter },
+            ModelHandle::HfWithNote { note, .. } => ModelHandle::HfWithNote { base: dir, note },
         }
     }
 
@@ -58,6 +64,7 @@ impl ModelHandle {
         match self {
             ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => dir,
             ModelHandle::HfWithAdapter { adapter, .. } => adapter,
+            ModelHandle::HfWithNote { note, .. } => note,
         }
     }
 
@@ -65,7 +72,7 @@ impl ModelHandle {
     pub fn base(&self) -> &Path {
         match self {
             ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => dir,
-            ModelHandle::HfWithAdapter { base, .. } => base,
+            ModelHandle::HfWithAdapter { base, .. } | ModelHandle::HfWithNote { base, .. } => base,
         }
     }
 }
@@ -76,5 +83,6 @@ impl ModelHandle {
 pub enum ModelKind {
     Hf,
     HfWithAdapter,
+    HfWithNote,
     Onnx,
 }

@@ -15,7 +15,9 @@ pub(crate) fn model_id(key: &str) -> String {
 pub(crate) fn model_config(model: &ModelHandle) -> Value {
     match model {
         ModelHandle::Onnx { dir } => json!({"type": "onnxmodel", "config": {"model_path": dir}}),
-        ModelHandle::Hf { dir } => json!({"type": "hfmodel", "config": {"model_path": dir}}),
+        ModelHandle::Hf { dir } | ModelHandle::HfWithNote { base: dir, .. } => {
+            json!({"type": "hfmodel", "config": {"model_path": dir}})
+        }
         ModelHandle::HfWithAdapter { base, adapter } => {
             json!({"type": "hfmodel", "config": {"model_path": base, "adapter_path": adapter}})
         }

@@ -15,6 +15,8 @@ pub struct Stage {
 pub fn stages(steps: &[Step], done: &[StepOutcome], input: &ModelHandle) -> Vec<Stage> {
     let Some((last, earlier)) = steps.split_last() else { return Vec::new() };
     let of_kind = |kind: ModelKind| earlier.iter().filter(move |step| step.output == kind).count();
+    let is_merge = |step: &&Step| step.output == ModelKind::Hf && step.input == ModelKind::HfWithAdapter;
+    let merges = earlier.iter().filter(is_merge).count();
     let mut model = input.clone();
     let mut stages = Vec::new();
     for (step, outcome) in earlier.iter().zip(done) {
@@ -27,8 +29,8 @@ pub fn stages(steps: &[Step], done: &[StepOutcome], input: &ModelHandle) -> Vec<
             ModelKind::HfWithAdapter => {
                 ("adapter", of_kind(step.output) > 1 || last.output == ModelKind::HfWithAdapter)
             }
-            ModelKind::Hf => ("merged", of_kind(step.output) > 1),
-            ModelKind::Onnx => continue,
+            ModelKind::Hf if step.input == ModelKind::HfWithAdapter => ("merged", merges > 1),
+            ModelKind::Hf | ModelKind::HfWithNote | ModelKind::Onnx => continue,
         };
         let folder = if several {
             format!("{folder}-{}", step.config.name.replace('/', "_"))

@@ -13,7 +13,9 @@ use std::path::Path;
 /// The folder cannot be read, or its files are no model.
 pub fn size_on_disk(handle: &ModelHandle) -> Result<u64> {
     match handle {
-        ModelHandle::Hf { dir } => of_files(dir, ModelFolder::is_model_file),
+        ModelHandle::Hf { dir } | ModelHandle::HfWithNote { base: dir, .. } => {
+            of_files(dir, ModelFolder::is_model_file)
+        }
         ModelHandle::HfWithAdapter { adapter, .. } => of_files(adapter, ModelFolder::is_adapter_file),
         ModelHandle::Onnx { dir } => {
             let graph = GenaiConfig::load(dir)?.onnx_file(dir);

@@ -36,6 +36,9 @@ impl ModelFolder {
         "merges.txt",
     ];
 
+    /// What SelectiveMixedPrecision leaves for quantisers: beside the weights, or in a folder of its own.
+    pub const NOTE: &'static str = "mixed_precision.json";
+
     const CODE_PREFIXES: [&'static str; 5] =
         ["configuration_", "modeling_", "tokenization_", "processing_", "generation_"];
 
@@ -56,7 +59,9 @@ impl ModelFolder {
 
     /// Whether a file of this name is part of a model: its weights, or what goes along with it.
     pub fn is_model_file(name: &str) -> bool {
-        Self::is_side_file(name) || name.ends_with(".safetensors") || name == "model.safetensors.index.json"
+        Self::is_side_file(name)
+            || name.ends_with(".safetensors")
+            || ["model.safetensors.index.json", Self::NOTE].contains(&name)
     }
 
     /// Whether a file of this name is part of an adapter: its weights and configuration, or what it brings along.
@@ -91,21 +96,13 @@ impl ModelFolder {
         Ok(QuantisationSettings::of(&self.dir, &self.config)?)
     }
 
-    /// `config.json` as the file has it.
-    ///
-    /// # Errors
-    /// The file cannot be read any more.
-    pub(crate) fn file_config(&self) -> Result<Value> {
-        Ok(read_json(&self.dir.join("config.json"))?.unwrap_or_else(|| self.config.clone()))
-    }
-
     /// The folder of a model with its tokenizer.
     ///
     /// # Errors
     /// As [`ModelFolder::open`].
     pub fn of(model: &ModelHandle) -> Result<ModelFolder> {
         match model {
-            ModelHandle::Hf { dir } => ModelFolder::open(dir),
+            ModelHandle::Hf { dir } | ModelHandle::HfWithNote { base: dir, .. } => ModelFolder::open(dir),
             ModelHandle::HfWithAdapter { base, adapter } => {
                 Ok(ModelFolder::open(base)?.with_adapter(adapter))
             }

@@ -190,6 +190,11 @@ fn module(
 }
 
 impl ModuleCodes {
+    /// Groups of a row.
+    pub fn groups(&self) -> usize {
+        self.width.div_ceil(self.scheme.group_of(self.width))
+    }
+
     fn weight(&self) -> Result<FrozenWeight> {
         let (values, width) = (self.values(), self.width);
         let no_room = |e: std::io::Error| invalid(format!("no room for `{}`: {e}", self.module));

@@ -52,10 +52,10 @@ impl ActiveAdapter {
         };
         let refuse = |reason: String| ModelError::Adapter { path: adapter.clone(), reason };
         match model {
-            ModelHandle::Hf { .. } if adapter.is_file() => {
+            ModelHandle::Hf { .. } | ModelHandle::HfWithNote { .. } if adapter.is_file() => {
                 Err(refuse(format!("`{name}` is a Hugging Face model, which takes a folder")))
             }
-            ModelHandle::Hf { dir } => {
+            ModelHandle::Hf { dir } | ModelHandle::HfWithNote { base: dir, .. } => {
                 Ok((ModelHandle::HfWithAdapter { base: dir, adapter }, ActiveAdapter::Off))
             }
             ModelHandle::Onnx { .. } => {

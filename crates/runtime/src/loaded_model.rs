@@ -57,7 +57,9 @@ impl LoadedModel {
                 let session = OnnxSession::open(dir, file.as_deref(), &library()?, CacheMode::Auto)?;
                 return Ok(LoadedModel::Onnx(Box::new(session)));
             }
-            ModelHandle::Hf { dir } => Decoder::load(&ModelFolder::open(dir)?, quantised, None, device)?,
+            ModelHandle::Hf { dir } | ModelHandle::HfWithNote { base: dir, .. } => {
+                Decoder::load(&ModelFolder::open(dir)?, quantised, None, device)?
+            }
             ModelHandle::HfWithAdapter { base, adapter } => {
                 let folder = ModelFolder::open(base)?;
                 let beside = QuantisedBase::beside(adapter, &folder.spec()?)?;

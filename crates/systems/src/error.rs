@@ -7,6 +7,10 @@ use std::path::PathBuf;
 
 #[derive(Debug, thiserror::Error)]
 pub enum SystemError {
+    #[error(
+        "the note of SelectiveMixedPrecision is on this machine, and the weights that it is about are elsewhere"
+    )]
+    NoteElsewhere,
     #[error("the job has no input `{name}`")]
     NoInput { name: String },
     #[error("the name {source}")]

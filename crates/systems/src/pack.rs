@@ -61,6 +61,13 @@ impl ModelSource {
                 let adapter = part(adapter, ModelFolder::is_adapter_file)?;
                 (part(base, ModelFolder::is_model_file)?, Some(adapter))
             }
+            // The note travels beside the weights, where the quantisers look for one as well.
+            ModelHandle::HfWithNote { base, note } => {
+                let mut files = part(base, ModelFolder::is_model_file)?;
+                let Source::Files(beside) = &mut files else { return Err(SystemError::NoteElsewhere.into()) };
+                beside.insert(ModelFolder::NOTE.to_owned(), note.join(ModelFolder::NOTE));
+                return Ok(ModelSource { kind: ModelKind::Hf, base: Some(files), adapter: None });
+            }
         };
         Ok(ModelSource { kind: model.kind(), base: Some(base), adapter })
     }

@@ -55,6 +55,10 @@ impl<'a> KeyHasher<'a> {
                 self.folder("hf", base, ModelFolder::is_model_file)?;
                 self.adapter(adapter)
             }
+            ModelHandle::HfWithNote { base, note } => {
+                self.folder("hf", base, ModelFolder::is_model_file)?;
+                self.folder("note", note, |_| true)
+            }
         }
     }
 

@@ -136,7 +136,7 @@ impl Evaluation<'_> {
                 };
                 adapter_base(&ModelFolder::open(base)?, adapter, &context)?
             }
-            ModelHandle::Hf { .. } | ModelHandle::Onnx { .. } => None,
+            ModelHandle::Hf { .. } | ModelHandle::HfWithNote { .. } | ModelHandle::Onnx { .. } => None,
         };
         let library = || Ok(self.environment.library.find_or_fetch(events)?);
         Subject::open(

@@ -39,6 +39,7 @@ fn below(kind: ModelKind) -> &'static str {
         ModelKind::Onnx => "",
         ModelKind::Hf => "model",
         ModelKind::HfWithAdapter => "adapter",
+        ModelKind::HfWithNote => "note",
     }
 }
 
@@ -175,6 +176,7 @@ fn folders(model: &ModelHandle) -> Vec<PathBuf> {
     let dirs = match model {
         ModelHandle::Hf { dir } | ModelHandle::Onnx { dir } => vec![dir],
         ModelHandle::HfWithAdapter { base, adapter } => vec![base, adapter],
+        ModelHandle::HfWithNote { base, note } => vec![base, note],
     };
     dirs.into_iter().filter_map(|dir| dir.canonicalize().ok()).collect()
 }
@@ -498,6 +500,9 @@ fn model_config(model: &ModelHandle, below: &str) -> serde_json::Value {
         ModelHandle::Hf { .. } => json!({"type": "HfModel", "config": {"model_path": below}}),
         ModelHandle::HfWithAdapter { base, .. } => {
             json!({"type": "HfModel", "config": {"model_path": absolute(base), "adapter_path": below}})
+        }
+        ModelHandle::HfWithNote { base, .. } => {
+            json!({"type": "HfModel", "config": {"model_path": absolute(base)}})
         }
     }
 }

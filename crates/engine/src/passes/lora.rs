@@ -100,6 +100,9 @@ impl ConfiguredPass for LoraPass {
             ModelKind::HfWithAdapter => {
                 Err("the model already has an adapter, which MergeAdapterWeights must merge first".into())
             }
+            ModelKind::HfWithNote => {
+                Err("a note for quantisers would be left out; train before SelectiveMixedPrecision".into())
+            }
             ModelKind::Onnx => Err("an ONNX model cannot be trained".into()),
         }
     }

@@ -85,7 +85,7 @@ impl ConfiguredPass for MergePass {
     fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
         match input {
             ModelKind::HfWithAdapter => Ok(ModelKind::Hf),
-            ModelKind::Hf => {
+            ModelKind::Hf | ModelKind::HfWithNote => {
                 Err("there is no adapter to merge; a pass that trains, such as LoRA, makes one".into())
             }
             ModelKind::Onnx => Err("an ONNX model has no adapter to merge".into()),

@@ -1,7 +1,9 @@
 //! The steps of a pipeline. A pass knows nothing of the terminal, the cache or other passes; [`REGISTRY`] knows them all.
 
 mod adapter_training;
+mod code_options;
 mod data_key;
+pub mod gptq;
 pub mod loftq;
 pub mod lora;
 pub mod lora_options;
@@ -11,6 +13,8 @@ pub mod model_builder;
 mod pass;
 pub mod qlora;
 mod quantised_base;
+pub mod rounding;
+pub mod selective_mixed_precision;
 mod training;
 mod training_log;
 
@@ -37,6 +41,10 @@ pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&
     &loftq::LOFTQ,
     &lora::DORA,
     &merge_adapter_weights::MERGE,
+    &selective_mixed_precision::SELECTIVE_MIXED_PRECISION,
+    &gptq::GPTQ,
+    &rounding::RTN,
+    &rounding::KQUANT,
     &model_builder::MODEL_BUILDER,
 ]);
 

@@ -6,6 +6,7 @@ use crate::cache::KeyHasher;
 use olive_config::{ConfiguredPass, DataConfig, EvalSize, PassDefinition, PassOptions};
 use olive_core::Result;
 use olive_core::device::Device;
+use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_decoder::Decoder;
 use olive_model::{Adapter, AdapterConfig, MergedCheckpoint, ModelFolder, QuantisedBase, WeightSource};
@@ -40,11 +41,13 @@ impl ConfiguredPass for ModelBuilderPass {
 
     fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
         match input {
-            ModelKind::Hf | ModelKind::Onnx if self.options.adapters == Adapters::Separate => {
+            ModelKind::Hf | ModelKind::HfWithNote | ModelKind::Onnx
+                if self.options.adapters == Adapters::Separate =>
+            {
                 Err("there is no adapter to keep apart; a pass that trains, such as LoRA, makes one".into())
             }
             // An adapter is merged on the way, so that the base is never exported alone.
-            ModelKind::Hf | ModelKind::HfWithAdapter => Ok(ModelKind::Onnx),
+            ModelKind::Hf | ModelKind::HfWithAdapter | ModelKind::HfWithNote => Ok(ModelKind::Onnx),
             ModelKind::Onnx if self.options.metadata_only => Ok(ModelKind::Onnx),
             ModelKind::Onnx => {
                 Err("the model is an ONNX model already; `metadata_only` writes genai_config.json for one"
@@ -121,7 +124,7 @@ impl Pass for ModelBuilderPass {
             )
         };
         match input {
-            ModelHandle::Hf { dir: base } if options.metadata_only => {
+            ModelHandle::Hf { dir: base } | ModelHandle::HfWithNote { base, .. } if options.metadata_only => {
                 olive_onnx::write_metadata(&open(base)?, &options, dir)?;
             }
             ModelHandle::HfWithAdapter { base, adapter } if options.metadata_only => {
@@ -133,7 +136,12 @@ impl Pass for ModelBuilderPass {
                     olive_onnx::write_adapter(&folder, weights, &options, dir)?;
                 }
             }
-            ModelHandle::Hf { dir: base } => {
+            ModelHandle::Hf { dir: base } | ModelHandle::HfWithNote { base, .. } => {
+                if input.kind() == ModelKind::HfWithNote {
+                    let message = "the note of SelectiveMixedPrecision has no effect without a quantiser, such as Gptq or Rtn, \
+                                   after it";
+                    context.events.emit(Event::Warning { message: message.into() });
+                }
                 let folder = open(base)?;
                 build(&folder, &folder.checkpoint()?, None, None)?;
             }

@@ -68,6 +68,8 @@ fn weights(model: &ModelHandle, folder: &ModelFolder, spec: &Spec) -> Result<Box
         ModelHandle::HfWithAdapter { adapter, .. } => {
             Box::new(MergedCheckpoint::new(checkpoint, Adapter::open(adapter)?, spec.tied, adapter)?)
         }
-        ModelHandle::Hf { .. } | ModelHandle::Onnx { .. } => Box::new(checkpoint),
+        ModelHandle::Hf { .. } | ModelHandle::HfWithNote { .. } | ModelHandle::Onnx { .. } => {
+            Box::new(checkpoint)
+        }
     })
 }

@@ -3,8 +3,10 @@
 use super::settings::{ModuleSettings, QuantisationSettings};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::safetensors_file::{Entry, Writer};
+use crate::stored_file::read_json;
 use crate::{ModelError, ModelFolder};
 use candle_core::DType;
+use olive_arch::Spec;
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
 use olive_core::{Result, error::IoContext};
@@ -54,19 +56,21 @@ pub struct QuantisedFolder<'a> {
     pub new: &'a [NewCodes],
     /// What `config.json` is to say.
     pub settings: &'a QuantisationSettings,
-    /// Whether the model, as it was, has one matrix for head and embedding.
-    pub was_tied: bool,
+    /// The head was the embedding, which is quantised here, and stays float: it gets a matrix of its own.
+    pub split_head: bool,
 }
 
 /// A tensor of the new checkpoint.
 enum Part<'a> {
     /// As it is.
     Kept(&'a Tensor),
+    /// The same under another name.
+    Copied(&'a str, &'a Tensor),
     Codes(&'a NewCodes, [usize; 2], FloatType),
 }
 
 impl QuantisedFolder<'_> {
-    /// Writes weights and `config.json` into `dir`. `codes` gives those of each of the new matrices.
+    /// Writes weights and `config.json` into `dir`, which has the other files already. `codes` gives those of each of the new matrices.
     ///
     /// # Errors
     /// A tensor that is not there or cannot be read, what `codes` says, a file that cannot be written, an interruption.
@@ -123,19 +127,27 @@ impl QuantisedFolder<'_> {
             };
             parts.push(Part::Codes(new, [rows, cols], float));
         }
+        if self.split_head {
+            parts.push(Part::Copied(Spec::HEAD, self.checkpoint.tensor(Spec::EMBEDDING)?));
+        }
+        // One matrix is written for both, and a float copy of the embedding would be taken for another head.
+        let dropped = |tensor: &Tensor| self.settings.tied && tensor.name == Spec::HEAD;
         let replaced =
             |tensor: &Tensor| self.new.iter().any(|new| format!("{}.weight", new.module) == tensor.name);
-        parts.extend(self.checkpoint.tensors().filter(|tensor| !replaced(tensor)).map(Part::Kept));
+        parts.extend(
+            self.checkpoint.tensors().filter(|tensor| !replaced(tensor) && !dropped(tensor)).map(Part::Kept),
+        );
         Ok(parts)
     }
 
     fn write_config(&self, dir: &Path) -> Result<()> {
-        let mut config = self.source.file_config()?;
+        let path = dir.join("config.json");
+        let mut config = read_json(&path)?.unwrap_or_else(|| self.source.config.clone());
         config[QuantisationSettings::KEY] = self.settings.to_json();
         if self.settings.lm_head || self.settings.embeds {
             config["tie_word_embeddings"] = false.into();
         }
-        write_json(&dir.join("config.json"), &config)
+        write_json(&path, &config)
     }
 }
 
@@ -150,6 +162,9 @@ impl Part<'_> {
                 Some(groups) => groups.tensors().map(stored_entry).collect(),
                 None => Ok(vec![stored_entry(tensor)?]),
             },
+            Part::Copied(name, tensor) => {
+                Ok(vec![Entry { name: (*name).to_owned(), ..stored_entry(tensor)? }])
+            }
             Part::Codes(new, [rows, cols], float) => {
                 let (bits, group) =
                     (usize::from(new.settings.bits), new.settings.group.unwrap_or(*cols).max(1));
@@ -185,6 +200,7 @@ impl Part<'_> {
                 }
                 tensor.release();
             }
+            Part::Copied(_, tensor) => tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?,
             Part::Codes(new, _, float) => {
                 let packed = codes(new)?;
                 writer.write(&packed.codes)?;
