@@ -5,7 +5,7 @@
 //! for.
 
 use super::{
-    Adapter, Checkpoint, ModelError, QuantisedBase,
+    Adapter, Checkpoint, Grouped, ModelError, QuantisedBase,
     adapter::{LoraPair, WholeTensor},
 };
 use candle_core::DType;
@@ -29,6 +29,11 @@ pub trait WeightSource: Sync {
 
     /// Says that the tensor will not be read again soon: its pages need not stay in memory.
     fn release(&self, name: &str);
+
+    /// The codes that a matrix is stored as, if it is stored so and its values are those of the codes.
+    fn groups(&self, _name: &str) -> Option<&Grouped> {
+        None
+    }
 
     /// A whole tensor as f32.
     ///
@@ -56,6 +61,10 @@ impl WeightSource for Checkpoint {
         let start = rows.start * row_width(&tensor.shape);
         tensor.read_f32(start..start + out.len(), out)?;
         check_finite(name, start, out)
+    }
+
+    fn groups(&self, name: &str) -> Option<&Grouped> {
+        self.get(name)?.groups()
     }
 
     fn release(&self, name: &str) {
@@ -186,6 +195,10 @@ impl WeightSource for MergedCheckpoint {
             Some(pair) => pair.merge_rows(rows, out, float),
         }
         check_finite(name, start, out)
+    }
+
+    fn groups(&self, name: &str) -> Option<&Grouped> {
+        if self.changes(name) { None } else { self.base.groups(name) }
     }
 
     fn release(&self, name: &str) {

@@ -18,7 +18,7 @@ impl DecoderGraph<'_> {
         let mut query = self.project(layer, input)?;
         let mut norm_weights = None;
         if let Some(norm) = a.qk_norm {
-            if self.fuses_qkv() {
+            if self.fuses_qkv(layer)? {
                 let (q, kv) = (a.q_size() as i64, a.kv_size() as i64);
                 let sizes = self.graph.ints(&[q, kv, kv]);
                 let node = format!("{base}/qkv_proj/Split");
@@ -51,16 +51,18 @@ impl DecoderGraph<'_> {
         self.linear_with_bias(&format!("{base}/o_proj"), &attended, output, ZeroBias::Keep)
     }
 
-    /// Whether queries, keys and values are one product. Each has an adapter of its own, where it stays apart.
-    fn fuses_qkv(&self) -> bool {
-        self.options.fuse_qkv && self.adapter.is_none()
+    /// Whether queries, keys and values are one product. Each has an adapter of its own, where it stays apart, and
+    /// codes of its own kind, where the checkpoint has them so.
+    fn fuses_qkv(&self, layer: usize) -> Result<bool> {
+        let packed = self.qkv_matrix(layer)?;
+        Ok(self.options.fuse_qkv && self.adapter.is_none() && self.is_stored_alike(&packed))
     }
 
     /// The packed projection and two empty names, or queries, keys and values.
     fn project(&mut self, layer: usize, input: &str) -> Result<[String; 3]> {
         let base = format!("/model/layers.{layer}/attn");
         let packed = self.qkv_matrix(layer)?;
-        if self.fuses_qkv() {
+        if self.fuses_qkv(layer)? {
             let qkv =
                 self.linear_with_bias(&format!("{base}/qkv_proj"), input, packed, ZeroBias::LeaveOut)?;
             return Ok([qkv, String::new(), String::new()]);

@@ -49,8 +49,22 @@ pub(super) struct SlotId(pub(super) usize);
 /// Where the bytes of some initializers come from.
 pub(super) enum Content {
     Bytes(SlotId, Vec<u8>),
-    Float { slot: SlotId, matrix: Matrix, float: FloatType, order: ElementOrder },
-    Quantised { parts: Vec<(Part, SlotId)>, matrix: Matrix, format: Box<dyn WeightFormat> },
+    Float {
+        slot: SlotId,
+        matrix: Matrix,
+        float: FloatType,
+        order: ElementOrder,
+    },
+    Quantised {
+        parts: Vec<(Part, SlotId)>,
+        matrix: Matrix,
+        format: Box<dyn WeightFormat>,
+    },
+    /// Codes that the checkpoint has.
+    Stored {
+        parts: Vec<(Part, SlotId)>,
+        matrix: Matrix,
+    },
 }
 
 /// How the elements of a float matrix follow each other.
@@ -66,7 +80,9 @@ impl Content {
     pub(super) fn matrix(&self) -> Option<&Matrix> {
         match self {
             Content::Bytes(..) => None,
-            Content::Float { matrix, .. } | Content::Quantised { matrix, .. } => Some(matrix),
+            Content::Float { matrix, .. }
+            | Content::Quantised { matrix, .. }
+            | Content::Stored { matrix, .. } => Some(matrix),
         }
     }
 
@@ -154,10 +170,20 @@ impl DataPlan {
         self.contents.push(Content::Quantised { parts, matrix, format });
     }
 
+    /// Codes that the checkpoint has: `parts` with the names of their initializers.
+    pub(crate) fn stored(&mut self, parts: Vec<(String, Part)>, matrix: Matrix) {
+        let place = |(name, part): (String, Part)| {
+            let slot = self.quantised_slot(name, onnx_element(part.element), part.dims.clone(), part.bytes());
+            (part, slot)
+        };
+        let parts = parts.into_iter().map(place).collect();
+        self.contents.push(Content::Stored { parts, matrix });
+    }
+
     /// The tensors of the checkpoint that products take in blocks, with their formats.
     pub(crate) fn block_formats(&self) -> BTreeMap<String, BlockFormat> {
         let quantised = self.contents.iter().filter_map(|content| match content {
-            Content::Bytes(..) | Content::Float { .. } => None,
+            Content::Bytes(..) | Content::Float { .. } | Content::Stored { .. } => None,
             Content::Quantised { matrix, format, .. } => Some((matrix, format.block_format()?)),
         });
         quantised

@@ -103,6 +103,7 @@ impl Content {
             Content::Bytes(..) => whole(),
             Content::Float { matrix, order: ElementOrder::Rows, .. } => matrix.panels(PANEL),
             Content::Float { matrix, order: ElementOrder::Columns, .. } => matrix.panels(TRANSPOSED_PANEL),
+            Content::Stored { matrix, .. } => matrix.panels(PANEL),
             Content::Quantised { matrix, format, .. } => match format.arrangement() {
                 Arrangement::ByRow => matrix.panels(PANEL),
                 Arrangement::ByColumn(_) => whole(),
@@ -164,6 +165,10 @@ impl Writer<'_> {
                     ElementOrder::Columns => self.put_columns(*slot, matrix, panel, *float, buffers),
                 }
             }
+            Content::Stored { parts, matrix } => {
+                self.take_codes(&matrix.parts[panel.part].tensor, panel.rows(), &mut buffers.quantised)?;
+                self.put_parts(parts, panel.row, &buffers.quantised, &mut buffers.bytes)
+            }
             Content::Quantised { parts, matrix, format } => match format.arrangement() {
                 Arrangement::ByRow => {
                     self.quantise(matrix, panel, &**format, buffers)?;
@@ -180,6 +185,17 @@ impl Writer<'_> {
                 }
             },
         }
+    }
+
+    /// The codes that the checkpoint has for some rows of a tensor.
+    fn take_codes(&self, tensor: &str, rows: Range<usize>, out: &mut QuantisedRows) -> Result<()> {
+        let groups = self.source.groups(tensor).expect("the plan was made from the same weights");
+        *out = QuantisedRows {
+            codes: groups.code_bytes(rows.clone()).to_vec(),
+            scales: groups.read_scales(rows.clone())?,
+            zero_points: groups.zero_bytes(rows).unwrap_or_default().to_vec(),
+        };
+        Ok(())
     }
 
     /// The values of a panel, `[count, cols]`.

@@ -38,8 +38,14 @@ impl DecoderGraph<'_> {
             }
             .into());
         }
-        let shared =
-            self.spec.tied && self.options.shared_embeddings != Some(false) && !self.options.exclude_lm_head;
+        if let Some(settings) = self.stored_settings(&Matrix::whole(Spec::EMBEDDING, vocab, hidden)) {
+            return self.stored_gather(settings);
+        }
+        // Beside quantised layers, what stayed in float was meant to.
+        let shared = !self.stored_layers()
+            && self.spec.tied
+            && self.options.shared_embeddings != Some(false)
+            && !self.options.exclude_lm_head;
         let quantisation = self.options.quantisation.as_ref().filter(|q| !q.excludes(GATHER));
         // The reference shares a quantised head in int4 models only; in int8 ones the embedding stays float.
         let shares_codes = quantisation.is_some_and(|q| q.format.bits == 4 && !q.qdq);

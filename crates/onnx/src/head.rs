@@ -23,7 +23,11 @@ impl DecoderGraph<'_> {
             hidden = self.graph.op("Unsqueeze", "/lm_head/prune/Unsqueeze", &[&row, &axis], vec![]);
         }
         let mut logits = if followed { own.to_owned() } else { "logits".to_owned() };
-        self.matmul("/lm_head/MatMul", &hidden, &logits, matrix);
+        if self.shares_stored_embedding() {
+            self.head_on_stored_embedding(&hidden, &logits)?;
+        } else {
+            self.matmul("/lm_head/MatMul", &hidden, &logits, matrix)?;
+        }
         // The last of these nodes names its output `logits`.
         let g = &mut self.graph;
         let float = self.options.float;

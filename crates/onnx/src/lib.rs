@@ -29,6 +29,7 @@ pub mod proto;
 mod rope_caches;
 mod separate_adapter;
 pub mod side_files;
+mod stored;
 mod synced_file;
 pub mod weights;
 

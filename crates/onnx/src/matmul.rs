@@ -22,17 +22,23 @@ impl DecoderGraph<'_> {
     }
 
     /// `output = input · matrixᵀ`.
-    pub(crate) fn matmul(&mut self, node: &str, input: &str, output: &str, matrix: Matrix) {
+    ///
+    /// # Errors
+    /// The checkpoint has codes for it that ONNX Runtime cannot work with.
+    pub(crate) fn matmul(&mut self, node: &str, input: &str, output: &str, matrix: Matrix) -> Result<()> {
         self.matmuls.push(node.to_owned());
+        if let Some(settings) = self.stored_settings(&matrix) {
+            return self.stored_matmul(node, input, output, matrix, settings);
+        }
         let weight = format!("{}.weight", initializer_name(node));
         let Some(format) = self.quantised_as(node) else {
             self.graph.node("MatMul", "", node, &[input, &weight], &[output], vec![]);
             self.data.transposed(&weight, matrix, self.options.float);
-            return;
+            return Ok(());
         };
         if self.options.quantisation.as_ref().is_some_and(|q| q.qdq) {
             self.dequantised_matmul(node, &weight, input, output, matrix, format);
-            return;
+            return Ok(());
         }
         let names = QuantisedNames::of(&weight, &format);
         let mut inputs = vec![input, names.codes.as_str(), names.scales.as_str()];
@@ -47,6 +53,7 @@ impl DecoderGraph<'_> {
         let name = format!("{node}_Q{}", format.bits);
         self.graph.node("MatMulNBits", MICROSOFT, &name, &inputs, &[output], attributes);
         self.data.weight(&names, matrix, Box::new(format));
+        Ok(())
     }
 
     /// The weight goes through a `DequantizeLinear`, whose layout is that of ONNX's MatMul, `[cols, rows]`.
@@ -84,7 +91,7 @@ impl DecoderGraph<'_> {
         let bias = self.bias(&matrix, zero_bias)?;
         let product = format!("{base}/MatMul/output_0");
         let parts = matrix.parts.clone();
-        self.matmul(&format!("{base}/MatMul"), input, &product, matrix);
+        self.matmul(&format!("{base}/MatMul"), input, &product, matrix)?;
         let product = self.with_adapter(base, input, product, &parts);
         let Some(bias) = bias else { return Ok(product) };
         let node = format!("{base}/Add");
