@@ -14,6 +14,7 @@ use olive_core::handle::ModelHandle;
 use olive_core::{Error, Result};
 use olive_data::DataError;
 use olive_model::ModelError;
+use olive_quantise::QuantiseError;
 use olive_tracking::TrackingError;
 use olive_train::MemoryNeed;
 use std::path::PathBuf;
@@ -81,7 +82,9 @@ impl Obstacle {
 fn is_absence(error: &Error) -> bool {
     let model = matches!(error.downcast_ref(), Some(ModelError::NotFound { .. } | ModelError::Hub { .. }));
     let server = error.downcast_ref::<TrackingError>().is_some();
-    model || server || error.downcast_ref::<DataError>().is_some_and(DataError::is_absence)
+    // Olive fetches data of its own choice from the hub where a file names none.
+    let calibration = matches!(error.downcast_ref(), Some(QuantiseError::DataMissing { .. }));
+    model || server || calibration || error.downcast_ref::<DataError>().is_some_and(DataError::is_absence)
 }
 
 /// Looks a plan up in the cache, and for what would stop a run before its first step, in the order of a run. Nothing is

@@ -14,7 +14,7 @@ pub mod hub_account;
 mod hub_download;
 pub mod hub_folder;
 pub mod loftq;
-mod mapped_file;
+pub mod mapped_file;
 pub mod merged;
 pub mod olive_format;
 mod prequantised;

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// A mapping that may only be read, of a file or of the process's own memory.
-pub(crate) struct MappedFile {
+pub struct MappedFile {
     map: Mmap,
     entry: Option<Entry>,
 }
@@ -22,7 +22,7 @@ impl MappedFile {
     ///
     /// # Errors
     /// The file cannot be mapped.
-    pub(crate) fn open(file: &File, path: &Path) -> std::io::Result<MappedFile> {
+    pub fn open(file: &File, path: &Path) -> std::io::Result<MappedFile> {
         #[expect(
             unsafe_code,
             reason = "weights are mapped; a file written to by others during a run is undefined"

@@ -64,6 +64,7 @@ pub fn build(
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(graph.finish("main_graph", data.layout(&data_file))),
         opset_import: vec![opset("", 22), opset("com.microsoft", 1)],
+        ..ModelProto::default()
     };
     write_synced(&dir.join(&interface.filename), &model.encode_to_vec())?;
     drop(model);

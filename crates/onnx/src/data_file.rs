@@ -224,13 +224,13 @@ impl DataPlan {
                 dims: slot.dims.iter().map(|d| *d as i64).collect(),
                 data_type: slot.data_type,
                 name: slot.name.clone(),
-                raw_data: Vec::new(),
                 external_data: vec![
                     entry("location", location.to_owned()),
                     entry("offset", offset.to_string()),
                     entry("length", slot.bytes.to_string()),
                 ],
                 data_location: 1,
+                ..TensorProto::default()
             });
             offset += slot.bytes;
         }

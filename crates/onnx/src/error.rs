@@ -18,6 +18,10 @@ pub enum OnnxError {
     UnknownNode { name: String, known: Vec<String> },
     #[error("genai_config.json cannot be written for `{}`: {reason}", shown(path))]
     Graph { path: PathBuf, reason: String },
+    #[error("the ONNX model `{}` cannot be changed: {reason}", shown(path))]
+    Model { path: PathBuf, reason: String },
+    #[error("the head cannot take the embedding's codes: it has other values, so the model is not tied")]
+    NotTied,
     #[error("the adapter cannot be kept apart from the model: {0}")]
     SeparateAdapter(String),
     #[error("neither config.json nor the tokenizer says which token ends a text")]
@@ -37,6 +41,8 @@ impl olive_core::Fault for OnnxError {
             OnnxError::Graph { .. } => Some(
                 "`metadata_only` takes a folder with the graph of a decoder, its config.json and its tokenizer".into(),
             ),
+            OnnxError::Model { .. } => Some("give a model.onnx with the files beside it that hold its weights".into()),
+            OnnxError::NotTied => Some("leave ShareEmbeddingLmHead out for this model".into()),
             OnnxError::SeparateAdapter(_) => Some("`adapters: merged` puts it into the weights".into()),
             OnnxError::Unsupported(_) | OnnxError::Option { .. } => None,
         }

@@ -66,6 +66,7 @@ impl GraphBuilder {
             op_type: op.to_owned(),
             attribute,
             domain: domain.to_owned(),
+            ..NodeProto::default()
         });
     }
 
@@ -138,6 +139,7 @@ impl GraphBuilder {
             initializer,
             input: self.inputs,
             output: self.outputs,
+            ..GraphProto::default()
         }
     }
 }
@@ -146,16 +148,18 @@ fn value(name: &str, elem_type: i32, dims: &[Dim]) -> ValueInfoProto {
     let dim = dims
         .iter()
         .map(|dim| match dim {
-            Dim::Fixed(n) => Dimension { dim_value: Some(*n as i64), dim_param: None },
-            Dim::Any => Dimension { dim_value: None, dim_param: None },
-            Dim::Symbol(s) => Dimension { dim_value: None, dim_param: Some((*s).to_owned()) },
+            Dim::Fixed(n) => Dimension { dim_value: Some(*n as i64), ..Dimension::default() },
+            Dim::Any => Dimension::default(),
+            Dim::Symbol(s) => Dimension { dim_param: Some((*s).to_owned()), ..Dimension::default() },
         })
         .collect();
     ValueInfoProto {
         name: name.to_owned(),
         r#type: Some(TypeProto {
             tensor_type: Some(TensorType { elem_type, shape: Some(TensorShape { dim }) }),
+            ..TypeProto::default()
         }),
+        ..ValueInfoProto::default()
     }
 }
 

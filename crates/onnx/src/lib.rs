@@ -11,6 +11,7 @@ pub mod calibration;
 pub mod data_file;
 mod data_writer;
 mod decoder_graph;
+pub mod edit;
 mod embedding;
 pub mod error;
 mod feed_forward;
@@ -36,7 +37,7 @@ pub mod weights;
 pub use build::build;
 pub use calibration::{Calibration, QuantisationReport};
 pub use error::OnnxError;
-pub use metadata::{add_metadata, external_files, write_adapter, write_metadata};
+pub use metadata::{add_metadata, external_files, find_graph, write_adapter, write_metadata};
 pub use model_builder_options::{
     Adapters, MODEL_BUILDER, MixedPrecision, ModelBuilderOptions, Precision, QuantAlgorithm,
 };

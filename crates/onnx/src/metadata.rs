@@ -39,7 +39,7 @@ pub fn write_metadata(folder: &ModelFolder, options: &BuildOptions, dir: &Path) 
 /// that genai_config.json would name; a file that cannot be read or written.
 pub fn add_metadata(model: &Path, options: &BuildOptions, dir: &Path) -> Result<()> {
     let folder = ModelFolder::open(model)?.with_layers(options.num_hidden_layers)?;
-    let path = find_graph(model, options)?;
+    let path = find_graph(model, options.filename.as_deref())?;
     let damaged = |reason: String| OnnxError::Graph { path: path.clone(), reason };
     let graph = read_graph(&path)?;
     check_names(&graph, &folder.spec()?, options).map_err(damaged)?;
@@ -79,10 +79,13 @@ fn write(folder: &ModelFolder, options: &BuildOptions, interface: &Interface, di
     side_files::copy(folder, spec.context_length, dir)
 }
 
-/// The file that the options name, or the only graph of the folder.
-fn find_graph(model: &Path, options: &BuildOptions) -> Result<PathBuf> {
+/// The file of this name, or the only graph of the folder.
+///
+/// # Errors
+/// There is none, or several.
+pub fn find_graph(model: &Path, filename: Option<&str>) -> Result<PathBuf> {
     let missing = |reason: String| OnnxError::Graph { path: model.to_owned(), reason };
-    if let Some(name) = &options.filename {
+    if let Some(name) = filename {
         let path = model.join(name);
         return if path.is_file() { Ok(path) } else { Err(missing(format!("there is no `{name}`")).into()) };
     }
@@ -152,7 +155,7 @@ fn read_graph(path: &Path) -> Result<GraphProto> {
 }
 
 /// Files in which the weights lie.
-fn data_files(graph: &GraphProto) -> Result<BTreeSet<String>, String> {
+pub(crate) fn data_files(graph: &GraphProto) -> Result<BTreeSet<String>, String> {
     let mut files = BTreeSet::new();
     collect_files(graph, &mut files);
     match files.iter().find(|name| !crate::ModelBuilderOptions::is_file_name(name)) {
