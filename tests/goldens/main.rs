@@ -3,6 +3,7 @@
 mod gguf;
 mod models;
 mod passes;
+mod quantisers;
 #[path = "../support/mod.rs"]
 mod support;
 mod train;

@@ -1,12 +1,13 @@
 //! Weights as they lie on disk: memory-mapped safetensors, one file or shards with an index.
 
 use super::ModelError;
+use super::grouped::{self, Grouped};
 use super::mapped_file::MappedFile;
+use super::mapped_tensor::{MappedTensor, read_floats, release};
+use super::quantisation::QuantisationSettings;
 use super::stored_file::{self, read_json};
-use crate::olive_format::{self, Grouped};
 use crate::safetensors_file::Entry;
 use candle_core::DType;
-use half::f16;
 use olive_core::{InnerPath, Result, error::IoContext, file};
 use olive_kernels::quant::ggml::GgmlType;
 use olive_kernels::{Decode, HostMatrix, Stored, first_not_finite};
@@ -67,7 +68,7 @@ impl Checkpoint {
                 }
             }
         }
-        olive_format::fold(dir, &mut tensors)?;
+        fold_groups(dir, &mut tensors)?;
         Ok(Checkpoint { dir: dir.to_owned(), tensors: Arc::new(tensors) })
     }
 
@@ -164,8 +165,14 @@ impl Tensor {
         }
     }
 
+    /// As it lies in the file.
+    fn into_mapped(self) -> MappedTensor {
+        let Tensor { name, dtype, shape, map, offset, len, .. } = self;
+        MappedTensor { name, dtype, shape, map, offset, len }
+    }
+
     /// A matrix of this name that is stored as these codes.
-    pub(crate) fn of_groups(name: &str, groups: Grouped) -> Tensor {
+    fn of_groups(name: &str, groups: Grouped) -> Tensor {
         let shape = groups.shape().to_vec();
         let (map, offset, len) = {
             let codes = groups.tensors().next().expect("codes come first");
@@ -228,34 +235,7 @@ impl Tensor {
         }
         let width = self.dtype.size_in_bytes();
         let bytes = &self.bytes()[range.start * width..range.end * width];
-        match self.dtype {
-            DType::F32 => {
-                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-                    *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-                }
-            }
-            DType::BF16 => {
-                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
-                }
-            }
-            DType::F16 => {
-                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                    *value = f16::from_le_bytes([b[0], b[1]]).to_f32();
-                }
-            }
-            DType::F64 => {
-                for (value, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
-                    *value = f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
-                }
-            }
-            other => {
-                return Err(
-                    ModelError::Dtype { name: self.name.clone(), found: other.as_str().into() }.into()
-                );
-            }
-        }
-        Ok(())
+        read_floats(self.dtype, bytes, out, &self.name)
     }
 
     /// Whether both have the same shape and values, whatever the types they are stored in.
@@ -348,19 +328,10 @@ impl Tensor {
     /// come back from the file if they are.
     pub fn release(&self) {
         if let Coding::Groups(groups) = &self.coding {
-            groups.tensors().for_each(Tensor::release);
+            groups.tensors().for_each(MappedTensor::release);
             return;
         }
-        #[cfg(unix)]
-        if self.map.is_file() {
-            #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
-            // SAFETY: the mapping is of a file and never written to, so a dropped page is read again with the same
-            // content.
-            // A refusal only means that the pages stay, so it is ignored.
-            let _ = unsafe {
-                self.map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, self.offset, self.len)
-            };
-        }
+        release(&self.map, self.offset, self.len);
     }
 
     /// All values as f32.
@@ -410,6 +381,38 @@ impl HostMatrix for Matrix {
     fn release(&self) {
         self.tensor.release();
     }
+}
+
+/// Puts matrices, by the names of their weights, in the place of the tensors that they are stored as.
+///
+/// # Errors
+/// A statement or tensors that contradict each other.
+fn fold_groups(dir: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    let is_codes = |(name, tensor): (&String, &Tensor)| {
+        (tensor.dtype == DType::U8).then(|| name.strip_suffix(grouped::CODES).map(str::to_owned)).flatten()
+    };
+    let modules: Vec<String> = tensors.iter().filter_map(is_codes).collect();
+    if modules.is_empty() {
+        return Ok(());
+    }
+    let config = read_json(&dir.join("config.json"))?.unwrap_or_default();
+    let Some(settings) = QuantisationSettings::of(dir, &config)? else { return Ok(()) };
+    for module in modules {
+        let mut take = |suffix: &str| tensors.remove(&format!("{module}{suffix}")).map(Tensor::into_mapped);
+        let (codes, scales, zeros) = (take(grouped::CODES), take(grouped::SCALES), take(grouped::ZEROS));
+        let refuse = |reason: String| ModelError::Quantisation { path: dir.to_owned(), reason };
+        let (Some(codes), Some(scales)) = (codes, scales) else {
+            return Err(refuse(format!("`{module}.qweight` has no `{module}.scales` beside it")).into());
+        };
+        let codes_of = Grouped::new(settings.of_module(&module), codes, scales, zeros)
+            .map_err(|reason| refuse(format!("`{module}`: {reason}")))?;
+        let name = format!("{module}.weight");
+        let tensor = Tensor::of_groups(&name, codes_of);
+        if tensors.insert(name, tensor).is_some() {
+            return Err(refuse(format!("`{module}` is there in float and quantised")).into());
+        }
+    }
+    Ok(())
 }
 
 /// Names and types of all tensors of a folder, also types that [`Checkpoint`] knows nothing of.

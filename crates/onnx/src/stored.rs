@@ -9,7 +9,7 @@ use super::options::Provider;
 use olive_arch::Spec;
 use olive_core::Result;
 use olive_kernels::quant::{ElementType, Part, PartKind};
-use olive_model::olive_format::ModuleSettings;
+use olive_model::ModuleSettings;
 
 const EMBEDDING: &str = "model.embed_tokens";
 

@@ -5,7 +5,7 @@ use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::gptq::Chosen;
 use olive_kernels::quant::{FloatType, Grid, Scheme};
 use olive_model::Checkpoint;
-use olive_model::olive_format::PackedCodes;
+use olive_model::PackedCodes;
 use olive_model::safetensors_file::{Entry, Writer};
 use std::path::Path;
 

@@ -4,8 +4,8 @@ use super::error::QuantiseError;
 use olive_arch::{LinearKind, Spec};
 use olive_core::Result;
 use olive_core::event::{Event, EventSink};
-use olive_model::olive_format::{ModuleSettings, NewCodes};
 use olive_model::{Checkpoint, ModelFolder, QuantisationSettings};
+use olive_model::{ModuleSettings, NewCodes};
 use std::collections::BTreeMap;
 use std::path::Path;
 

@@ -16,7 +16,7 @@ use olive_core::{Result, error::IoContext};
 use olive_decoder::Decoder;
 use olive_kernels::quant::gptq::Order;
 use olive_model::ModelFolder;
-use olive_model::olive_format::{NewCodes, PackedCodes};
+use olive_model::{NewCodes, PackedCodes};
 use olive_quantise::calibration_batch::Together;
 use olive_quantise::{CalibrationBatch, Gptq, LayerCodes, Plan, QuantiseError, Wanted, kept};
 use serde::Serialize;

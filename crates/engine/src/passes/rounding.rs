@@ -11,7 +11,7 @@ use olive_core::Result;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_kernels::quant::FloatType;
 use olive_model::ModelFolder;
-use olive_model::olive_format::{NewCodes, QuantisedFolder};
+use olive_model::{NewCodes, QuantisedFolder};
 use olive_quantise::{GridSearch, Wanted, round_to_grids};
 use serde::Serialize;
 use std::path::Path;
@@ -164,7 +164,7 @@ impl Work {
         &self,
         plan: &olive_quantise::Plan,
         dir: &Path,
-        codes: &mut dyn FnMut(&NewCodes) -> Result<olive_model::olive_format::PackedCodes>,
+        codes: &mut dyn FnMut(&NewCodes) -> Result<olive_model::PackedCodes>,
         context: &RunContext,
     ) -> Result<()> {
         self.folder.copy_side_files(dir)?;

@@ -1,33 +1,43 @@
 //! A matrix as codes, and its values.
 
-use super::settings::{ModuleSettings, QuantisationSettings};
-use crate::ModelError;
-use crate::checkpoint::Tensor;
-use crate::stored_file::read_json;
+use super::ModelError;
+use super::mapped_tensor::{MappedTensor, read_floats};
+use super::quantisation::ModuleSettings;
 use candle_core::DType;
 use olive_core::Result;
 use olive_kernels::quant::Scheme;
-use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
-const CODES: &str = ".qweight";
-const SCALES: &str = ".scales";
-const ZEROS: &str = ".qzeros";
+pub(crate) const CODES: &str = ".qweight";
+pub(crate) const SCALES: &str = ".scales";
+pub(crate) const ZEROS: &str = ".qzeros";
 
 /// A matrix `[rows, cols]` as codes with a scale, and a zero point where it is not symmetric, per group of a row.
 #[derive(Clone)]
 pub struct Grouped {
     pub settings: ModuleSettings,
     /// U8, `[rows, cols · bits / 8]`.
-    codes: Tensor,
+    codes: MappedTensor,
     /// Of a float type, `[rows, groups]`.
-    scales: Tensor,
+    scales: MappedTensor,
     /// U8, `[rows, ceil(groups · bits / 8)]`.
-    zeros: Option<Tensor>,
+    zeros: Option<MappedTensor>,
 }
 
 impl Grouped {
+    /// # Errors
+    /// Why the tensors do not fit each other.
+    pub(crate) fn new(
+        settings: ModuleSettings,
+        codes: MappedTensor,
+        scales: MappedTensor,
+        zeros: Option<MappedTensor>,
+    ) -> Result<Grouped, String> {
+        let grouped = Grouped { settings, codes, scales, zeros };
+        grouped.check()?;
+        Ok(grouped)
+    }
+
     pub fn shape(&self) -> [usize; 2] {
         [self.codes.shape[0], self.codes.shape[1] * 8 / usize::from(self.settings.bits)]
     }
@@ -44,7 +54,7 @@ impl Grouped {
     }
 
     /// The tensors of the file: codes, scales, zero points.
-    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+    pub fn tensors(&self) -> impl Iterator<Item = &MappedTensor> {
         [&self.codes, &self.scales].into_iter().chain(&self.zeros)
     }
 
@@ -64,11 +74,17 @@ impl Grouped {
     /// One is not finite.
     pub fn read_scales(&self, rows: Range<usize>) -> Result<Vec<f32>> {
         let mut scales = vec![0.0; rows.len() * self.groups()];
-        self.scales.read_f32(rows.start * self.groups()..rows.end * self.groups(), &mut scales)?;
+        self.floats(rows.start * self.groups()..rows.end * self.groups(), &mut scales)?;
         match olive_kernels::first_not_finite(&scales) {
             None => Ok(scales),
             Some(near) => Err(ModelError::NotFinite { name: self.scales.name.clone(), near }.into()),
         }
+    }
+
+    fn floats(&self, range: Range<usize>, out: &mut [f32]) -> Result<()> {
+        let size = self.scales.dtype.size_in_bytes();
+        let bytes = &self.scales.bytes()[range.start * size..range.end * size];
+        read_floats(self.scales.dtype, bytes, out, &self.scales.name)
     }
 
     /// The values of elements `range`, counted row by row.
@@ -88,7 +104,7 @@ impl Grouped {
             let end = (start - col + ((place + 1) * group).min(cols)).min(range.end);
             let mut scale = [0.0];
             // A float type, as was checked.
-            let _ = self.scales.read_f32(row * groups + place..row * groups + place + 1, &mut scale);
+            let _ = self.floats(row * groups + place..row * groups + place + 1, &mut scale);
             let zero = match &self.zeros {
                 None => 1 << (bits - 1),
                 Some(zeros) => at(zeros.bytes(), zeros.shape[1], row, place),
@@ -103,41 +119,9 @@ impl Grouped {
     }
 }
 
-fn row_bytes(tensor: &Tensor, rows: Range<usize>) -> &[u8] {
+fn row_bytes(tensor: &MappedTensor, rows: Range<usize>) -> &[u8] {
     let width = tensor.shape[1];
     &tensor.bytes()[rows.start * width..rows.end * width]
-}
-
-/// Puts matrices, by the names of their weights, in the place of the tensors that they are stored as.
-///
-/// # Errors
-/// A statement or tensors that contradict each other.
-pub(crate) fn fold(dir: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
-    let is_codes = |(name, tensor): (&String, &Tensor)| {
-        (tensor.dtype == DType::U8).then(|| name.strip_suffix(CODES).map(str::to_owned)).flatten()
-    };
-    let modules: Vec<String> = tensors.iter().filter_map(is_codes).collect();
-    if modules.is_empty() {
-        return Ok(());
-    }
-    let config = read_json(&dir.join("config.json"))?.unwrap_or_default();
-    let Some(settings) = QuantisationSettings::of(dir, &config)? else { return Ok(()) };
-    for module in modules {
-        let mut take = |suffix: &str| tensors.remove(&format!("{module}{suffix}"));
-        let (codes, scales, zeros) = (take(CODES), take(SCALES), take(ZEROS));
-        let refuse = |reason: String| ModelError::Quantisation { path: dir.to_owned(), reason };
-        let (Some(codes), Some(scales)) = (codes, scales) else {
-            return Err(refuse(format!("`{module}{CODES}` has no `{module}{SCALES}` beside it")).into());
-        };
-        let grouped = Grouped { settings: settings.of_module(&module), codes, scales, zeros };
-        grouped.check().map_err(|reason| refuse(format!("`{module}`: {reason}")))?;
-        let name = format!("{module}.weight");
-        let tensor = Tensor::of_groups(&name, grouped);
-        if tensors.insert(name, tensor).is_some() {
-            return Err(refuse(format!("`{module}` is there in float and quantised")).into());
-        }
-    }
-    Ok(())
 }
 
 impl Grouped {

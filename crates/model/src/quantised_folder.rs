@@ -1,6 +1,6 @@
 //! Writing a checkpoint some of whose matrices have become codes. Streamed: memory holds the codes of one matrix.
 
-use super::settings::{ModuleSettings, QuantisationSettings};
+use super::quantisation::{ModuleSettings, QuantisationSettings};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::safetensors_file::{Entry, Writer};
 use crate::stored_file::read_json;
@@ -159,12 +159,15 @@ impl Part<'_> {
     fn entries(&self) -> Result<Vec<Entry>> {
         match self {
             Part::Kept(tensor) => match tensor.groups() {
-                Some(groups) => groups.tensors().map(stored_entry).collect(),
-                None => Ok(vec![stored_entry(tensor)?]),
+                Some(groups) => {
+                    groups.tensors().map(|part| stored_entry(&part.name, part.dtype, &part.shape)).collect()
+                }
+                None => Ok(vec![stored_entry(&tensor.name, tensor.dtype, &tensor.shape)?]),
             },
-            Part::Copied(name, tensor) => {
-                Ok(vec![Entry { name: (*name).to_owned(), ..stored_entry(tensor)? }])
-            }
+            Part::Copied(name, tensor) => Ok(vec![Entry {
+                name: (*name).to_owned(),
+                ..stored_entry(&tensor.name, tensor.dtype, &tensor.shape)?
+            }]),
             Part::Codes(new, [rows, cols], float) => {
                 let (bits, group) =
                     (usize::from(new.settings.bits), new.settings.group.unwrap_or(*cols).max(1));
@@ -195,7 +198,7 @@ impl Part<'_> {
         match self {
             Part::Kept(tensor) => {
                 match tensor.groups() {
-                    Some(groups) => groups.tensors().try_for_each(|tensor| writer.write(tensor.bytes()))?,
+                    Some(groups) => groups.tensors().try_for_each(|part| writer.write(part.bytes()))?,
                     None => tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?,
                 }
                 tensor.release();
@@ -227,8 +230,8 @@ fn shards<'a, 'b>(parts: &'b [Part<'a>]) -> Result<Vec<&'b [Part<'a>]>> {
     Ok(shards)
 }
 
-fn stored_entry(tensor: &Tensor) -> Result<Entry> {
-    let dtype = match tensor.dtype {
+fn stored_entry(name: &str, dtype: DType, shape: &[usize]) -> Result<Entry> {
+    let kind = match dtype {
         DType::F32 => "F32",
         DType::F16 => "F16",
         DType::BF16 => "BF16",
@@ -237,10 +240,11 @@ fn stored_entry(tensor: &Tensor) -> Result<Entry> {
         DType::U32 => "U32",
         DType::I64 => "I64",
         other => {
-            return Err(ModelError::Dtype { name: tensor.name.clone(), found: other.as_str().into() }.into());
+            return Err(ModelError::Dtype { name: name.to_owned(), found: other.as_str().into() }.into());
         }
     };
-    Ok(Entry { name: tensor.name.clone(), dtype, shape: tensor.shape.clone(), bytes: tensor.plain_size() })
+    let bytes = shape.iter().product::<usize>() * dtype.size_in_bytes();
+    Ok(Entry { name: name.to_owned(), dtype: kind, shape: shape.to_vec(), bytes })
 }
 
 fn float_name(float: FloatType) -> &'static str {

@@ -1,0 +1,76 @@
+//! A tensor as it lies in a mapped file, value by value.
+
+use super::ModelError;
+use super::mapped_file::MappedFile;
+use candle_core::DType;
+use half::f16;
+use olive_core::Result;
+use std::sync::Arc;
+
+/// Type, shape and bytes, little-endian, row-major.
+#[derive(Clone)]
+pub struct MappedTensor {
+    pub name: String,
+    pub dtype: DType,
+    pub shape: Vec<usize>,
+    pub(crate) map: Arc<MappedFile>,
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+}
+
+impl MappedTensor {
+    pub fn bytes(&self) -> &[u8] {
+        &self.map[self.offset..self.offset + self.len]
+    }
+
+    /// See [`Tensor::release`](super::Tensor::release).
+    pub fn release(&self) {
+        release(&self.map, self.offset, self.len);
+    }
+}
+
+/// Says that a part of a mapping will not be read again soon.
+pub(crate) fn release(map: &MappedFile, offset: usize, len: usize) {
+    #[cfg(unix)]
+    if map.is_file() {
+        #[expect(unsafe_code, reason = "the system call is offered as unsafe")]
+        // SAFETY: the mapping is of a file and never written to, so a dropped page is read again with the same
+        // content.
+        // A refusal only means that the pages stay, so it is ignored.
+        let _ = unsafe { map.unchecked_advise_range(memmap2::UncheckedAdvice::DontNeed, offset, len) };
+    }
+}
+
+/// Values of a float type, which lie one after the other in `bytes`, as f32. `name` is for messages.
+///
+/// # Errors
+/// It is no float type.
+#[inline]
+pub(crate) fn read_floats(dtype: DType, bytes: &[u8], out: &mut [f32], name: &str) -> Result<()> {
+    match dtype {
+        DType::F32 => {
+            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
+                *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
+            }
+        }
+        DType::BF16 => {
+            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
+            }
+        }
+        DType::F16 => {
+            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
+                *value = f16::from_le_bytes([b[0], b[1]]).to_f32();
+            }
+        }
+        DType::F64 => {
+            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
+                *value = f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
+            }
+        }
+        other => {
+            return Err(ModelError::Dtype { name: name.to_owned(), found: other.as_str().into() }.into());
+        }
+    }
+    Ok(())
+}
