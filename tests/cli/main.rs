@@ -28,6 +28,7 @@ mod output_folder;
 mod packages;
 mod packaging;
 mod push;
+mod recipes;
 mod report;
 mod run;
 mod run_record;

@@ -280,9 +280,39 @@ fn each_mistake_is_one_located_error() {
         ),
         (
             r#""merge": {"type": "MergeAdapterWeights"}"#,
+            r#""merge": {"type": "OnnxPeepholeOptimizer"}"#,
+            r#""OnnxPeepholeOptimizer""#,
+            "implemented are `LoRA`, ",
+        ),
+        (
+            r#""merge": {"type": "MergeAdapterWeights"}"#,
             r#""merge": {"type": "OnnxConversion"}"#,
             r#""OnnxConversion""#,
-            "implemented are `LoRA`, ",
+            "OnnxConversion: ModelBuilder makes the optimised ONNX model",
+        ),
+        (
+            r#""merge": {"type": "MergeAdapterWeights"}"#,
+            r#""merge": {"type": "lokr"}"#,
+            r#""lokr""#,
+            "LoKr: only low-rank adapters are trained",
+        ),
+        (
+            r#""merge": {"type": "MergeAdapterWeights"}"#,
+            r#""merge": {"type": "VitisQDQQuantizer"}"#,
+            r#""VitisQDQQuantizer""#,
+            "needs the tools of a vendor",
+        ),
+        (
+            r#""merge": {"type": "MergeAdapterWeights"}"#,
+            r#""merge": {"type": "SparseGPT"}"#,
+            r#""SparseGPT""#,
+            "models are not pruned here",
+        ),
+        (
+            r#""model_path": "org/model""#,
+            r#""model_path": "org/model", "task": "text-to-speech""#,
+            r#""text-to-speech""#,
+            "ModelBuilder builds text decoders only",
         ),
         (r#""int4""#, r#""int3""#, r#""int3""#, "expected one of fp32, fp16, bf16, int8, int4"),
         (

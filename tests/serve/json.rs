@@ -176,9 +176,9 @@ fn any_object_is_an_object_and_the_limit_may_cut_it() {
         }
     }
     assert!(whole > 0);
-    let (text, reason) = answer(&server, &format, json!({"max_tokens": 3}));
-    assert!(reason == "length" && text.starts_with('{'), "{text}");
     let own = json!({"type": "json_object", "schema": {"const": {"a": 1}}});
+    let (text, reason) = answer(&server, &own, json!({"max_tokens": 3}));
+    assert!(reason == "length" && text.starts_with('{'), "{text}");
     assert_eq!(serde_json::from_str::<Value>(&answer(&server, &own, json!({})).0).unwrap(), json!({"a": 1}));
     let chat = chat("Hi", json!({"response_format": {"type": "text"}}));
     assert_eq!(server.post(CHAT, &chat).status, 200);

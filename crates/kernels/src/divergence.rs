@@ -197,7 +197,8 @@ mod tests {
             let teacher = Predictor { hidden: &t, head: head(&other) };
             let got = divergence(student, teacher, &direction, 0.01)?;
             let want = without_kernels(|| divergence(student, teacher, &direction, 0.01))?;
-            assert!((got.sum / want.sum - 1.0).abs() < 1e-5, "{} not {}", got.sum, want.sum);
+            // The plain sum of twenty million terms is f32.
+            assert!((got.sum / want.sum - 1.0).abs() < 1e-4, "{} not {}", got.sum, want.sum);
             assert!((got.along / want.along - 1.0).abs() < 1e-3, "{} not {}", got.along, want.along);
             assert_close(&got.d_hidden, &want.d_hidden, 1e-4);
             let few = x.narrow(0, 0, 9)?;

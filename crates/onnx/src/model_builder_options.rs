@@ -314,7 +314,7 @@ pub(crate) static EXTRA_OPTIONS: Block = Block {
                 .ignored("set it in genai_config.json"),
         ],
     ],
-    open: None,
+    open: Some("the builder has no such option"),
 };
 
 /// How ModelBuilder exports a model with an adapter.

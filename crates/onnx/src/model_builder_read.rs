@@ -15,6 +15,7 @@ pub fn read(
     context: &PassContext<'_>,
     findings: &mut Findings,
 ) -> Option<(ModelBuilderOptions, Vec<ResolvedOption>)> {
+    check_task(context, findings);
     let (extra, extra_shown) = model_builder_extra::apply(fields, &mut values, findings);
     let (execution_provider, origin) = context.execution_provider(fields, findings);
     let search = &values.get("search").json;
@@ -43,6 +44,28 @@ pub fn read(
         ..ModelBuilderOptions::read(&values)?
     };
     Some((options, shown))
+}
+
+/// Tasks of models that hear or speak: encoders, and decoders that take sound.
+const SPEECH_TASKS: &[&str] = &[
+    "audio-classification",
+    "automatic-speech-recognition",
+    "automatic-speech-recognition-with-past",
+    "text-to-audio",
+    "text-to-speech",
+];
+
+fn check_task(context: &PassContext<'_>, findings: &mut Findings) {
+    let Some((task, at, path)) = context.task() else { return };
+    if SPEECH_TASKS.contains(&task) {
+        let message = format!("the task is `{task}`, and ModelBuilder builds text decoders only");
+        findings.error(
+            at,
+            path,
+            message,
+            Some("speech models are not built here; `text-generation` is".into()),
+        );
+    }
 }
 
 /// The widths that an old word for the algorithm or `matmul_mixed_precision` asks for.

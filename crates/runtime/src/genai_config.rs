@@ -132,17 +132,14 @@ impl GenaiConfig {
     /// Where rotations change: what the model's own configuration says, or what onnxruntime-genai takes for granted where
     /// that was not copied along.
     pub fn rope_switch(&self, dir: &Path) -> RopeSwitch {
-        let folder = ModelFolder::open(dir);
-        let switch = match folder.and_then(|folder| folder.spec()) {
-            Ok(spec) => spec.rope.scaling.switch_length(),
-            Err(_) => match families::genai_rope_switch(&self.model.r#type) {
-                None => return RopeSwitch::Unknown,
-                switch => switch,
-            },
+        let spec = ModelFolder::open(dir).and_then(|folder| folder.spec());
+        let (switch, otherwise) = match spec {
+            Ok(spec) => (spec.rope.scaling.switch_length(), RopeSwitch::Never),
+            Err(_) => (families::genai_rope_switch(&self.model.r#type), RopeSwitch::Unknown),
         };
         match switch {
             Some(length) if length < self.model.context_length => RopeSwitch::At(length),
-            _ => RopeSwitch::Never,
+            _ => otherwise,
         }
     }
 

@@ -64,6 +64,8 @@ impl RowOptions {
         }
         if let Some(files) = &self.data_files {
             load.insert("data_files".into(), files.split(',').collect());
+            // Files that are no dictionary of splits are all of this one.
+            load.entry("split").or_insert_with(|| json!("train"));
         }
         self.text.data_config(name, load)
     }

@@ -89,8 +89,8 @@ fn precisions_of_optimize_are_words_that_the_builder_knows() {
         extra["model_builder"]["extra_options"],
         json!({"exclude_embeds": true, "filename": "a.onnx"})
     );
-    let surgeries = passes("--surgeries TieWordEmbeddings RemoveRopeMultiCache");
-    let both = json!([{"surgeon": "TieWordEmbeddings"}, {"surgeon": "RemoveRopeMultiCache"}]);
+    let surgeries = passes("--surgeries QuantizeEmbeddingInt8 ShareEmbeddingLmHead");
+    let both = json!([{"surgeon": "QuantizeEmbeddingInt8"}, {"surgeon": "ShareEmbeddingLmHead"}]);
     assert_eq!(surgeries["graph_surgeries"]["surgeries"], both);
 }
 

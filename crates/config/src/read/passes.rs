@@ -13,7 +13,7 @@ use crate::node::{Node, NodeEntry, NodeValue};
 use crate::origin::Origin;
 use crate::place::{At, join};
 use crate::run_config::PassConfig;
-use crate::tables::{FOREIGN_PASSES, PassSurroundings};
+use crate::tables::{FOREIGN_PASSES, PassSurroundings, instead_of};
 use olive_core::InnerPath;
 
 /// What every pass may refer to.
@@ -166,7 +166,7 @@ fn definition<P: ?Sized>(
     None
 }
 
-/// One error for all of them.
+/// One error for all of them, with what to do instead of the first that is left out on purpose.
 fn report<P: ?Sized>(foreign: &[Foreign], registry: &Registry<P>, findings: &mut Findings) {
     let Some(first) = foreign.first() else { return };
     let places: Vec<String> = foreign
@@ -180,7 +180,10 @@ fn report<P: ?Sized>(foreign: &[Foreign], registry: &Registry<P>, findings: &mut
         [_] => (join(&first.path, "type"), "a pass is not implemented"),
         _ => ("passes".to_owned(), "some passes are not implemented"),
     };
-    let hint = format!("implemented are {}", list_names(registry.names()));
+    let instead = foreign
+        .iter()
+        .find_map(|pass| instead_of(&pass.r#type).map(|text| format!("{}: {text}", pass.r#type)));
+    let hint = instead.unwrap_or_else(|| format!("implemented are {}", list_names(registry.names())));
     findings.unimplemented_passes(first.at, path, format!("{what}: {}", places.join(", ")), hint);
 }
 

@@ -1,5 +1,6 @@
 //! Every option of every block, as data.
 
+mod absent;
 mod data;
 mod engine;
 mod model;
@@ -7,6 +8,7 @@ mod pass;
 mod root;
 mod system;
 
+pub(crate) use absent::instead_of;
 pub(crate) use data::{
     DATA_CONFIG, DATALOADER, DataloaderOptions, LEGACY_PARAMS, LOAD_DATASET, POST_PROCESS, PRE_PROCESS,
 };

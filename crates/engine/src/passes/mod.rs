@@ -13,6 +13,7 @@ pub mod matmul_nbits_to_qdq;
 pub mod merge_adapter_weights;
 mod merge_error;
 pub mod model_builder;
+pub mod onnx_quantisers;
 mod pass;
 pub mod qlora;
 mod quantised_base;
@@ -43,14 +44,17 @@ pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&
     &qlora::QLORA,
     &loftq::LOFTQ,
     &lora::DORA,
-    &merge_adapter_weights::MERGE,
     &selective_mixed_precision::SELECTIVE_MIXED_PRECISION,
+    &merge_adapter_weights::MERGE,
     &gptq::GPTQ,
     &rounding::RTN,
     &rounding::KQUANT,
     &model_builder::MODEL_BUILDER,
     &graph_surgeries::GRAPH_SURGERIES,
     &matmul_nbits_to_qdq::MATMUL_NBITS_TO_QDQ,
+    &onnx_quantisers::ONNX_KQUANT,
+    &onnx_quantisers::ONNX_RTN,
+    &onnx_quantisers::ONNX_HQQ,
 ]);
 
 /// A configuration of these passes.

@@ -2,12 +2,15 @@
 
 mod embedding_int8;
 mod graph_file;
+mod hqq;
+mod quantise_weights;
 mod share_head;
 mod tie_embeddings;
 mod to_qdq;
 
 pub use embedding_int8::quantize_embedding_int8;
 pub use graph_file::{GraphFile, Made};
+pub use quantise_weights::{Method, WeightOptions, Width, quantise_weights};
 pub use share_head::share_embedding_head;
 pub use tie_embeddings::tie_word_embeddings;
 pub use to_qdq::{QdqOptions, SignedCodes, matmul_nbits_to_qdq};
