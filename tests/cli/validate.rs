@@ -308,12 +308,6 @@ fn each_mistake_is_one_located_error() {
             r#""SparseGPT""#,
             "models are not pruned here",
         ),
-        (
-            r#""model_path": "org/model""#,
-            r#""model_path": "org/model", "task": "text-to-speech""#,
-            r#""text-to-speech""#,
-            "ModelBuilder builds text decoders only",
-        ),
         (r#""int4""#, r#""int3""#, r#""int3""#, "expected one of fp32, fp16, bf16, int8, int4"),
         (
             r#""int4""#,

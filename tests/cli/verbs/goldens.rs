@@ -54,10 +54,10 @@ fn expected(id: &str) -> Expected {
             Config(&[("/passes/f/training_args", r#"{"max_steps": 5, "learning_rate": 0.0002}"#)], &[])
         }
         "finetune-prefix-of-option" => Refused(&["'--model_name'", "'--model_name_or_path'"]),
-        "quantize-default" => Config(&[("/passes/rtn/bits", "8")], &["`--precision int8`", "Rtn"]),
+        "quantize-default" => Config(&[("/passes/rtn/bits", "8")], &["`--precision int8`"]),
         "quantize-gptq" => Config(&[("/passes/gptq/bits", "8")], &["`--precision int8`", "Gptq"]),
         "quantize-gptq-split-subset" => Refused(&["--data_name json", "--data_files"]),
-        "quantize-rtn-int4" => Config(&[("/passes/rtn/bits", "4")], &["Rtn"]),
+        "quantize-rtn-int4" => Config(&[("/passes/rtn/bits", "4")], &[]),
         "quantize-awq" => Refused(&["--algorithm awq"]),
         "quantize-awq-implementation" => Refused(&["--implementation awq"]),
         "quantize-kquant" => Prints(&["out/config.json"]),
@@ -86,6 +86,9 @@ fn expected(id: &str) -> Expected {
         "optimize-act-precision" => Refused(&["--act_precision"]),
         "optimize-onnx-int4" => Config(&[], &["OnnxPeepholeOptimizer", "OnnxBlockWiseRtnQuantization"]),
         "optimize-onnx-fp16" => Config(&[], &["OnnxPeepholeOptimizer", "OnnxFloatToFloat16"]),
+        "optimize-surgeries" => Refused(&["the surgeon RemoveRopeMultiCache is not implemented"]),
+        // Olive quantises the base and forgets the adapter.
+        "model-earlier-output-optimize" => Refused(&["the adapter would be left out"]),
         "optimize-aot-cpu" => Refused(&["--enable_aot"]),
         "auto-opt-default" => Config(
             &[
@@ -185,6 +188,17 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// Calls `f` while `model` is one with rows of 128 weights and more.
+fn with_wide_model<R>(dir: &Path, f: impl FnOnce() -> R) -> R {
+    let (model, narrow) = (dir.join("model"), dir.join("narrow"));
+    std::fs::rename(&model, &narrow).unwrap();
+    copy(&crate::support::quickstart::base_model(), &model);
+    let result = f();
+    std::fs::remove_dir_all(&model).unwrap();
+    std::fs::rename(&narrow, &model).unwrap();
+    result
+}
+
 /// The arguments of a command as a shell takes them.
 fn arguments(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
@@ -215,7 +229,12 @@ fn every_command_line_of_the_goldens_comes_to_what_it_should() {
         for output in ["out", "finetuned-adapter"] {
             let _ = std::fs::remove_dir_all(dir.path().join(output));
         }
-        let outcome = run(dir.path(), &arguments(case["command"].as_str().unwrap()));
+        let arguments = arguments(case["command"].as_str().unwrap());
+        let mut outcome = run(dir.path(), &arguments);
+        if outcome.err.contains("does not divide its rows of") {
+            // Olive's default groups are wider than the tiny model, and it writes its configuration nevertheless.
+            outcome = with_wide_model(dir.path(), || run(dir.path(), &arguments));
+        }
         let id = case["id"].as_str().unwrap();
         if let Err(why) = check(id, &case, &outcome, dir.path()) {
             wrong.push(format!("{id}: {why}\n{}", outcome.err));
@@ -227,9 +246,7 @@ fn every_command_line_of_the_goldens_comes_to_what_it_should() {
 
 fn check(id: &str, case: &Value, outcome: &Outcome, dir: &Path) -> Result<(), String> {
     let expected = expected(id);
-    // What Olive writes for its default groups of 128, which the tiny model's rows have no room for.
-    let narrow = outcome.err.contains("does not divide its rows of 64 weights");
-    let code = if narrow || matches!(expected, Refused(_)) { 2 } else { 0 };
+    let code = if matches!(expected, Refused(_)) { 2 } else { 0 };
     if outcome.code != Some(code) {
         return Err(format!("exit code {:?}", outcome.code));
     }
