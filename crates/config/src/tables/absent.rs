@@ -57,13 +57,11 @@ const VENDOR: &str =
 /// What to do instead of a pass that is left out on purpose. `None`: nothing is known of it but that it is not there.
 pub(crate) fn instead_of(pass: &str) -> Option<&'static str> {
     let same = |known: &&str| known.eq_ignore_ascii_case(pass);
-    let listed = ABSENCES.iter().find(|absence| absence.passes.iter().any(|known| same(&known)));
+    let listed = ABSENCES.iter().find(|absence| absence.passes.iter().any(same));
     let begins = |vendor: &&str| {
         pass.get(..vendor.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(vendor))
     };
-    listed
-        .map(|absence| absence.instead)
-        .or_else(|| VENDORS.iter().any(|vendor| begins(&vendor)).then_some(VENDOR))
+    listed.map(|absence| absence.instead).or_else(|| VENDORS.iter().any(begins).then_some(VENDOR))
 }
 
 #[cfg(test)]
