@@ -116,40 +116,53 @@ pub struct RoundingDifference {
     pub subtrahend: Scheme,
 }
 
-impl RoundedMatrix {
-    fn read(source: &dyn HostMatrix, scheme: &Scheme, range: Range<usize>, out: &mut [f32]) {
+/// Values of a matrix, of so many columns, read in whole groups.
+struct WholeGroups {
+    /// Where in the matrix they lie.
+    range: Range<usize>,
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl WholeGroups {
+    /// What `range` is a part of, so that no group of these schemes is cut. Groups begin anew in every row, and of two sizes
+    /// one divides the other, or is the row.
+    fn around(source: &dyn HostMatrix, schemes: &[&Scheme], range: &Range<usize>) -> WholeGroups {
         let [_, width] = source.shape();
-        let group = scheme.group_of(width);
-        // Groups start anew in every row.
+        let group = schemes.iter().map(|scheme| scheme.group_of(width)).max().unwrap_or(1);
         let start = |at: usize| at / width * width + at % width / group * group;
-        let first = start(range.start);
-        let last = match range.end.checked_sub(1) {
-            Some(last) if last >= range.start => (start(last) + group).min((last / width + 1) * width),
-            _ => return,
+        let whole = match range.end.checked_sub(1) {
+            Some(last) if last >= range.start => {
+                start(range.start)..(start(last) + group).min((last / width + 1) * width)
+            }
+            _ => range.clone(),
         };
-        if (first, last) == (range.start, range.end) && width.is_multiple_of(group) {
-            source.decode(range, out);
-            scheme.round(out, width);
-            return;
-        }
-        let mut whole = vec![0.0; last - first];
-        source.decode(first..last, &mut whole);
-        for piece in Self::rows(first, last, width) {
-            scheme.round(&mut whole[piece.start - first..piece.end - first], width);
-        }
-        out.copy_from_slice(&whole[range.start - first..range.end - first]);
+        let mut values = vec![0.0; whole.len()];
+        source.decode(whole.clone(), &mut values);
+        WholeGroups { range: whole, width, values }
     }
 
-    /// The parts of a range that lie in one row each.
-    fn rows(first: usize, last: usize, width: usize) -> impl Iterator<Item = Range<usize>> {
-        (first / width..last.div_ceil(width))
-            .map(move |row| (row * width).max(first)..((row + 1) * width).min(last))
+    fn round(&mut self, scheme: &Scheme) {
+        let Range { start: first, end: last } = self.range;
+        let mut at = first;
+        while at < last {
+            let end = ((at / self.width + 1) * self.width).min(last);
+            scheme.round(&mut self.values[at - first..end - first], self.width);
+            at = end;
+        }
+    }
+
+    /// The values of a part.
+    fn part(&self, range: &Range<usize>) -> &[f32] {
+        &self.values[range.start - self.range.start..range.end - self.range.start]
     }
 }
 
 impl Decode for RoundedMatrix {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
-        RoundedMatrix::read(&*self.source, &self.scheme, range, out);
+        let mut whole = WholeGroups::around(&*self.source, &[&self.scheme], &range);
+        whole.round(&self.scheme);
+        out.copy_from_slice(whole.part(&range));
     }
 }
 
@@ -169,10 +182,13 @@ impl HostMatrix for RoundedMatrix {
 
 impl Decode for RoundingDifference {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
-        let mut other = vec![0.0; out.len()];
-        RoundedMatrix::read(&*self.source, &self.minuend, range.clone(), out);
-        RoundedMatrix::read(&*self.source, &self.subtrahend, range, &mut other);
-        out.iter_mut().zip(other).for_each(|(value, other)| *value -= other);
+        let mut less = WholeGroups::around(&*self.source, &[&self.minuend, &self.subtrahend], &range);
+        let mut more = WholeGroups { values: less.values.clone(), range: less.range.clone(), ..less };
+        less.round(&self.subtrahend);
+        more.round(&self.minuend);
+        for ((value, more), less) in out.iter_mut().zip(more.part(&range)).zip(less.part(&range)) {
+            *value = more - less;
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! ShareEmbeddingLmHead: the head of a tied model reads the 8-bit codes of the embedding.
 
-use super::graph_file::{Data, GraphFile, int_attribute, node, sizes};
+use super::graph_file::{GraphFile, int_attribute, node, sizes};
 use super::{Outcome, unchanged};
 use crate::OnnxError;
 use crate::graph::attr_int;
 use crate::proto::{NodeProto, data_type};
 use half::{bf16, f16};
 use olive_core::Result;
+use std::borrow::Cow;
 
 /// Rows that are compared to see whether both are one matrix.
 const LOOKED_AT: usize = 64;
@@ -86,9 +87,11 @@ fn are_alike(
         block: block(head),
         hidden,
     };
+    // Bytes are fetched once: those of a new tensor are made every time.
+    let (embedding, head) = (embedding.open(file)?, head.open(file)?);
     let (mut difference, mut size) = (0.0, 0.0);
     for row in (0..vocab).step_by((vocab / LOOKED_AT).max(1)) {
-        let (Some(e), Some(h)) = (embedding.row(file, row)?, head.row(file, row)?) else { return Ok(false) };
+        let (Some(e), Some(h)) = (embedding.row(row), head.row(row)) else { return Ok(false) };
         for (e, h) in e.iter().zip(&h) {
             difference += f64::from(e - h) * f64::from(e - h);
             size += f64::from(*e) * f64::from(*e);
@@ -107,25 +110,42 @@ struct Codes {
     hidden: usize,
 }
 
+/// The same with its bytes.
+struct OpenCodes<'a> {
+    of: Codes,
+    codes: Cow<'a, [u8]>,
+    scales: Cow<'a, [u8]>,
+    /// Type of the scales.
+    kind: i32,
+    zeros: Option<Cow<'a, [u8]>>,
+}
+
 impl Codes {
-    /// The values of a row; `None`: the tensors have not the sizes for that.
-    fn row(&self, file: &GraphFile, row: usize) -> Result<Option<Vec<f32>>> {
-        let data: &Data = file.data();
+    fn open(self, file: &GraphFile) -> Result<OpenCodes<'_>> {
+        let data = file.data();
         let (codes, scales) = (data.bytes(&self.names[0])?, data.bytes(&self.names[1])?);
         let kind = file.initializer(&self.names[1]).map_or(data_type::FLOAT, |scales| scales.data_type);
         let zeros = match self.names[2].is_empty() {
             true => None,
             false => Some(data.bytes(&self.names[2])?),
         };
-        let (bits, blocks) = (usize::from(self.bits), self.hidden.div_ceil(self.block));
-        let row_bytes = (blocks * self.block * bits).div_ceil(8);
+        Ok(OpenCodes { of: self, codes, scales, kind, zeros })
+    }
+}
+
+impl OpenCodes<'_> {
+    /// The values of a row; `None`: the tensors have not the sizes for that.
+    fn row(&self, row: usize) -> Option<Vec<f32>> {
+        let OpenCodes { of, codes, scales, kind, zeros } = self;
+        let (bits, blocks) = (usize::from(of.bits), of.hidden.div_ceil(of.block));
+        let row_bytes = (blocks * of.block * bits).div_ceil(8);
         let zero_bytes = (blocks * bits).div_ceil(8);
         let mask = ((1u16 << bits) - 1) as u8;
         let at = |bytes: &[u8], start: usize, index: usize| {
             Some(*bytes.get(start + index * bits / 8)? >> (index * bits % 8) & mask)
         };
         let scale = |index: usize| {
-            Some(match kind {
+            Some(match *kind {
                 data_type::FLOAT => {
                     f32::from_le_bytes(scales.get(4 * index..4 * index + 4)?.try_into().ok()?)
                 }
@@ -136,16 +156,16 @@ impl Codes {
             })
         };
         let value = |col: usize| {
-            let place = col / self.block;
-            let zero = match &zeros {
+            let place = col / of.block;
+            let zero = match zeros {
                 None => 1 << (bits - 1),
                 Some(zeros) => at(zeros, row * zero_bytes, place)?,
             };
             Some(
-                (f32::from(at(&codes, row * row_bytes, col)?) - f32::from(zero))
+                (f32::from(at(codes, row * row_bytes, col)?) - f32::from(zero))
                     * scale(row * blocks + place)?,
             )
         };
-        Ok((0..self.hidden).map(value).collect())
+        (0..of.hidden).map(value).collect()
     }
 }
