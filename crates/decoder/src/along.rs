@@ -5,7 +5,6 @@
 use super::forward_context::ForwardContext;
 use super::layer_backward::{Along, Gradients};
 use super::{Decoder, LoraGradients, Tokens};
-use candle_core::Tensor;
 use olive_core::Result;
 use olive_kernels::divergence::{Predictor, divergence, inner_product};
 use olive_kernels::linear::InputGradient;
@@ -58,7 +57,7 @@ impl Decoder {
         directions: &Directions,
         sums: &mut Derivatives,
     ) -> Result<f64> {
-        let of_teacher = teacher.head_inputs(tokens)?;
+        let of_teacher = teacher.head_inputs(tokens, |_| {})?;
         let context = ForwardContext::of_tokens(self, tokens, None)?;
         let mut hidden = self.embed(&tokens.ids)?;
         let mut inputs = Vec::with_capacity(self.spec.num_layers());
@@ -97,15 +96,5 @@ impl Decoder {
             sums.head += inner_product(&d_hidden, &moved)?;
         }
         Ok(factor * end.sum)
-    }
-
-    /// What the head is given at every position, `[tokens, hidden]`.
-    fn head_inputs(&self, tokens: &Tokens) -> Result<Tensor> {
-        let context = ForwardContext::of_tokens(self, tokens, None)?;
-        let mut hidden = self.embed(&tokens.ids)?;
-        for index in 0..self.spec.num_layers() {
-            hidden = self.layer(index).forward(&hidden, &context, None)?.0;
-        }
-        self.final_norm(&hidden)
     }
 }

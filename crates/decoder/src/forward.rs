@@ -105,14 +105,18 @@ impl Decoder {
     }
 
     fn all_logits_and(&self, ids: &[u32], after_layer: impl Fn(usize)) -> Result<Tensor> {
-        let tokens = Tokens::single(ids);
-        let context = ForwardContext::of_tokens(self, &tokens, None)?;
-        let mut hidden = self.embed(ids)?;
+        lm_loss::logits(&self.head_inputs(&Tokens::single(ids), after_layer)?, self.head())
+    }
+
+    /// What the head is given at every position, `[tokens, hidden]`.
+    pub(super) fn head_inputs(&self, tokens: &Tokens, after_layer: impl Fn(usize)) -> Result<Tensor> {
+        let context = ForwardContext::of_tokens(self, tokens, None)?;
+        let mut hidden = self.embed(&tokens.ids)?;
         for index in 0..self.spec.num_layers() {
             hidden = self.layer(index).forward(&hidden, &context, None)?.0;
             after_layer(index);
         }
-        lm_loss::logits(&self.final_norm(&hidden)?, self.head())
+        self.final_norm(&hidden)
     }
 
     fn append(&self, ids: &[u32], start: usize, total: usize, cache: &mut KvCache) -> Result<Tensor> {

@@ -27,12 +27,7 @@ impl Decoder {
     /// # Errors
     /// No target that counts, an id outside the vocabulary, or a device error.
     pub fn loss<'t>(&self, tokens: &Tokens, targets: impl Into<LossTargets<'t>>) -> Result<LmLoss> {
-        let context = ForwardContext::of_tokens(self, tokens, None)?;
-        let mut hidden = self.embed(&tokens.ids)?;
-        for index in 0..self.spec.num_layers() {
-            hidden = self.layer(index).forward(&hidden, &context, None)?.0;
-        }
-        lm_loss(&self.final_norm(&hidden)?, targets, self.head(), None)
+        lm_loss(&self.head_inputs(tokens, |_| {})?, targets, self.head(), None)
     }
 
     /// As [`Decoder::loss`], and adds the gradients of `factor · sum` to `gradients`.

@@ -10,7 +10,7 @@ use crate::safetensors_file::Entry;
 use candle_core::DType;
 use olive_core::{InnerPath, Result, error::IoContext, file};
 use olive_kernels::quant::ggml::GgmlType;
-use olive_kernels::{Decode, HostMatrix, Stored, first_not_finite};
+use olive_kernels::{Decode, FrozenWeight, HostMatrix, Stored, first_not_finite};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
 use std::borrow::Cow;
@@ -204,6 +204,16 @@ impl Tensor {
             offset: 0,
             len,
         })
+    }
+
+    /// A weight for products, of this process's own memory on the CPU.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub fn weight_in_memory(name: &str, shape: [usize; 2], values: &[f32]) -> Result<FrozenWeight> {
+        let no_room = |e: std::io::Error| olive_kernels::invalid(format!("no room for `{name}`: {e}"));
+        let tensor = Tensor::in_memory(name, &shape, values).map_err(no_room)?;
+        FrozenWeight::new(tensor.matrix()?, DType::F32, &candle_core::Device::Cpu)
     }
 
     pub fn element_count(&self) -> usize {

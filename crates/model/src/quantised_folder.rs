@@ -2,7 +2,7 @@
 
 use super::quantisation::{ModuleSettings, QuantisationSettings};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::safetensors_file::{Entry, Writer};
+use crate::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
 use crate::stored_file::read_json;
 use crate::{ModelError, ModelFolder};
 use candle_core::DType;
@@ -11,11 +11,8 @@ use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
 use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::FloatType;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::Path;
-
-/// Bytes of tensors in one file before another one is begun, as transformers does it.
-const SHARD: usize = 5_000_000_000;
 
 /// A matrix that becomes codes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,25 +78,23 @@ impl QuantisedFolder<'_> {
         cancel: &CancelFlag,
         events: &dyn EventSink,
     ) -> Result<()> {
-        let parts = self.parts()?;
+        let with_entries = |part| Ok((Part::entries(&part)?, part));
+        let parts = self.parts()?.into_iter().map(with_entries).collect::<Result<Vec<_>>>()?;
         let phase = "write weights";
         let total = Some(parts.len() as u64);
         events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
-        let shards = shards(&parts)?;
+        let shards =
+            shards(&parts, SHARD, |(entries, _)| entries.iter().map(|entry| entry.bytes).sum::<usize>());
         let (mut weight_map, mut total_size, mut done) = (Map::new(), 0, 0);
         for (index, parts) in shards.iter().enumerate() {
-            let file = match shards.len() {
-                1 => "model.safetensors".to_owned(),
-                count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
-            };
-            let entries: Vec<Entry> =
-                parts.iter().map(Part::entries).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+            let file = shard_name(index, shards.len());
+            let entries: Vec<Entry> = parts.iter().flat_map(|(entries, _)| entries).cloned().collect();
             for entry in &entries {
                 weight_map.insert(entry.name.clone(), Value::from(file.as_str()));
                 total_size += entry.bytes;
             }
             let mut writer = Writer::create(&dir.join(&file), &entries)?;
-            for part in *parts {
+            for (_, part) in *parts {
                 cancel.check()?;
                 part.write(&mut writer, codes)?;
                 done += 1;
@@ -108,8 +103,7 @@ impl QuantisedFolder<'_> {
             writer.finish()?;
         }
         if shards.len() > 1 {
-            let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-            write_json(&dir.join("model.safetensors.index.json"), &index)?;
+            write_index(dir, weight_map, total_size)?;
         }
         self.write_config(dir)?;
         events.emit(Event::PhaseFinished { phase: phase.into() });
@@ -152,38 +146,31 @@ impl QuantisedFolder<'_> {
 }
 
 impl Part<'_> {
-    fn bytes(&self) -> Result<usize> {
-        Ok(self.entries()?.iter().map(|entry| entry.bytes).sum())
-    }
-
     fn entries(&self) -> Result<Vec<Entry>> {
         match self {
             Part::Kept(tensor) => match tensor.groups() {
                 Some(groups) => {
-                    groups.tensors().map(|part| stored_entry(&part.name, part.dtype, &part.shape)).collect()
+                    groups.tensors().map(|part| Entry::new(&part.name, part.dtype, &part.shape)).collect()
                 }
-                None => Ok(vec![stored_entry(&tensor.name, tensor.dtype, &tensor.shape)?]),
+                None => Ok(vec![Entry::new(&tensor.name, tensor.dtype, &tensor.shape)?]),
             },
             Part::Copied(name, tensor) => Ok(vec![Entry {
                 name: (*name).to_owned(),
-                ..stored_entry(&tensor.name, tensor.dtype, &tensor.shape)?
+                ..Entry::new(&tensor.name, tensor.dtype, &tensor.shape)?
             }]),
             Part::Codes(new, [rows, cols], float) => {
                 let (bits, group) =
                     (usize::from(new.settings.bits), new.settings.group.unwrap_or(*cols).max(1));
                 let groups = cols / group;
-                let entry = |suffix: &str, dtype, width: usize, size: usize| Entry {
-                    name: format!("{}.{suffix}", new.module),
-                    dtype,
-                    shape: vec![*rows, width],
-                    bytes: rows * width * size,
+                let entry = |suffix: &str, dtype, width: usize| {
+                    Entry::new(&format!("{}.{suffix}", new.module), dtype, &[*rows, width])
                 };
                 let mut entries = vec![
-                    entry("qweight", "U8", (cols * bits).div_ceil(8), 1),
-                    entry("scales", float_name(*float), groups, float.size()),
+                    entry("qweight", DType::U8, (cols * bits).div_ceil(8))?,
+                    entry("scales", float.dtype(), groups)?,
                 ];
                 if !new.settings.symmetric {
-                    entries.push(entry("qzeros", "U8", (groups * bits).div_ceil(8), 1));
+                    entries.push(entry("qzeros", DType::U8, (groups * bits).div_ceil(8))?);
                 }
                 Ok(entries)
             }
@@ -212,46 +199,6 @@ impl Part<'_> {
             }
         }
         Ok(())
-    }
-}
-
-fn shards<'a, 'b>(parts: &'b [Part<'a>]) -> Result<Vec<&'b [Part<'a>]>> {
-    let mut shards = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (i, part) in parts.iter().enumerate() {
-        let bytes = part.bytes()?;
-        if size + bytes > SHARD && i > start {
-            shards.push(&parts[start..i]);
-            (start, size) = (i, 0);
-        }
-        size += bytes;
-    }
-    shards.push(&parts[start..]);
-    Ok(shards)
-}
-
-fn stored_entry(name: &str, dtype: DType, shape: &[usize]) -> Result<Entry> {
-    let kind = match dtype {
-        DType::F32 => "F32",
-        DType::F16 => "F16",
-        DType::BF16 => "BF16",
-        DType::F64 => "F64",
-        DType::U8 => "U8",
-        DType::U32 => "U32",
-        DType::I64 => "I64",
-        other => {
-            return Err(ModelError::Dtype { name: name.to_owned(), found: other.as_str().into() }.into());
-        }
-    };
-    let bytes = shape.iter().product::<usize>() * dtype.size_in_bytes();
-    Ok(Entry { name: name.to_owned(), dtype: kind, shape: shape.to_vec(), bytes })
-}
-
-fn float_name(float: FloatType) -> &'static str {
-    match float {
-        FloatType::F32 => "F32",
-        FloatType::F16 => "F16",
-        FloatType::Bf16 => "BF16",
     }
 }
 

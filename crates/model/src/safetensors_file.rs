@@ -1,5 +1,7 @@
 //! Writing safetensors: header first, then tensor by tensor, so that nothing is held in memory.
 
+use super::ModelError;
+use candle_core::DType;
 use olive_core::{Result, error::IoContext};
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -7,6 +9,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 /// What the header says of one tensor.
+#[derive(Debug, Clone)]
 pub struct Entry {
     pub name: String,
     /// The format's type name: `F32`, `BF16`, `F16`, `U8`, …
@@ -14,6 +17,67 @@ pub struct Entry {
     pub shape: Vec<usize>,
     /// Size of the data.
     pub bytes: usize,
+}
+
+impl Entry {
+    /// That of a tensor of this type.
+    ///
+    /// # Errors
+    /// No file of a model holds such a type.
+    pub fn new(name: &str, dtype: DType, shape: &[usize]) -> Result<Entry> {
+        let kind = match dtype {
+            DType::F32 => "F32",
+            DType::F16 => "F16",
+            DType::BF16 => "BF16",
+            DType::F64 => "F64",
+            DType::U8 => "U8",
+            DType::U32 => "U32",
+            DType::I64 => "I64",
+            other => {
+                return Err(ModelError::Dtype { name: name.to_owned(), found: other.as_str().into() }.into());
+            }
+        };
+        let bytes = shape.iter().product::<usize>() * dtype.size_in_bytes();
+        Ok(Entry { name: name.to_owned(), dtype: kind, shape: shape.to_vec(), bytes })
+    }
+}
+
+/// Bytes of tensors in one file before another one is begun, as transformers does it.
+pub const SHARD: usize = 5_000_000_000;
+
+/// Cuts parts of a model into runs of at most `limit` bytes; a larger part has a run of its own.
+pub fn shards<T>(parts: &[T], limit: usize, bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+    let mut shards = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (i, part) in parts.iter().enumerate() {
+        let bytes = bytes(part);
+        if size + bytes > limit && i > start {
+            shards.push(&parts[start..i]);
+            (start, size) = (i, 0);
+        }
+        size += bytes;
+    }
+    shards.push(&parts[start..]);
+    shards
+}
+
+/// Name of the `index`-th (from 0) of `count` files.
+pub fn shard_name(index: usize, count: usize) -> String {
+    match count {
+        1 => "model.safetensors".to_owned(),
+        count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
+    }
+}
+
+/// Writes the index of a model that lies in several files.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_index(dir: &Path, weight_map: Map<String, Value>, total_size: usize) -> Result<()> {
+    let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
+    let path = dir.join("model.safetensors.index.json");
+    let text = serde_json::to_string_pretty(&index).expect("plain data") + "\n";
+    std::fs::write(&path, text).at("write", &path)
 }
 
 /// Writes one file. Call [`Writer::tensor`] once per entry, in the order of the entries, then [`Writer::finish`].

@@ -6,7 +6,6 @@
 //! each other: at any time the memory holds the decoded weights of one layer.
 
 use super::data_file::{ChosenCodes, ChosenTensor};
-use candle_core::{DType, Device};
 use olive_arch::{LinearKind, Spec};
 use olive_core::cancel::CancelFlag;
 use olive_core::event::EventSink;
@@ -355,7 +354,7 @@ impl CheckpointWeights<'_> {
             .par_chunks_exact_mut(k)
             .enumerate()
             .for_each(|(row, values)| format.decode_row(&chosen.codes, row, values));
-        held(&values, n, k)
+        Tensor::weight_in_memory(tensor, [n, k], &values)
     }
 
     /// What rounding alone makes of the tensor, or the tensor itself if it stays in float.
@@ -378,13 +377,6 @@ impl CheckpointWeights<'_> {
 
     fn joined(&self, tensor: &str, parts: Vec<Vec<f32>>) -> Result<FrozenWeight> {
         let (n, k) = self.shape(tensor)?;
-        held(&parts.concat(), n, k)
+        Tensor::weight_in_memory(tensor, [n, k], &parts.concat())
     }
-}
-
-/// A matrix `[out, in]` of these values, in memory of its own.
-fn held(values: &[f32], out_features: usize, in_features: usize) -> Result<FrozenWeight> {
-    let tensor = Tensor::in_memory("a weight", &[out_features, in_features], values)
-        .map_err(|error| olive_kernels::invalid(format!("no room for a weight: {error}")))?;
-    FrozenWeight::new(tensor.matrix()?, DType::F32, &Device::Cpu)
 }

@@ -5,7 +5,6 @@
 //! mask and rotations. At any time memory holds the hidden states of all samples and the decoded weights of one layer.
 
 use super::calibration_batch::CalibrationBatch;
-use candle_core::{DType, Device};
 use olive_arch::{Linear, LinearKind, Spec};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
@@ -196,11 +195,8 @@ impl ModuleCodes {
     }
 
     fn weight(&self) -> Result<FrozenWeight> {
-        let (values, width) = (self.values(), self.width);
-        let no_room = |e: std::io::Error| invalid(format!("no room for `{}`: {e}", self.module));
-        let tensor =
-            Tensor::in_memory(&self.module, &[values.len() / width, width], &values).map_err(no_room)?;
-        FrozenWeight::new(tensor.matrix()?, DType::F32, &Device::Cpu)
+        let values = self.values();
+        Tensor::weight_in_memory(&self.module, [values.len() / self.width, self.width], &values)
     }
 
     /// What the codes stand for, `[rows, width]`.

@@ -261,8 +261,8 @@ fn warn_of_unknown(
     let known: Vec<String> =
         linears.chain([Spec::HEAD_MODULE, EMBEDDING_MODULE].map(str::to_owned)).collect();
     for module in overrides.keys().filter(|module| !chosen.contains_key(*module) && !known.contains(module)) {
-        let meant = olive_config::nearest(module, known.iter().map(String::as_str));
-        let meant = meant.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default();
+        let nearest = olive_config::nearest(module, known.iter().map(String::as_str));
+        let meant = nearest.map(|name| format!(": did you mean `{name}`?")).unwrap_or_default();
         events.emit(Event::Warning {
             message: format!("`overrides` names `{module}`, which the model does not have{meant}"),
         });

@@ -1,15 +1,17 @@
 //! What the quantisers of checkpoints are asked: bits, groups, modules that differ.
 
+use super::pass::{DataUse, MoveData, RunContext};
 use olive_config::option::{Kind, Misfit, MisfitPlace, Special};
-use olive_config::{OptionValue, Setting};
+use olive_config::{DataConfig, Fields, Findings, OptionValue, PassContext, ResolvedOption, Setting, Values};
 use olive_core::Result;
 use olive_core::event::EventSink;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_kernels::quant::{FloatType, Scheme};
 use olive_model::{Checkpoint, ModelFolder};
 use olive_model::{ModuleSettings, NewCodes};
+use olive_quantise::calibration_batch::Together;
 use olive_quantise::plan::Override;
-use olive_quantise::{Note, Plan, Wanted};
+use olive_quantise::{CalibrationBatch, Note, Plan, QuantiseError, Wanted};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
@@ -92,6 +94,30 @@ pub(crate) fn output(input: ModelKind) -> Result<ModelKind, String> {
     }
 }
 
+/// Attaches the data that `data_config` names; gives what the plan shows of all options.
+pub(crate) fn attach_data(
+    fields: &Fields<'_>,
+    values: &mut Values,
+    context: &PassContext<'_>,
+    findings: &mut Findings,
+) -> Vec<ResolvedOption> {
+    let data_shown = context.attach_data(fields, values, "data_config", findings);
+    let mut shown = values.resolved("");
+    shown.retain(|option| option.name != "data_config");
+    shown.extend(data_shown);
+    shown
+}
+
+/// The data of a pass where it lies now, if there is any.
+///
+/// # Errors
+/// Those of `moved`.
+pub(crate) fn moved_data(data: Option<&DataConfig>, moved: &mut MoveData) -> Result<Option<DataConfig>> {
+    let mut data = data.cloned();
+    data.as_mut().map_or(Ok(()), moved)?;
+    Ok(data)
+}
+
 /// What a quantiser works on.
 pub(crate) struct Work {
     pub(crate) folder: ModelFolder,
@@ -106,6 +132,35 @@ impl Work {
         let folder = ModelFolder::of(input)?;
         let checkpoint = folder.checkpoint()?;
         Ok(Work { checkpoint, note: Note::read(input.dir())?, folder })
+    }
+
+    /// Finds what is wrong with the data for this model.
+    ///
+    /// # Errors
+    /// A column that does not exist, rows that cannot be read.
+    pub(crate) fn check_data(&self, uses: &[DataUse<'_>]) -> Result<()> {
+        uses.iter().try_for_each(|DataUse { config, .. }| {
+            olive_data::check_model(&config.pre_process, &self.folder)?;
+            olive_data::check_rows(config, Some(&self.folder))
+        })
+    }
+
+    /// The data, as it flows through the model.
+    ///
+    /// # Errors
+    /// Data that cannot be read, or holds no tokens.
+    pub(crate) fn batches(
+        &self,
+        data: &DataConfig,
+        together: Together,
+        context: &RunContext,
+    ) -> Result<Vec<CalibrationBatch>> {
+        let dataset = olive_data::prepare(data, &self.folder, context.events, context.cancel)?;
+        let batches = CalibrationBatch::of(&dataset, together);
+        if batches.is_empty() {
+            return Err(QuantiseError::NoTokens { rows: dataset.rows }.into());
+        }
+        Ok(batches)
     }
 
     /// How a matrix that is to be quantised becomes codes.

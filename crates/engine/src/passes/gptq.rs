@@ -1,8 +1,10 @@
 //! The pass `Gptq`: the linear layers of a checkpoint as codes, chosen by what flows through the model.
 
-use super::code_options::{BITS, GroupSize, ModuleOverrides, Work, output, settings};
+use super::code_options::{
+    BITS, GroupSize, ModuleOverrides, Work, attach_data, moved_data, output, settings,
+};
 use super::data_key;
-use super::pass::{DataPurpose, DataUse, MoveData, Pass, RunContext};
+use super::pass::{DataPurpose, DataUse, MoveData, Pass, RunContext, check_data};
 use crate::cache::KeyHasher;
 use olive_arch::Spec;
 use olive_config::option::{Block, POSITIVE};
@@ -18,7 +20,7 @@ use olive_kernels::quant::gptq::Order;
 use olive_model::ModelFolder;
 use olive_model::{NewCodes, PackedCodes};
 use olive_quantise::calibration_batch::Together;
-use olive_quantise::{CalibrationBatch, Gptq, LayerCodes, Plan, QuantiseError, Wanted, kept};
+use olive_quantise::{Gptq, LayerCodes, Plan, QuantiseError, Wanted, kept};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -71,10 +73,7 @@ fn read(
     context: &PassContext<'_>,
     findings: &mut Findings,
 ) -> Option<PassRead<dyn Pass>> {
-    let data_shown = context.attach_data(fields, &mut values, "data_config", findings);
-    let mut shown = values.resolved("");
-    shown.retain(|option| option.name != "data_config");
-    shown.extend(data_shown);
+    let shown = attach_data(fields, &mut values, context, findings);
     let options = GptqOptions::read(&values)?;
     if options.desc_act == Some(true) && options.group_size.0 != -1 {
         let message = "columns can be rounded in another order only where a whole row shares a scale";
@@ -132,11 +131,7 @@ impl GptqPass {
     /// Chooses codes, and leaves those of every layer in `dir`.
     fn choose(&self, work: &Work, plan: &Plan, dir: &Path, context: &RunContext) -> Result<()> {
         let data = self.data()?;
-        let dataset = olive_data::prepare(data, &work.folder, context.events, context.cancel)?;
-        let batches = CalibrationBatch::of(&dataset, Together::Any);
-        if batches.is_empty() {
-            return Err(QuantiseError::NoTokens { rows: dataset.rows }.into());
-        }
+        let batches = work.batches(data, Together::Any, context)?;
         let load = || Decoder::load(&work.folder, None, None, &Device::Cpu);
         let float = load()?;
         let scheme = |module: &str| work.scheme(plan.new.iter().find(|new| new.module == module)?);
@@ -176,20 +171,13 @@ impl Pass for GptqPass {
 
     fn check(&self) -> Result<()> {
         self.data()?;
-        for DataUse { config: data, .. } in Pass::data(self) {
-            olive_data::check(&data.pre_process)?;
-            olive_data::inputs(&data.load)?;
-        }
-        Ok(())
+        check_data(&Pass::data(self))
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
         let Some(model) = model else { return Ok(()) };
         let work = Work::on(model)?;
-        for data in Pass::data(self) {
-            olive_data::check_model(&data.config.pre_process, &work.folder)?;
-            olive_data::check_rows(data.config, Some(&work.folder))?;
-        }
+        work.check_data(&Pass::data(self))?;
         work.plan(&self.wanted(), &()).map(drop)
     }
 
@@ -221,14 +209,13 @@ impl Pass for GptqPass {
     }
 
     fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
-        let mut pass = self.clone();
-        match &mut pass.options.data_config {
-            None => Ok(None),
-            Some(data) => {
-                moved(data)?;
-                Ok(Some(Arc::new(pass)))
-            }
-        }
+        let data_config = moved_data(self.options.data_config.as_ref(), moved)?;
+        let moved = |data_config| {
+            let mut pass = self.clone();
+            pass.options.data_config = Some(data_config);
+            Arc::new(pass) as Arc<dyn Pass>
+        };
+        Ok(data_config.map(moved))
     }
 }
 

@@ -1,12 +1,18 @@
 //! What the passes on an ONNX graph have in common: the model is read, changed and written, its companions go along.
 
-use super::pass::RunContext;
+use super::pass::{Pass, RunContext};
+use crate::cache::KeyHasher;
 use olive_config::option::{BOOL, INT, Opt, TEXT};
+use olive_config::{ConfiguredPass, PassOptions, PassRead, Values};
+use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_core::{Result, error::IoContext, file};
-use olive_onnx::edit::GraphFile;
-use olive_onnx::{ModelBuilderOptions, external_files};
-use std::path::{Path, PathBuf};
+use olive_model::ModelFolder;
+use olive_onnx::edit::{GraphFile, Outcome};
+use olive_onnx::{ModelBuilderOptions, external_files, find_graph};
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
 
 /// Options of Olive's about the file with the weights, which here always lies beside the graph.
 pub(crate) static EXTERNAL_DATA: &[Opt] = &[
@@ -24,60 +30,106 @@ pub(crate) static EXTERNAL_DATA: &[Opt] = &[
         .quiet(),
 ];
 
-/// The kind of model that a pass on a graph makes of another.
-pub(crate) fn output(input: ModelKind) -> Result<ModelKind, String> {
-    match input {
-        ModelKind::Onnx => Ok(ModelKind::Onnx),
-        ModelKind::Hf | ModelKind::HfWithAdapter | ModelKind::HfWithNote => {
-            Err("it changes an ONNX graph; ModelBuilder makes one first".into())
+/// What a pass does to a graph.
+pub(crate) trait GraphEdit: Debug + Send + Sync {
+    /// # Errors
+    /// A tensor that cannot be read, a graph that cannot be changed so, an interruption.
+    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()>;
+}
+
+/// A pass that changes the graph of an ONNX model.
+#[derive(Debug)]
+pub struct GraphPass {
+    name: &'static str,
+    options: Box<dyn PassOptions>,
+    edit: Box<dyn GraphEdit>,
+}
+
+impl GraphPass {
+    /// What a configuration makes of the pass of this name, and what the plan shows of it: `own` are its options besides those
+    /// about files.
+    pub(crate) fn read(
+        name: &'static str,
+        own: &[Opt],
+        values: &Values,
+        options: impl PassOptions,
+        edit: impl GraphEdit + 'static,
+    ) -> PassRead<dyn Pass> {
+        let mut shown = values.resolved("");
+        shown.retain(|option| own.iter().any(|own| own.name == option.name));
+        (Arc::new(GraphPass { name, options: Box::new(options), edit: Box::new(edit) }), shown)
+    }
+}
+
+/// Tells what became of a graph.
+pub(crate) fn tell(outcome: Outcome, context: &RunContext) {
+    let message = match outcome {
+        Outcome::Changed(what) => what,
+        Outcome::Unchanged(why) => format!("nothing is changed: {why}"),
+    };
+    context.events.emit(Event::Info { message });
+}
+
+impl ConfiguredPass for GraphPass {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn options(&self) -> &dyn PassOptions {
+        &*self.options
+    }
+
+    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
+        match input {
+            ModelKind::Onnx => Ok(ModelKind::Onnx),
+            ModelKind::Hf | ModelKind::HfWithAdapter | ModelKind::HfWithNote => {
+                Err("it changes an ONNX graph; ModelBuilder makes one first".into())
+            }
         }
     }
 }
 
-/// The graph of a folder: the one that genai_config.json names, or the only one.
-///
-/// # Errors
-/// There is none, or several.
-pub(crate) fn graph_of(dir: &Path) -> Result<PathBuf> {
-    olive_onnx::find_graph(dir, None)
-}
-
-/// Changes the graph of `input` and writes the model into `dir`.
-///
-/// # Errors
-/// The model cannot be read or written, what `change` says.
-pub(crate) fn change(
-    input: &ModelHandle,
-    dir: &Path,
-    context: &RunContext,
-    change: impl FnOnce(&mut GraphFile) -> Result<()>,
-) -> Result<ModelHandle> {
-    let from = input.dir();
-    let graph = graph_of(from)?;
-    let replaced = external_files(&graph)?;
-    let mut file = GraphFile::open(&graph)?;
-    change(&mut file)?;
-    let name = file.file_name();
-    file.save(dir, context.cancel, context.events)?;
-    for entry in file::entries(from).at("read", from)? {
-        let path = entry.at("read", from)?.path();
-        let Some(companion) = path.file_name().and_then(|name| name.to_str()) else { continue };
-        if companion != name && !replaced.contains(companion) && is_companion(companion) && path.is_file() {
-            file::copy(&path, &dir.join(companion)).at("copy", &path)?;
-        }
+impl Pass for GraphPass {
+    fn version(&self) -> u32 {
+        1
     }
-    Ok(ModelHandle::Onnx { dir: dir.to_owned() })
+
+    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
+        hasher.field("options", &self.options.to_json());
+        Ok(())
+    }
+
+    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
+        let graph = model.filter(|model| model.kind() == ModelKind::Onnx);
+        graph.map(|model| find_graph(model.dir(), None)).transpose().map(drop)
+    }
+
+    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
+        let from = input.dir();
+        let graph = find_graph(from, None)?;
+        let replaced = external_files(&graph)?;
+        let mut file = GraphFile::open(&graph)?;
+        self.edit.edit(&mut file, context)?;
+        let name = file.file_name();
+        file.save(dir, context.cancel, context.events)?;
+        for entry in file::entries(from).at("read", from)? {
+            let path = entry.at("read", from)?.path();
+            let Some(companion) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            if companion != name && !replaced.contains(companion) && is_companion(companion) && path.is_file()
+            {
+                file::copy(&path, &dir.join(companion)).at("copy", &path)?;
+            }
+        }
+        Ok(ModelHandle::Onnx { dir: dir.to_owned() })
+    }
+
+    fn writes(&self, name: &str) -> bool {
+        let graph = name.strip_suffix(".data").unwrap_or(name);
+        ModelBuilderOptions::is_file_name(graph) && graph.ends_with(".onnx") || is_companion(name)
+    }
 }
 
 /// Whether a file beside a graph belongs to its model: tokenizer and configurations, an adapter.
 fn is_companion(name: &str) -> bool {
-    olive_model::ModelFolder::is_side_file(name)
-        || name == "genai_config.json"
-        || name.ends_with(".onnx_adapter")
-}
-
-/// Whether such a pass writes a file of this name.
-pub(crate) fn writes(name: &str) -> bool {
-    let graph = name.strip_suffix(".data").unwrap_or(name);
-    ModelBuilderOptions::is_file_name(graph) && graph.ends_with(".onnx") || is_companion(name)
+    ModelFolder::is_side_file(name) || name == "genai_config.json" || name.ends_with(".onnx_adapter")
 }

@@ -1,20 +1,15 @@
 //! The pass `GraphSurgeries`: changes of an ONNX graph, one after the other.
 
-use super::graph_pass::{EXTERNAL_DATA, change, graph_of, output, writes};
+use super::graph_pass::{EXTERNAL_DATA, GraphEdit, GraphPass};
 use super::pass::{Pass, RunContext};
-use crate::cache::KeyHasher;
 use olive_config::option::{Block, Kind, Misfit, MisfitPlace, Special};
-use olive_config::{
-    ConfiguredPass, OptionValue, PASS, PassDefinition, PassOptions, Setting, list_names, nearest, options,
-};
+use olive_config::{OptionValue, PASS, PassDefinition, Setting, list_names, nearest, options};
 use olive_core::Result;
 use olive_core::event::Event;
-use olive_core::handle::{ModelHandle, ModelKind};
+use olive_core::handle::ModelKind;
 use olive_onnx::edit::{self, GraphFile, Outcome};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
-use std::path::Path;
-use std::sync::Arc;
 
 options! {
     #[derive(Debug, Clone, Serialize)]
@@ -181,61 +176,22 @@ pub static GRAPH_SURGERIES: PassDefinition<dyn Pass> = PassDefinition {
     example: "\"tie\": {\"type\": \"GraphSurgeries\", \"surgeries\": [{\"surgeon\": \"TieWordEmbeddings\"}]}",
     gives: ModelKind::Onnx,
     read: |_, values, _, _| {
-        let mut shown = values.resolved("");
-        shown.retain(|option| option.name == "surgeries");
-        Some((Arc::new(GraphSurgeriesPass { options: GraphSurgeriesOptions::read(&values)? }), shown))
+        let options = GraphSurgeriesOptions::read(&values)?;
+        let surgeons = options.surgeries.clone();
+        Some(GraphPass::read(BLOCK.name, SURGERIES, &values, options, surgeons))
     },
 };
 
-#[derive(Debug, Clone)]
-pub struct GraphSurgeriesPass {
-    options: GraphSurgeriesOptions,
-}
-
-impl ConfiguredPass for GraphSurgeriesPass {
-    fn name(&self) -> &'static str {
-        "GraphSurgeries"
-    }
-
-    fn options(&self) -> &dyn PassOptions {
-        &self.options
-    }
-
-    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
-        output(input)
-    }
-}
-
-impl Pass for GraphSurgeriesPass {
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options);
+impl GraphEdit for Surgeons {
+    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()> {
+        for surgeon in &self.0 {
+            context.cancel.check()?;
+            let message = match surgeon.operate(file)? {
+                Outcome::Changed(what) => format!("{}: {what}", surgeon.name()),
+                Outcome::Unchanged(why) => format!("{} changes nothing: {why}", surgeon.name()),
+            };
+            context.events.emit(Event::Info { message });
+        }
         Ok(())
-    }
-
-    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        let graph = model.filter(|model| model.kind() == ModelKind::Onnx).map(|model| graph_of(model.dir()));
-        graph.transpose().map(drop)
-    }
-
-    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
-        change(input, dir, context, |file| {
-            for surgeon in &self.options.surgeries.0 {
-                context.cancel.check()?;
-                let message = match surgeon.operate(file)? {
-                    Outcome::Changed(what) => format!("{}: {what}", surgeon.name()),
-                    Outcome::Unchanged(why) => format!("{} changes nothing: {why}", surgeon.name()),
-                };
-                context.events.emit(Event::Info { message });
-            }
-            Ok(())
-        })
-    }
-
-    fn writes(&self, name: &str) -> bool {
-        writes(name)
     }
 }

@@ -3,7 +3,7 @@
 use super::adapter_training::{self, Base, Quantised};
 use super::data_key;
 use super::lora_options::{self, ADAPTER, LoraOptions, TRAINING, TrainedOn};
-use super::pass::{DataUse, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter};
+use super::pass::{DataUse, MoveData, Pass, RunContext, SampleLengths, TrainedAdapter, check_data};
 use super::training::Training;
 use crate::cache::KeyHasher;
 use olive_config::option::{Block, Kind, Opt};
@@ -114,11 +114,7 @@ impl Pass for LoraPass {
     }
 
     fn check(&self) -> Result<()> {
-        for DataUse { config: data, .. } in self.data() {
-            olive_data::check(&data.pre_process)?;
-            olive_data::inputs(&data.load)?;
-        }
-        Ok(())
+        check_data(&self.data())
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {

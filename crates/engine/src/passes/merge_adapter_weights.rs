@@ -9,22 +9,19 @@ use crate::cache::KeyHasher;
 use candle_core::DType;
 use olive_config::option::Block;
 use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, choice, options};
+use olive_core::Result;
 use olive_core::event::{Event, Unit};
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::FloatType;
-use olive_model::safetensors_file::{Entry, Writer};
+use olive_model::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
 use olive_model::{
     Adapter, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor, WeightSource,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
-
-/// Bytes of tensors in one file before another one is begun, as transformers does it.
-const SHARD: usize = 5_000_000_000;
 
 options! {
     #[derive(Debug, Clone, PartialEq, Serialize, Default)]
@@ -210,14 +207,11 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
     let tensors: Vec<&Tensor> = merged.base().tensors().collect();
     let total = Some(tensors.len() as u64);
     context.events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
-    let shards = shards(&tensors, shard);
+    let shards = shards(&tensors, shard, |tensor| tensor.plain_size());
     let mut weight_map = Map::new();
     let mut done = 0;
     for (index, tensors) in shards.iter().enumerate() {
-        let file = match shards.len() {
-            1 => "model.safetensors".to_owned(),
-            count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
-        };
+        let file = shard_name(index, shards.len());
         let entries = tensors.iter().map(|tensor| entry(merged, tensor)).collect::<Result<Vec<_>>>()?;
         let mut writer = Writer::create(&dir.join(&file), &entries)?;
         for tensor in *tensors {
@@ -236,29 +230,10 @@ fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context
     }
     if shards.len() > 1 {
         let total_size: usize = tensors.iter().map(|tensor| tensor.plain_size()).sum();
-        let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-        let path = dir.join("model.safetensors.index.json");
-        let text = serde_json::to_string_pretty(&index).expect("plain data") + "\n";
-        std::fs::write(&path, text).at("write", &path)?;
+        write_index(dir, weight_map, total_size)?;
     }
     context.events.emit(Event::PhaseFinished { phase: phase.into() });
     Ok(())
-}
-
-/// Cuts the tensors into runs of at most `limit` bytes; a larger tensor has a run of its own.
-fn shards<'a, 'b>(tensors: &'b [&'a Tensor], limit: usize) -> Vec<&'b [&'a Tensor]> {
-    let mut shards = Vec::new();
-    let (mut start, mut size) = (0, 0);
-    for (i, tensor) in tensors.iter().enumerate() {
-        let bytes = tensor.plain_size();
-        if size + bytes > limit && i > start {
-            shards.push(&tensors[start..i]);
-            (start, size) = (i, 0);
-        }
-        size += bytes;
-    }
-    shards.push(&tensors[start..]);
-    shards
 }
 
 /// The weights of a model with an adapter on them, computed as they are read.
@@ -266,27 +241,13 @@ fn open_merged(folder: &ModelFolder, adapter: &Path) -> Result<MergedCheckpoint>
     MergedCheckpoint::new(folder.checkpoint()?, Adapter::open(adapter)?, folder.spec()?.tied, adapter)
 }
 
+/// Merging computes in f32.
 fn entry(merged: &MergedCheckpoint, tensor: &Tensor) -> Result<Entry> {
     let dtype = match tensor.dtype {
-        DType::F32 => "F32",
-        DType::F16 => "F16",
-        DType::BF16 => "BF16",
-        DType::F64 if merged.changes(&tensor.name) => "F32",
-        DType::F64 => "F64",
-        DType::U8 => "U8",
-        DType::U32 => "U32",
-        DType::I64 => "I64",
-        other => {
-            let found = other.as_str().to_owned();
-            return Err(ModelError::Dtype { name: tensor.name.clone(), found }.into());
-        }
+        DType::F64 if merged.changes(&tensor.name) => DType::F32,
+        dtype => dtype,
     };
-    let bytes = match dtype {
-        "F32" => 4 * tensor.element_count(),
-        _ => tensor.plain_size(),
-    };
-    let shape = tensor.shape.clone();
-    Ok(Entry { name: tensor.name.clone(), dtype, shape, bytes })
+    Entry::new(&tensor.name, dtype, &tensor.shape)
 }
 
 /// Merges a matrix by runs of rows, all cores at work on a run.

@@ -1,7 +1,7 @@
 //! The `ModelBuilder` pass: a Hugging Face model, or one with an adapter, to an ONNX folder for onnxruntime-genai.
 
 use super::data_key;
-use super::pass::{DataPurpose, DataUse, Mismatch, Pass, RunContext};
+use super::pass::{DataPurpose, DataUse, Mismatch, Pass, RunContext, check_data};
 use crate::cache::KeyHasher;
 use olive_config::{ConfiguredPass, DataConfig, EvalSize, PassDefinition, PassOptions};
 use olive_core::Result;
@@ -73,11 +73,7 @@ impl Pass for ModelBuilderPass {
 
     fn check(&self) -> Result<()> {
         BuildOptions::new(&self.options)?;
-        for DataUse { config: data, .. } in self.data() {
-            olive_data::check(&data.pre_process)?;
-            olive_data::inputs(&data.load)?;
-        }
-        Ok(())
+        check_data(&self.data())
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {

@@ -1,20 +1,16 @@
 //! The passes that quantise the weights of a float graph: `OnnxKQuantQuantization`, `OnnxBlockWiseRtnQuantization`,
 //! `OnnxHqqQuantization`.
 
-use super::graph_pass::{EXTERNAL_DATA, change, graph_of, output, writes};
+use super::graph_pass::{EXTERNAL_DATA, GraphEdit, GraphPass, tell};
 use super::pass::{Pass, RunContext};
-use crate::cache::KeyHasher;
 use olive_config::option::{Block, INT, Kind, TEXTS};
-use olive_config::{ConfiguredPass, Findings, PASS, PassDefinition, PassOptions, Values, options};
+use olive_config::{Findings, PASS, PassDefinition, Values, options};
 use olive_core::Result;
-use olive_core::event::Event;
-use olive_core::handle::{ModelHandle, ModelKind};
-use olive_onnx::edit::{Method, Outcome, WeightOptions, Width, quantise_weights};
+use olive_core::handle::ModelKind;
+use olive_onnx::edit::{GraphFile, Method, WeightOptions, Width, quantise_weights};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
 
 const BITS: Kind = Kind::IntChoice(&[4, 8]);
 const BLOCK_SIZES: Kind = Kind::IntChoice(&[16, 32, 64, 128, 256]);
@@ -104,13 +100,8 @@ macro_rules! quantiser {
             gives: ModelKind::Onnx,
             read: |_, values, _, findings| {
                 let options = $options::read(&values)?;
-                let mut shown = values.resolved("");
-                shown.retain(|option| $parts.iter().any(|own| own.name == option.name));
                 let weights = $weights(&options, &values, findings)?;
-                Some((
-                    Arc::new(OnnxQuantiserPass { name: $name, options: Box::new(options), weights }),
-                    shown,
-                ))
+                Some(GraphPass::read($name, $parts, &values, options, weights))
             },
         };
     };
@@ -202,55 +193,9 @@ fn hqq(options: &OnnxHqqOptions, _: &Values, _: &mut Findings) -> Option<WeightO
     })
 }
 
-/// Quantises the weights of a graph.
-#[derive(Debug)]
-pub struct OnnxQuantiserPass {
-    name: &'static str,
-    options: Box<dyn PassOptions>,
-    weights: WeightOptions,
-}
-
-impl ConfiguredPass for OnnxQuantiserPass {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn options(&self) -> &dyn PassOptions {
-        &*self.options
-    }
-
-    fn output(&self, input: ModelKind) -> Result<ModelKind, String> {
-        output(input)
-    }
-}
-
-impl Pass for OnnxQuantiserPass {
-    fn version(&self) -> u32 {
-        1
-    }
-
-    fn key(&self, hasher: &mut KeyHasher) -> Result<()> {
-        hasher.field("options", &self.options.to_json());
+impl GraphEdit for WeightOptions {
+    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()> {
+        tell(quantise_weights(file, self)?, context);
         Ok(())
-    }
-
-    fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
-        let graph = model.filter(|model| model.kind() == ModelKind::Onnx).map(|model| graph_of(model.dir()));
-        graph.transpose().map(drop)
-    }
-
-    fn run(&self, input: &ModelHandle, dir: &Path, context: &RunContext) -> Result<ModelHandle> {
-        change(input, dir, context, |file| {
-            let message = match quantise_weights(file, &self.weights)? {
-                Outcome::Changed(what) => what,
-                Outcome::Unchanged(why) => format!("nothing is changed: {why}"),
-            };
-            context.events.emit(Event::Info { message });
-            Ok(())
-        })
-    }
-
-    fn writes(&self, name: &str) -> bool {
-        writes(name)
     }
 }

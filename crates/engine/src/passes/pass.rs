@@ -110,6 +110,17 @@ pub struct DataUse<'a> {
     pub config: &'a DataConfig,
 }
 
+/// Finds what is wrong with the data of a pass before a model is looked at.
+///
+/// # Errors
+/// An option that cannot be honoured, a file that is not there.
+pub(super) fn check_data(uses: &[DataUse<'_>]) -> Result<()> {
+    uses.iter().try_for_each(|DataUse { config, .. }| {
+        olive_data::check(&config.pre_process)?;
+        olive_data::inputs(&config.load).map(drop)
+    })
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataPurpose {
     Training,

@@ -9,10 +9,9 @@ use olive_config::option::Block;
 use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, options};
 use olive_core::Result;
 use olive_core::handle::{ModelHandle, ModelKind};
-use olive_kernels::quant::FloatType;
 use olive_model::ModelFolder;
 use olive_model::{NewCodes, QuantisedFolder};
-use olive_quantise::{GridSearch, Wanted, round_to_grids};
+use olive_quantise::{GridSearch, QuantiseError, Wanted, round_to_grids};
 use serde::Serialize;
 use std::path::Path;
 use std::sync::Arc;
@@ -142,9 +141,8 @@ impl Pass for RoundingPass {
             let tensor = work.checkpoint.tensor(&new.tensor)?;
             let values = tensor.to_f32()?;
             tensor.release();
-            let float = FloatType::of(tensor.dtype).unwrap_or(FloatType::F32);
-            let width = tensor.shape.last().copied().unwrap_or(1);
-            Ok(round_to_grids(&values, width, new.settings.scheme(float), self.search))
+            let scheme = work.scheme(new).ok_or(QuantiseError::Quantised { pass: self.name() })?;
+            Ok(round_to_grids(&values, tensor.shape.last().copied().unwrap_or(1), scheme, self.search))
         };
         work.write(&plan, dir, &mut codes, context)?;
         Ok(ModelHandle::Hf { dir: dir.to_owned() })

@@ -1,8 +1,8 @@
 //! The pass `SelectiveMixedPrecision`: which weights get more bits from the quantisers after it. It writes a note, no weights.
 
-use super::code_options::{BITS, GroupSize, Work, settings};
+use super::code_options::{BITS, GroupSize, Work, attach_data, moved_data, settings};
 use super::data_key;
-use super::pass::{DataPurpose, DataUse, MoveData, Pass, RunContext};
+use super::pass::{DataPurpose, DataUse, MoveData, Pass, RunContext, check_data};
 use crate::cache::KeyHasher;
 use olive_config::option::{Block, SHARE};
 use olive_config::{
@@ -20,8 +20,7 @@ use olive_quantise::calibration_batch::Together;
 use olive_quantise::mixed_precision::{ByPlace, WeightMeasure, by_place};
 use olive_quantise::plan::Override;
 use olive_quantise::{
-    CalibrationBatch, Note, QuantiseError, Selection, Sensitivity, Unit, divergence_scores,
-    scores_of_weights, units,
+    Note, QuantiseError, Selection, Sensitivity, Unit, divergence_scores, scores_of_weights, units,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -95,10 +94,7 @@ fn read(
     context: &PassContext<'_>,
     findings: &mut Findings,
 ) -> Option<PassRead<dyn Pass>> {
-    let data_shown = context.attach_data(fields, &mut values, "data_config", findings);
-    let mut shown = values.resolved("");
-    shown.retain(|option| option.name != "data_config");
-    shown.extend(data_shown);
+    let shown = attach_data(fields, &mut values, context, findings);
     let options = SelectiveMixedPrecisionOptions::read(&values)?;
     let possible = options.ratio.is_some_and(|ratio| ratio > 0.0 && ratio < 1.0);
     if options.algorithm.place().is_none() && !possible {
@@ -187,19 +183,15 @@ impl SelectiveMixedPrecisionPass {
         })
     }
 
-    fn scores(&self, work: &Work, units: &[Unit], context: &RunContext) -> Result<Vec<f64>> {
-        let head = &work.checkpoint.tensor(&units[units.len() - 1].modules[0].1)?;
+    fn scores(&self, work: &Work, units: &[Unit], head: &str, context: &RunContext) -> Result<Vec<f64>> {
+        let head = work.checkpoint.tensor(head)?;
         let schemes = self.schemes(FloatType::of(head.dtype).unwrap_or(FloatType::F32));
         let (cancel, events) = (context.cancel, context.events);
         if let Some(measure) = self.options.algorithm.measure() {
             return scores_of_weights(&work.checkpoint, units, measure, schemes, cancel, events);
         }
         let data = self.data()?;
-        let dataset = olive_data::prepare(data, &work.folder, events, cancel)?;
-        let batches = CalibrationBatch::of(&dataset, Together::OfOneLength);
-        if batches.is_empty() {
-            return Err(QuantiseError::NoTokens { rows: dataset.rows }.into());
-        }
+        let batches = work.batches(data, Together::OfOneLength, context)?;
         let load = || Decoder::load(&work.folder, None, None, &Device::Cpu);
         let [low, high] = schemes;
         let sensitivity =
@@ -240,20 +232,13 @@ impl Pass for SelectiveMixedPrecisionPass {
         if self.reads_data() {
             self.data()?;
         }
-        for DataUse { config: data, .. } in Pass::data(self) {
-            olive_data::check(&data.pre_process)?;
-            olive_data::inputs(&data.load)?;
-        }
-        Ok(())
+        check_data(&Pass::data(self))
     }
 
     fn check_input(&self, model: Option<&ModelHandle>) -> Result<()> {
         let Some(model) = model else { return Ok(()) };
         let work = Work::on(model)?;
-        for data in Pass::data(self) {
-            olive_data::check_model(&data.config.pre_process, &work.folder)?;
-            olive_data::check_rows(data.config, Some(&work.folder))?;
-        }
+        work.check_data(&Pass::data(self))?;
         work.folder.spec().map(drop)
     }
 
@@ -268,7 +253,7 @@ impl Pass for SelectiveMixedPrecisionPass {
             Some(place) => by_place(&spec, place, bits, high_bits),
             None => {
                 let units = units(&spec);
-                let scores = self.scores(&work, &units, context)?;
+                let scores = self.scores(&work, &units, spec.head_name(), context)?;
                 let [low, high] = self.overrides();
                 let selection = Selection { low, high, ratio: ratio.unwrap_or_default() };
                 selection.note(&units, &scores, spec.tied)
@@ -290,13 +275,12 @@ impl Pass for SelectiveMixedPrecisionPass {
     }
 
     fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
-        let mut pass = self.clone();
-        match &mut pass.options.data_config {
-            None => Ok(None),
-            Some(data) => {
-                moved(data)?;
-                Ok(Some(Arc::new(pass)))
-            }
-        }
+        let data_config = moved_data(self.options.data_config.as_ref(), moved)?;
+        let moved = |data_config| {
+            let mut pass = self.clone();
+            pass.options.data_config = Some(data_config);
+            Arc::new(pass) as Arc<dyn Pass>
+        };
+        Ok(data_config.map(moved))
     }
 }

@@ -22,6 +22,15 @@ impl FloatType {
         }
     }
 
+    /// What tensors call it.
+    pub fn dtype(self) -> DType {
+        match self {
+            FloatType::F32 => DType::F32,
+            FloatType::F16 => DType::F16,
+            FloatType::Bf16 => DType::BF16,
+        }
+    }
+
     /// Bytes of one element.
     pub fn size(self) -> usize {
         match self {
