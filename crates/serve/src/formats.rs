@@ -2,7 +2,7 @@
 
 use super::api_error::{ApiError, quoted};
 use super::fields::Fields;
-use super::grammar::Refused;
+use super::grammar::{Lost, Refused};
 use serde_json::{Value, json};
 
 const NAME: &str = "response_format";
@@ -40,6 +40,11 @@ pub(crate) fn refused(why: Refused) -> ApiError {
         Refused::Schema(reason) => ApiError::invalid(NAME, format!("`{NAME}`: the schema {reason}")),
         Refused::Busy => ApiError::queue_full(),
     }
+}
+
+/// A schema that has turned out too large while an answer was made.
+pub(crate) fn lost(why: &Lost) -> ApiError {
+    ApiError::invalid(NAME, format!("`{NAME}`: {why}; a simpler schema can be kept to"))
 }
 
 /// Refuses tools, unless the model shall not use them.

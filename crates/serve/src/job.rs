@@ -1,6 +1,7 @@
 //! What goes between the two threads: a request on its way to the model, and what comes back.
 
 use super::answer_text::Piece;
+use super::api_error::ApiError;
 use super::generation::Generation;
 use super::grammar::Grammar;
 use super::options::Target;
@@ -37,7 +38,7 @@ pub(crate) struct Job {
 pub(crate) enum Event {
     Piece { choice: usize, piece: Piece },
     Finished { choice: usize, reason: Reason, counts: Counts },
-    Failed,
+    Failed(ApiError),
 }
 
 /// Why a choice has ended.

@@ -1,5 +1,7 @@
 //! The places of one model: its sequences, and the choices that grow in them.
 
+use super::api_error::ApiError;
+use super::formats;
 use super::job::{Event, Job};
 use super::metrics::Metrics;
 use super::queue::Queue;
@@ -237,6 +239,7 @@ impl<'g> Places<'g> {
             .events
             .emit(Message::Warning { message: format!("an answer failed: {}", error.with_causes()) });
         // A reader with no room for this is told by the end of the channel.
-        let _ = job.events.try_send(Event::Failed);
+        let told = error.downcast_ref().map_or_else(ApiError::failed, formats::lost);
+        let _ = job.events.try_send(Event::Failed(told));
     }
 }

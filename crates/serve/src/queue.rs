@@ -173,6 +173,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api_error::ApiError;
     use crate::fields::Fields;
     use crate::generation::{Facts, Generation};
     use crate::job::{Event, Form};
@@ -208,7 +209,7 @@ mod tests {
         queue.push(one).unwrap();
         queue.push(two).unwrap();
         assert_eq!((next(&queue), next(&queue), queue.len()), (Some((1, 0)), Some((2, 0)), 0));
-        events.try_send(Event::Failed).unwrap();
+        events.try_send(Event::Failed(ApiError::failed())).unwrap();
         assert!(!queue.has_ready(0) && next(&queue).is_none(), "its reader takes nothing");
         reader.try_recv().unwrap();
         assert_eq!((next(&queue), next(&queue), next(&queue)), (Some((1, 1)), Some((1, 2)), None));

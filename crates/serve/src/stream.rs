@@ -37,7 +37,7 @@ struct CutOff;
 enum News {
     Piece(usize, Piece),
     Finished(usize, Reason),
-    Failed,
+    Failed(ApiError),
 }
 
 impl Incoming {
@@ -56,7 +56,8 @@ impl Incoming {
                 self.record.add(counts);
                 News::Finished(choice, reason)
             }
-            Some(Event::Failed) | None => News::Failed,
+            Some(Event::Failed(error)) => News::Failed(error),
+            None => News::Failed(ApiError::failed()),
         }
     }
 
@@ -72,7 +73,7 @@ impl Incoming {
                     whole.tokens.extend(piece.tokens);
                 }
                 News::Finished(choice, reason) => choices[choice].1 = Some(reason),
-                News::Failed => return Err(ApiError::failed()),
+                News::Failed(error) => return Err(error),
             }
         }
         let choices: Vec<Choice> = choices
@@ -160,8 +161,8 @@ impl EventStream {
                     self.end = End::Done;
                 }
             }
-            News::Failed => {
-                self.text.push_str(&data(&ApiError::failed().to_json()));
+            News::Failed(error) => {
+                self.text.push_str(&data(&error.to_json()));
                 self.end = End::Failed;
             }
         }
@@ -218,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_is_told_and_cuts_the_answer_off() {
-        for event in [Some(Event::Failed), None] {
+        for event in [Some(Event::Failed(ApiError::failed())), None] {
             let (sender, incoming) = incoming();
             let mut stream = EventStream::new(incoming, LONG);
             sender.send(piece(0, "a")).await.unwrap();
