@@ -3,12 +3,15 @@
 use super::frozen_linear::{self, FrozenWeight};
 use super::gemm::MatRef;
 use super::host::{HostRows, has_kernel, matrix};
-use super::lm_loss::{Head, chunk_rows, logits};
+use super::lm_loss::{Head, chunk_rows, logits, sum_of_exp};
 use super::softmax::log_softmax;
-use super::vector::{Arithmetic, exp, max, simd_by};
+use super::vector::{Arithmetic, dot, exp, max, simd, simd_by, sum};
 use candle_core::{DType, Tensor};
 use olive_core::Result;
 use rayon::prelude::*;
+
+/// Values whose sums are f32.
+const PIECE: usize = 256;
 
 /// What the head of a model is given, `[rows, hidden]`, and the head.
 #[derive(Clone, Copy)]
@@ -76,9 +79,16 @@ pub fn inner_product(a: &Tensor, b: &Tensor) -> Result<f64> {
 
 /// In f64, in pieces whose own sums are f32.
 fn product(a: &[f32], b: &[f32]) -> f64 {
-    const PIECE: usize = 64;
-    let pieces = a.chunks(PIECE).zip(b.chunks(PIECE));
-    pieces.map(|(a, b)| f64::from(a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>())).sum()
+    simd(
+        #[inline(always)]
+        || {
+            let mut total = 0.0;
+            for (a, b) in a.chunks(PIECE).zip(b.chunks(PIECE)) {
+                total += f64::from(dot(a, b));
+            }
+            total
+        },
+    )
 }
 
 fn on_host(
@@ -130,27 +140,23 @@ fn finish(row: &mut [f32], head: Head<'_>) {
 /// The divergence of finished logits, which become the gradient of the raw ones.
 #[inline(always)]
 fn row_divergence(row: &mut [f32], teacher: &[f32], head: Head<'_>, factor: f64, by: Arithmetic) -> f64 {
-    let log_sum = |row: &[f32]| {
-        let top = max(row);
-        let piece = |piece: &[f32]| f64::from(piece.iter().map(|l| exp(*l - top, by)).sum::<f32>());
-        top + row.chunks(256).map(piece).sum::<f64>().ln() as f32
-    };
-    let (own, other) = (log_sum(row), log_sum(teacher));
+    let (top, top_of_teacher) = (max(row), max(teacher));
+    let own = top + sum_of_exp(row, top, by).ln() as f32;
+    let other = top_of_teacher + sum_of_exp(teacher, top_of_teacher, by).ln() as f32;
     let scale = (factor * head.multiplier.unwrap_or(1.0)) as f32;
-    let mut total = 0.0;
-    for (row, teacher) in row.chunks_mut(256).zip(teacher.chunks(256)) {
-        let mut sum = 0.0f32;
-        for (l, t) in row.iter_mut().zip(teacher) {
+    // Without a cap the slope is 1.
+    let inverse = head.softcap.map_or(0.0, |cap| 1.0 / cap as f32);
+    let (mut total, mut terms) = (0.0, [0.0; PIECE]);
+    for (row, teacher) in row.chunks_mut(PIECE).zip(teacher.chunks(PIECE)) {
+        let terms = &mut terms[..row.len()];
+        for ((l, t), term) in row.iter_mut().zip(teacher).zip(&mut *terms) {
             let (ln_q, ln_p) = (*l - own, *t - other);
             let p = exp(ln_p, by);
-            sum += p * (ln_p - ln_q);
-            let slope = match head.softcap {
-                None => 1.0,
-                Some(cap) => 1.0 - (*l / cap as f32) * (*l / cap as f32),
-            };
+            *term = p * (ln_p - ln_q);
+            let slope = 1.0 - (*l * inverse) * (*l * inverse);
             *l = scale * slope * (exp(ln_q, by) - p);
         }
-        total += f64::from(sum);
+        total += f64::from(sum(terms));
     }
     total
 }

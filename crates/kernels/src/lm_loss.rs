@@ -265,7 +265,7 @@ const PART: usize = 1024;
 
 /// `Σ e^(logit - top)`.
 #[inline(always)]
-fn sum_of_exp(row: &[f32], top: f32, by: Arithmetic) -> f64 {
+pub(super) fn sum_of_exp(row: &[f32], top: f32, by: Arithmetic) -> f64 {
     let mut terms = [0.0; PART];
     let mut total = 0.0;
     for part in row.chunks(PART) {

@@ -3,8 +3,8 @@
 use super::ModelError;
 use super::mapped_file::MappedFile;
 use candle_core::DType;
-use half::f16;
 use olive_core::Result;
+use olive_kernels::quant::FloatType;
 use std::sync::Arc;
 
 /// Type, shape and bytes, little-endian, row-major.
@@ -47,28 +47,13 @@ pub(crate) fn release(map: &MappedFile, offset: usize, len: usize) {
 /// It is no float type.
 #[inline]
 pub(crate) fn read_floats(dtype: DType, bytes: &[u8], out: &mut [f32], name: &str) -> Result<()> {
-    match dtype {
-        DType::F32 => {
-            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(4)) {
-                *value = f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-            }
+    match (FloatType::of(dtype), dtype) {
+        (Some(float), _) => float.widen(bytes, out),
+        (None, DType::F64) => {
+            let values = bytes.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b) as f32);
+            out.iter_mut().zip(values).for_each(|(out, value)| *out = value);
         }
-        DType::BF16 => {
-            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                *value = f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16);
-            }
-        }
-        DType::F16 => {
-            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(2)) {
-                *value = f16::from_le_bytes([b[0], b[1]]).to_f32();
-            }
-        }
-        DType::F64 => {
-            for (value, b) in out.iter_mut().zip(bytes.chunks_exact(8)) {
-                *value = f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32;
-            }
-        }
-        other => {
+        (None, other) => {
             return Err(ModelError::Dtype { name: name.to_owned(), found: other.as_str().into() }.into());
         }
     }

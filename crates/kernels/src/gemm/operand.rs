@@ -1,6 +1,7 @@
 //! The operands of a product: matrices in memory, and frozen weights that are decoded while they are packed.
 
 use super::matrix::MatRef;
+use crate::quant::FloatType;
 use std::ops::Range;
 
 /// A row-major matrix in a form of its own.
@@ -17,6 +18,20 @@ pub enum Stored<'a> {
     Bf16(&'a [u8]),
     F16(&'a [u8]),
     Coded(&'a dyn Decode),
+}
+
+impl Stored<'_> {
+    /// Elements `range`, counted row by row, as f32.
+    #[inline(always)]
+    pub(crate) fn read(self, range: Range<usize>, out: &mut [f32]) {
+        let two_bytes = |bytes| &<[u8]>::as_chunks::<2>(bytes).0[range.clone()];
+        match self {
+            Stored::F32(values) => out.copy_from_slice(&values[range]),
+            Stored::Bf16(bytes) => FloatType::Bf16.widen(two_bytes(bytes).as_flattened(), out),
+            Stored::F16(bytes) => FloatType::F16.widen(two_bytes(bytes).as_flattened(), out),
+            Stored::Coded(matrix) => matrix.decode(range, out),
+        }
+    }
 }
 
 /// The right operand, or its transpose: element (k, j) is `stored[k · row_stride + j · col_stride]`, where one stride is 1.
@@ -55,23 +70,7 @@ impl<'a> RightOperand<'a> {
     /// Adjacent elements from `start` on.
     #[inline(always)]
     pub(crate) fn run(&self, start: usize, out: &mut [f32]) {
-        let range = start..start + out.len();
-        match self.stored {
-            Stored::F32(values) => out.copy_from_slice(&values[range]),
-            Stored::Bf16(bytes) => {
-                let bytes = &bytes[2 * range.start..2 * range.end];
-                for (out, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *out = f32::from_bits(u32::from(u16::from_le_bytes(*b)) << 16);
-                }
-            }
-            Stored::F16(bytes) => {
-                let bytes = &bytes[2 * range.start..2 * range.end];
-                for (out, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
-                    *out = half::f16::from_le_bytes(*b).to_f32();
-                }
-            }
-            Stored::Coded(matrix) => matrix.decode(range, out),
-        }
+        self.stored.read(start..start + out.len(), out);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The float types a weight can be stored in.
 
+use crate::vector::simd;
 use candle_core::DType;
 use half::{bf16, f16};
 
@@ -66,6 +67,28 @@ impl FloatType {
         }
     }
 
+    /// The values that lie one after the other in `bytes`, little-endian.
+    #[inline]
+    pub fn widen(self, bytes: &[u8], out: &mut [f32]) {
+        assert_eq!(bytes.len(), out.len() * self.size(), "the destination holds the values");
+        simd(
+            #[inline(always)]
+            || match self {
+                FloatType::F32 => {
+                    out.iter_mut().zip(bytes.as_chunks().0).for_each(|(v, b)| *v = f32::from_le_bytes(*b));
+                }
+                FloatType::F16 => {
+                    let bits = bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b));
+                    out.iter_mut().zip(bits).for_each(|(v, bits)| *v = widened(bits));
+                }
+                FloatType::Bf16 => {
+                    let bits = bytes.as_chunks().0.iter().map(|b| u16::from_le_bytes(*b));
+                    out.iter_mut().zip(bits).for_each(|(v, bits)| *v = f32::from_bits(u32::from(bits) << 16));
+                }
+            },
+        );
+    }
+
     /// Appends the values in this type, little-endian.
     pub fn extend_bytes(self, values: &[f32], out: &mut Vec<u8>) {
         match self {
@@ -87,5 +110,41 @@ impl FloatType {
         let mut out = Vec::with_capacity(values.len() * self.size());
         self.extend_bytes(values, &mut out);
         out
+    }
+}
+
+/// A half as it is, by integer operations and one product, which becomes SIMD of any width.
+#[inline(always)]
+fn widened(bits: u16) -> f32 {
+    // 2¹¹², by which the exponent's bias is less.
+    const BIAS: f32 = f32::from_bits((127 + 112) << 23);
+    let magnitude = u32::from(bits & 0x7fff) << 13;
+    let finite = (f32::from_bits(magnitude) * BIAS).to_bits();
+    let value = if bits & 0x7c00 == 0x7c00 { magnitude | 0x7f80_0000 } else { finite };
+    f32::from_bits(value | u32::from(bits & 0x8000) << 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_half_is_widened_exactly() {
+        let bits: Vec<u16> = (0..=u16::MAX).collect();
+        let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        for (float, exact) in [
+            (FloatType::F16, (|bits| f16::from_bits(bits).to_f32()) as fn(u16) -> f32),
+            (FloatType::Bf16, |bits| bf16::from_bits(bits).to_f32()),
+        ] {
+            let mut values = vec![0.0; bits.len()];
+            float.widen(&bytes, &mut values);
+            for (bits, value) in bits.iter().zip(values) {
+                let exact = exact(*bits);
+                assert!(
+                    value.to_bits() == exact.to_bits() || value.is_nan() && exact.is_nan(),
+                    "{bits:x}: {value}"
+                );
+            }
+        }
     }
 }

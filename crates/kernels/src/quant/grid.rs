@@ -138,7 +138,7 @@ impl WholeGroups {
             _ => range.clone(),
         };
         let mut values = vec![0.0; whole.len()];
-        source.decode(whole.clone(), &mut values);
+        source.stored().read(whole.clone(), &mut values);
         WholeGroups { range: whole, width, values }
     }
 
