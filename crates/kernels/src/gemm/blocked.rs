@@ -14,51 +14,30 @@ use super::matrix::{Assign, MatMut, MatRef};
 use super::operand::RightOperand;
 use super::packing::{pack_left, pack_right};
 use super::scratch::Scratch;
-use super::tasks::for_each;
-use super::threads::Threads;
-use super::tiles::{LeftRows, ROWS, RightPanels, tiles};
+use super::shared::Shared;
+use super::tasks::{for_each, shares};
+use super::tiles::{LeftRows, RightPanels, tiles};
 use std::cell::Cell;
 
 /// Columns of B that a task packs at a time.
 const COLS: usize = 128;
 /// Floats of A packed at a time, 8 MB.
 const PACKED: usize = 1 << 21;
-/// Columns of B below which packing them for fewer rows costs less than reading A once more.
-const NARROW: usize = 48;
 /// Columns of C up to which packing A costs more than it saves.
 const SKINNY: usize = 64;
 /// Floats between the steps of A from which on they push each other out of the caches unless A is packed.
 const FAR: usize = 2048;
-/// Multiply-adds below which a second task does not pay.
-const SMALL: usize = 1 << 18;
 
 thread_local! {
     static LEFT: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
     static RIGHT: Cell<Scratch> = const { Cell::new(Scratch::EMPTY) };
 }
 
-/// A pointer that tasks share; each writes or reads its own part.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-#[expect(unsafe_code, reason = "panels of one buffer are written by several threads")]
-// SAFETY: a pointer to f32 values, which threads may share; only `product` and `Product::block` dereference what it gives:
-// tasks of the packing write panels of their own, and are done before any task reads one.
-unsafe impl Send for Shared {}
-#[expect(unsafe_code, reason = "panels of one buffer are written by several threads")]
-// SAFETY: as for `Send`.
-unsafe impl Sync for Shared {}
-
-impl Shared {
-    fn at(self, index: usize) -> *mut f32 {
-        self.0.wrapping_add(index)
-    }
-}
-
 /// A as tasks read it.
 #[derive(Clone, Copy)]
 enum Left<'a> {
     /// The blocks of the depth one after another, `rows` rows of each.
-    Packed { panels: Shared, rows: usize },
+    Packed { panels: Shared<f32>, rows: usize },
     /// As it lies.
     Direct(MatRef<'a>),
 }
@@ -77,7 +56,7 @@ struct Product<'a> {
     blocks: usize,
 }
 
-/// `c = [c +] alpha · a · b`, on the threads of the current rayon pool or on this one alone.
+/// `c = [c +] alpha · a · b` on so many threads of the current rayon pool.
 pub(super) fn product(
     kernel: &Kernel,
     c: &mut MatMut,
@@ -85,13 +64,9 @@ pub(super) fn product(
     alpha: f32,
     a: MatRef,
     b: RightOperand,
-    threads: Threads,
+    threads: usize,
 ) {
     let (m, n, depth) = (c.rows, c.cols, Depth::new(a.cols));
-    let threads = match threads {
-        Threads::Pool if m * n * a.cols >= SMALL => rayon::current_num_threads(),
-        Threads::Pool | Threads::Current => 1,
-    };
     if dots::fits(a, &b) {
         return dots::product(c, assign, alpha, a, &b, threads);
     }
@@ -128,7 +103,7 @@ pub(super) fn product(
             first,
             blocks,
         };
-        let (height, width) = tile(kernel, m, n, threads);
+        let (height, width) = shares(kernel.mr, kernel.nr, [m, n], COLS, threads);
         let across = n.div_ceil(width);
         for_each(m.div_ceil(height) * across, threads, |task| {
             let (row, col) = (task / across * height, task % across * width);
@@ -136,20 +111,6 @@ pub(super) fn product(
         });
     }
     LEFT.set(left);
-}
-
-/// Rows and columns of C per task: columns first, because each task packs its columns of B.
-fn tile(kernel: &Kernel, m: usize, n: usize, threads: usize) -> (usize, usize) {
-    if threads == 1 {
-        return (m, COLS.min(n.next_multiple_of(kernel.nr)));
-    }
-    // As many for each thread; enough that none waits long for the last.
-    let fewest = n.div_ceil(COLS);
-    let across = fewest.next_multiple_of(threads).min(n / NARROW).max(fewest);
-    let width = n.div_ceil(across).next_multiple_of(kernel.nr);
-    let across = n.div_ceil(width);
-    let down = (2 * threads).div_ceil(across).min(m / (ROWS / 2)).max(threads.div_ceil(across));
-    (m.div_ceil(down).next_multiple_of(kernel.mr), width)
 }
 
 impl Product<'_> {

@@ -12,7 +12,12 @@ pub(super) struct Depth {
 
 impl Depth {
     pub(super) fn new(total: usize) -> Depth {
-        let blocks = total.div_ceil(DEPTH).max(1);
+        Depth::in_blocks(total, DEPTH)
+    }
+
+    /// In even blocks of at most `largest` steps, or a little more.
+    pub(super) fn in_blocks(total: usize, largest: usize) -> Depth {
+        let blocks = total.div_ceil(largest).max(1);
         Depth { total, block: total.div_ceil(blocks).next_multiple_of(32) }
     }
 

@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod ahead;
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+mod amx;
 mod band;
 #[cfg(target_arch = "x86_64")]
 mod blocked;
@@ -27,6 +29,8 @@ mod portable;
 mod product;
 #[cfg(target_arch = "x86_64")]
 mod scratch;
+#[cfg(target_arch = "x86_64")]
+mod shared;
 #[cfg(target_arch = "x86_64")]
 mod tasks;
 #[cfg(test)]

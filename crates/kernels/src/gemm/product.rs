@@ -1,5 +1,7 @@
 //! Products of matrices: on x86-64 with AVX2 our own, elsewhere the `gemm` crate's.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx;
 use super::matrix::{Assign, MatMut, MatRef};
 use super::operand::{RightOperand, Stored};
 use super::portable;
@@ -57,6 +59,11 @@ fn product(c: &mut MatMut, assign: Assign, alpha: f32, a: MatRef, b: RightOperan
     }
     #[cfg(target_arch = "x86_64")]
     if let Some(kernel) = kernel::best() {
+        let threads = threads.of_product([c.rows, c.cols, a.cols]);
+        #[cfg(target_os = "linux")]
+        if amx::fits(a, &b) && amx::available() {
+            return amx::product(c, assign, alpha, a, b, threads);
+        }
         return blocked::product(kernel, c, assign, alpha, a, b, threads);
     }
     portable::product(c, assign, alpha, a, b, threads);

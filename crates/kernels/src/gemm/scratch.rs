@@ -18,13 +18,22 @@ impl Scratch {
 
     /// At least `len` floats, starting on a huge page.
     pub(super) fn floats(&mut self, len: usize) -> &mut [f32] {
-        let bytes = (4 * len).next_multiple_of(PAGE);
+        #[expect(unsafe_code, reason = "bytes as floats")]
+        // SAFETY: every pattern of bits is a float, and `align_to_mut` gives aligned floats within the bytes, which are
+        // borrowed mutably.
+        let (_, floats, _) = unsafe { self.bytes(4 * len).align_to_mut() };
+        floats
+    }
+
+    /// At least `len` bytes, starting on a huge page.
+    pub(super) fn bytes(&mut self, len: usize) -> &mut [u8] {
+        let bytes = len.next_multiple_of(PAGE);
         if self.0.as_ref().is_none_or(|map| map.len() < bytes + PAGE) {
             self.0 = None;
             // What lies before the first huge page is never touched and takes no memory.
             let map = MmapMut::map_anon(bytes + PAGE);
             let map = map.unwrap_or_else(|_| {
-                handle_alloc_error(Layout::array::<f32>(len).unwrap_or(Layout::new::<f32>()))
+                handle_alloc_error(Layout::array::<u8>(len).unwrap_or(Layout::new::<u8>()))
             });
             #[cfg(target_os = "linux")]
             // Where it is refused the panels lie in small pages.
@@ -33,10 +42,6 @@ impl Scratch {
         }
         let map: &mut [u8] = self.0.as_deref_mut().unwrap_or_default();
         let skipped = map.as_ptr().align_offset(PAGE).min(map.len());
-        #[expect(unsafe_code, reason = "bytes as floats")]
-        // SAFETY: every pattern of bits is a float, and `align_to_mut` gives aligned floats within the bytes, which are
-        // borrowed mutably.
-        let (_, floats, _) = unsafe { map[skipped..].align_to_mut() };
-        floats
+        &mut map[skipped..]
     }
 }

@@ -1,5 +1,7 @@
 //! Every way to compute a product against loops in f64.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use super::amx;
 use super::band::{Band, Banded};
 use super::matrix::{Assign, MatMut, MatRef};
 use super::operand::{Decode, RightOperand, Stored};
@@ -92,7 +94,16 @@ fn products_of_every_orientation_and_storage_agree_with_loops() {
     for kernel in kernel::available().into_iter().chain([&plain]) {
         let name = format!("{}x{}", kernel.mr, kernel.nr);
         for threads in [Threads::Pool, Threads::Current] {
-            check(&name, &|c, a, b| blocked::product(kernel, c, Assign::Add, 0.5, a, b, threads));
+            check(&name, &|c, a, b| {
+                let threads = threads.of_product([c.rows, c.cols, a.cols]);
+                blocked::product(kernel, c, Assign::Add, 0.5, a, b, threads);
+            });
+        }
+    }
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+    if amx::available() {
+        for threads in [1, 2] {
+            check("amx", &|c, a, b| amx::product(c, Assign::Add, 0.5, a, b, threads));
         }
     }
 }
@@ -176,4 +187,37 @@ fn results_do_not_depend_on_the_number_of_threads() {
     };
     let one = run(1);
     assert!([2, 3, 8].into_iter().all(|threads| run(threads) == one));
+}
+
+#[test]
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tiles_are_as_exact_as_f32() {
+    let (m, n, k) = (70, 100, 1700);
+    let fine = |n: usize, seed: u32| -> Vec<f32> {
+        let random = |i: usize| (i as u32 ^ seed).wrapping_mul(0x9e37_79b9).wrapping_mul(i as u32 | 1);
+        (0..n).map(|i| random(i) as i32 as f32 / i32::MAX as f32).collect()
+    };
+    let (a, b) = (fine(m * k, 1), fine(k * n, 2));
+    let bf16: Vec<u8> = b.iter().flat_map(|b| half::bf16::from_f32(*b).to_le_bytes()).collect();
+    let short: Vec<f32> = b.iter().map(|b| half::bf16::from_f32(*b).to_f32()).collect();
+    let Some(kernel) = kernel::best().filter(|_| amx::available()) else { return };
+    for (stored, values) in [(Stored::F32(&b), &b), (Stored::Bf16(&bf16), &short)] {
+        let product = |with: &dyn Fn(&mut MatMut, MatRef, RightOperand)| {
+            let mut c = vec![0.0; m * n];
+            with(
+                &mut MatMut::new(&mut c, m, n, n),
+                MatRef::new(&a, m, k, k),
+                RightOperand::new(stored, k, n),
+            );
+            let errors = c.iter().enumerate().map(|(at, c)| {
+                let (i, j) = (at / n, at % n);
+                let exact: f64 = (0..k).map(|l| f64::from(a[i * k + l]) * f64::from(values[l * n + j])).sum();
+                (f64::from(*c) - exact).powi(2)
+            });
+            (errors.sum::<f64>() / (m * n) as f64).sqrt()
+        };
+        let tiles = product(&|c, a, b| amx::product(c, Assign::Replace, 1.0, a, b, 1));
+        let vectors = product(&|c, a, b| blocked::product(kernel, c, Assign::Replace, 1.0, a, b, 1));
+        assert!(tiles < 2.0 * vectors, "{tiles} with tiles, {vectors} with vectors");
+    }
 }

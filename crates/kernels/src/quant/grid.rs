@@ -68,8 +68,15 @@ impl Scheme {
                 highs[i] = if part[i] > highs[i] { part[i] } else { highs[i] };
             }
         }
-        let mut low = rest.iter().chain(&lows).copied().fold(0.0, f32::min);
-        let mut high = rest.iter().chain(&highs).copied().fold(0.0, f32::max);
+        // In halves, which are vectors as well.
+        for width in [8, 4, 2, 1] {
+            for i in 0..width {
+                lows[i] = if lows[i + width] < lows[i] { lows[i + width] } else { lows[i] };
+                highs[i] = if highs[i + width] > highs[i] { highs[i + width] } else { highs[i] };
+            }
+        }
+        let mut low = rest.iter().copied().fold(lows[0], f32::min);
+        let mut high = rest.iter().copied().fold(highs[0], f32::max);
         if self.symmetric {
             high = high.max(-low);
             low = -high;
@@ -116,53 +123,37 @@ pub struct RoundingDifference {
     pub subtrahend: Scheme,
 }
 
-/// Values of a matrix, of so many columns, read in whole groups.
-struct WholeGroups {
-    /// Where in the matrix they lie.
-    range: Range<usize>,
-    width: usize,
-    values: Vec<f32>,
+/// `range` of a matrix of rows of this width, so far extended that no group of these schemes is cut. Groups begin anew in
+/// every row, and of two sizes one divides the other, or is the row.
+fn whole_groups(width: usize, schemes: &[&Scheme], range: &Range<usize>) -> Range<usize> {
+    let group = schemes.iter().map(|scheme| scheme.group_of(width)).max().unwrap_or(1);
+    let start = |at: usize| at / width * width + at % width / group * group;
+    match range.end.checked_sub(1) {
+        Some(last) if last >= range.start => {
+            start(range.start)..(start(last) + group).min((last / width + 1) * width)
+        }
+        _ => range.clone(),
+    }
 }
 
-impl WholeGroups {
-    /// What `range` is a part of, so that no group of these schemes is cut. Groups begin anew in every row, and of two sizes
-    /// one divides the other, or is the row.
-    fn around(source: &dyn HostMatrix, schemes: &[&Scheme], range: &Range<usize>) -> WholeGroups {
-        let [_, width] = source.shape();
-        let group = schemes.iter().map(|scheme| scheme.group_of(width)).max().unwrap_or(1);
-        let start = |at: usize| at / width * width + at % width / group * group;
-        let whole = match range.end.checked_sub(1) {
-            Some(last) if last >= range.start => {
-                start(range.start)..(start(last) + group).min((last / width + 1) * width)
-            }
-            _ => range.clone(),
-        };
-        let mut values = vec![0.0; whole.len()];
-        source.stored().read(whole.clone(), &mut values);
-        WholeGroups { range: whole, width, values }
-    }
-
-    fn round(&mut self, scheme: &Scheme) {
-        let Range { start: first, end: last } = self.range;
-        let mut at = first;
-        while at < last {
-            let end = ((at / self.width + 1) * self.width).min(last);
-            scheme.round(&mut self.values[at - first..end - first], self.width);
-            at = end;
-        }
-    }
-
-    /// The values of a part.
-    fn part(&self, range: &Range<usize>) -> &[f32] {
-        &self.values[range.start - self.range.start..range.end - self.range.start]
-    }
+/// Rounds values that begin at `first` in a matrix of this width, and are whole groups.
+fn round_from(first: usize, values: &mut [f32], scheme: &Scheme, width: usize) {
+    let (head, rows) = values.split_at_mut((width - first % width).min(values.len()));
+    scheme.round(head, width);
+    rows.chunks_mut(width).for_each(|row| scheme.round(row, width));
 }
 
 impl Decode for RoundedMatrix {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
-        let mut whole = WholeGroups::around(&*self.source, &[&self.scheme], &range);
-        whole.round(&self.scheme);
-        out.copy_from_slice(whole.part(&range));
+        let [_, width] = self.source.shape();
+        let whole = whole_groups(width, &[&self.scheme], &range);
+        if whole != range {
+            let mut values = vec![0.0; whole.len()];
+            self.decode(whole.clone(), &mut values);
+            return out.copy_from_slice(&values[range.start - whole.start..range.end - whole.start]);
+        }
+        self.source.stored().read(range.clone(), out);
+        round_from(range.start, out, &self.scheme, width);
     }
 }
 
@@ -182,13 +173,18 @@ impl HostMatrix for RoundedMatrix {
 
 impl Decode for RoundingDifference {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
-        let mut less = WholeGroups::around(&*self.source, &[&self.minuend, &self.subtrahend], &range);
-        let mut more = WholeGroups { values: less.values.clone(), range: less.range.clone(), ..less };
-        less.round(&self.subtrahend);
-        more.round(&self.minuend);
-        for ((value, more), less) in out.iter_mut().zip(more.part(&range)).zip(less.part(&range)) {
-            *value = more - less;
+        let [_, width] = self.source.shape();
+        let whole = whole_groups(width, &[&self.minuend, &self.subtrahend], &range);
+        if whole != range {
+            let mut values = vec![0.0; whole.len()];
+            self.decode(whole.clone(), &mut values);
+            return out.copy_from_slice(&values[range.start - whole.start..range.end - whole.start]);
         }
+        self.source.stored().read(range.clone(), out);
+        let mut less = out.to_vec();
+        round_from(range.start, &mut less, &self.subtrahend, width);
+        round_from(range.start, out, &self.minuend, width);
+        out.iter_mut().zip(less).for_each(|(more, less)| *more -= less);
     }
 }
 
