@@ -46,7 +46,7 @@ fn build_for(family: &Path, precision: &str, provider: &str, temp: &Path) -> Pat
 }
 
 /// The output folder of a pipeline.
-fn run(mut config: serde_json::Value, temp: &Path, output: &str) -> PathBuf {
+pub(crate) fn run(mut config: serde_json::Value, temp: &Path, output: &str) -> PathBuf {
     let out = temp.join(output);
     config["cache_dir"] = temp.join("cache").to_str().into();
     config["output_dir"] = out.to_str().into();
@@ -63,7 +63,11 @@ fn reference(family: &Path) -> (Vec<u32>, Vec<Vec<f32>>) {
 }
 
 /// The largest difference over all positions from the end of the prompt on.
-fn largest_difference<M: LanguageModel>(model: &M, sequence: &mut M::Sequence, family: &Path) -> f32 {
+pub(crate) fn largest_difference<M: LanguageModel>(
+    model: &M,
+    sequence: &mut M::Sequence,
+    family: &Path,
+) -> f32 {
     let (ids, want) = reference(family);
     assert!(ids.len() > PROMPT);
     let mut fed = 0;

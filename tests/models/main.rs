@@ -18,6 +18,7 @@ mod not_finite;
 mod ort_library;
 mod prequantised;
 mod rope_settings;
+mod rotation;
 mod sequences;
 #[path = "../support/mod.rs"]
 mod support;

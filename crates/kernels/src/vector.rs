@@ -142,6 +142,48 @@ pub(crate) fn max(a: &[f32]) -> f32 {
     lanes.iter().chain(tail).fold(f32::NEG_INFINITY, |best, x| if *x > best { *x } else { best })
 }
 
+/// The least and the greatest value; infinities for an empty slice. Without NaNs.
+#[inline(always)]
+pub(crate) fn extremes(a: &[f32]) -> (f32, f32) {
+    let (chunks, tail) = a.as_chunks::<8>();
+    let mut both = (f32::INFINITY, f32::NEG_INFINITY);
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") {
+        #[expect(unsafe_code, reason = "code for features that the machine may lack")]
+        // SAFETY: `extremes_of_eights` is a safe function but for the feature that it is compiled for, which was just detected.
+        let of_chunks = unsafe { extremes_of_eights(chunks) };
+        both = of_chunks;
+    }
+    let rest = if cfg!(target_arch = "x86_64") && both.0 <= both.1 { tail } else { a };
+    rest.iter().fold(both, |(least, greatest), x| (least.min(*x), greatest.max(*x)))
+}
+
+/// By the instructions themselves: compilers put the lanes into memory to compare them with each other.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+fn extremes_of_eights(chunks: &[[f32; 8]]) -> (f32, f32) {
+    use std::arch::x86_64::*;
+    let mut least = _mm256_set1_ps(f32::INFINITY);
+    let mut greatest = _mm256_set1_ps(f32::NEG_INFINITY);
+    for chunk in chunks {
+        #[expect(unsafe_code, reason = "a SIMD load")]
+        // SAFETY: eight floats, which need no alignment.
+        let chunk = unsafe { _mm256_loadu_ps(chunk.as_ptr()) };
+        (least, greatest) = (_mm256_min_ps(least, chunk), _mm256_max_ps(greatest, chunk));
+    }
+    let halves = |v| (_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+    let ((a, b), (c, d)) = (halves(least), halves(greatest));
+    let (least, greatest) = (_mm_min_ps(a, b), _mm_max_ps(c, d));
+    let (least, greatest) = (
+        _mm_min_ps(least, _mm_movehl_ps(least, least)),
+        _mm_max_ps(greatest, _mm_movehl_ps(greatest, greatest)),
+    );
+    let second = |v| _mm_shuffle_ps::<1>(v, v);
+    let (least, greatest) = (_mm_min_ss(least, second(least)), _mm_max_ss(greatest, second(greatest)));
+    (_mm_cvtss_f32(least), _mm_cvtss_f32(greatest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +201,18 @@ mod tests {
             assert!(exp(f32::NAN, by).is_nan());
             assert_eq!(exp(0.0, by), 1.0);
         }
+    }
+
+    #[test]
+    fn extremes_are_found_anywhere() {
+        for len in [0, 1, 7, 8, 9, 31, 32, 40] {
+            for at in 0..len {
+                let mut values = vec![1.0; len];
+                (values[at], values[(at + 1) % len]) = (-2.0, 3.0);
+                assert_eq!(extremes(&values), (if len == 1 { 3.0 } else { -2.0 }, 3.0), "{len}, {at}");
+            }
+        }
+        assert_eq!(extremes(&[]), (f32::INFINITY, f32::NEG_INFINITY));
     }
 
     #[test]

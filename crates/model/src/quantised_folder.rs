@@ -3,7 +3,7 @@
 use super::quantisation::{ModuleSettings, QuantisationSettings};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
-use crate::stored_file::read_json;
+use crate::stored_file::{read_json, write_json};
 use crate::{ModelError, ModelFolder};
 use candle_core::DType;
 use olive_arch::Spec;
@@ -200,9 +200,4 @@ impl Part<'_> {
         }
         Ok(())
     }
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
-    std::fs::write(path, text).at("write", path)
 }

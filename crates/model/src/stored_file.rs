@@ -71,3 +71,12 @@ pub fn read_json(path: &Path) -> Result<Option<Value>> {
     }
     Ok(Some(value))
 }
+
+/// Writes a JSON file as people read it.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_json(path: &Path, value: &Value) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).expect("plain data") + "\n";
+    std::fs::write(path, text).at("write", path)
+}

@@ -6,6 +6,7 @@ pub mod gptq;
 pub mod kept;
 pub mod mixed_precision;
 pub mod plan;
+pub mod rotate;
 pub mod round;
 pub mod sensitivity;
 
@@ -14,5 +15,6 @@ pub use error::QuantiseError;
 pub use gptq::{Gptq, LayerCodes, ModuleCodes};
 pub use mixed_precision::{Selection, Unit, scores_of_weights, units};
 pub use plan::{Note, Plan, Wanted};
+pub use rotate::Rotated;
 pub use round::{GridSearch, round_to_grids};
 pub use sensitivity::{Sensitivity, divergence_scores};

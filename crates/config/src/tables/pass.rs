@@ -106,7 +106,6 @@ pub const FOREIGN_PASSES: &[&str] = &[
     "QNNModelLibGenerator",
     "QNNPreprocess",
     "QuantizationAwareTraining",
-    "QuaRot",
     "Quark",
     "QuarkQuantization",
     "SDLoRA",

@@ -17,6 +17,7 @@ pub mod onnx_quantisers;
 mod pass;
 pub mod qlora;
 mod quantised_base;
+mod quarot;
 pub mod rounding;
 pub mod selective_mixed_precision;
 mod training;
@@ -46,6 +47,7 @@ pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&
     &lora::DORA,
     &selective_mixed_precision::SELECTIVE_MIXED_PRECISION,
     &merge_adapter_weights::MERGE,
+    &quarot::QUAROT,
     &gptq::GPTQ,
     &rounding::RTN,
     &rounding::KQUANT,

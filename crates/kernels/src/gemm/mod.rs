@@ -42,7 +42,7 @@ mod tiles;
 pub(crate) use band::{Band, Banded};
 pub(crate) use matrix::{Assign, MatMut, MatRef};
 pub(crate) use operand::RightOperand;
-pub use operand::{Decode, Stored};
+pub use operand::{Decode, Precision, Stored};
 pub(crate) use panels::Panels;
 pub use product::{Orientation, matmul, rate};
 pub(crate) use product::{gemm, gemm_serial, gemm_values};

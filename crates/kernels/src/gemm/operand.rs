@@ -1,13 +1,27 @@
 //! The operands of a product: matrices in memory, and frozen weights that are decoded while they are packed.
 
 use super::matrix::MatRef;
-use crate::quant::FloatType;
+use crate::float_type::FloatType;
 use std::ops::Range;
 
 /// A row-major matrix in a form of its own.
 pub trait Decode: Sync {
     /// Elements `range`, counted row by row, as f32.
     fn decode(&self, range: Range<usize>, out: &mut [f32]);
+
+    /// How exact products with it are to be.
+    fn precision(&self) -> Precision {
+        Precision::F32
+    }
+}
+
+/// How exact a product of two numbers is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// As in f32.
+    F32,
+    /// To 16 bits at the least: half the work where a machine can make use of it.
+    Bits16,
 }
 
 /// How the elements of a stored matrix lie.

@@ -2,7 +2,7 @@
 
 use super::algorithm::Algorithm;
 use super::block_method::{BlockOptions, Rounding};
-use super::float::FloatType;
+use crate::float_type::FloatType;
 
 /// Everything that decides the bytes of a quantised matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

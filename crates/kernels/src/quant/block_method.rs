@@ -1,7 +1,7 @@
 //! What the methods of quantising a block have in common. A method is a file with a type of this trait, and a name in
 //! `Algorithm`.
 
-use super::float::FloatType;
+use crate::float_type::FloatType;
 
 /// What a method is told of all blocks.
 #[derive(Clone, Copy)]

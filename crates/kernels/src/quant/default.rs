@@ -3,7 +3,7 @@
 //! All arithmetic is f32 with every operation rounded on its own; the compiler never fuses them.
 
 use super::block_method::{BlockMethod, BlockOptions, Buffers, Quantiser, Rounding};
-use super::float::FloatType;
+use crate::float_type::FloatType;
 use half::f16;
 
 /// See the module.

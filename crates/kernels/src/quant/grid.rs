@@ -1,9 +1,9 @@
 //! Grids of the quantisers of checkpoints: `value = (code − zero) · scale`, one for some neighbours in a row.
 
-use super::float::FloatType;
+use crate::float_type::FloatType;
 use crate::frozen_linear::HostMatrix;
-use crate::gemm::{Decode, Stored};
-use crate::vector::simd;
+use crate::gemm::{Decode, Precision, Stored};
+use crate::vector::{extremes, simd};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -60,23 +60,8 @@ impl Scheme {
     #[inline(always)]
     fn grid_inline(&self, weights: &[f32]) -> Grid {
         let top = ((1u32 << self.bits) - 1) as f32;
-        let (mut lows, mut highs) = ([0.0f32; 16], [0.0f32; 16]);
-        let (parts, rest) = weights.as_chunks::<16>();
-        for part in parts {
-            for i in 0..16 {
-                lows[i] = if part[i] < lows[i] { part[i] } else { lows[i] };
-                highs[i] = if part[i] > highs[i] { part[i] } else { highs[i] };
-            }
-        }
-        // In halves, which are vectors as well.
-        for width in [8, 4, 2, 1] {
-            for i in 0..width {
-                lows[i] = if lows[i + width] < lows[i] { lows[i + width] } else { lows[i] };
-                highs[i] = if highs[i + width] > highs[i] { highs[i + width] } else { highs[i] };
-            }
-        }
-        let mut low = rest.iter().copied().fold(lows[0], f32::min);
-        let mut high = rest.iter().copied().fold(highs[0], f32::max);
+        let (low, high) = extremes(weights);
+        let (mut low, mut high) = (low.min(0.0), high.max(0.0));
         if self.symmetric {
             high = high.max(-low);
             low = -high;
@@ -84,10 +69,9 @@ impl Scheme {
         if low == 0.0 && high == 0.0 {
             (low, high) = (-1.0, 1.0);
         }
-        let mut scale = [(high - low) / top];
-        self.float.round(&mut scale);
+        let scale = self.float.nearest((high - low) / top);
         // What is too small for the type is what it can hold.
-        let scale = if scale[0] == 0.0 { self.float.smallest() } else { scale[0] };
+        let scale = if scale == 0.0 { self.float.smallest() } else { scale };
         let zero = if self.symmetric {
             (top + 1.0) / 2.0
         } else {
@@ -110,13 +94,14 @@ impl Scheme {
     }
 }
 
-/// A matrix whose values are rounded to a grid whenever they are read: no copy of it exists.
+/// A matrix whose values are rounded to a grid whenever they are read: no copy of it exists. What a change of a few bits does
+/// to a model is measured with it, so products need not be more exact than 16 bits.
 pub struct RoundedMatrix {
     pub source: Arc<dyn HostMatrix>,
     pub scheme: Scheme,
 }
 
-/// What a matrix rounded to one grid has more than it has rounded to another.
+/// What a matrix rounded to one grid has more than it has rounded to another; as exact as [`RoundedMatrix`].
 pub struct RoundingDifference {
     pub source: Arc<dyn HostMatrix>,
     pub minuend: Scheme,
@@ -155,6 +140,10 @@ impl Decode for RoundedMatrix {
         self.source.stored().read(range.clone(), out);
         round_from(range.start, out, &self.scheme, width);
     }
+
+    fn precision(&self) -> Precision {
+        Precision::Bits16
+    }
 }
 
 impl HostMatrix for RoundedMatrix {
@@ -185,6 +174,10 @@ impl Decode for RoundingDifference {
         round_from(range.start, &mut less, &self.subtrahend, width);
         round_from(range.start, out, &self.minuend, width);
         out.iter_mut().zip(less).for_each(|(more, less)| *more -= less);
+    }
+
+    fn precision(&self) -> Precision {
+        Precision::Bits16
     }
 }
 

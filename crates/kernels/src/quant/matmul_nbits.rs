@@ -91,8 +91,8 @@ impl WeightFormat for BlockFormat {
 mod tests {
     use super::super::algorithm::Algorithm;
     use super::super::block_method::Rounding;
-    use super::super::float::FloatType;
     use super::*;
+    use crate::float_type::FloatType;
 
     const WORKED: [f32; 16] =
         [0.10, -0.70, 0.35, 0.62, 0.05, -0.21, 0.48, -0.33, 0.0, 0.29, -0.55, 0.17, 0.66, -0.08, 0.41, -0.12];

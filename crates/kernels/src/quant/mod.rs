@@ -14,7 +14,7 @@ mod dequantize_linear;
 pub mod double_quant;
 mod eigen;
 pub mod feedback;
-pub mod float;
+
 pub mod ggml;
 pub mod gptq;
 pub mod grid;
@@ -29,11 +29,11 @@ mod rtn;
 pub mod table;
 mod weight_format;
 
+pub use super::float_type::FloatType;
 pub use algorithm::Algorithm;
 pub use block_format::BlockFormat;
 pub use block_method::Rounding;
 pub use dequantize_linear::DequantizeLinearFormat;
-pub use float::FloatType;
 pub use grid::{Grid, RoundedMatrix, RoundingDifference, Scheme};
 pub use least_squares::least_squares_grid;
 pub use quantised_rows::QuantisedRows;

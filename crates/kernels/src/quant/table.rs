@@ -3,9 +3,9 @@
 //! The steps and their roundings to the float type are those of ONNX Runtime's quantiser, which runs on NumPy.
 
 use super::block_format::BlockFormat;
-use super::float::FloatType;
 use super::quantised_rows::{QuantisedRows, nibble};
 use super::weight_format::{Arrangement, ElementType, Part, PartKind, WeightFormat};
+use crate::float_type::FloatType;
 
 /// Everything that decides the bytes of a quantised table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

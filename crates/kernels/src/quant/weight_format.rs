@@ -1,8 +1,8 @@
 //! What the formats of quantised weights have in common, for whoever writes a model file.
 
 use super::block_format::BlockFormat;
-use super::float::FloatType;
 use super::quantised_rows::QuantisedRows;
+use crate::float_type::FloatType;
 use std::fmt::Debug;
 
 /// How a linear layer's weight or a table, `[rows, cols]`, is stored in a model file.

@@ -5,7 +5,7 @@
 //! each. Panels are two tiles wide; the terms of a step follow each other.
 
 use super::super::matrix::MatRef;
-use super::super::operand::{RightOperand, Stored};
+use super::super::operand::{Precision, RightOperand, Stored};
 use super::super::scratch::Scratch;
 use super::tile::{LEFT, SIDE, STEPS, TILE, Terms};
 use std::arch::x86_64::*;
@@ -183,6 +183,7 @@ pub(super) fn pack_left(
 pub(super) fn terms_of(b: &RightOperand) -> Terms {
     match b.stored {
         Stored::Bf16(_) => Terms::One,
+        Stored::Coded(matrix) if matrix.precision() == Precision::Bits16 => Terms::Two,
         Stored::F32(_) | Stored::F16(_) | Stored::Coded(_) => Terms::Three,
     }
 }
@@ -219,7 +220,7 @@ pub(super) fn pack_right(
             Floats { data: values, apart: len, along: 1 }
         }
     };
-    pack_floats(floats, [len, width], out);
+    pack_floats(terms_of(b), floats, [len, width], out);
 }
 
 /// The place of a tile in a panel of B.
@@ -242,19 +243,19 @@ fn places(terms: Terms, [len, width]: [usize; 2]) -> impl Iterator<Item = Place>
 
 /// Columns are the floats' rows.
 #[target_feature(enable = "avx512f,avx512bw")]
-fn pack_floats(floats: Floats<'_>, [len, width]: [usize; 2], out: &mut [u8]) {
+fn pack_floats(terms: Terms, floats: Floats<'_>, [len, width]: [usize; 2], out: &mut [u8]) {
     let zero = _mm512_setzero_si512();
-    for Place { at, column, step } in places(Terms::Three, [len, width]) {
+    for Place { at, column, step } in places(terms, [len, width]) {
         let (columns, steps) = (width.saturating_sub(column).min(ROWS), STEPS.min(len - step));
         if floats.along == 1 {
-            let mut terms = [[zero; 16]; 3];
+            let mut parts = [[zero; 16]; 3];
             for (j, [low, high]) in rows_of(floats, [column, step], [columns, steps]).into_iter().enumerate()
             {
-                for (terms, value) in terms.iter_mut().zip(split(low, high)) {
-                    terms[j] = value;
+                for (part, value) in parts.iter_mut().zip(split(low, high)) {
+                    part[j] = value;
                 }
             }
-            for (term, columns) in terms.into_iter().enumerate() {
+            for (term, columns) in parts.into_iter().enumerate().take(terms.count()) {
                 for (pair, value) in transpose(columns).into_iter().enumerate() {
                     store(out, at + 2 * term * TILE + 64 * pair, value);
                 }
@@ -267,7 +268,7 @@ fn pack_floats(floats: Floats<'_>, [len, width]: [usize; 2], out: &mut [u8]) {
                 false => _mm512_setzero_ps(),
             };
             let (mut even, mut odd) = (row(2 * pair), row(2 * pair + 1));
-            for term in 0..3 {
+            for term in 0..terms.count() {
                 let lower = _mm512_srli_epi32::<16>(_mm512_castps_si512(even));
                 let upper = _mm512_and_si512(_mm512_castps_si512(odd), _mm512_set1_epi32(-0x1_0000));
                 store(out, at + 2 * term * TILE + 64 * pair, _mm512_or_si512(lower, upper));

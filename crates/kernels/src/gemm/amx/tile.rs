@@ -13,11 +13,13 @@ pub(super) const STEPS: usize = 32;
 /// Bytes of a tile: 16 rows of 64.
 pub(super) const TILE: usize = 1024;
 
-/// How many bf16 terms the values of the right operand are the sum of. Those of the left one are always three.
+/// How many bf16 terms the values of the right operand are the sum of. Those of the left one are packed as three.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::gemm) enum Terms {
     /// It is stored as bf16.
     One,
+    /// 16 bits are enough: of the left operand only two terms count as well.
+    Two,
     /// Any f32.
     Three,
 }
@@ -29,6 +31,7 @@ impl Terms {
     pub(super) fn count(self) -> usize {
         match self {
             Terms::One => 1,
+            Terms::Two => 2,
             Terms::Three => 3,
         }
     }
@@ -184,6 +187,31 @@ impl Tiles {
                     "tdpbf16ps tmm3, tmm5, tmm7",
                     "add {a}, 6144",
                     "add {b}, 2048",
+                ),
+                // Both first terms, and each first with the other's second.
+                Terms::Two => run!(
+                    "tileloadd tmm6, [{b} + {s}*1]",
+                    "tileloadd tmm7, [{b} + {s}*1 + 1024]",
+                    "tileloadd tmm4, [{a} + {s}*1 + 2048]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {s}*1 + 3072]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm4, [{a} + {s}*1]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tileloadd tmm5, [{a} + {s}*1 + 1024]",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "tileloadd tmm6, [{b} + {s}*1 + 2048]",
+                    "tileloadd tmm7, [{b} + {s}*1 + 3072]",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm7",
+                    "tdpbf16ps tmm2, tmm5, tmm6",
+                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    "add {a}, 6144",
+                    "add {b}, 4096",
                 ),
                 // A's first term with B's first, its third with B's first, its second with B's first and second, and the
                 // first again with B's second and third.

@@ -48,12 +48,22 @@ impl FloatType {
         }
     }
 
-    /// Rounds every value to the nearest one this type can hold, ties to even.
+    /// The nearest value that this type can hold, of two the even one.
+    #[inline]
+    pub fn nearest(self, value: f32) -> f32 {
+        match self {
+            FloatType::F32 => value,
+            FloatType::F16 => f16::from_f32(value).to_f32(),
+            FloatType::Bf16 => bf16::from_f32(value).to_f32(),
+        }
+    }
+
+    /// Makes every value the [nearest](Self::nearest) of this type.
     pub fn round(self, values: &mut [f32]) {
         match self {
             FloatType::F32 => {}
-            FloatType::F16 => values.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32()),
-            FloatType::Bf16 => values.iter_mut().for_each(|v| *v = bf16::from_f32(*v).to_f32()),
+            FloatType::F16 => values.iter_mut().for_each(|v| *v = FloatType::F16.nearest(*v)),
+            FloatType::Bf16 => values.iter_mut().for_each(|v| *v = FloatType::Bf16.nearest(*v)),
         }
     }
 
