@@ -14,7 +14,7 @@ use olive_core::event::{Event, EventSink, Unit};
 use olive_kernels::quant::FloatType;
 use olive_kernels::rotation::Rotation;
 use olive_model::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
-use olive_model::stored_file::write_json;
+use olive_model::stored_file::{read_json, write_json};
 use olive_model::{Checkpoint, ModelFolder, Tensor, WeightSource};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -101,7 +101,7 @@ impl<'a> Rotated<'a> {
         Ok(Rotated { folder, checkpoint, spec, stream, values, turns })
     }
 
-    /// Writes weights and `config.json` into `dir`. Streamed: memory holds one matrix.
+    /// Writes weights and `config.json` into `dir`, which has the other files already. Streamed: memory holds one matrix.
     ///
     /// # Errors
     /// A tensor that is not there or cannot be read, a file that cannot be written, an interruption.
@@ -138,7 +138,7 @@ impl<'a> Rotated<'a> {
             write_index(dir, weight_map, total_size)?;
         }
         let path = dir.join("config.json");
-        let mut config = self.folder.config.clone();
+        let mut config = read_json(&path)?.unwrap_or_else(|| self.folder.config.clone());
         config["tie_word_embeddings"] = json!(false);
         write_json(&path, &config)?;
         events.emit(Event::PhaseFinished { phase: phase.into() });

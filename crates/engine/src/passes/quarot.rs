@@ -2,7 +2,7 @@
 
 use super::pass::{Pass, RunContext};
 use crate::cache::KeyHasher;
-use olive_config::option::{Block, Kind};
+use olive_config::option::Block;
 use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, choice, options};
 use olive_core::Result;
 use olive_core::handle::{ModelHandle, ModelKind};
@@ -21,7 +21,7 @@ options! {
             pub seed: u64, default("0");
             /// `hadamard`: random signs and a Hadamard matrix, which spreads every coordinate evenly over all; `random`: any
             /// rotation, also for sizes of which no Hadamard matrix is known.
-            pub rotate_mode: RotateMode, default("hadamard"), searchable();
+            pub rotate_mode: RotateMode, default("\"hadamard\""), searchable();
         }
     }
 }
