@@ -101,8 +101,14 @@ impl Subjects {
             let folder = resolve(file.to_str().expect("a name"), None, &options, &()).expect("converted");
             read(&folder, "model/")
         });
+        let quantised = ["gptq", "gptq-mixed", "gptq-order", "awq", "nf4", "fp4", "fp8"].map(|format| {
+            let mut files = read(&fixture("quantised").join(format), "model/");
+            let tokenizer = std::fs::read(fixture("quantised/tokenizer.json")).expect("a file");
+            files.insert("model/tokenizer.json".into(), tokenizer);
+            files
+        });
         let mut subjects = Subjects {
-            models: models.collect(),
+            models: models.chain(quantised).collect(),
             whole: read(&base_model(), "model/"),
             gguf: files.iter().map(|file| std::fs::read(file).expect("a file")).collect(),
             adapter: Files::new(),

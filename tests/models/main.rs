@@ -17,6 +17,7 @@ mod not_finite;
 #[cfg(target_os = "linux")]
 mod ort_library;
 mod prequantised;
+mod quantised_formats;
 mod rope_settings;
 mod rotation;
 mod sequences;

@@ -39,11 +39,16 @@ fn adapter(dir: &Path, base: &Path) -> PathBuf {
 fn every_method_is_named() {
     let temp = tempfile::tempdir().unwrap();
     for (key, object, tensor, dtype, named) in [
-        ("quantization_config", json!({"quant_method": "gptq"}), "qweight", "I32", "`gptq`"),
-        ("quantization_config", json!({"quant_method": "awq", "bits": 4}), "qzeros", "I32", "`awq`"),
-        ("quantization_config", json!({"quant_method": "fp8"}), "weight", "F8_E4M3", "`fp8`"),
+        ("quantization_config", json!({"quant_method": "hqq"}), "W_q", "U8", "`hqq`"),
+        (
+            "quantization_config",
+            json!({"quant_method": "gptq-of-today"}),
+            "qweight",
+            "I32",
+            "`gptq-of-today`",
+        ),
+        ("quantization_config", json!({"quant_method": "mxfp4"}), "weight", "F8_E4M3", "`mxfp4`"),
         ("quantization_config", json!({"quant_method": "bitsandbytes"}), "weight", "I8", "`bitsandbytes`"),
-        ("quantization_config", json!({"quant_method": "bitsandbytes"}), "weight", "U8", "`bitsandbytes`"),
         ("quantization_config", json!({"load_in_4bit": true}), "weight", "U8", "without `quant_method`"),
         (
             "compression_config",
@@ -62,15 +67,15 @@ fn every_method_is_named() {
     }
     // The first tools wrote a file of its own.
     let model = model(temp.path(), "x", &json!(null), "qweight", "I32");
-    std::fs::write(model.join("quantize_config.json"), r#"{"bits": 4, "quant_method": "gptq"}"#).unwrap();
+    std::fs::write(model.join("quantize_config.json"), r#"{"bits": 4, "quant_method": "old"}"#).unwrap();
     let told = text(&greedy(&model, "x", 1).output().unwrap().stderr);
-    assert!(told.contains("`quant_method` in quantize_config.json is `gptq`"), "{told}");
+    assert!(told.contains("`quant_method` in quantize_config.json is `old`"), "{told}");
 }
 
 #[test]
 fn whatever_is_to_be_done_with_it() {
     let temp = tempfile::tempdir().unwrap();
-    let object = json!({"quant_method": "gptq"});
+    let object = json!({"quant_method": "hqq"});
     let model = model(temp.path(), "quantization_config", &object, "qweight", "I32");
     let adapter = adapter(temp.path(), &model);
     let data = temp.path().join("rows.jsonl");
@@ -79,7 +84,7 @@ fn whatever_is_to_be_done_with_it() {
     let build = json!({"type": "ModelBuilder", "precision": "int4"});
     let refused = |output: std::process::Output| {
         let told = text(&output.stderr);
-        let named = told.contains("`quantization_config.quant_method` in config.json is `gptq`");
+        let named = told.contains("`quantization_config.quant_method` in config.json is `hqq`");
         assert!(!output.status.success() && named, "{told}");
     };
     for (pass, adapter) in [

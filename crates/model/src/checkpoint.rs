@@ -1,10 +1,10 @@
 //! Weights as they lie on disk: memory-mapped safetensors, one file or shards with an index.
 
 use super::ModelError;
-use super::grouped::{self, Grouped};
+use super::folding::{Coded, fold};
+use super::grouped::Grouped;
 use super::mapped_file::MappedFile;
-use super::mapped_tensor::{MappedTensor, read_floats, release};
-use super::quantisation::QuantisationSettings;
+use super::mapped_tensor::{MappedTensor, StoredMatrix, read_floats, release};
 use super::stored_file::{self, read_json};
 use crate::safetensors_file::Entry;
 use candle_core::DType;
@@ -48,6 +48,8 @@ enum Coding {
     Blocks(GgmlType),
     /// As codes with scales, in tensors of their own.
     Groups(Arc<Grouped>),
+    /// As tensors of its own in another way.
+    Other(Arc<dyn StoredMatrix>),
 }
 
 impl Checkpoint {
@@ -68,7 +70,7 @@ impl Checkpoint {
                 }
             }
         }
-        fold_groups(dir, &mut tensors)?;
+        fold_tensors(dir, &mut tensors)?;
         Ok(Checkpoint { dir: dir.to_owned(), tensors: Arc::new(tensors) })
     }
 
@@ -153,6 +155,7 @@ impl Tensor {
     pub fn stored_size(&self) -> u64 {
         match &self.coding {
             Coding::Groups(groups) => groups.tensors().map(|tensor| tensor.len as u64).sum(),
+            Coding::Other(matrix) => matrix.tensors().iter().map(|tensor| tensor.len as u64).sum(),
             Coding::Plain | Coding::Blocks(_) => self.len as u64,
         }
     }
@@ -161,25 +164,41 @@ impl Tensor {
     pub fn groups(&self) -> Option<&Grouped> {
         match &self.coding {
             Coding::Groups(groups) => Some(groups),
-            Coding::Plain | Coding::Blocks(_) => None,
+            Coding::Plain | Coding::Blocks(_) | Coding::Other(_) => None,
         }
     }
 
-    /// As it lies in the file.
-    fn into_mapped(self) -> MappedTensor {
-        let Tensor { name, dtype, shape, map, offset, len, .. } = self;
-        MappedTensor { name, dtype, shape, map, offset, len }
+    /// The same, where they can be written as Olive's format has them: the groups of a row are neighbours.
+    pub fn neighbour_groups(&self) -> Option<&Grouped> {
+        self.groups().filter(|groups| groups.order().is_none())
     }
 
-    /// A matrix of this name that is stored as these codes.
-    fn of_groups(name: &str, groups: Grouped) -> Tensor {
-        let shape = groups.shape().to_vec();
-        let (map, offset, len) = {
-            let codes = groups.tensors().next().expect("codes come first");
-            (codes.map.clone(), codes.offset, codes.len)
+    /// As it lies in the file.
+    pub(crate) fn mapped(&self) -> MappedTensor {
+        MappedTensor {
+            name: self.name.clone(),
+            dtype: self.dtype,
+            shape: self.shape.clone(),
+            map: self.map.clone(),
+            offset: self.offset,
+            len: self.len,
+        }
+    }
+
+    /// A matrix of this name that is stored so.
+    fn coded(name: &str, coded: Coded) -> Tensor {
+        let (shape, codes, coding) = match coded {
+            Coded::Groups(groups) => {
+                let codes = groups.tensors().next().expect("codes come first").clone();
+                (groups.shape(), codes, Coding::Groups(Arc::new(groups)))
+            }
+            Coded::Other(matrix) => {
+                let codes = matrix.tensors()[0].clone();
+                (matrix.shape(), codes, Coding::Other(matrix))
+            }
         };
-        let coding = Coding::Groups(Arc::new(groups));
-        Tensor { name: name.to_owned(), dtype: DType::F32, shape, coding, map, offset, len }
+        let MappedTensor { map, offset, len, .. } = codes;
+        Tensor { name: name.to_owned(), dtype: DType::F32, shape: shape.to_vec(), coding, map, offset, len }
     }
 
     /// A matrix of this process's own memory.
@@ -242,6 +261,10 @@ impl Tensor {
                 groups.decode(range, out);
                 return Ok(());
             }
+            Coding::Other(matrix) => {
+                matrix.decode(range, out);
+                return Ok(());
+            }
         }
         let width = self.dtype.size_in_bytes();
         let bytes = &self.bytes()[range.start * width..range.end * width];
@@ -286,7 +309,7 @@ impl Tensor {
             let end = (start + PIECE).min(self.plain_size());
             let piece = match self.coding {
                 Coding::Plain => Cow::Borrowed(&self.bytes()[start..end]),
-                Coding::Blocks(_) | Coding::Groups(_) => {
+                Coding::Blocks(_) | Coding::Groups(_) | Coding::Other(_) => {
                     let mut values = vec![0.0; (end - start) / width];
                     self.read_f32(start / width..end / width, &mut values)?;
                     Cow::Owned(values.into_iter().flat_map(f32::to_le_bytes).collect())
@@ -337,11 +360,11 @@ impl Tensor {
     /// Says that the bytes will not be read again soon, so that a model larger than memory can pass through. They
     /// come back from the file if they are.
     pub fn release(&self) {
-        if let Coding::Groups(groups) = &self.coding {
-            groups.tensors().for_each(MappedTensor::release);
-            return;
+        match &self.coding {
+            Coding::Groups(groups) => groups.tensors().for_each(MappedTensor::release),
+            Coding::Other(matrix) => matrix.tensors().into_iter().for_each(MappedTensor::release),
+            Coding::Plain | Coding::Blocks(_) => release(&self.map, self.offset, self.len),
         }
-        release(&self.map, self.offset, self.len);
     }
 
     /// All values as f32.
@@ -393,34 +416,14 @@ impl HostMatrix for Matrix {
     }
 }
 
-/// Puts matrices, by the names of their weights, in the place of the tensors that they are stored as.
-///
-/// # Errors
-/// A statement or tensors that contradict each other.
-fn fold_groups(dir: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
-    let is_codes = |(name, tensor): (&String, &Tensor)| {
-        (tensor.dtype == DType::U8).then(|| name.strip_suffix(grouped::CODES).map(str::to_owned)).flatten()
-    };
-    let modules: Vec<String> = tensors.iter().filter_map(is_codes).collect();
-    if modules.is_empty() {
-        return Ok(());
-    }
-    let config = read_json(&dir.join("config.json"))?.unwrap_or_default();
-    let Some(settings) = QuantisationSettings::of(dir, &config)? else { return Ok(()) };
-    for module in modules {
-        let mut take = |suffix: &str| tensors.remove(&format!("{module}{suffix}")).map(Tensor::into_mapped);
-        let (codes, scales, zeros) = (take(grouped::CODES), take(grouped::SCALES), take(grouped::ZEROS));
-        let refuse = |reason: String| ModelError::Quantisation { path: dir.to_owned(), reason };
-        let (Some(codes), Some(scales)) = (codes, scales) else {
-            return Err(refuse(format!("`{module}.qweight` has no `{module}.scales` beside it")).into());
-        };
-        let codes_of = Grouped::new(settings.of_module(&module), codes, scales, zeros)
-            .map_err(|reason| refuse(format!("`{module}`: {reason}")))?;
-        let name = format!("{module}.weight");
-        let tensor = Tensor::of_groups(&name, codes_of);
-        if tensors.insert(name, tensor).is_some() {
-            return Err(refuse(format!("`{module}` is there in float and quantised")).into());
-        }
+/// Puts matrices in the place of the tensors that they are stored as.
+fn fold_tensors(dir: &Path, tensors: &mut BTreeMap<String, Tensor>) -> Result<()> {
+    let plain = tensors.iter().filter(|(_, tensor)| matches!(tensor.coding, Coding::Plain));
+    let folded = fold(dir, &plain.map(|(name, tensor)| (name.clone(), tensor.mapped())).collect())?;
+    tensors.retain(|name, _| !folded.used.contains(name));
+    for (name, coded) in folded.matrices {
+        let tensor = Tensor::coded(&name, coded);
+        tensors.insert(name, tensor);
     }
     Ok(())
 }

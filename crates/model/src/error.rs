@@ -32,10 +32,10 @@ pub enum ModelError {
     #[error("tensor `{name}` is of type {found}, which is not a float type")]
     Dtype { name: String, found: String },
     #[error(
-        "the weights in `{}` are quantised already: {statement}, and tensor `{tensor}` is of type {found}",
+        "the weights in `{}` are quantised already, in a way that is not read: {statement}, and {reason}",
         shown(path)
     )]
-    PreQuantised { path: PathBuf, statement: String, tensor: String, found: String },
+    PreQuantised { path: PathBuf, statement: String, reason: String },
     #[error("the quantised weights in `{}` cannot be read: {reason}", shown(path))]
     Quantisation { path: PathBuf, reason: String },
     #[error("tensor `{name}` holds values that are not finite, near element {near}")]

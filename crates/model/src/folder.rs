@@ -1,7 +1,7 @@
 //! A Hugging Face model folder: its configuration, tokenizer and weights.
 
 use super::stored_file::read_json;
-use super::{Checkpoint, ModelError, QuantisationSettings, prequantised, tokenizer};
+use super::{Checkpoint, ModelError, QuantisationSettings, Tensor, prequantised, tokenizer};
 use olive_arch::Spec;
 use olive_core::handle::ModelHandle;
 use olive_core::{Result, error::IoContext, file};
@@ -75,25 +75,41 @@ impl ModelFolder {
     }
 
     /// # Errors
-    /// No folder, no `config.json`, or one that is not JSON; weights that are quantised already.
+    /// No folder, no `config.json`, or one that is not JSON; weights that are quantised in a way that cannot be read.
     pub fn open(dir: &Path) -> Result<ModelFolder> {
         let config = read_json(&dir.join("config.json"))?
             .ok_or_else(|| ModelError::NotAModel { path: dir.to_owned(), missing: "config.json".into() })?;
-        prequantised::refuse(dir, &config)?;
+        prequantised::check(dir, &config)?;
         let mut folder = ModelFolder::new(dir.to_owned(), config);
         // Such a file says that the model is not tied, as the float matrices are not; there is one quantised one.
-        if folder.quantisation()?.is_some_and(|settings| settings.tied) {
+        if folder.stated_quantisation()?.is_some_and(|settings| settings.tied) {
             folder.config["tie_word_embeddings"] = true.into();
         }
         Ok(folder)
     }
 
-    /// How its weights are quantised, if they are in Olive's format.
+    /// What its configuration says of weights in Olive's format.
     ///
     /// # Errors
     /// A statement that cannot be.
-    pub fn quantisation(&self) -> Result<Option<QuantisationSettings>> {
+    fn stated_quantisation(&self) -> Result<Option<QuantisationSettings>> {
         Ok(QuantisationSettings::of(&self.dir, &self.config)?)
+    }
+
+    /// How Olive's format says what its weights are quantised as, if they are codes in groups of neighbours.
+    ///
+    /// # Errors
+    /// A statement that cannot be, or see [`Checkpoint::open`].
+    pub fn quantisation(&self) -> Result<Option<QuantisationSettings>> {
+        if let Some(stated) = self.stated_quantisation()? {
+            return Ok(Some(stated));
+        }
+        let checkpoint = self.checkpoint()?;
+        let module = |tensor: &Tensor| {
+            let module = tensor.name.strip_suffix(".weight")?;
+            Some((module.to_owned(), tensor.neighbour_groups()?.settings))
+        };
+        Ok(QuantisationSettings::of_modules(checkpoint.tensors().filter_map(module)))
     }
 
     /// The folder of a model with its tokenizer.

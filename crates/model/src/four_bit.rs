@@ -1,6 +1,7 @@
 //! A weight matrix in 4 bits, in memory or mapped.
 
-use super::{ModelError, Tensor};
+use super::ModelError;
+use super::mapped_tensor::{MappedTensor, StoredMatrix};
 use olive_core::{Error, Result};
 use olive_kernels::quant::double_quant::{self, NestedScales};
 use olive_kernels::quant::nf4::{self, Code, NotFinite, Quantised, Scales};
@@ -36,7 +37,7 @@ pub struct FourBitMatrix {
 
 #[derive(Clone)]
 pub(super) enum Bytes {
-    Mapped(Tensor),
+    Mapped(MappedTensor),
     Owned(Arc<[u8]>),
 }
 
@@ -59,10 +60,15 @@ impl Bytes {
         }
     }
 
-    fn release(&self) {
-        if let Bytes::Mapped(tensor) = self {
-            tensor.release();
+    fn mapped(&self) -> Option<&MappedTensor> {
+        match self {
+            Bytes::Mapped(tensor) => Some(tensor),
+            Bytes::Owned(_) => None,
         }
+    }
+
+    fn release(&self) {
+        self.mapped().into_iter().for_each(MappedTensor::release);
     }
 }
 
@@ -79,22 +85,26 @@ impl From<NotFinite> for Stopped {
 }
 
 impl FourBitMatrix {
-    /// Quantises a matrix `[out, in]` into memory, on all threads; nothing but the result is held.
+    /// Quantises a matrix `[out, in]`, which `read` gives by ranges, into memory, on all threads; nothing but the result is
+    /// held. `name` is for messages.
     ///
     /// # Errors
-    /// The tensor is not of a float type, or holds values that are not finite.
-    pub fn quantise(tensor: &Tensor, format: FourBitFormat) -> Result<FourBitMatrix> {
-        let rows = tensor.shape.first().copied().unwrap_or(1);
-        let cols = tensor.element_count() / rows.max(1);
-        let read = |range, out: &mut [f32]| tensor.read_f32(range, out).map_err(Stopped::Other);
+    /// An error of `read`, or values that are not finite.
+    pub fn quantise(
+        name: &str,
+        shape: [usize; 2],
+        format: FourBitFormat,
+        read: impl Fn(Range<usize>, &mut [f32]) -> Result<()> + Sync,
+    ) -> Result<FourBitMatrix> {
+        let read = |range, out: &mut [f32]| read(range, out).map_err(Stopped::Other);
         let quantised =
-            nf4::quantise(format.quant_type, rows * cols, read).map_err(|stopped| match stopped {
+            nf4::quantise(format.quant_type, shape[0] * shape[1], read).map_err(|stopped| match stopped {
                 Stopped::Other(error) => error,
                 Stopped::NotFinite(NotFinite { near }) => {
-                    ModelError::NotFinite { name: tensor.name.clone(), near }.into()
+                    ModelError::NotFinite { name: name.to_owned(), near }.into()
                 }
             })?;
-        Ok(FourBitMatrix::new(quantised, [rows, cols], format))
+        Ok(FourBitMatrix::new(quantised, shape, format))
     }
 
     /// A matrix `[out, in]` of these codes; with double quantisation its scales are quantised here.
@@ -138,6 +148,17 @@ impl Decode for FourBitMatrix {
     }
 }
 
+impl StoredMatrix for FourBitMatrix {
+    fn shape(&self) -> [usize; 2] {
+        self.shape
+    }
+
+    fn tensors(&self) -> Vec<&MappedTensor> {
+        let (StoredScales::Plain(scales) | StoredScales::Nested { codes: scales, .. }) = &self.scales;
+        [&self.codes, scales].into_iter().filter_map(Bytes::mapped).collect()
+    }
+}
+
 impl HostMatrix for FourBitMatrix {
     fn shape(&self) -> [usize; 2] {
         self.shape
@@ -171,8 +192,11 @@ mod tests {
         {
             let out = 1600;
             let values = random(&[out, width], 4)?.flatten_all()?.to_vec1::<f32>()?;
-            let tensor = Tensor::in_memory("a weight", &[out, width], &values).expect("there is room");
-            let matrix = FourBitMatrix::quantise(&tensor, FourBitFormat { quant_type, double_quant })?;
+            let format = FourBitFormat { quant_type, double_quant };
+            let matrix = FourBitMatrix::quantise("a weight", [out, width], format, |range, part| {
+                part.copy_from_slice(&values[range]);
+                Ok(())
+            })?;
             let w = FrozenWeight::new(Arc::new(matrix.clone()), DType::F32, &Device::Cpu)?;
             let values = candle_core::Tensor::from_vec(matrix.to_f32(), (out, width), &Device::Cpu)?;
             for rows in [1, 3, 21] {

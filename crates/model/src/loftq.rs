@@ -1,7 +1,7 @@
 //! A model's linear layers as LoftQ begins with them: in 4 bits, each with a low-rank part of what rounding leaves over.
 
 use super::four_bit::FourBitFormat;
-use super::quantised_base::{entries, sources, write_matrix};
+use super::quantised_base::{entries, in_four_bits, sources, write_matrix};
 use super::safetensors_file::{Entry, Writer};
 use super::{Checkpoint, FourBitMatrix, ModelError, Tensor};
 use olive_arch::{Linear, Spec};
@@ -61,7 +61,7 @@ impl Loftq<'_> {
                 .map(|tensor| {
                     let module = tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name);
                     if !targets.contains(module) {
-                        return Ok((FourBitMatrix::quantise(tensor, Self::FORMAT)?, None));
+                        return Ok((in_four_bits(tensor, Self::FORMAT)?, None));
                     }
                     let Split { quantised, low_rank, plain_error } = self.split(tensor)?;
                     let shape = [tensor.shape[0], tensor.shape[1]];

@@ -4,6 +4,7 @@ use super::ModelError;
 use super::mapped_file::MappedFile;
 use candle_core::DType;
 use olive_core::Result;
+use olive_kernels::Decode;
 use olive_kernels::quant::FloatType;
 use std::sync::Arc;
 
@@ -27,6 +28,14 @@ impl MappedTensor {
     pub fn release(&self) {
         release(&self.map, self.offset, self.len);
     }
+}
+
+/// A matrix that several tensors of a file make.
+pub(crate) trait StoredMatrix: Decode + Send {
+    fn shape(&self) -> [usize; 2];
+
+    /// Those that are read again whenever values are asked for: first its codes.
+    fn tensors(&self) -> Vec<&MappedTensor>;
 }
 
 /// Says that a part of a mapping will not be read again soon.

@@ -1,6 +1,7 @@
 //! `quantization_config` of `config.json`.
 
 use crate::ModelError;
+use olive_arch::Spec;
 use olive_kernels::quant::{FloatType, Scheme};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -117,6 +118,18 @@ impl QuantisationSettings {
         let flag = |key: &str| object[key].as_bool().unwrap_or(false);
         let (lm_head, embeds, tied) = (flag("lm_head"), flag("embeds"), flag("tie_word_embeddings"));
         Ok(Some(QuantisationSettings { default, overrides, lm_head, embeds, tied }))
+    }
+
+    /// What says that modules are quantised so; `None` if there are none.
+    pub fn of_modules(
+        modules: impl Iterator<Item = (String, ModuleSettings)>,
+    ) -> Option<QuantisationSettings> {
+        let modules: BTreeMap<_, _> = modules.collect();
+        let default = *modules.values().next()?;
+        let (lm_head, embeds) =
+            (modules.contains_key(Spec::HEAD_MODULE), modules.contains_key("model.embed_tokens"));
+        let overrides = modules.into_iter().filter(|(_, settings)| *settings != default).collect();
+        Some(QuantisationSettings { default, overrides, lm_head, embeds, tied: false })
     }
 
     pub fn of_module(&self, module: &str) -> ModuleSettings {

@@ -1,10 +1,9 @@
 //! The linear layers of a model in 4 bits: made while the checkpoint streams by, kept in a file, mapped from it.
 //!
-//! The file holds what bitsandbytes serialises for a linear layer: `<name>.weight` (codes), `.absmax`, `.quant_map`,
-//! with double quantisation `.nested_absmax` and `.nested_quant_map`, and `.quant_state.bitsandbytes__<type>`, a JSON
-//! text as bytes.
+//! The file holds what bitsandbytes serialises for a linear layer.
 
-use super::four_bit::{Bytes, FourBitFormat, StoredScales};
+use super::bitsandbytes::{self, QuantState};
+use super::four_bit::{FourBitFormat, StoredScales};
 use super::safetensors_file::{Entry, Writer};
 use super::{Checkpoint, FourBitMatrix, ModelError, Tensor};
 use candle_core::DType;
@@ -57,21 +56,6 @@ pub struct QuantisedBase {
     matrices: BTreeMap<String, FourBitMatrix>,
 }
 
-/// `nested_offset` and the rest of a matrix's state, as bitsandbytes writes it.
-#[derive(Serialize, Deserialize)]
-struct QuantState {
-    quant_type: nf4::Code,
-    blocksize: usize,
-    dtype: String,
-    shape: [usize; 2],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nested_blocksize: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nested_dtype: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    nested_offset: Option<f32>,
-}
-
 /// Bytes of the JSON text, padded with spaces: the header of the file is written before the text is known.
 const STATE: usize = 256;
 
@@ -83,6 +67,13 @@ pub(super) fn sources<'a>(spec: &Spec, checkpoint: &'a Checkpoint) -> Result<Vec
             checkpoint.tensor_of(&linear.weight_name(), &shape)
         })
         .collect()
+}
+
+/// The tensor, a matrix, in 4 bits.
+pub(super) fn in_four_bits(tensor: &Tensor, format: FourBitFormat) -> Result<FourBitMatrix> {
+    let rows = tensor.shape.first().copied().unwrap_or(1);
+    let cols = tensor.element_count() / rows.max(1);
+    FourBitMatrix::quantise(&tensor.name, [rows, cols], format, |range, out| tensor.read_f32(range, out))
 }
 
 impl QuantisedBase {
@@ -102,7 +93,7 @@ impl QuantisedBase {
     /// A missing or misshapen tensor.
     pub fn model_size(spec: &Spec, checkpoint: &Checkpoint, format: FourBitFormat) -> Result<u64> {
         let linears = sources(spec, checkpoint)?;
-        let stored: u64 = linears.iter().map(|tensor| tensor.bytes().len() as u64).sum();
+        let stored: u64 = linears.iter().map(|tensor| tensor.stored_size()).sum();
         let weights: usize = linears.iter().map(|tensor| tensor.element_count()).sum();
         Ok(checkpoint.size() - stored + (weights as f64 * format.bits() / 8.0) as u64)
     }
@@ -119,7 +110,7 @@ impl QuantisedBase {
     ) -> Result<QuantisedBase> {
         let mut matrices = BTreeMap::new();
         for (i, tensor) in sources(spec, checkpoint)?.into_iter().enumerate() {
-            matrices.insert(tensor.name.clone(), FourBitMatrix::quantise(tensor, format)?);
+            matrices.insert(tensor.name.clone(), in_four_bits(tensor, format)?);
             tensor.release();
             done(i + 1)?;
         }
@@ -141,7 +132,7 @@ impl QuantisedBase {
         let entries: Vec<Entry> = tensors.iter().flat_map(|tensor| entries(tensor, format)).collect();
         let mut writer = Writer::create(file, &entries)?;
         for (i, tensor) in tensors.into_iter().enumerate() {
-            let matrix = FourBitMatrix::quantise(tensor, format)?;
+            let matrix = in_four_bits(tensor, format)?;
             tensor.release();
             write_matrix(&matrix, tensor.dtype, &mut writer)?;
             done(i + 1)?;
@@ -159,35 +150,16 @@ impl QuantisedBase {
         let mut matrices = BTreeMap::new();
         for linear in spec.all_linears() {
             let name = linear.weight_name();
-            let part = |suffix: &str| stored.tensor(&format!("{name}{suffix}"));
-            let text = part(&state_suffix(format))?.bytes();
-            let state: QuantState =
-                serde_json::from_slice(text).map_err(|e| damaged(format!("state of `{name}`: {e}")))?;
-            let shape = [linear.out_features, linear.in_features];
-            let blocks = (shape[0] * shape[1]).div_ceil(nf4::BLOCK);
-            if state.shape != shape || state.blocksize != nf4::BLOCK {
-                return Err(damaged(format!("`{name}` has another shape or block size")).into());
+            let part = |suffix: &str| stored.get(&format!("{name}{suffix}")).map(Tensor::mapped);
+            let matrix = bitsandbytes::matrix(format.quant_type, &part)
+                .map_err(|reason| damaged(format!("`{name}`: {reason}")))?;
+            if matrix.shape != [linear.out_features, linear.in_features] {
+                return Err(damaged(format!("`{name}` has another shape")).into());
             }
-            let sized = |suffix: &str, bytes: usize| -> Result<Tensor> {
-                let tensor = part(suffix)?;
-                match tensor.bytes().len() == bytes {
-                    true => Ok(tensor.clone()),
-                    false => Err(damaged(format!("`{}` has a wrong size", tensor.name)).into()),
-                }
-            };
-            let codes = Bytes::Mapped(sized("", (shape[0] * shape[1]).div_ceil(2))?);
-            let scales = match (format.double_quant, state.nested_offset) {
-                (true, Some(offset)) => StoredScales::Nested {
-                    codes: Bytes::Mapped(sized(".absmax", blocks)?),
-                    absmax: sized(".nested_absmax", 4 * blocks.div_ceil(double_quant::BLOCK))?
-                        .to_f32()?
-                        .into(),
-                    offset,
-                },
-                (false, None) => StoredScales::Plain(Bytes::Mapped(sized(".absmax", 4 * blocks)?)),
-                _ => return Err(damaged(format!("`{name}` has scales of another kind")).into()),
-            };
-            matrices.insert(name, FourBitMatrix { shape, code: format.quant_type, codes, scales });
+            if matches!(matrix.scales, StoredScales::Nested { .. }) != format.double_quant {
+                return Err(damaged(format!("`{name}` has scales of another kind")).into());
+            }
+            matrices.insert(name, matrix);
         }
         Ok(QuantisedBase { format, matrices })
     }
@@ -211,7 +183,7 @@ impl QuantisedBase {
 }
 
 fn state_suffix(format: FourBitFormat) -> String {
-    format!(".quant_state.bitsandbytes__{}", format.quant_type.name())
+    format!("{}{}", bitsandbytes::STATE, format.quant_type.name())
 }
 
 /// The tensors of one matrix, in the order of [`write_matrix`].

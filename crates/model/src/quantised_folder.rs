@@ -4,7 +4,7 @@ use super::quantisation::{ModuleSettings, QuantisationSettings};
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
 use crate::stored_file::{read_json, write_json};
-use crate::{ModelError, ModelFolder};
+use crate::{Grouped, ModelError, ModelFolder};
 use candle_core::DType;
 use olive_arch::Spec;
 use olive_core::Result;
@@ -32,17 +32,6 @@ pub struct PackedCodes {
     pub scales: Vec<f32>,
     /// `[rows, ceil(groups · bits / 8)]`; empty when symmetric.
     pub zeros: Vec<u8>,
-}
-
-/// Rows of whole numbers of so many bits, the first one in the lowest bits of a byte; each row begins with a byte.
-pub fn pack(values: &[u8], width: usize, bits: u8) -> Vec<u8> {
-    let per_byte = usize::from(8 / bits);
-    let row = |row: &[u8]| -> Vec<u8> {
-        let byte =
-            |part: &[u8]| part.iter().rev().fold(0u16, |byte, value| byte << bits | u16::from(*value)) as u8;
-        row.chunks(per_byte).map(byte).collect()
-    };
-    values.chunks(width.max(1)).flat_map(row).collect()
 }
 
 /// The folder of a model that is written anew.
@@ -148,9 +137,10 @@ impl QuantisedFolder<'_> {
 impl Part<'_> {
     fn entries(&self) -> Result<Vec<Entry>> {
         match self {
-            Part::Kept(tensor) => match tensor.groups() {
+            Part::Kept(tensor) => match tensor.neighbour_groups() {
                 Some(groups) => {
-                    groups.tensors().map(|part| Entry::new(&part.name, part.dtype, &part.shape)).collect()
+                    let module = tensor.name.strip_suffix(".weight").unwrap_or(&tensor.name);
+                    code_entries(module, groups.settings, groups.shape(), groups.scheme().float)
                 }
                 None => Ok(vec![Entry::new(&tensor.name, tensor.dtype, &tensor.shape)?]),
             },
@@ -158,22 +148,7 @@ impl Part<'_> {
                 name: (*name).to_owned(),
                 ..Entry::new(&tensor.name, tensor.dtype, &tensor.shape)?
             }]),
-            Part::Codes(new, [rows, cols], float) => {
-                let (bits, group) =
-                    (usize::from(new.settings.bits), new.settings.group.unwrap_or(*cols).max(1));
-                let groups = cols / group;
-                let entry = |suffix: &str, dtype, width: usize| {
-                    Entry::new(&format!("{}.{suffix}", new.module), dtype, &[*rows, width])
-                };
-                let mut entries = vec![
-                    entry("qweight", DType::U8, (cols * bits).div_ceil(8))?,
-                    entry("scales", float.dtype(), groups)?,
-                ];
-                if !new.settings.symmetric {
-                    entries.push(entry("qzeros", DType::U8, (groups * bits).div_ceil(8))?);
-                }
-                Ok(entries)
-            }
+            Part::Codes(new, shape, float) => code_entries(&new.module, new.settings, *shape, *float),
         }
     }
 
@@ -184,8 +159,8 @@ impl Part<'_> {
     ) -> Result<()> {
         match self {
             Part::Kept(tensor) => {
-                match tensor.groups() {
-                    Some(groups) => groups.tensors().try_for_each(|part| writer.write(part.bytes()))?,
+                match tensor.neighbour_groups() {
+                    Some(groups) => write_groups(groups, writer)?,
                     None => tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?,
                 }
                 tensor.release();
@@ -200,4 +175,39 @@ impl Part<'_> {
         }
         Ok(())
     }
+}
+
+/// The tensors of a matrix that is codes.
+fn code_entries(
+    module: &str,
+    settings: ModuleSettings,
+    [rows, cols]: [usize; 2],
+    float: FloatType,
+) -> Result<Vec<Entry>> {
+    let (bits, group) = (usize::from(settings.bits), settings.group.unwrap_or(cols).max(1));
+    let groups = cols / group;
+    let entry =
+        |suffix: &str, dtype, width: usize| Entry::new(&format!("{module}.{suffix}"), dtype, &[rows, width]);
+    let mut entries = vec![
+        entry("qweight", DType::U8, (cols * bits).div_ceil(8))?,
+        entry("scales", float.dtype(), groups)?,
+    ];
+    if !settings.symmetric {
+        entries.push(entry("qzeros", DType::U8, (groups * bits).div_ceil(8))?);
+    }
+    Ok(entries)
+}
+
+/// Writes codes that the checkpoint has, however it has them; memory holds some of their rows.
+fn write_groups(groups: &Grouped, writer: &mut Writer) -> Result<()> {
+    const AT_ONCE: usize = 64;
+    let [rows, _] = groups.shape();
+    let panels = || (0..rows).step_by(AT_ONCE).map(|start| start..(start + AT_ONCE).min(rows));
+    panels().try_for_each(|rows| writer.write(&groups.code_bytes(rows)))?;
+    let float = groups.scheme().float;
+    panels().try_for_each(|rows| writer.write(&float.to_bytes(&groups.read_scales(rows)?)))?;
+    if groups.settings.symmetric {
+        return Ok(());
+    }
+    panels().try_for_each(|rows| writer.write(&groups.zero_bytes(rows).unwrap_or_default()))
 }

@@ -2,6 +2,7 @@
 //! folder.
 
 use super::folder::CHAT_TEMPLATE;
+use super::stated::KEYS as STATED;
 use super::stored_file::read_json;
 use super::{ModelError, ModelFolder};
 use jsonc_parser::ParseOptions;
@@ -55,6 +56,12 @@ impl ModelFolder {
                     Some(flag) => flag.set_value(untied),
                     None => drop(config.append(TIED, untied)),
                 }
+            })?;
+        }
+        // Whoever writes codes says so anew.
+        if name == "config.json" && STATED.iter().any(|key| self.config[*key].is_object()) {
+            content = edited(&from, &content, |config| {
+                STATED.iter().filter_map(|key| config.get(key)).for_each(CstObjectProp::remove);
             })?;
         }
         if let Some(config) = self.naming_code(name)?

@@ -8,7 +8,7 @@ use olive_core::{Result, error::IoContext};
 use olive_kernels::quant::{
     Arrangement, ElementType, FloatType, Part, PartKind, QuantisedRows, WeightFormat,
 };
-use olive_model::WeightSource;
+use olive_model::{WeightSource, pack, unpacked};
 use rayon::prelude::*;
 use std::fs::File;
 use std::ops::Range;
@@ -166,7 +166,10 @@ impl Writer<'_> {
                 }
             }
             Content::Stored { parts, matrix } => {
-                self.take_codes(&matrix.parts[panel.part].tensor, panel.rows(), &mut buffers.quantised)?;
+                let scales = parts.iter().find(|(part, _)| part.kind == PartKind::Scales);
+                let blocks = scales.map_or(0, |(part, _)| part.dims[1]);
+                let tensor = &matrix.parts[panel.part].tensor;
+                self.take_codes(tensor, panel.rows(), blocks, &mut buffers.quantised)?;
                 self.put_parts(parts, panel.row, &buffers.quantised, &mut buffers.bytes)
             }
             Content::Quantised { parts, matrix, format } => match format.arrangement() {
@@ -187,14 +190,31 @@ impl Writer<'_> {
         }
     }
 
-    /// The codes that the checkpoint has for some rows of a tensor.
-    fn take_codes(&self, tensor: &str, rows: Range<usize>, out: &mut QuantisedRows) -> Result<()> {
+    /// The codes that the checkpoint has for some rows of a tensor, with the scale and the zero point of every block.
+    fn take_codes(
+        &self,
+        tensor: &str,
+        rows: Range<usize>,
+        blocks: usize,
+        out: &mut QuantisedRows,
+    ) -> Result<()> {
         let groups = self.source.groups(tensor).expect("the plan was made from the same weights");
-        *out = QuantisedRows {
-            codes: groups.code_bytes(rows.clone()).to_vec(),
-            scales: groups.read_scales(rows.clone())?,
-            zero_points: groups.zero_bytes(rows).unwrap_or_default().to_vec(),
-        };
+        let (count, bits) = (groups.groups(), groups.settings.bits);
+        let mut scales = groups.read_scales(rows.clone())?;
+        let mut zeros = groups.zero_bytes(rows.clone()).unwrap_or_default().into_owned();
+        if blocks > count {
+            let times = blocks / count;
+            scales = scales.into_iter().flat_map(|scale| std::iter::repeat_n(scale, times)).collect();
+            let of_row = |row: &[u8]| {
+                (0..count)
+                    .flat_map(|group| std::iter::repeat_n(unpacked(row, bits, group), times))
+                    .collect::<Vec<_>>()
+            };
+            let width = (count * usize::from(bits)).div_ceil(8);
+            zeros = zeros.chunks_exact(width).flat_map(|row| pack(&of_row(row), blocks, bits)).collect();
+        }
+        let codes = groups.code_bytes(rows).into_owned();
+        *out = QuantisedRows { codes, scales, zero_points: zeros };
         Ok(())
     }
 

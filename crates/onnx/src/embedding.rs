@@ -38,7 +38,7 @@ impl DecoderGraph<'_> {
             }
             .into());
         }
-        if let Some(settings) = self.stored_settings(&Matrix::whole(Spec::EMBEDDING, vocab, hidden)) {
+        if let Some(settings) = self.stored_embedding() {
             return self.stored_gather(settings);
         }
         // Beside quantised layers, what stayed in float was meant to.

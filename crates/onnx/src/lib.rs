@@ -44,4 +44,5 @@ pub use model_builder_options::{
 pub use model_builder_read::read as read_model_builder;
 pub use options::{BuildOptions, Provider};
 pub use separate_adapter::check as check_adapter;
+pub use stored::check_codes;
 pub use weights::Weights;

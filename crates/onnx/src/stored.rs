@@ -6,10 +6,11 @@ use super::decoder_graph::DecoderGraph;
 use super::graph::{MICROSOFT, attr_int};
 use super::initializer_names::initializer_name;
 use super::options::Provider;
+use super::proto::data_type;
 use olive_arch::Spec;
 use olive_core::Result;
 use olive_kernels::quant::{ElementType, Part, PartKind};
-use olive_model::ModuleSettings;
+use olive_model::{Checkpoint, ModuleSettings};
 
 const EMBEDDING: &str = "model.embed_tokens";
 
@@ -36,10 +37,23 @@ impl DecoderGraph<'_> {
         settings.all(|other| other == Some(first)).then_some(first)
     }
 
-    /// Whether the parts of a matrix can be one: all in float, or all as codes of one kind.
+    /// Whether the parts of a matrix can be one: all in float, or all as codes of one kind and with one order of columns.
     pub(super) fn is_stored_alike(&self, matrix: &Matrix) -> bool {
         let in_float = matrix.parts.iter().all(|part| self.source.groups(&part.tensor).is_none());
-        in_float || self.stored_settings(matrix).is_some()
+        let mut orders = matrix.parts.iter().map(|part| self.stored_order(&part.tensor));
+        let first = orders.next().flatten();
+        in_float || (self.stored_settings(matrix).is_some() && orders.all(|other| other == first))
+    }
+
+    /// The order in which the columns of a tensor's codes come, where it is not their own.
+    fn stored_order(&self, tensor: &str) -> Option<&[u32]> {
+        self.source.groups(tensor)?.order()
+    }
+
+    /// How the checkpoint has the embedding as codes that tokens can be looked up in, if it has.
+    pub(super) fn stored_embedding(&self) -> Option<ModuleSettings> {
+        let groups = self.source.groups(Spec::EMBEDDING)?;
+        groups.order().is_none().then_some(groups.settings)
     }
 
     /// Whether the checkpoint has layers as codes.
@@ -61,10 +75,24 @@ impl DecoderGraph<'_> {
         let names = Names::of(&base, settings);
         let block = block_size(&base, settings, matrix.cols)?;
         let (rows, blocks) = (matrix.rows(), matrix.cols / block);
+        let order =
+            matrix.parts.first().and_then(|part| self.stored_order(&part.tensor)).map(<[u32]>::to_vec);
+        let sorted = order.map(|order| self.sorted_columns(node, input, &order));
+        let input = sorted.as_deref().unwrap_or(input);
         self.nbits(&format!("{node}NBits"), [input, output], &names, settings, [rows, matrix.cols])?;
         let blob = block * usize::from(settings.bits) / 8;
         self.put_stored(&names, matrix, settings, vec![rows, blocks, blob], blocks);
         Ok(())
+    }
+
+    /// What enters a product, in the order of the columns of its codes: the kernels take the groups of a row one after the
+    /// other, and `g_idx`, which ONNX Runtime's operator has an input for, is not heeded by that of the CPU.
+    fn sorted_columns(&mut self, node: &str, input: &str, order: &[u32]) -> String {
+        let name = format!("{}.order", initializer_name(node));
+        let bytes = order.iter().flat_map(|col| (*col as i32).to_le_bytes()).collect();
+        self.data.bytes(&name, data_type::INT32, &[order.len()], bytes);
+        let axis = vec![attr_int("axis", -1)];
+        self.graph.op("Gather", &format!("{node}/Sort"), &[input, &name], axis)
     }
 
     fn nbits(
@@ -114,15 +142,14 @@ impl DecoderGraph<'_> {
 
     /// Whether the head is the embedding's codes, which the graph has already.
     pub(super) fn shares_stored_embedding(&self) -> bool {
-        let embedding = self.source.groups(Spec::EMBEDDING).is_some();
+        let embedding = self.stored_embedding().is_some();
         let has_lookup = !self.options.exclude_embeds;
         embedding && has_lookup && self.spec.tied && self.options.shared_embeddings != Some(false)
     }
 
     pub(super) fn head_on_stored_embedding(&mut self, hidden: &str, logits: &str) -> Result<()> {
         let (vocab, width) = (self.spec.vocab_size, self.spec.hidden_size);
-        let matrix = Matrix::whole(Spec::EMBEDDING, vocab, width);
-        let Some(settings) = self.stored_settings(&matrix) else { return Ok(()) };
+        let Some(settings) = self.stored_embedding() else { return Ok(()) };
         self.matmuls.push("/lm_head/MatMul".to_owned());
         let block = block_size("lm_head", settings, width)?;
         let blob = block * usize::from(settings.bits) / 8;
@@ -155,12 +182,32 @@ impl DecoderGraph<'_> {
     }
 }
 
-/// Neighbours with one scale, as ONNX Runtime's kernels take them: a power of two from 16 on.
+/// Whether ONNX Runtime can work on all codes of a checkpoint.
+///
+/// # Errors
+/// A matrix whose groups it has no kernel for.
+pub fn check_codes(checkpoint: &Checkpoint) -> Result<()> {
+    for tensor in checkpoint.tensors() {
+        if let Some(groups) = tensor.groups() {
+            block_size(&tensor.name, groups.settings, groups.shape()[1])?;
+        }
+    }
+    Ok(())
+}
+
+/// Neighbours with one scale, as ONNX Runtime's kernels take them: a power of two from 16 on. Other groups are cut into blocks
+/// that have the scale and the zero point of the group.
 fn block_size(weight: &str, settings: ModuleSettings, cols: usize) -> Result<usize> {
-    let block = settings.group.unwrap_or(cols);
-    if block < 16 || !block.is_power_of_two() {
+    /// The largest block that kernels are made for.
+    const LARGEST: usize = 256;
+    let group = settings.group.unwrap_or(cols);
+    if group.is_power_of_two() && group >= 16 {
+        return Ok(group);
+    }
+    let block = LARGEST.min(1 << group.trailing_zeros().min(16));
+    if group == 0 || block < 16 {
         let why = format!(
-            "`{weight}` has one scale for a row of {cols} weights, and ONNX Runtime takes blocks of a power of two, 16 or more; \
+            "`{weight}` has a scale for every {group} weights of a row, and ONNX Runtime takes blocks of 16, 32, 64 and so on; \
              quantise it with a `group_size` such as 32"
         );
         return Err(OnnxError::Unsupported(why).into());

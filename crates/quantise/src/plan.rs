@@ -116,7 +116,8 @@ impl Plan {
         let existing = folder.quantisation()?;
         let mut planner = Planner { spec: &spec, checkpoint, wanted: &wanted, chosen: BTreeMap::new() };
         planner.layers()?;
-        let own_matrix = |name: &str| checkpoint.get(name).is_some_and(|tensor| tensor.groups().is_none());
+        let own_matrix =
+            |name: &str| checkpoint.get(name).is_some_and(|tensor| tensor.neighbour_groups().is_none());
         let shared = spec.tied;
         if wanted.embeds && own_matrix(Spec::EMBEDDING) {
             planner.choose(EMBEDDING_MODULE, Spec::EMBEDDING)?;
@@ -204,7 +205,7 @@ impl Planner<'_> {
             for linear in self.spec.linears(layer) {
                 let (module, tensor) = (linear.module.clone(), linear.weight_name());
                 let attention = matches!(linear.kind, LinearKind::Q | LinearKind::K | LinearKind::V);
-                match self.checkpoint.tensor(&tensor)?.groups() {
+                match self.checkpoint.tensor(&tensor)?.neighbour_groups() {
                     Some(groups) if attention => inputs.push((module, Some(groups.settings))),
                     Some(_) => {}
                     None => {

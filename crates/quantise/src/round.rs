@@ -2,7 +2,7 @@
 
 use super::gptq::ModuleCodes;
 use olive_kernels::quant::{Grid, Scheme, least_squares_grid};
-use olive_model::quantised_folder::{PackedCodes, pack};
+use olive_model::{PackedCodes, pack};
 use rayon::prelude::*;
 
 /// How the grid of a group is found.

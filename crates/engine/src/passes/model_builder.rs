@@ -81,7 +81,7 @@ impl Pass for ModelBuilderPass {
         let folder = model.map(|model| ModelFolder::open(model.base())?.with_layers(layers)).transpose()?;
         if let Some((model, folder)) = model.zip(folder.as_ref()) {
             if model.kind() != ModelKind::Onnx && !self.options.metadata_only {
-                folder.checkpoint()?;
+                olive_onnx::check_codes(&folder.checkpoint()?)?;
             }
             if let ModelHandle::HfWithAdapter { adapter, .. } = model {
                 AdapterConfig::open(adapter)?;
