@@ -3,10 +3,10 @@
 use super::ModelError;
 use super::column_order::ColumnOrder;
 use super::mapped_tensor::{MappedTensor, read_floats};
-use super::packing::{Packing, pack};
 use super::quantisation::ModuleSettings;
 use candle_core::DType;
 use olive_core::Result;
+use olive_kernels::quant::packing::{Packing, pack, place_codes};
 use olive_kernels::quant::{FloatType, Scheme};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -213,10 +213,7 @@ impl Grouped {
         while done < codes.len() {
             let place = (col + done) / group;
             let end = ((place + 1) * group - col).min(codes.len());
-            let [scale, zero] = self.grid(row, place);
-            for (value, code) in out[done..end].iter_mut().zip(&codes[done..end]) {
-                *value = (f32::from(*code) - zero) * scale;
-            }
+            place_codes(&codes[done..end], self.grid(row, place), &mut out[done..end]);
             done = end;
         }
     }

@@ -5,10 +5,11 @@ use super::data_file::{ChosenCodes, Content, DataPlan, ElementOrder, Matrix, Slo
 use olive_core::cancel::CancelFlag;
 use olive_core::event::{Event, EventSink, Unit};
 use olive_core::{Result, error::IoContext};
+use olive_kernels::quant::packing::{pack, unpacked};
 use olive_kernels::quant::{
     Arrangement, ElementType, FloatType, Part, PartKind, QuantisedRows, WeightFormat,
 };
-use olive_model::{WeightSource, pack, unpacked};
+use olive_model::WeightSource;
 use rayon::prelude::*;
 use std::fs::File;
 use std::ops::Range;

@@ -1,8 +1,9 @@
 //! Codes of a matrix from its values alone.
 
 use super::gptq::ModuleCodes;
+use olive_kernels::quant::packing::pack;
 use olive_kernels::quant::{Grid, Scheme, least_squares_grid};
-use olive_model::{PackedCodes, pack};
+use olive_model::PackedCodes;
 use rayon::prelude::*;
 
 /// How the grid of a group is found.

@@ -24,6 +24,7 @@ pub mod loftq;
 pub mod low_rank;
 mod matmul_nbits;
 pub mod nf4;
+pub mod packing;
 mod quantised_rows;
 mod rtn;
 pub mod table;
