@@ -134,6 +134,45 @@ fn answers_are_those_of_the_values() {
 }
 
 #[test]
+fn the_first_tools_wrote_their_statement_into_a_file_of_its_own() {
+    for (format, file, statement) in [
+        (
+            "gptq",
+            "quantize_config.json",
+            json!({"bits": 4, "group_size": 32, "sym": false, "desc_act": false}),
+        ),
+        (
+            "awq",
+            "quant_config.json",
+            json!({"w_bit": 4, "q_group_size": 32, "zero_point": true, "version": "GEMM"}),
+        ),
+    ] {
+        let temp = tempfile::tempdir().unwrap();
+        let model = checkpoint(format, temp.path());
+        let mut config = read_json(&model.join("config.json"));
+        config.as_object_mut().unwrap().remove("quantization_config");
+        std::fs::write(model.join("config.json"), config.to_string()).unwrap();
+        std::fs::write(model.join(file), statement.to_string()).unwrap();
+        assert_eq!(answer(&model), oracle(format)["greedy"], "{format}");
+    }
+}
+
+#[test]
+fn codes_may_be_called_floats() {
+    // `bnb_4bit_quant_storage`, with which others shard a model.
+    let temp = tempfile::tempdir().unwrap();
+    let model = checkpoint("nf4", temp.path());
+    change(&model, |all| {
+        for (dtype, shape, bytes) in
+            all.values_mut().filter(|(dtype, shape, _)| *dtype == Dtype::U8 && shape.len() == 2)
+        {
+            (*dtype, *shape) = (Dtype::BF16, vec![bytes.len() / 2, 1]);
+        }
+    });
+    assert_eq!(answer(&model), oracle("nf4")["greedy"]);
+}
+
+#[test]
 fn graphs_answer_as_their_checkpoints() {
     runtime::library();
     for format in WITH_CODES {

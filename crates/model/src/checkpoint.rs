@@ -190,7 +190,7 @@ impl Tensor {
         let (shape, codes, coding) = match coded {
             Coded::Groups(groups) => {
                 let codes = groups.tensors().next().expect("codes come first").clone();
-                (groups.shape(), codes, Coding::Groups(Arc::new(groups)))
+                (groups.shape(), codes, Coding::Groups(groups))
             }
             Coded::Other(matrix) => {
                 let codes = matrix.tensors()[0].clone();

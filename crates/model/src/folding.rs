@@ -24,7 +24,7 @@ const WEIGHT: &str = ".weight";
 
 /// A matrix that is stored as several tensors.
 pub(crate) enum Coded {
-    Groups(Grouped),
+    Groups(Arc<Grouped>),
     Other(Arc<dyn StoredMatrix>),
 }
 
@@ -114,7 +114,7 @@ impl Folding<'_> {
 
     fn groups(&mut self, module: &str, settings: ModuleSettings, parts: Parts) -> Result<(), ModelError> {
         let grouped = Grouped::new(settings, parts).map_err(|reason| self.refuse(module, &reason))?;
-        self.put(module, format!("{module}{WEIGHT}"), Coded::Groups(grouped))
+        self.put(module, format!("{module}{WEIGHT}"), Coded::Groups(Arc::new(grouped)))
     }
 
     fn put(&mut self, module: &str, name: String, coded: Coded) -> Result<(), ModelError> {

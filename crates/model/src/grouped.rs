@@ -6,7 +6,7 @@ use super::mapped_tensor::{MappedTensor, read_floats};
 use super::quantisation::ModuleSettings;
 use candle_core::DType;
 use olive_core::Result;
-use olive_kernels::quant::packing::{Packing, pack, place_codes};
+use olive_kernels::quant::packing::{Packing, pack, place_codes, place_sorted};
 use olive_kernels::quant::{FloatType, Scheme};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -195,11 +195,7 @@ impl Grouped {
                         grids.extend((0..self.groups()).map(|group| self.grid(row, group)));
                         known = Some(row);
                     }
-                    let groups = &order.group_of()[col..col + count];
-                    for ((value, code), group) in now.iter_mut().zip(codes).zip(groups) {
-                        let [scale, zero] = grids[*group as usize];
-                        *value = (f32::from(*code) - zero) * scale;
-                    }
+                    place_sorted(codes, &order.group_of()[col..col + count], &grids, now);
                 }
             }
             (start, out) = (start + count, later);

@@ -170,6 +170,14 @@ pub fn place_codes(codes: &[u8], [scale, zero]: [f32; 2], out: &mut [f32]) {
     );
 }
 
+/// The values of codes, each with the scale and the zero point of its group.
+pub fn place_sorted(codes: &[u8], groups: &[u32], grids: &[[f32; 2]], out: &mut [f32]) {
+    for ((value, code), group) in out.iter_mut().zip(codes).zip(groups) {
+        let [scale, zero] = grids[*group as usize];
+        *value = (f32::from(*code) - zero) * scale;
+    }
+}
+
 /// Rows of whole numbers of so many bits, the first one in the lowest bits of a byte; each row begins with a byte.
 pub fn pack(values: &[u8], width: usize, bits: u8) -> Vec<u8> {
     let per_byte = usize::from(8 / bits);
