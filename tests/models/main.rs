@@ -9,6 +9,7 @@ mod families;
 mod generate;
 mod gguf;
 mod gguf_out;
+mod graph_passes;
 mod hub;
 mod model_builder;
 mod nf4;

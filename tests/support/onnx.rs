@@ -18,7 +18,10 @@ pub fn tensors(dir: &Path, graph: &GraphProto) -> BTreeMap<String, (TensorProto,
         let entry = |key: &str| -> usize {
             tensor.external_data.iter().find(|e| e.key == key).unwrap().value.parse().unwrap()
         };
-        let bytes = data[entry("offset")..][..entry("length")].to_vec();
+        let bytes = match tensor.data_location {
+            1 => data[entry("offset")..][..entry("length")].to_vec(),
+            _ => tensor.raw_data.clone(),
+        };
         tensors.insert(tensor.name.clone(), (tensor.clone(), bytes));
     }
     let branches = graph.node.iter().flat_map(|n| &n.attribute).filter_map(|a| a.g.as_ref());

@@ -39,6 +39,22 @@ pub struct StepKey {
     pub key: String,
 }
 
+/// The passes of a flow that begins with a model of this kind. Where one of them wants an adapter beside its model, the pass
+/// before it that would put it into the weights leaves it there.
+fn leaving_adapters_apart(input: ModelKind, mut flow: Vec<PassConfig>) -> Vec<PassConfig> {
+    let wanting = flow.iter().position(|config| config.pass.wants_adapter_apart()).unwrap_or(0);
+    let mut kind = Ok(input);
+    for config in &mut flow[..wanting] {
+        if kind == Ok(ModelKind::HfWithAdapter)
+            && let Some(pass) = config.pass.leaving_adapter_apart()
+        {
+            config.pass = pass;
+        }
+        kind = kind.and_then(|kind| config.pass.output(kind));
+    }
+    flow
+}
+
 impl Plan {
     /// Chains the passes of every flow of a configuration: of one with a search, the passes of its first point.
     ///
@@ -59,7 +75,7 @@ impl Plan {
         for flow in passes {
             let mut kind = input::kind(&run.input_model);
             let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
-            for mut config in flow {
+            for mut config in leaving_adapters_apart(kind, flow) {
                 let refuse = |pass: &PassConfig, reason: String, hint: String| EngineError::Plan {
                     pass: pass.name.clone(),
                     reason,

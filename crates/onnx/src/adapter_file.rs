@@ -39,6 +39,15 @@ impl Versions {
 
 /// The file's content, or `None` if it would be larger than the format's offsets can say.
 pub fn encode(parameters: &[AdapterParameter], versions: Versions) -> Option<Vec<u8>> {
+    encode_with_offsets(parameters, versions).map(|(bytes, _)| bytes)
+}
+
+/// The same, and where the bytes of each parameter lie in it.
+pub fn encode_with_offsets(
+    parameters: &[AdapterParameter],
+    versions: Versions,
+) -> Option<(Vec<u8>, Vec<u64>)> {
+    let mut offsets = Vec::with_capacity(parameters.len());
     let mut file = File::default();
     let root = file.number(0);
     file.bytes.extend_from_slice(IDENTIFIER);
@@ -71,11 +80,12 @@ pub fn encode(parameters: &[AdapterParameter], versions: Versions) -> Option<Vec
         file.align();
         file.point(data);
         file.number(u32::try_from(parameter.bytes.len()).ok()?);
+        offsets.push(file.bytes.len() as u64);
         file.bytes.extend_from_slice(&parameter.bytes);
         file.bytes.resize(file.bytes.len().next_multiple_of(4), 0);
     }
     i32::try_from(file.bytes.len()).ok()?;
-    Some(file.bytes)
+    Some((file.bytes, offsets))
 }
 
 /// The parameters of a file.

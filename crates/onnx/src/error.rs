@@ -24,6 +24,8 @@ pub enum OnnxError {
     NotTied,
     #[error("the adapter cannot be kept apart from the model: {0}")]
     SeparateAdapter(String),
+    #[error("the weights of the adapter cannot be written to `{}`: {reason}", shown(path))]
+    WeightsFile { path: PathBuf, format: &'static str, reason: &'static str },
     #[error("neither config.json nor the tokenizer says which token ends a text")]
     NoEndOfText,
 }
@@ -44,6 +46,11 @@ impl olive_core::Fault for OnnxError {
             OnnxError::Model { .. } => Some("give a model.onnx with the files beside it that hold its weights".into()),
             OnnxError::NotTied => Some("leave ShareEmbeddingLmHead out for this model".into()),
             OnnxError::SeparateAdapter(_) => Some("`adapters: merged` puts it into the weights".into()),
+            OnnxError::WeightsFile { format, .. } => {
+                let formats = [".onnx_adapter", ".safetensors", ".npz"];
+                let others = formats.into_iter().filter(|other| other != format);
+                Some(format!("other formats: {}", others.collect::<Vec<_>>().join(", ")))
+            }
             OnnxError::Unsupported(_) | OnnxError::Option { .. } => None,
         }
     }

@@ -33,6 +33,7 @@ pub mod side_files;
 mod stored;
 mod synced_file;
 pub mod weights;
+pub mod weights_file;
 
 pub use build::build;
 pub use calibration::{Calibration, QuantisationReport};

@@ -183,6 +183,7 @@ pub mod data_type {
     pub const INT8: i32 = 3;
     pub const INT32: i32 = 6;
     pub const INT64: i32 = 7;
+    pub const BOOL: i32 = 9;
     pub const FLOAT16: i32 = 10;
     pub const BFLOAT16: i32 = 16;
     pub const UINT4: i32 = 21;
@@ -193,7 +194,7 @@ pub mod data_type {
     /// Bits of an element; `None` for texts and types of later versions.
     pub fn bits(data_type: i32) -> Option<u64> {
         match data_type {
-            UINT8 | INT8 | 9 | 17..=20 | 24 => Some(8),
+            UINT8 | INT8 | BOOL | 17..=20 | 24 => Some(8),
             4 | 5 | FLOAT16 | BFLOAT16 => Some(16),
             FLOAT | INT32 | 12 => Some(32),
             INT64 | 11 | 13 | 14 => Some(64),

@@ -142,7 +142,11 @@ fn tensor(parameter: AdapterParameter) -> Result<DynTensor, String> {
         data_type::FLOAT => values(&parameter, f32::from_le_bytes),
         data_type::FLOAT16 => values(&parameter, f16::from_le_bytes),
         data_type::BFLOAT16 => values(&parameter, bf16::from_le_bytes),
-        other => Err(format!("has the element type {other}, which is no float of 16 or 32 bits")),
+        data_type::UINT8 => values(&parameter, u8::from_le_bytes),
+        data_type::INT8 => values(&parameter, i8::from_le_bytes),
+        other => {
+            Err(format!("has the element type {other}, which is no float of 16 or 32 bits and no code of 8"))
+        }
     }
 }
 

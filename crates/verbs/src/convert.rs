@@ -4,11 +4,12 @@ use crate::error::VerbError;
 use crate::input::adapter_folder;
 use crate::int4;
 pub use crate::int4::Int4Options;
-use crate::weights_file::{self, Element, NamedTensor, WeightsFormat};
+use crate::weights_file::{self, WeightsFormat};
 use half::f16;
 use olive_core::Result;
 use olive_kernels::quant::FloatType;
 use olive_model::{Adapter, AdapterConfig, Checkpoint};
+use olive_onnx::adapter_file::{AdapterParameter, Versions};
 use std::path::{Path, PathBuf};
 
 /// Options of `convert-adapters`.
@@ -31,7 +32,7 @@ pub struct Options {
 /// # Errors
 /// A format that is not there, an adapter that cannot be read or is of another kind, a file that cannot be written.
 pub fn convert(adapter: &Path, options: &Options) -> Result<PathBuf> {
-    options.format.check("--adapter_format")?;
+    weights_file::check(options.format, "--adapter_format")?;
     let adapter = &adapter_folder(adapter);
     let refuse = |reason: String, hint| VerbError::Adapter { path: adapter.clone(), reason, hint };
     if AdapterConfig::open(adapter)?.use_dora {
@@ -60,7 +61,7 @@ pub fn convert(adapter: &Path, options: &Options) -> Result<PathBuf> {
         }
     }
     let path = options.format.with_suffix(&options.output_path);
-    weights_file::write(&path, options.format, tensors)?;
+    olive_onnx::weights_file::write(&path, options.format, &tensors, Versions::UNSAID)?;
     Ok(path)
 }
 
@@ -76,11 +77,16 @@ fn scaled(values: &mut [f32], float: FloatType, scale: Option<f64>) {
     float.round(values);
 }
 
-fn float_tensor(name: String, values: &[f32], [rows, cols]: [usize; 2], float: FloatType) -> NamedTensor {
+fn float_tensor(
+    name: String,
+    values: &[f32],
+    [rows, cols]: [usize; 2],
+    float: FloatType,
+) -> AdapterParameter {
     let transposed: Vec<f32> =
         (0..cols).flat_map(|column| values.iter().skip(column).step_by(cols)).copied().collect();
     let bytes = float.to_bytes(&transposed);
-    NamedTensor { name, element: Element::of(float), dims: vec![cols, rows], bytes }
+    AdapterParameter { name, data_type: weights_file::element(float), dims: vec![cols, rows], bytes }
 }
 
 /// `olive extract-adapters`: nothing here has LoRA matrices in its own weights, which it says.
@@ -92,7 +98,7 @@ pub fn extract(given: &str, model: &Path, format: WeightsFormat) -> Result<()> {
     if !inside {
         return Err(VerbError::NothingToExtract { given: given.to_owned() }.into());
     }
-    format.check("--format")?;
+    weights_file::check(format, "--format")?;
     let why = "LoRA matrices in the weights of a model itself are not taken out";
     Err(VerbError::unsupported("extract-adapters", why, None).into())
 }

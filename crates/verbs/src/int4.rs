@@ -1,8 +1,10 @@
 //! Four-bit matrices for ONNX Runtime's `MatMulNBits`.
 
-use crate::weights_file::{Element, NamedTensor};
+use crate::weights_file::element;
 use crate::words::ZeroPoint;
 use olive_kernels::quant::{Algorithm, BlockFormat, FloatType, QuantisedRows, Rounding, WeightFormat};
+use olive_onnx::adapter_file::AdapterParameter;
+use olive_onnx::proto::data_type;
 
 /// How matrices become codes of four bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(crate) fn quantise(
     [rows, cols]: [usize; 2],
     options: Int4Options,
     float: FloatType,
-) -> Vec<NamedTensor> {
+) -> Vec<AdapterParameter> {
     let format = BlockFormat {
         algorithm: Algorithm::Default,
         bits: 4,
@@ -32,21 +34,24 @@ pub(crate) fn quantise(
     let mut quantised = QuantisedRows::default();
     format.quantise(&mut matrix, cols, &mut quantised);
     let stem = name.strip_suffix(".weight").unwrap_or(name);
-    let part = |kind: &str, element, dims, bytes| NamedTensor {
+    let part = |kind: &str, data_type, dims, bytes| AdapterParameter {
         name: format!("{stem}.quant.{kind}"),
-        element,
+        data_type,
         dims,
         bytes,
     };
     let blocks = format.blocks(cols);
-    let codes = part("weight", Element::U8, vec![rows, blocks, format.block_bytes()], quantised.codes);
+    let codes = part("weight", data_type::UINT8, vec![rows, blocks, format.block_bytes()], quantised.codes);
     let scales = float.to_bytes(&quantised.scales);
-    let scales = part("scale", Element::of(float), vec![rows * blocks], scales);
+    let scales = part("scale", element(float), vec![rows * blocks], scales);
     let zero_points = match options.zero_point {
         ZeroPoint::Implied => None,
-        ZeroPoint::PerBlock => {
-            Some(part("zero_point", Element::U8, vec![quantised.zero_points.len()], quantised.zero_points))
-        }
+        ZeroPoint::PerBlock => Some(part(
+            "zero_point",
+            data_type::UINT8,
+            vec![quantised.zero_points.len()],
+            quantised.zero_points,
+        )),
     };
     [codes, scales].into_iter().chain(zero_points).collect()
 }

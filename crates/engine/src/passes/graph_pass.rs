@@ -32,9 +32,21 @@ pub(crate) static EXTERNAL_DATA: &[Opt] = &[
 
 /// What a pass does to a graph.
 pub(crate) trait GraphEdit: Debug + Send + Sync {
+    /// `dir`: where the graph will lie, for files beside it.
+    ///
     /// # Errors
     /// A tensor that cannot be read, a graph that cannot be changed so, an interruption.
-    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()>;
+    fn edit(&self, file: &mut GraphFile, dir: &Path, context: &RunContext) -> Result<()>;
+
+    /// Whether a companion of the graph does not go along, as what is in it goes elsewhere.
+    fn replaces(&self, _companion: &str) -> bool {
+        false
+    }
+
+    /// Whether the matrices of an adapter are to stay apart from the graph that is changed.
+    fn wants_adapter_apart(&self) -> bool {
+        false
+    }
 }
 
 /// A pass that changes the graph of an ONNX model.
@@ -109,18 +121,23 @@ impl Pass for GraphPass {
         let graph = find_graph(from, None)?;
         let replaced = external_files(&graph)?;
         let mut file = GraphFile::open(&graph)?;
-        self.edit.edit(&mut file, context)?;
+        self.edit.edit(&mut file, dir, context)?;
         let name = file.file_name();
         file.save(dir, context.cancel, context.events)?;
         for entry in file::entries(from).at("read", from)? {
             let path = entry.at("read", from)?.path();
             let Some(companion) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if companion != name && !replaced.contains(companion) && is_companion(companion) && path.is_file()
-            {
+            let goes_along =
+                companion != name && !replaced.contains(companion) && !self.edit.replaces(companion);
+            if goes_along && is_companion(companion) && path.is_file() && !dir.join(companion).exists() {
                 file::copy(&path, &dir.join(companion)).at("copy", &path)?;
             }
         }
         Ok(ModelHandle::Onnx { dir: dir.to_owned() })
+    }
+
+    fn wants_adapter_apart(&self) -> bool {
+        self.edit.wants_adapter_apart()
     }
 
     fn writes(&self, name: &str) -> bool {
@@ -131,5 +148,13 @@ impl Pass for GraphPass {
 
 /// Whether a file beside a graph belongs to its model: tokenizer and configurations, an adapter.
 fn is_companion(name: &str) -> bool {
-    ModelFolder::is_side_file(name) || name == "genai_config.json" || name.ends_with(".onnx_adapter")
+    ModelFolder::is_side_file(name)
+        || name == "genai_config.json"
+        || name.ends_with(".onnx_adapter")
+        || is_adapter(name)
+}
+
+/// The file of an adapter that lies beside its graph, in any format.
+fn is_adapter(name: &str) -> bool {
+    ["adapter_weights.npz", "adapter_weights.safetensors"].contains(&name)
 }

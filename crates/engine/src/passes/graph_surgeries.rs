@@ -10,6 +10,7 @@ use olive_core::handle::ModelKind;
 use olive_onnx::edit::{self, GraphFile, Outcome};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
+use std::path::Path;
 
 options! {
     #[derive(Debug, Clone, Serialize)]
@@ -183,7 +184,7 @@ pub static GRAPH_SURGERIES: PassDefinition<dyn Pass> = PassDefinition {
 };
 
 impl GraphEdit for Surgeons {
-    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()> {
+    fn edit(&self, file: &mut GraphFile, _dir: &Path, context: &RunContext) -> Result<()> {
         for surgeon in &self.0 {
             context.cancel.check()?;
             let message = match surgeon.operate(file)? {

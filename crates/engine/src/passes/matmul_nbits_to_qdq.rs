@@ -8,6 +8,7 @@ use olive_core::Result;
 use olive_core::handle::ModelKind;
 use olive_onnx::edit::{GraphFile, QdqOptions, SignedCodes, matmul_nbits_to_qdq};
 use serde::Serialize;
+use std::path::Path;
 
 options! {
     #[derive(Debug, Clone, Serialize)]
@@ -58,7 +59,7 @@ pub static MATMUL_NBITS_TO_QDQ: PassDefinition<dyn Pass> = PassDefinition {
 };
 
 impl GraphEdit for QdqOptions {
-    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()> {
+    fn edit(&self, file: &mut GraphFile, _dir: &Path, context: &RunContext) -> Result<()> {
         tell(matmul_nbits_to_qdq(file, self)?, context);
         Ok(())
     }

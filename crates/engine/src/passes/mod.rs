@@ -3,6 +3,7 @@
 mod adapter_training;
 mod code_options;
 mod data_key;
+pub mod extract_adapters;
 pub mod gptq;
 mod graph_pass;
 pub mod graph_surgeries;
@@ -13,6 +14,8 @@ pub mod matmul_nbits_to_qdq;
 pub mod merge_adapter_weights;
 mod merge_error;
 pub mod model_builder;
+pub mod onnx_float16;
+pub mod onnx_matmul4;
 pub mod onnx_quantisers;
 mod pass;
 pub mod qlora;
@@ -57,6 +60,9 @@ pub static REGISTRY: olive_config::Registry<dyn Pass> = olive_config::Registry(&
     &onnx_quantisers::ONNX_KQUANT,
     &onnx_quantisers::ONNX_RTN,
     &onnx_quantisers::ONNX_HQQ,
+    &onnx_matmul4::ONNX_MATMUL4,
+    &onnx_float16::ONNX_FLOAT16,
+    &extract_adapters::EXTRACT_ADAPTERS,
 ]);
 
 /// A configuration of these passes.

@@ -181,6 +181,12 @@ impl Pass for ModelBuilderPass {
         calibration.map(|config| DataUse { purpose: DataPurpose::Calibration, config }).collect()
     }
 
+    fn leaving_adapter_apart(&self) -> Option<Arc<dyn Pass>> {
+        let options = ModelBuilderOptions { adapters: Adapters::Separate, ..self.options.clone() };
+        (self.options.adapters == Adapters::Merged)
+            .then(|| Arc::new(ModelBuilderPass { options }) as Arc<dyn Pass>)
+    }
+
     fn after(&self, before: &dyn Pass) -> Result<Option<Arc<dyn Pass>>, Mismatch> {
         let tied = before.adapter().and_then(|adapter| adapter.tied_to_base);
         match (self.options.adapters, tied) {

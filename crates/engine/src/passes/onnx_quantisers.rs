@@ -11,10 +11,11 @@ use olive_onnx::edit::{GraphFile, Method, WeightOptions, Width, quantise_weights
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 const BITS: Kind = Kind::IntChoice(&[4, 8]);
-const BLOCK_SIZES: Kind = Kind::IntChoice(&[16, 32, 64, 128, 256]);
-const LEVELS: Kind = Kind::IntChoice(&[0, 1, 2, 3, 4]);
+pub(super) const BLOCK_SIZES: Kind = Kind::IntChoice(&[16, 32, 64, 128, 256]);
+pub(super) const LEVELS: Kind = Kind::IntChoice(&[0, 1, 2, 3, 4]);
 
 options! {
     #[derive(Debug, Clone, Serialize)]
@@ -163,6 +164,7 @@ fn kquant(options: &OnnxKQuantOptions, values: &Values, findings: &mut Findings)
     let accuracy_level = i64::from(options.accuracy_level);
     Some(WeightOptions {
         method: Method::KQuant,
+        operators: operators(&["MatMul"]),
         width,
         widths,
         accuracy_level,
@@ -171,9 +173,14 @@ fn kquant(options: &OnnxKQuantOptions, values: &Values, findings: &mut Findings)
     })
 }
 
+pub(super) fn operators(names: &[&str]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
 fn rtn(options: &OnnxRtnOptions, _: &Values, _: &mut Findings) -> Option<WeightOptions> {
     Some(WeightOptions {
         method: Method::Rtn { symmetric: options.is_symmetric },
+        operators: operators(&["MatMul", "Gather"]),
         width: Width { bits: options.bits, block_size: options.block_size },
         widths: BTreeMap::new(),
         accuracy_level: i64::from(options.accuracy_level),
@@ -185,6 +192,7 @@ fn rtn(options: &OnnxRtnOptions, _: &Values, _: &mut Findings) -> Option<WeightO
 fn hqq(options: &OnnxHqqOptions, _: &Values, _: &mut Findings) -> Option<WeightOptions> {
     Some(WeightOptions {
         method: Method::Hqq,
+        operators: operators(&["MatMul"]),
         width: Width { bits: 4, block_size: options.block_size },
         widths: BTreeMap::new(),
         accuracy_level: i64::from(options.accuracy_level),
@@ -194,7 +202,7 @@ fn hqq(options: &OnnxHqqOptions, _: &Values, _: &mut Findings) -> Option<WeightO
 }
 
 impl GraphEdit for WeightOptions {
-    fn edit(&self, file: &mut GraphFile, context: &RunContext) -> Result<()> {
+    fn edit(&self, file: &mut GraphFile, _dir: &Path, context: &RunContext) -> Result<()> {
         tell(quantise_weights(file, self)?, context);
         Ok(())
     }

@@ -85,6 +85,16 @@ pub trait Pass: ConfiguredPass + Send + Sync {
         None
     }
 
+    /// Whether the model that it takes should have its adapter beside it, not in its weights.
+    fn wants_adapter_apart(&self) -> bool {
+        false
+    }
+
+    /// The same pass, but leaving the adapter of its input beside the model that it makes. `None`: it does so, or cannot.
+    fn leaving_adapter_apart(&self) -> Option<Arc<dyn Pass>> {
+        None
+    }
+
     /// What passes after this one must know of the adapter that it trains.
     fn adapter(&self) -> Option<TrainedAdapter> {
         None

@@ -29,6 +29,8 @@ pub struct GraphFile {
     path: PathBuf,
     model: ModelProto,
     data: Data,
+    /// Tensors that lie in a file that is there already: its name, and the offset.
+    placed: BTreeMap<String, (String, u64)>,
 }
 
 /// The bytes of a model's tensors.
@@ -64,7 +66,7 @@ impl GraphFile {
             data.check(tensor)?;
         }
         bring_in(graph, &data, 0)?;
-        Ok(GraphFile { path: path.to_owned(), model, data })
+        Ok(GraphFile { path: path.to_owned(), model, data, placed: BTreeMap::new() })
     }
 
     pub fn graph(&self) -> &GraphProto {
@@ -115,6 +117,33 @@ impl GraphFile {
         };
         self.data.made.insert(name.to_owned(), made);
         self.graph_mut().initializer.push(tensor);
+    }
+
+    /// Gives a tensor another type, of the same shape, and bytes that are made when it is written, perhaps of
+    /// [those that it had](Data::original).
+    pub fn replace(&mut self, name: &str, data_type: i32, made: Made) {
+        let known = self.graph_mut().initializer.iter_mut().find(|tensor| tensor.name == name);
+        if let Some(tensor) = known {
+            *tensor = TensorProto {
+                dims: std::mem::take(&mut tensor.dims),
+                data_type,
+                name: name.to_owned(),
+                doc_string: std::mem::take(&mut tensor.doc_string),
+                metadata_props: std::mem::take(&mut tensor.metadata_props),
+                ..TensorProto::default()
+            };
+            self.data.made.insert(name.to_owned(), made);
+        }
+    }
+
+    /// Says that the bytes of a tensor lie in a file beside the graph, which is not written with it.
+    pub fn place(&mut self, name: &str, file: &str, offset: u64) {
+        self.placed.insert(name.to_owned(), (file.to_owned(), offset));
+    }
+
+    /// The folder that it was read from.
+    pub fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Adds a small tensor of whole numbers.
@@ -174,7 +203,11 @@ impl GraphFile {
         let mut offset = 0u64;
         for (done, tensor) in initializers.iter_mut().enumerate() {
             cancel.check()?;
-            if let Some(size) = self.data.size(tensor).filter(|size| *size >= INLINE) {
+            if let (Some((file, offset)), Some(size)) =
+                (self.placed.get(&tensor.name), self.data.size(tensor))
+            {
+                make_external(tensor, file, *offset, size);
+            } else if let Some(size) = self.data.size(tensor).filter(|size| *size >= INLINE) {
                 let file = match &mut out {
                     Some(file) => file,
                     None => out
@@ -275,9 +308,24 @@ impl Data {
     }
 
     fn bytes_of<'a>(&'a self, tensor: &'a TensorProto) -> Result<Cow<'a, [u8]>> {
-        if let Some(made) = self.made.get(&tensor.name) {
-            return Ok(Cow::Owned(made(self)?));
+        match self.made.get(&tensor.name) {
+            Some(made) => Ok(Cow::Owned(made(self)?)),
+            None => self.stored(tensor),
         }
+    }
+
+    /// The bytes that a tensor had when it was read.
+    ///
+    /// # Errors
+    /// There was no such tensor, or its values are no numbers.
+    pub fn original(&self, name: &str) -> Result<Cow<'_, [u8]>> {
+        match self.tensors.get(name) {
+            Some(tensor) => self.stored(tensor),
+            None => Err(self.damaged(name, "is not there").into()),
+        }
+    }
+
+    fn stored<'a>(&'a self, tensor: &'a TensorProto) -> Result<Cow<'a, [u8]>> {
         if tensor.data_location == 1 {
             return Ok(Cow::Borrowed(self.external(tensor).map_err(|why| self.damaged(&tensor.name, &why))?));
         }
@@ -350,7 +398,7 @@ pub(super) fn int_attribute(node: &NodeProto, name: &str) -> Option<i64> {
     attribute(node, name)?.i
 }
 
-fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
+pub(super) fn attribute<'a>(node: &'a NodeProto, name: &str) -> Option<&'a AttributeProto> {
     node.attribute.iter().find(|attribute| attribute.name == name)
 }
 

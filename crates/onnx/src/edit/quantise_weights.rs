@@ -15,8 +15,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// How codes are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// ONNX Runtime's default; tables of embeddings as well.
+    /// ONNX Runtime's default; of the methods the one for tables of embeddings.
     Rtn { symmetric: bool },
+    /// That of Intel's compressor: the grid of a block is as wide as its values, zero included.
+    CompressorRtn { symmetric: bool },
     /// Weighted least squares, with zero points.
     KQuant,
     /// Half-quadratic, with zero points in float; 4 bits.
@@ -35,6 +37,8 @@ pub struct Width {
 #[derive(Debug, Clone)]
 pub struct WeightOptions {
     pub method: Method,
+    /// `MatMul`, and `Gather` for tables of embeddings.
+    pub operators: Vec<String>,
     pub width: Width,
     /// Of single nodes, by name.
     pub widths: BTreeMap<String, Width>,
@@ -52,6 +56,7 @@ pub fn quantise_weights(file: &mut GraphFile, options: &WeightOptions) -> Result
     for place in 0..file.graph().node.len() {
         let old = file.graph().node[place].clone();
         let included = options.nodes_to_include.as_ref().is_none_or(|names| names.contains(&old.name));
+        let included = included && options.operators.contains(&old.op_type);
         if !included || options.nodes_to_exclude.contains(&old.name) {
             continue;
         }
@@ -112,6 +117,9 @@ fn product(
     };
     let codes = match options.method {
         Method::Rtn { symmetric } => Codes::of(matrix, Coding::Blocks(format(Algorithm::Default, symmetric))),
+        Method::CompressorRtn { symmetric } => {
+            Codes::of(matrix, Coding::Blocks(format(Algorithm::Rtn, symmetric)))
+        }
         Method::KQuant => Codes::of(matrix, Coding::Blocks(format(Algorithm::KQuant, false))),
         Method::Hqq => Codes::of(matrix, Coding::Hqq { block_size }),
     };
@@ -121,8 +129,8 @@ fn product(
     file.add(&names.scales, kind, &[rows * blocks], codes.part(Part::Scales));
     let mut inputs = vec![old.input[0].clone(), names.codes, names.scales];
     match options.method {
-        Method::Rtn { symmetric: true } => {}
-        Method::Rtn { symmetric: false } | Method::KQuant => {
+        Method::Rtn { symmetric: true } | Method::CompressorRtn { symmetric: true } => {}
+        Method::Rtn { symmetric: false } | Method::CompressorRtn { symmetric: false } | Method::KQuant => {
             let bytes = (blocks * usize::from(bits)).div_ceil(8);
             file.add(&names.zeros, data_type::UINT8, &[rows * bytes], codes.part(Part::Zeros));
             inputs.push(names.zeros);
