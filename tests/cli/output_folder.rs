@@ -348,3 +348,32 @@ fn the_configuration_of_the_run_is_never_overwritten() {
     );
     assert_eq!(std::fs::read(&config).unwrap(), written);
 }
+
+#[test]
+fn a_folder_that_ends_in_onnx_is_a_graph_in_the_one_around_it() {
+    let quickstart = Quickstart::new(1);
+    let build = |output: &str| {
+        let config = json!({
+            "input_model": {"type": "HfModel", "model_path": base_model()},
+            "passes": {"builder": {"type": "ModelBuilder", "precision": "int4"}},
+            "output_dir": quickstart.dir.path().join(output), "cache_dir": quickstart.cache(),
+        });
+        let path = quickstart.dir.path().join("graph.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        succeed(olive().args(["run", "--config"]).arg(path));
+    };
+    build("models/text.onnx");
+    let models = quickstart.dir.path().join("models");
+    for file in ["text.onnx", "text.onnx.data", "genai_config.json", "run_history.json"] {
+        assert!(models.join(file).is_file(), "{file}");
+    }
+    let config = read_json(&models.join("genai_config.json"));
+    assert_eq!(config["model"]["decoder"]["filename"], "text.onnx");
+    generated(&models, &[]);
+    // Another ending is a part of a folder's name, as is this one of a folder that is there.
+    build("versions/qwen2.5-mixed");
+    assert!(quickstart.dir.path().join("versions/qwen2.5-mixed/model.onnx").is_file());
+    std::fs::create_dir(quickstart.dir.path().join("versions/old.onnx")).unwrap();
+    build("versions/old.onnx");
+    assert!(quickstart.dir.path().join("versions/old.onnx/model.onnx").is_file());
+}

@@ -26,3 +26,4 @@ mod sequences;
 mod support;
 mod tied_head;
 mod tokenizers;
+mod trt_rtx;

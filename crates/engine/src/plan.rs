@@ -76,6 +76,8 @@ impl Plan {
             let mut kind = input::kind(&run.input_model);
             let mut steps: Vec<Step> = Vec::with_capacity(flow.len());
             for mut config in leaving_adapters_apart(kind, flow) {
+                let named = run.engine.graph_file.as_ref().and_then(|name| config.pass.naming_graph(name));
+                config.pass = named.unwrap_or(config.pass);
                 let refuse = |pass: &PassConfig, reason: String, hint: String| EngineError::Plan {
                     pass: pass.name.clone(),
                     reason,

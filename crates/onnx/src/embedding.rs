@@ -49,7 +49,13 @@ impl DecoderGraph<'_> {
         let quantisation = self.options.quantisation.as_ref().filter(|q| !q.excludes(GATHER));
         // The reference shares a quantised head in int4 models only; in int8 ones the embedding stays float.
         let shares_codes = quantisation.is_some_and(|q| q.format.bits == 4 && !q.qdq);
-        let own_codes = quantisation.filter(|q| q.gather).map(|q| q.format);
+        // Without its head, the embedding of such a model has codes of its own.
+        let lost_head = self.options.exclude_lm_head
+            && self.spec.tied
+            && self.options.shared_embeddings != Some(false)
+            && !self.stored_layers()
+            && shares_codes;
+        let own_codes = quantisation.filter(|q| q.gather || lost_head).map(|q| q.format);
         let gather = GATHER;
         match (head, own_codes) {
             (Some(format), _) if shared && shares_codes => {

@@ -4,7 +4,7 @@ use olive_core::shown;
 use std::path::PathBuf;
 
 /// Precisions by provider, for the message about combinations that cannot be built.
-const COMBINATIONS: &str = "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16 and int4 for dml; fp16, int8 and int4 for webgpu";
+const COMBINATIONS: &str = "fp32, int8 and int4 for cpu; fp16, bf16, int8 and int4 for cuda; fp16 and int4 for dml; fp16, int8 and int4 for webgpu; fp16, bf16 and int4 for NvTensorRtRtx";
 
 #[derive(Debug, thiserror::Error)]
 pub enum OnnxError {

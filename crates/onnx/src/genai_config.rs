@@ -86,7 +86,7 @@ pub(crate) fn text(
     let mut decoder = json!({
         "session_options": {
             "log_id": "onnxruntime-genai",
-            "provider_options": provider_options(options),
+            "provider_options": provider_options(spec, options),
         },
         "filename": interface.filename,
         "head_size": a.head_dim,
@@ -184,7 +184,7 @@ fn outputs(options: &BuildOptions) -> Value {
     Value::Object(outputs)
 }
 
-fn provider_options(options: &BuildOptions) -> Value {
+fn provider_options(spec: &Spec, options: &BuildOptions) -> Value {
     match options.provider {
         Provider::Cpu => json!([]),
         Provider::Cuda => {
@@ -193,6 +193,15 @@ fn provider_options(options: &BuildOptions) -> Value {
         Provider::Dml => json!([{"dml": {"enable_graph_capture": "1"}}]),
         Provider::WebGpu => {
             json!([{"webgpu": {"enableGraphCapture": "0", "validationMode": "basic"}}])
+        }
+        Provider::NvTensorRtRtx => {
+            let mut own = json!({"enable_cuda_graph": "1"});
+            let original =
+                spec.rope.scaling.switch_length().filter(|original| *original < spec.context_length);
+            if let Some(original) = original {
+                own["multi_rotary_cache_concat_offset"] = json!(original.to_string());
+            }
+            json!([{"NvTensorRtRtx": own}])
         }
     }
 }

@@ -113,6 +113,12 @@ impl GraphBuilder {
         self.constant(kind, &format!("{number:?}"), onnx_type(float), vec![], raw)
     }
 
+    /// A rank-0 constant of f32 whose name says the number so.
+    pub(crate) fn float_named(&mut self, literal: &str, number: f64) -> String {
+        let raw = (number as f32).to_le_bytes().to_vec();
+        self.constant("FLOAT", literal, data_type::FLOAT, vec![], raw)
+    }
+
     fn constant(
         &mut self,
         kind: &str,

@@ -29,8 +29,8 @@ options! {
         FORMAT {
             /// Type of the weights: `int4`, `int8` or `fp32` for the CPU; `fp16` and `bf16` need a GPU target.
             pub precision: Precision, required(), searchable();
-            /// `cpu`, `cuda`, `dml`, `webgpu`, from the target's accelerator; `--local` without a GPU means
-            /// `cpu`.
+            /// `cpu`, `cuda`, `dml`, `webgpu`, `NvTensorRtRtx`, from the target's accelerator; `--local` without a GPU
+            /// means `cpu`.
             derived execution_provider: String;
             /// Weights per scale.
             pub block_size as "int4_block_size": usize = Kind::IntChoice(BLOCK_SIZES), also(&["block_size"]), default("32"), searchable(),

@@ -2,6 +2,7 @@
 
 use super::decoder_graph::{DecoderGraph, Stream};
 use super::graph::{MICROSOFT, attr_float, attr_int, onnx_type};
+use super::options::Provider;
 use super::proto::{AttributeProto, data_type};
 use olive_arch::{NormLayout, Spec};
 use olive_core::Result;
@@ -67,8 +68,13 @@ impl DecoderGraph<'_> {
         let node = format!("{name}/LayerNorm");
         let output = self.norm_output(&name);
         let raw = self.before_cast(&node, &output, place);
-        let attributes = self.norm_attributes();
-        self.graph.node("SimplifiedLayerNormalization", "", &node, &[input, &weight], &[&raw], attributes);
+        if self.options.provider == Provider::NvTensorRtRtx {
+            self.norm_of_parts(&node, input, &weight, &raw);
+        } else {
+            let attributes = self.norm_attributes();
+            let inputs = [input, &weight];
+            self.graph.node("SimplifiedLayerNormalization", "", &node, &inputs, &[&raw], attributes);
+        }
         self.cast_norm_output(&node, &raw, &output);
         Ok(output)
     }
@@ -90,6 +96,15 @@ impl DecoderGraph<'_> {
             branch = self.cast(&format!("{node}/root_input/Cast"), &branch, data_type::FLOAT);
         }
         let raw = self.before_cast(&node, &output, NormPlace::BeforeBranch);
+        if self.options.provider == Provider::NvTensorRtRtx {
+            let add = format!("{node}/Add");
+            let own = format!("{add}/output_0");
+            let sum = sum.unwrap_or(&own);
+            self.graph.node("Add", "", &add, &[residual, &branch], &[sum], vec![]);
+            self.norm_of_parts(&format!("{node}/skip_simplified_layer_norm"), sum, weight, &raw);
+            self.cast_norm_output(&node, &raw, &output);
+            return output;
+        }
         let outputs: &[&str] = match sum {
             Some(sum) => &[&raw, "", "", sum],
             None => &[&raw],
@@ -104,6 +119,26 @@ impl DecoderGraph<'_> {
         );
         self.cast_norm_output(&node, &raw, &output);
         output
+    }
+
+    /// A norm for runtimes without an operator for it, in f32 up to the weight.
+    fn norm_of_parts(&mut self, base: &str, input: &str, weight: &str, output: &str) {
+        let float = if self.spec.norm_in_f32 { FloatType::F32 } else { self.options.float };
+        let epsilon = self.spec.norm_eps;
+        let wide = self.cast(&format!("{base}/Cast"), input, data_type::FLOAT);
+        let g = &mut self.graph;
+        let (two, one) = (g.float_named("2", 2.0), g.float_named("1", 1.0));
+        let axes = g.ints(&[-1]);
+        let squares = g.op("Pow", &format!("{base}/Pow"), &[&wide, &two], vec![]);
+        let keep = vec![attr_int("keepdims", 1)];
+        let mean = g.op("ReduceMean", &format!("{base}/ReduceMean"), &[&squares, &axes], keep);
+        let epsilon = g.float_named(&scientific(epsilon), epsilon);
+        let sum = g.op("Add", &format!("{base}/Add"), &[&mean, &epsilon], vec![]);
+        let root = g.op("Sqrt", &format!("{base}/Sqrt"), &[&sum], vec![]);
+        let inverse = g.op("Div", &format!("{base}/Div"), &[&one, &root], vec![]);
+        let scaled = g.op("Mul", &format!("{base}/Mul"), &[&inverse, &wide], vec![]);
+        let narrow = self.cast(&format!("{base}/Cast_1"), &scaled, onnx_type(float));
+        self.graph.node("Mul", "", &format!("{base}/Mul_1"), &[&narrow, weight], &[output], vec![]);
     }
 
     /// What a norm gives; the last one may be an output of the model.
@@ -156,6 +191,15 @@ impl DecoderGraph<'_> {
         }
         self.data.bytes(name, onnx_type(float), &[size], float.to_bytes(&values));
         Ok(())
+    }
+}
+
+/// A small number as Python writes it, which names constants: `1e-05`.
+fn scientific(value: f64) -> String {
+    let text = format!("{value:e}");
+    match text.split_once("e-") {
+        Some((digits, power)) if value < 1e-4 => format!("{digits}e-{power:0>2}"),
+        _ => format!("{value:?}"),
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Provider {
     /// DirectML.
     Dml,
     WebGpu,
+    /// TensorRT for RTX.
+    NvTensorRtRtx,
 }
 
 impl Provider {
@@ -24,6 +26,7 @@ impl Provider {
             "cuda" => Some(Provider::Cuda),
             "dml" => Some(Provider::Dml),
             "webgpu" => Some(Provider::WebGpu),
+            "NvTensorRtRtx" => Some(Provider::NvTensorRtRtx),
             _ => None,
         }
     }
@@ -35,12 +38,12 @@ pub(crate) fn float_type(provider: Provider, precision: Precision) -> Option<Flo
     use Precision::{Bf16, Fp16, Fp32, Int4, Int8};
     match (provider, precision) {
         (Provider::Cpu, Fp32 | Int8 | Int4) => Some(FloatType::F32),
-        (Provider::Cuda, Bf16) => Some(FloatType::Bf16),
-        (Provider::Cuda | Provider::WebGpu, Fp16 | Int8 | Int4) | (Provider::Dml, Fp16 | Int4) => {
-            Some(FloatType::F16)
-        }
+        (Provider::Cuda | Provider::NvTensorRtRtx, Bf16) => Some(FloatType::Bf16),
+        (Provider::Cuda | Provider::WebGpu, Fp16 | Int8 | Int4)
+        | (Provider::Dml | Provider::NvTensorRtRtx, Fp16 | Int4) => Some(FloatType::F16),
         (Provider::Cpu, Fp16 | Bf16) | (Provider::Cuda, Fp32) => None,
         (Provider::Dml, Fp32 | Bf16 | Int8) | (Provider::WebGpu, Fp32 | Bf16) => None,
+        (Provider::NvTensorRtRtx, Fp32 | Int8) => None,
     }
 }
 
@@ -104,9 +107,15 @@ impl BuildOptions {
         let provider = Provider::of(&options.execution_provider).ok_or_else(refuse)?;
         let usual = float_type(provider, precision).ok_or_else(refuse)?;
         let float = match provider {
-            Provider::Cuda if precision == Precision::Int4 && options.use_cuda_bf16 => FloatType::Bf16,
+            Provider::Cuda | Provider::NvTensorRtRtx
+                if precision == Precision::Int4 && options.use_cuda_bf16 =>
+            {
+                FloatType::Bf16
+            }
             Provider::WebGpu if options.use_webgpu_fp32 => FloatType::F32,
-            Provider::Cpu | Provider::Cuda | Provider::Dml | Provider::WebGpu => usual,
+            Provider::Cpu | Provider::Cuda | Provider::Dml | Provider::WebGpu | Provider::NvTensorRtRtx => {
+                usual
+            }
         };
         check_outputs(options)?;
         let bits = match precision {
@@ -145,6 +154,11 @@ impl BuildOptions {
         self.provider == Provider::Dml
     }
 
+    /// LongRoPE's tables for long sequences follow those for short ones, as the provider knows no `If`.
+    pub(crate) fn joins_rope_tables(&self) -> bool {
+        matches!(self.provider, Provider::Dml | Provider::NvTensorRtRtx)
+    }
+
     pub(crate) fn gives_hidden_states(&self) -> bool {
         self.include_hidden_states || self.exclude_lm_head
     }
@@ -164,7 +178,7 @@ impl BuildOptions {
         }
         let default_level = match provider {
             Provider::Cpu | Provider::WebGpu => 4,
-            Provider::Cuda | Provider::Dml => 0,
+            Provider::Cuda | Provider::Dml | Provider::NvTensorRtRtx => 0,
         };
         let accuracy_level = options.accuracy_level.unwrap_or(default_level);
         if accuracy_level > MAX_ACCURACY_LEVEL {
@@ -174,6 +188,8 @@ impl BuildOptions {
                 expected: "0 to 4",
             });
         }
+        // TensorRT has no kernel for MatMulNBits. What cannot be written otherwise here, MatMulNBitsToQDQ converts.
+        let qdq = options.use_qdq || provider == Provider::NvTensorRtRtx && can_be_qdq(options);
         Ok(Quantisation {
             format: BlockFormat {
                 algorithm: match options.algorithm {
@@ -184,13 +200,13 @@ impl BuildOptions {
                 bits,
                 block_size: options.block_size,
                 symmetric: options.is_symmetric,
-                rounding: if options.use_qdq { Rounding::HalvesAway } else { Rounding::HalvesUp },
+                rounding: if qdq { Rounding::HalvesAway } else { Rounding::HalvesUp },
                 float,
             },
             mixed: options.mixed_precision,
             matmul: options.quantise_matmul,
             gather: options.quantise_gather,
-            qdq: options.use_qdq,
+            qdq,
             accuracy_level,
             exclude: options.nodes_to_exclude.clone(),
         })
@@ -218,18 +234,14 @@ fn check_outputs(options: &ModelBuilderOptions) -> Result<(), OnnxError> {
     if options.adapters == Adapters::Separate && options.calibration.is_some() {
         return refuse("adapters", "separate", "possible with `calibration`");
     }
-    let mixed = options.mixed_precision;
-    let eight = |bits: Option<u8>| bits == Some(8);
-    if options.use_qdq {
-        if options.precision == Precision::Int8 || eight(mixed.last_matmul) || eight(mixed.mixed_layers) {
+    if options.use_qdq && !can_be_qdq(options) {
+        if has_8_bits(options) {
             return refuse("use_qdq", "true", "possible with 8-bit weights");
         }
         if options.algorithm != QuantAlgorithm::Default {
             return refuse("use_qdq", "true", "possible with another algorithm than `default`");
         }
-        if options.quantise_gather {
-            return refuse("use_qdq", "true", "possible with a quantised Gather");
-        }
+        return refuse("use_qdq", "true", "possible with a quantised Gather");
     }
     if options.quantise_gather && options.precision != Precision::Int4 {
         return refuse("op_types_to_quantize", "Gather", "possible but in int4 models");
@@ -246,6 +258,16 @@ fn check_outputs(options: &ModelBuilderOptions) -> Result<(), OnnxError> {
         }
     }
     Ok(())
+}
+
+fn has_8_bits(options: &ModelBuilderOptions) -> bool {
+    let mixed = options.mixed_precision;
+    options.precision == Precision::Int8 || [mixed.last_matmul, mixed.mixed_layers].contains(&Some(8))
+}
+
+/// Whether there is a form of these codes for `DequantizeLinear`.
+fn can_be_qdq(options: &ModelBuilderOptions) -> bool {
+    !has_8_bits(options) && options.algorithm == QuantAlgorithm::Default && !options.quantise_gather
 }
 
 impl Quantisation {

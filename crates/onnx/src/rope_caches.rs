@@ -23,7 +23,7 @@ impl DecoderGraph<'_> {
         let context = spec.context_length;
         match rope.scaling {
             RopeScaling::LongRope { original_context, .. }
-                if original_context < context && self.options.rotates_outside() =>
+                if original_context < context && self.options.joins_rope_tables() =>
             {
                 let (mut cos, mut sin) = rope.tables(original_context, original_context);
                 let (long_cos, long_sin) = rope.tables(context, context);

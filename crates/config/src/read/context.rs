@@ -56,7 +56,7 @@ impl PassContext<'_> {
         shown.into_iter().map(|shown| ResolvedOption { name: name(shown.name), ..shown }).collect()
     }
 
-    /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and where that choice comes from. Warns about a
+    /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`, `NvTensorRtRtx`), and where that choice comes from. Warns about a
     /// target that asks for something else.
     pub fn execution_provider(&self, fields: &Fields<'_>, findings: &mut Findings) -> (String, Origin) {
         let (provider, message) = self.systems.execution_provider(self.host, self.target, findings);

@@ -155,5 +155,18 @@ fn engine(
             values.attach(option, system);
         }
     }
-    EngineConfig::read(values)
+    let graph_file = graph_file(values);
+    Some(EngineConfig { graph_file, ..EngineConfig::read(values)? })
+}
+
+/// As Olive has it, `models/text.onnx` is the graph in the folder `models`, if there is no folder of that name.
+fn graph_file(values: &mut Values) -> Option<String> {
+    let path = std::path::PathBuf::from(values.text("output_dir")?);
+    let name = path.file_name()?.to_str()?.to_owned();
+    if path.extension()? != "onnx" || path.is_dir() {
+        return None;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    values.set("output_dir", folder.to_string_lossy().into());
+    Some(name)
 }

@@ -290,7 +290,7 @@ impl<'n> Systems<'n> {
         }
     }
 
-    /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`), and a word about it if that is not what the file
+    /// What a graph is built for (`cpu`, `cuda`, `dml`, `webgpu`, `NvTensorRtRtx`), and a word about it if that is not what the file
     /// asks for.
     pub(super) fn execution_provider(
         &self,

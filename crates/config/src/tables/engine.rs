@@ -37,8 +37,11 @@ options! {
             - "cache_config" = Kind::Block(&CACHE_CONFIG);
             /// Keep the cache in an Azure storage account.
             - "enable_shared_cache" = BOOL, ignored_unless("false", "the cache is a folder on this machine");
-            /// Folder for the result; null is the working folder, where only files of earlier runs are overwritten.
+            /// Folder for the result; null is the working folder, where only files of earlier runs are overwritten. A name that
+            /// ends in `.onnx` is that of the graph in its folder.
             pub output_dir: PathBuf => folder;
+            /// Name of the graph, if `output_dir` says one.
+            derived graph_file: Option<String>;
             /// Prefix of the names in the output folder.
             - "output_name" = TEXT,
                 ignored("files keep the names that ONNX Runtime and transformers look for");

@@ -135,7 +135,7 @@ pub(crate) const PROVIDERS: &[(&str, &str)] = &[
     ("WebGpuExecutionProvider", "webgpu"),
     ("JsExecutionProvider", "webgpu"),
     ("TensorrtExecutionProvider", "cuda"),
-    ("NvTensorRTRTXExecutionProvider", "cuda"),
+    ("NvTensorRTRTXExecutionProvider", "NvTensorRtRtx"),
     ("ROCMExecutionProvider", "cpu"),
     ("MIGraphXExecutionProvider", "cpu"),
     ("OpenVINOExecutionProvider", "cpu"),

@@ -181,6 +181,11 @@ impl Pass for ModelBuilderPass {
         calibration.map(|config| DataUse { purpose: DataPurpose::Calibration, config }).collect()
     }
 
+    fn naming_graph(&self, name: &str) -> Option<Arc<dyn Pass>> {
+        let options = ModelBuilderOptions { filename: Some(name.to_owned()), ..self.options.clone() };
+        self.options.filename.is_none().then(|| Arc::new(ModelBuilderPass { options }) as Arc<dyn Pass>)
+    }
+
     fn leaving_adapter_apart(&self) -> Option<Arc<dyn Pass>> {
         let options = ModelBuilderOptions { adapters: Adapters::Separate, ..self.options.clone() };
         (self.options.adapters == Adapters::Merged)

@@ -95,6 +95,11 @@ pub trait Pass: ConfiguredPass + Send + Sync {
         None
     }
 
+    /// The same pass, but with this name for the file of the graph that it makes. `None`: it has one, or makes no graph.
+    fn naming_graph(&self, _name: &str) -> Option<Arc<dyn Pass>> {
+        None
+    }
+
     /// What passes after this one must know of the adapter that it trains.
     fn adapter(&self) -> Option<TrainedAdapter> {
         None
