@@ -114,7 +114,7 @@ fn expected(id: &str) -> Expected {
         "capture-fixed" => Refused(&["--fixed_param_dict", "--use_model_builder"]),
         "capture-mobius" => Refused(&["--use_mobius_builder"]),
         "capture-onnx-input" => Refused(&["capture-onnx-graph", "an ONNX model"]),
-        "generate-adapter-onnx" => Config(&[], &["ExtractAdapters"]),
+        "generate-adapter-onnx" => Config(&[], &[]),
         "generate-adapter-numpy-dora" => Refused(&["--adapter_type dora"]),
         "generate-adapter-bad-format" => Refused(&["--adapter_format", "gguf"]),
         "generate-adapter-two-onnx" => Refused(&["a.onnx", "b.onnx"]),

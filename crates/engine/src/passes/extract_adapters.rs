@@ -2,7 +2,7 @@
 
 use super::graph_pass::{EXTERNAL_DATA, GraphEdit, GraphPass, tell};
 use super::pass::{Pass, RunContext};
-use olive_config::option::{Block, Kind};
+use olive_config::option::{BOOL, Block, Kind};
 use olive_config::{Findings, PASS, PassDefinition, Values, choice, options};
 use olive_core::Result;
 use olive_core::handle::ModelKind;
@@ -26,6 +26,8 @@ options! {
             pub dynamic_lora_r: bool, default("true");
             /// Inputs may be left out: then there is no adapter.
             pub optional_inputs: bool, default("true");
+            /// Join the matrices of a layer (up to Olive 0.7).
+            - "pack_inputs" = BOOL, ignored_unless("false", "every matrix is an input of its own");
             /// Format of the adapter's file, adapter_weights with the ending of it; `pt` is refused.
             pub save_format: Format = FORMATS, default("\"onnx_adapter\"") => format;
         }
