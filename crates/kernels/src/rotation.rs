@@ -157,7 +157,7 @@ fn paley(order: usize) -> Option<Vec<f64>> {
             core.iter().enumerate().map(|(at, s)| if at % (order + 1) == 0 { 1.0 } else { *s }).collect(),
         );
     }
-    let q = (order / 2).checked_sub(1).filter(|q| order % 2 == 0 && q % 4 == 1 && is_prime(*q))?;
+    let q = (order / 2).checked_sub(1).filter(|q| order.is_multiple_of(2) && q % 4 == 1 && is_prime(*q))?;
     // C ⊗ [1 1; 1 −1] + I ⊗ [1 −1; −1 −1], C symmetric.
     let (half, core) = (q + 1, conference(q, 1.0));
     let element = |at: usize| {
