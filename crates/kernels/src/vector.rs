@@ -143,18 +143,18 @@ pub(crate) fn max(a: &[f32]) -> f32 {
 }
 
 /// The least and the greatest value; infinities for an empty slice. Without NaNs.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "for x86-64"))]
 #[inline(always)]
 pub(crate) fn extremes(a: &[f32]) -> (f32, f32) {
-    let (chunks, tail) = a.as_chunks::<8>();
-    let mut both = (f32::INFINITY, f32::NEG_INFINITY);
+    let (mut both, mut rest) = ((f32::INFINITY, f32::NEG_INFINITY), a);
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
+        let (chunks, tail) = a.as_chunks();
         #[expect(unsafe_code, reason = "code for features that the machine may lack")]
         // SAFETY: `extremes_of_eights` is a safe function but for the feature that it is compiled for, which was just detected.
         let of_chunks = unsafe { extremes_of_eights(chunks) };
-        both = of_chunks;
+        (both, rest) = (of_chunks, tail);
     }
-    let rest = if cfg!(target_arch = "x86_64") && both.0 <= both.1 { tail } else { a };
     rest.iter().fold(both, |(least, greatest), x| (least.min(*x), greatest.max(*x)))
 }
 

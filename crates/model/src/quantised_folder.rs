@@ -2,16 +2,15 @@
 
 use super::quantisation::{ModuleSettings, QuantisationSettings};
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
+use crate::safetensors_file::{Entry, ModelFiles, Writer};
 use crate::stored_file::{read_json, write_json};
 use crate::{Grouped, ModelError, ModelFolder};
 use candle_core::DType;
 use olive_arch::Spec;
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
-use olive_core::event::{Event, EventSink, Unit};
+use olive_core::event::EventSink;
 use olive_kernels::quant::FloatType;
-use serde_json::{Map, Value};
 use std::path::Path;
 
 /// A matrix that becomes codes.
@@ -69,34 +68,9 @@ impl QuantisedFolder<'_> {
     ) -> Result<()> {
         let with_entries = |part| Ok((Part::entries(&part)?, part));
         let parts = self.parts()?.into_iter().map(with_entries).collect::<Result<Vec<_>>>()?;
-        let phase = "write weights";
-        let total = Some(parts.len() as u64);
-        events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
-        let shards =
-            shards(&parts, SHARD, |(entries, _)| entries.iter().map(|entry| entry.bytes).sum::<usize>());
-        let (mut weight_map, mut total_size, mut done) = (Map::new(), 0, 0);
-        for (index, parts) in shards.iter().enumerate() {
-            let file = shard_name(index, shards.len());
-            let entries: Vec<Entry> = parts.iter().flat_map(|(entries, _)| entries).cloned().collect();
-            for entry in &entries {
-                weight_map.insert(entry.name.clone(), Value::from(file.as_str()));
-                total_size += entry.bytes;
-            }
-            let mut writer = Writer::create(&dir.join(&file), &entries)?;
-            for (_, part) in *parts {
-                cancel.check()?;
-                part.write(&mut writer, codes)?;
-                done += 1;
-                events.emit(Event::PhaseProgress { done });
-            }
-            writer.finish()?;
-        }
-        if shards.len() > 1 {
-            write_index(dir, weight_map, total_size)?;
-        }
-        self.write_config(dir)?;
-        events.emit(Event::PhaseFinished { phase: phase.into() });
-        Ok(())
+        let files = ModelFiles { dir, phase: "write weights", cancel, events };
+        files.write(&parts, &mut |part, writer| part.write(writer, codes))?;
+        self.write_config(dir)
     }
 
     /// What the file will hold, in order.

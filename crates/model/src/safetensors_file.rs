@@ -1,7 +1,10 @@
 //! Writing safetensors: header first, then tensor by tensor, so that nothing is held in memory.
 
 use super::ModelError;
+use super::stored_file::write_json;
 use candle_core::DType;
+use olive_core::cancel::CancelFlag;
+use olive_core::event::{Event, EventSink, Unit};
 use olive_core::{Result, error::IoContext};
 use serde_json::{Map, Value, json};
 use std::fs::File;
@@ -43,10 +46,10 @@ impl Entry {
 }
 
 /// Bytes of tensors in one file before another one is begun, as transformers does it.
-pub const SHARD: usize = 5_000_000_000;
+const SHARD: usize = 5_000_000_000;
 
 /// Cuts parts of a model into runs of at most `limit` bytes; a larger part has a run of its own.
-pub fn shards<T>(parts: &[T], limit: usize, bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
+fn shards<T>(parts: &[T], limit: usize, bytes: impl Fn(&T) -> usize) -> Vec<&[T]> {
     let mut shards = Vec::new();
     let (mut start, mut size) = (0, 0);
     for (i, part) in parts.iter().enumerate() {
@@ -62,22 +65,59 @@ pub fn shards<T>(parts: &[T], limit: usize, bytes: impl Fn(&T) -> usize) -> Vec<
 }
 
 /// Name of the `index`-th (from 0) of `count` files.
-pub fn shard_name(index: usize, count: usize) -> String {
+fn shard_name(index: usize, count: usize) -> String {
     match count {
         1 => "model.safetensors".to_owned(),
         count => format!("model-{:05}-of-{count:05}.safetensors", index + 1),
     }
 }
 
-/// Writes the index of a model that lies in several files.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write_index(dir: &Path, weight_map: Map<String, Value>, total_size: usize) -> Result<()> {
-    let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
-    let path = dir.join("model.safetensors.index.json");
-    let text = serde_json::to_string_pretty(&index).expect("plain data") + "\n";
-    std::fs::write(&path, text).at("write", &path)
+/// The weights of a model, which become `model.safetensors` in a folder, or several files and their index.
+pub struct ModelFiles<'a> {
+    pub dir: &'a Path,
+    /// What is told of the progress.
+    pub phase: &'static str,
+    pub cancel: &'a CancelFlag,
+    pub events: &'a dyn EventSink,
+}
+
+impl ModelFiles<'_> {
+    /// Writes the parts in order: what headers say of the tensors of each, and what `write` makes them of.
+    ///
+    /// # Errors
+    /// Those of `write`, a file that cannot be written, an interruption.
+    pub fn write<T>(
+        &self,
+        parts: &[(Vec<Entry>, T)],
+        write: &mut dyn FnMut(&T, &mut Writer) -> Result<()>,
+    ) -> Result<()> {
+        let total = Some(parts.len() as u64);
+        self.events.emit(Event::PhaseStarted { phase: self.phase.into(), total, unit: Unit::Tensors });
+        let shards = shards(parts, SHARD, |(entries, _)| entries.iter().map(|entry| entry.bytes).sum());
+        let (mut weight_map, mut total_size, mut done) = (Map::new(), 0, 0);
+        for (index, parts) in shards.iter().enumerate() {
+            let file = shard_name(index, shards.len());
+            let entries: Vec<Entry> = parts.iter().flat_map(|(entries, _)| entries).cloned().collect();
+            for entry in &entries {
+                weight_map.insert(entry.name.clone(), Value::from(file.as_str()));
+                total_size += entry.bytes;
+            }
+            let mut writer = Writer::create(&self.dir.join(&file), &entries)?;
+            for (_, part) in *parts {
+                self.cancel.check()?;
+                write(part, &mut writer)?;
+                done += 1;
+                self.events.emit(Event::PhaseProgress { done });
+            }
+            writer.finish()?;
+        }
+        if shards.len() > 1 {
+            let index = json!({"metadata": {"total_size": total_size}, "weight_map": weight_map});
+            write_json(&self.dir.join("model.safetensors.index.json"), &index)?;
+        }
+        self.events.emit(Event::PhaseFinished { phase: self.phase.into() });
+        Ok(())
+    }
 }
 
 /// Writes one file. Call [`Writer::tensor`] once per entry, in the order of the entries, then [`Writer::finish`].

@@ -6,17 +6,16 @@
 //! the right, every one that writes it with Rᵀ from the left. Values and the matrix that reads them turn by an r per head.
 
 use super::QuantiseError;
-use candle_core::DType;
 use olive_arch::{Linear, LinearKind, Spec};
 use olive_core::Result;
 use olive_core::cancel::CancelFlag;
-use olive_core::event::{Event, EventSink, Unit};
+use olive_core::event::EventSink;
 use olive_kernels::quant::FloatType;
 use olive_kernels::rotation::Rotation;
-use olive_model::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
+use olive_model::safetensors_file::{Entry, ModelFiles};
 use olive_model::stored_file::{read_json, write_json};
 use olive_model::{Checkpoint, ModelFolder, Tensor, WeightSource};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -106,43 +105,24 @@ impl<'a> Rotated<'a> {
     /// # Errors
     /// A tensor that is not there or cannot be read, a file that cannot be written, an interruption.
     pub fn write(&self, dir: &Path, cancel: &CancelFlag, events: &dyn EventSink) -> Result<()> {
-        let parts = self.parts()?;
-        let phase = "rotate weights";
-        events.emit(Event::PhaseStarted {
-            phase: phase.into(),
-            total: Some(parts.len() as u64),
-            unit: Unit::Tensors,
-        });
-        let shards = shards(&parts, SHARD, |part| part.tensor.plain_size());
-        let (mut weight_map, mut total_size, mut done) = (Map::new(), 0, 0);
-        for (index, parts) in shards.iter().enumerate() {
-            let file = shard_name(index, shards.len());
-            let entry = |part: &Part<'_>| Entry::new(&part.name, part.dtype(), &part.tensor.shape);
-            let entries = parts.iter().map(entry).collect::<Result<Vec<_>>>()?;
-            let mut writer = Writer::create(&dir.join(&file), &entries)?;
-            for (part, entry) in parts.iter().zip(&entries) {
-                cancel.check()?;
-                match part.float {
-                    None => part.tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?,
-                    Some(float) => writer.write(&float.to_bytes(&self.turned(part)?))?,
-                }
-                part.tensor.release();
-                weight_map.insert(part.name.clone(), Value::from(file.as_str()));
-                total_size += entry.bytes;
-                done += 1;
-                events.emit(Event::PhaseProgress { done });
+        let with_entry = |part: Part<'a>| {
+            let entry = Entry::new(&part.name, part.tensor.dtype, &part.tensor.shape)?;
+            Ok((vec![entry], part))
+        };
+        let parts = self.parts()?.into_iter().map(with_entry).collect::<Result<Vec<_>>>()?;
+        let files = ModelFiles { dir, phase: "rotate weights", cancel, events };
+        files.write(&parts, &mut |part, writer| {
+            match part.float {
+                None => part.tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?,
+                Some(float) => writer.write(&float.to_bytes(&self.turned(part)?))?,
             }
-            writer.finish()?;
-        }
-        if shards.len() > 1 {
-            write_index(dir, weight_map, total_size)?;
-        }
+            part.tensor.release();
+            Ok(())
+        })?;
         let path = dir.join("config.json");
         let mut config = read_json(&path)?.unwrap_or_else(|| self.folder.config.clone());
         config["tie_word_embeddings"] = json!(false);
-        write_json(&path, &config)?;
-        events.emit(Event::PhaseFinished { phase: phase.into() });
-        Ok(())
+        write_json(&path, &config)
     }
 
     /// What the file will hold, in order.
@@ -190,12 +170,6 @@ impl<'a> Rotated<'a> {
             Turn::Bias => self.stream.rotate_rows(&mut values, None),
         }
         Ok(values)
-    }
-}
-
-impl Part<'_> {
-    fn dtype(&self) -> DType {
-        self.tensor.dtype
     }
 }
 

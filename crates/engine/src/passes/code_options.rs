@@ -1,6 +1,6 @@
 //! What the quantisers of checkpoints are asked: bits, groups, modules that differ.
 
-use super::pass::{DataUse, MoveData, RunContext};
+use super::pass::{DataUse, MoveData, Pass, RunContext};
 use olive_config::option::{Kind, Misfit, MisfitPlace, Special};
 use olive_config::{DataConfig, Fields, Findings, OptionValue, PassContext, ResolvedOption, Setting, Values};
 use olive_core::Result;
@@ -15,6 +15,7 @@ use olive_quantise::{CalibrationBatch, Note, Plan, QuantiseError, Wanted};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Neighbours in a row that share a scale: −1, or a power of two from 16 on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -108,14 +109,19 @@ pub(crate) fn attach_data(
     shown
 }
 
-/// The data of a pass where it lies now, if there is any.
+/// The pass with its data where that lies now; `None` if it has none. `data`: where the pass has it.
 ///
 /// # Errors
 /// Those of `moved`.
-pub(crate) fn moved_data(data: Option<&DataConfig>, moved: &mut MoveData) -> Result<Option<DataConfig>> {
-    let mut data = data.cloned();
-    data.as_mut().map_or(Ok(()), moved)?;
-    Ok(data)
+pub(crate) fn with_moved_data<P: Pass + Clone + 'static>(
+    pass: &P,
+    data: fn(&mut P) -> &mut Option<DataConfig>,
+    moved: &mut MoveData,
+) -> Result<Option<Arc<dyn Pass>>> {
+    let mut pass = pass.clone();
+    let Some(data) = data(&mut pass) else { return Ok(None) };
+    moved(data)?;
+    Ok(Some(Arc::new(pass)))
 }
 
 /// What a quantiser works on.

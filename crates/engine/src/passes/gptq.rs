@@ -1,7 +1,7 @@
 //! The pass `Gptq`: the linear layers of a checkpoint as codes, chosen by what flows through the model.
 
 use super::code_options::{
-    BITS, GroupSize, ModuleOverrides, Work, attach_data, moved_data, output, settings,
+    BITS, GroupSize, ModuleOverrides, Work, attach_data, output, settings, with_moved_data,
 };
 use super::data_key;
 use super::pass::{DataPurpose, DataUse, MoveData, Pass, RunContext, check_data};
@@ -209,13 +209,7 @@ impl Pass for GptqPass {
     }
 
     fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
-        let data_config = moved_data(self.options.data_config.as_ref(), moved)?;
-        let moved = |data_config| {
-            let mut pass = self.clone();
-            pass.options.data_config = Some(data_config);
-            Arc::new(pass) as Arc<dyn Pass>
-        };
-        Ok(data_config.map(moved))
+        with_moved_data(self, |pass| &mut pass.options.data_config, moved)
     }
 }
 

@@ -10,16 +10,15 @@ use candle_core::DType;
 use olive_config::option::Block;
 use olive_config::{ConfiguredPass, PASS, PassDefinition, PassOptions, choice, options};
 use olive_core::Result;
-use olive_core::event::{Event, Unit};
+use olive_core::event::Event;
 use olive_core::handle::{ModelHandle, ModelKind};
 use olive_kernels::quant::FloatType;
-use olive_model::safetensors_file::{Entry, SHARD, Writer, shard_name, shards, write_index};
+use olive_model::safetensors_file::{Entry, ModelFiles, Writer};
 use olive_model::{
     Adapter, BaseFormat, MergedCheckpoint, ModelError, ModelFolder, QuantisedBase, Tensor, WeightSource,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -118,7 +117,7 @@ impl Pass for MergePass {
         if let (BaseWeights::Quantised, Some(quantised)) = (base_weights, &quantised) {
             merged = merged.onto(quantised.clone());
         }
-        write_checkpoint(&merged, dir, SHARD, context)?;
+        write_checkpoint(&merged, dir, context)?;
         drop(merged);
         folder.copy_side_files(dir)?;
         if let Some(quantised) = &quantised {
@@ -201,39 +200,20 @@ fn base_weights(asked: Option<BaseWeights>, loftq: bool) -> Result<BaseWeights, 
     }
 }
 
-/// Writes `model.safetensors`, or shards of up to `shard` bytes and their index.
-fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, shard: usize, context: &RunContext) -> Result<()> {
-    let phase = "merge weights";
-    let tensors: Vec<&Tensor> = merged.base().tensors().collect();
-    let total = Some(tensors.len() as u64);
-    context.events.emit(Event::PhaseStarted { phase: phase.into(), total, unit: Unit::Tensors });
-    let shards = shards(&tensors, shard, |tensor| tensor.plain_size());
-    let mut weight_map = Map::new();
-    let mut done = 0;
-    for (index, tensors) in shards.iter().enumerate() {
-        let file = shard_name(index, shards.len());
-        let entries = tensors.iter().map(|tensor| entry(merged, tensor)).collect::<Result<Vec<_>>>()?;
-        let mut writer = Writer::create(&dir.join(&file), &entries)?;
-        for tensor in *tensors {
-            context.cancel.check()?;
-            if merged.changes(&tensor.name) {
-                write_merged(merged, tensor, &mut writer)?;
-            } else {
-                tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?;
-            }
-            tensor.release();
-            weight_map.insert(tensor.name.clone(), Value::from(file.as_str()));
-            done += 1;
-            context.events.emit(Event::PhaseProgress { done });
+/// Writes the weights into `dir`.
+fn write_checkpoint(merged: &MergedCheckpoint, dir: &Path, context: &RunContext) -> Result<()> {
+    let with_entry = |tensor| Ok((vec![entry(merged, tensor)?], tensor));
+    let tensors = merged.base().tensors().map(with_entry).collect::<Result<Vec<_>>>()?;
+    let files = ModelFiles { dir, phase: "merge weights", cancel: context.cancel, events: context.events };
+    files.write(&tensors, &mut |tensor, writer| {
+        if merged.changes(&tensor.name) {
+            write_merged(merged, tensor, writer)?;
+        } else {
+            tensor.finite_pieces().try_for_each(|piece| writer.write(&piece?))?;
         }
-        writer.finish()?;
-    }
-    if shards.len() > 1 {
-        let total_size: usize = tensors.iter().map(|tensor| tensor.plain_size()).sum();
-        write_index(dir, weight_map, total_size)?;
-    }
-    context.events.emit(Event::PhaseFinished { phase: phase.into() });
-    Ok(())
+        tensor.release();
+        Ok(())
+    })
 }
 
 /// The weights of a model with an adapter on them, computed as they are read.

@@ -1,6 +1,6 @@
 //! The pass `SelectiveMixedPrecision`: which weights get more bits from the quantisers after it. It writes a note, no weights.
 
-use super::code_options::{BITS, GroupSize, Work, attach_data, moved_data, settings};
+use super::code_options::{BITS, GroupSize, Work, attach_data, settings, with_moved_data};
 use super::data_key;
 use super::pass::{DataPurpose, DataUse, MoveData, Pass, RunContext, check_data};
 use crate::cache::KeyHasher;
@@ -275,12 +275,6 @@ impl Pass for SelectiveMixedPrecisionPass {
     }
 
     fn with_data(&self, moved: &mut MoveData) -> Result<Option<Arc<dyn Pass>>> {
-        let data_config = moved_data(self.options.data_config.as_ref(), moved)?;
-        let moved = |data_config| {
-            let mut pass = self.clone();
-            pass.options.data_config = Some(data_config);
-            Arc::new(pass) as Arc<dyn Pass>
-        };
-        Ok(data_config.map(moved))
+        with_moved_data(self, |pass| &mut pass.options.data_config, moved)
     }
 }

@@ -38,11 +38,10 @@ impl Stored<'_> {
     /// Elements `range`, counted row by row, as f32.
     #[inline(always)]
     pub(crate) fn read(self, range: Range<usize>, out: &mut [f32]) {
-        let two_bytes = |bytes| &<[u8]>::as_chunks::<2>(bytes).0[range.clone()];
         match self {
             Stored::F32(values) => out.copy_from_slice(&values[range]),
-            Stored::Bf16(bytes) => FloatType::Bf16.widen(two_bytes(bytes).as_flattened(), out),
-            Stored::F16(bytes) => FloatType::F16.widen(two_bytes(bytes).as_flattened(), out),
+            Stored::Bf16(bytes) => FloatType::Bf16.widen(&bytes[2 * range.start..2 * range.end], out),
+            Stored::F16(bytes) => FloatType::F16.widen(&bytes[2 * range.start..2 * range.end], out),
             Stored::Coded(matrix) => matrix.decode(range, out),
         }
     }

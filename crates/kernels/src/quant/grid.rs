@@ -108,17 +108,29 @@ pub struct RoundingDifference {
     pub subtrahend: Scheme,
 }
 
-/// `range` of a matrix of rows of this width, so far extended that no group of these schemes is cut. Groups begin anew in
-/// every row, and of two sizes one divides the other, or is the row.
-fn whole_groups(width: usize, schemes: &[&Scheme], range: &Range<usize>) -> Range<usize> {
+/// Lets `decode` have whole groups of all schemes around `range`, in a matrix of rows of this width, and gives the part that was
+/// asked for. Groups begin anew in every row, and of two sizes one divides the other, or is the row.
+fn in_whole_groups(
+    width: usize,
+    schemes: &[&Scheme],
+    range: Range<usize>,
+    out: &mut [f32],
+    decode: impl Fn(Range<usize>, &mut [f32]),
+) {
     let group = schemes.iter().map(|scheme| scheme.group_of(width)).max().unwrap_or(1);
     let start = |at: usize| at / width * width + at % width / group * group;
-    match range.end.checked_sub(1) {
+    let whole = match range.end.checked_sub(1) {
         Some(last) if last >= range.start => {
             start(range.start)..(start(last) + group).min((last / width + 1) * width)
         }
         _ => range.clone(),
+    };
+    if whole == range {
+        return decode(range, out);
     }
+    let mut values = vec![0.0; whole.len()];
+    decode(whole.clone(), &mut values);
+    out.copy_from_slice(&values[range.start - whole.start..range.end - whole.start]);
 }
 
 /// Rounds values that begin at `first` in a matrix of this width, and are whole groups.
@@ -131,14 +143,10 @@ fn round_from(first: usize, values: &mut [f32], scheme: &Scheme, width: usize) {
 impl Decode for RoundedMatrix {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
         let [_, width] = self.source.shape();
-        let whole = whole_groups(width, &[&self.scheme], &range);
-        if whole != range {
-            let mut values = vec![0.0; whole.len()];
-            self.decode(whole.clone(), &mut values);
-            return out.copy_from_slice(&values[range.start - whole.start..range.end - whole.start]);
-        }
-        self.source.stored().read(range.clone(), out);
-        round_from(range.start, out, &self.scheme, width);
+        in_whole_groups(width, &[&self.scheme], range, out, |range, out| {
+            self.source.stored().read(range.clone(), out);
+            round_from(range.start, out, &self.scheme, width);
+        });
     }
 
     fn precision(&self) -> Precision {
@@ -163,17 +171,13 @@ impl HostMatrix for RoundedMatrix {
 impl Decode for RoundingDifference {
     fn decode(&self, range: Range<usize>, out: &mut [f32]) {
         let [_, width] = self.source.shape();
-        let whole = whole_groups(width, &[&self.minuend, &self.subtrahend], &range);
-        if whole != range {
-            let mut values = vec![0.0; whole.len()];
-            self.decode(whole.clone(), &mut values);
-            return out.copy_from_slice(&values[range.start - whole.start..range.end - whole.start]);
-        }
-        self.source.stored().read(range.clone(), out);
-        let mut less = out.to_vec();
-        round_from(range.start, &mut less, &self.subtrahend, width);
-        round_from(range.start, out, &self.minuend, width);
-        out.iter_mut().zip(less).for_each(|(more, less)| *more -= less);
+        in_whole_groups(width, &[&self.minuend, &self.subtrahend], range, out, |range, out| {
+            self.source.stored().read(range.clone(), out);
+            let mut less = out.to_vec();
+            round_from(range.start, &mut less, &self.subtrahend, width);
+            round_from(range.start, out, &self.minuend, width);
+            out.iter_mut().zip(less).for_each(|(more, less)| *more -= less);
+        });
     }
 
     fn precision(&self) -> Precision {

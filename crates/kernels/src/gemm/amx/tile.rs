@@ -83,6 +83,41 @@ static SHAPES: Shapes = {
     Shapes(bytes)
 };
 
+/// Loads B's two tiles of a term, which lie so many bytes from where a step begins.
+macro_rules! right {
+    ($left:literal, $right:literal) => {
+        concat!("tileloadd tmm6, [{b} + {s}*1 + ", $left, "]\ntileloadd tmm7, [{b} + {s}*1 + ", $right, "]")
+    };
+}
+
+/// Adds the products of A's tiles with B's.
+macro_rules! upper {
+    () => {
+        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7"
+    };
+}
+macro_rules! lower {
+    () => {
+        "tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+    };
+}
+
+/// Loads A's two tiles of a term and adds their products with B's.
+macro_rules! left {
+    ($upper:literal, $lower:literal) => {
+        concat!(
+            "tileloadd tmm4, [{a} + {s}*1 + ",
+            $upper,
+            "]\n",
+            upper!(),
+            "\ntileloadd tmm5, [{a} + {s}*1 + ",
+            $lower,
+            "]\n",
+            lower!()
+        )
+    };
+}
+
 /// The tiles of this thread, as long as it lives.
 pub(super) struct Tiles(());
 
@@ -110,7 +145,7 @@ impl Tiles {
         let Sums { data, stride, add } = c;
         // Sums stay in tiles 0 to 3; 4 and 5 are A's, 6 and 7 B's. `s` is 64, the bytes between rows of a tile.
         macro_rules! run {
-            ($($step:literal),* $(,)?) => {
+            ($($step:tt)*) => {
                 asm!(
                     "test {add:r}, {add:r}",
                     "jz 3f",
@@ -125,7 +160,7 @@ impl Tiles {
                     "tilezero tmm2",
                     "tilezero tmm3",
                     "2:",
-                    $($step,)*
+                    $($step)*
                     "dec {steps}",
                     "jnz 2b",
                     "tilestored [{c} + {stride}*1], tmm0",
@@ -165,95 +200,38 @@ impl Tiles {
         unsafe {
             match terms {
                 Terms::One => run!(
-                    "tileloadd tmm6, [{b} + {s}*1]",
-                    "tileloadd tmm7, [{b} + {s}*1 + 1024]",
-                    "tileloadd tmm4, [{a} + {s}*1]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 1024]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {s}*1 + 4096]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 5120]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {s}*1 + 2048]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 3072]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    right!(0, 1024),
+                    left!(0, 1024),
+                    left!(4096, 5120),
+                    left!(2048, 3072),
                     "add {a}, 6144",
                     "add {b}, 2048",
                 ),
                 // Both first terms, and each first with the other's second.
                 Terms::Two => run!(
-                    "tileloadd tmm6, [{b} + {s}*1]",
-                    "tileloadd tmm7, [{b} + {s}*1 + 1024]",
-                    "tileloadd tmm4, [{a} + {s}*1 + 2048]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 3072]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {s}*1]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 1024]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm6, [{b} + {s}*1 + 2048]",
-                    "tileloadd tmm7, [{b} + {s}*1 + 3072]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    right!(0, 1024),
+                    left!(2048, 3072),
+                    left!(0, 1024),
+                    right!(2048, 3072),
+                    upper!(),
+                    lower!(),
                     "add {a}, 6144",
                     "add {b}, 4096",
                 ),
                 // A's first term with B's first, its third with B's first, its second with B's first and second, and the
                 // first again with B's second and third.
                 Terms::Three => run!(
-                    "tileloadd tmm6, [{b} + {s}*1]",
-                    "tileloadd tmm7, [{b} + {s}*1 + 1024]",
-                    "tileloadd tmm4, [{a} + {s}*1]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 1024]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {s}*1 + 4096]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 5120]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {s}*1 + 2048]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 3072]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm6, [{b} + {s}*1 + 2048]",
-                    "tileloadd tmm7, [{b} + {s}*1 + 3072]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm4, [{a} + {s}*1]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tileloadd tmm5, [{a} + {s}*1 + 1024]",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
-                    "tileloadd tmm6, [{b} + {s}*1 + 4096]",
-                    "tileloadd tmm7, [{b} + {s}*1 + 5120]",
-                    "tdpbf16ps tmm0, tmm4, tmm6",
-                    "tdpbf16ps tmm1, tmm4, tmm7",
-                    "tdpbf16ps tmm2, tmm5, tmm6",
-                    "tdpbf16ps tmm3, tmm5, tmm7",
+                    right!(0, 1024),
+                    left!(0, 1024),
+                    left!(4096, 5120),
+                    left!(2048, 3072),
+                    right!(2048, 3072),
+                    upper!(),
+                    lower!(),
+                    left!(0, 1024),
+                    right!(4096, 5120),
+                    upper!(),
+                    lower!(),
                     "add {a}, 6144",
                     "add {b}, 6144",
                 ),
